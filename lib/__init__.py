@@ -1,0 +1,1 @@
+"""Forecasting of daily series: the thin package that the notebooks call."""

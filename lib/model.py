@@ -1,0 +1,218 @@
+"""The LSTM forecaster: one function of (features, future) to ordered quantiles in raw units.
+
+A hybrid of exponential smoothing and a recurrent network, after ES-RNN (Smyl 2020): fixed,
+parameter-free references (levels of several half-lives on a deseasonalised window, weekday
+medians, a trend, last year's shape) are computed inside the graph from the window alone; an LSTM
+encoder over the days and an LSTM decoder over the horizon choose how to mix them, what to add,
+and how wide the distribution is. Everything is scaled by the window itself, so a trend or a
+change of level outside the training range is nothing new to the network.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lib.features import FEATURES, FUTURE
+from lib.season import N_REFERENCES, SEASON_DAYS, Season, filled, known, masked_mean, squash
+
+QUANTILES = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Shape of the network. `horizon`, `context_length` and `max_context` are in days.
+
+    `context_length` is the shortest context that is served, `max_context` the longest.
+    """
+
+    horizon: int = 28
+    context_length: int = 60
+    max_context: int = 175
+    quantiles: tuple[float, ...] = QUANTILES
+    encoder_days: int = 56
+    cell: str = "lstm"
+    hidden: int = 48
+    layers: int = 1
+    bidirectional: bool = False
+    attention: bool = False
+    layer_norm: bool = False
+    dropout: float = 0.1
+    decoder_hidden: int = 24
+
+    def __post_init__(self) -> None:
+        if self.cell not in ("lstm", "gru"):
+            raise ValueError(f"cell: expected 'lstm' or 'gru', got {self.cell!r}")
+        if not SEASON_DAYS <= self.context_length <= self.max_context <= 180:
+            raise ValueError(
+                f"context_length, max_context: expected {SEASON_DAYS} <= context_length <= "
+                f"max_context <= 180 days, got {self.context_length} and {self.max_context}"
+            )
+        if not 7 <= self.encoder_days <= self.context_length:
+            raise ValueError(
+                f"encoder_days: expected 7 to context_length ({self.context_length}) days, "
+                f"got {self.encoder_days}"
+            )
+        if list(self.quantiles) != sorted(set(self.quantiles)) or 0.5 not in self.quantiles:
+            raise ValueError(
+                f"quantiles: expected rising levels with 0.5 among them, got {self.quantiles}"
+            )
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> ModelConfig:
+        """From JSON. Raises ValueError on a key that is not a setting."""
+        unknown = set(values) - {f.name for f in fields(cls)}
+        if unknown:
+            raise ValueError(f"model settings: unknown {sorted(unknown)}")
+        values = dict(values)
+        if "quantiles" in values:
+            values["quantiles"] = tuple(values["quantiles"])
+        return cls(**values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON; `from_dict` reads it back."""
+        return asdict(self)
+
+
+class LSTMForecaster(nn.Module):
+    """Quantile forecasts of the days that follow a window of the eleven features."""
+
+    factor_mean: Tensor
+    factor_std: Tensor
+    floor: Tensor
+    spread: Tensor
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        levels = len(config.quantiles)
+        self.median = config.quantiles.index(0.5)
+        cell = nn.LSTM if config.cell == "lstm" else nn.GRU
+        dropout = config.dropout if config.layers > 1 else 0.0
+        self.encoder = cell(
+            N_ENCODER,
+            config.hidden,
+            config.layers,
+            batch_first=True,
+            bidirectional=config.bidirectional,
+            dropout=dropout,
+        )
+        width = config.hidden * (2 if config.bidirectional else 1)
+        self.attention = nn.Linear(width, 1) if config.attention else None
+        self.norm = nn.LayerNorm(width) if config.layer_norm else None
+        self.summary = nn.Linear(width + N_STATIC, config.decoder_hidden)
+        self.decoder = nn.LSTM(
+            config.decoder_hidden + N_DECODER,
+            config.decoder_hidden,
+            batch_first=True,
+            bidirectional=True,
+        )
+        self.drop = nn.Dropout(config.dropout)
+        # per day: a logit per reference, the deviation, a width per quantile step
+        self.head = nn.Linear(2 * config.decoder_hidden, N_REFERENCES + levels)
+        nn.init.normal_(self.head.weight, std=0.01)
+        nn.init.zeros_(self.head.bias)
+        with torch.no_grad():
+            self.head.bias[N_REFERENCES + 1 :] = -0.5
+        self.days = (config.max_context + 7) // 7 * 7  # of values: whole weeks
+        # Learned from the training span, not by gradient: units of the factor, the lowest
+        # possible value, and the conformal widening of each quantile by day of the horizon.
+        self.register_buffer("factor_mean", torch.zeros((), dtype=torch.float64))
+        self.register_buffer("factor_std", torch.ones((), dtype=torch.float64))
+        self.register_buffer("floor", torch.tensor(-1e300, dtype=torch.float64))
+        self.register_buffer("spread", torch.ones(config.horizon, levels, dtype=torch.float64))
+
+    def forward(self, features: Tensor, future: Tensor) -> Tensor:
+        """Quantiles in raw units.
+
+        Args:
+            features: shape (batch, days, 11), float64, raw units, NaN where missing.
+            future: shape (batch, horizon, len(FUTURE)), float64, NaN where unknown.
+        Returns:
+            shape (batch, horizon, quantiles), float64, rising along the last axis.
+        """
+        median, offsets, scale, _ = self.distribution(features, future)
+        quantiles = median[..., None] + offsets * self.spread * scale[:, None, None]
+        return torch.maximum(quantiles, self.floor)
+
+    def distribution(
+        self, features: Tensor, future: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Median (raw), offsets of the quantiles from it and deviation (in scales), and scale."""
+        season = Season(features, self.days)
+        references = season.references(future)  # (batch, horizon, references)
+        encoded = self._encode(season, features)
+        decoded = self._decode(season, encoded, future, references)
+        out = self.head(self.drop(decoded))
+        weights = torch.softmax(out[..., :N_REFERENCES], dim=-1).double()
+        deviation = out[..., N_REFERENCES].double()
+        median = (weights * references).sum(-1) + deviation * season.scale[:, None]
+        steps = F.softplus(out[..., N_REFERENCES + 1 :]).double()
+        below = -steps[..., : self.median].flip(-1).cumsum(-1).flip(-1)
+        above = steps[..., self.median :].cumsum(-1)
+        offsets = torch.cat([below, torch.zeros_like(median)[..., None], above], dim=-1)
+        return median, offsets, season.scale, deviation
+
+    def _encode(self, season: Season, features: Tensor) -> Tensor:
+        days = self.config.encoder_days
+        column = {name: features[:, -days:, i] for i, name in enumerate(FEATURES)}
+        scaled = [season.scaled(season.values[:, -days:]), season.scaled(season.flat[:, -days:])]
+        for name in ("media_movel_7", "media_movel_30", "lag_7"):
+            scaled.append(season.scaled(column[name]))
+        scaled.append(squash(column["desvio_movel_7"] / season.scale[:, None]))
+        masks = [season.observed[:, -days:].double(), known(column["media_movel_30"])]
+        calendar = [column[n] for n in FEATURES[:4]]
+        factor = self._factor(column["fator_externo"], season.column("fator_externo"))
+        event = [column["evento_especial"], known(column["evento_especial"])]
+        position = torch.arange(-days, 0, device=features.device) / 100.0
+        position = position.double().expand(features.shape[0], -1)
+        inputs = torch.stack([*scaled, *masks, *calendar, *factor, *event, position], dim=-1)
+        outputs, _ = self.encoder(filled(inputs))  # (batch, days, width)
+        if self.attention is not None:
+            encoded = (torch.softmax(self.attention(outputs), dim=1) * outputs).sum(1)
+        else:
+            encoded = outputs[:, -1]
+        return self.norm(encoded) if self.norm is not None else encoded
+
+    def _decode(
+        self, season: Season, encoded: Tensor, future: Tensor, references: Tensor
+    ) -> Tensor:
+        column = {name: future[..., i] for i, name in enumerate(FUTURE)}
+        context_factor = season.column("fator_externo")
+        sin, cos = column["day_of_year_sin"], column["day_of_year_cos"]
+        calendar = [column[n] for n in FUTURE[:6]] + [2 * sin * cos, cos * cos - sin * sin]
+        factor = self._factor(column["fator_externo"], context_factor)
+        event = [column["evento_especial"], known(column["evento_especial"])]
+        last_year = [
+            squash((column[n] - column["last_year_level"]) / season.scale[:, None])
+            for n in ("last_year", "last_year_week")
+        ]
+        horizon = future.shape[1]
+        step = torch.arange(1, horizon + 1, device=future.device).double()
+        step = step.expand(future.shape[0], -1)
+        ahead = [step / 28.0, torch.log(step) / 3.0]
+        covariates = torch.stack(
+            [*calendar, *factor, *event, *last_year, known(column["last_year"]), *ahead], dim=-1
+        )
+        scaled = squash((references - season.level[:, None, None]) / season.scale[:, None, None])
+        static = filled(season.static())
+        summary = torch.tanh(self.summary(self.drop(torch.cat([encoded, static], dim=-1))))
+        per_day = filled(torch.cat([covariates, scaled], dim=-1))
+        inputs = torch.cat([summary[:, None].expand(-1, horizon, -1), per_day], dim=-1)
+        decoded, _ = self.decoder(inputs)
+        return decoded
+
+    def _factor(self, factor: Tensor, context: Tensor) -> list[Tensor]:
+        """The factor in the units of training, against the window's own mean, and a known flag."""
+        standard = (factor - self.factor_mean) / self.factor_std
+        mean = masked_mean(context)[:, None]
+        return [squash(standard), squash((factor - mean) / self.factor_std), known(factor)]
+
+
+N_ENCODER = 6 + 2 + 4 + 3 + 2 + 1
+N_DECODER = 8 + 3 + 2 + 3 + 2 + N_REFERENCES
+N_STATIC = 4

@@ -1,0 +1,183 @@
+"""What the environment and `.env` say: one validated `Settings`, and the set-up of the logs.
+
+No other module reads the environment. Everything a run writes goes below `var_dir` unless a
+URL says otherwise.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+import structlog
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+ROOT = Path(__file__).resolve().parent.parent
+
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+
+
+class SettingsError(ValueError):
+    """The environment or `.env` holds a setting that cannot be used; the message names it."""
+
+
+class Settings(BaseSettings):
+    """Settings of this installation. Each field is set by its upper-case name, such as `VAR_DIR`.
+
+    A variable of the environment goes before the same one in `.env`; an empty one counts as not
+    set; a name in `.env` that is no setting is an error, so that a typing error is noticed.
+    Raises pydantic's ValidationError, which never shows the values (`get_settings` words it).
+    """
+
+    model_config = SettingsConfigDict(
+        env_file=ROOT / ".env",
+        env_file_encoding="utf-8",
+        env_ignore_empty=True,
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,  # an ill-typed line may hold a password
+        validate_default=True,
+    )
+
+    # Where things are kept; "" becomes a place below var_dir.
+    var_dir: Path = Path("var")
+    # A URL may hold a password, so it is left out of the repr.
+    mlflow_tracking_uri: str = Field("", repr=False)
+    mlflow_artifact_root: str = ""  # a folder or a URL
+    optuna_storage: str = Field("", repr=False)
+    database_url: str = Field("", repr=False)
+    queue_url: str = Field("", repr=False)
+
+    registered_model_name: str = Field("ProductionLSTM-Forecast", min_length=1)
+
+    # The service
+    api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    explanation_queue_max: int = Field(100, ge=1)  # jobs that may wait
+
+    # Alerts by mail; without smtp_host or alert_email none is sent
+    smtp_host: str = ""
+    smtp_port: int = Field(587, ge=1, le=65535)
+    smtp_user: str = ""
+    smtp_password: SecretStr = SecretStr("")
+    smtp_from: str = ""
+    smtp_starttls: bool = True
+    alert_email: str = ""
+
+    log_level: LogLevel = "INFO"
+
+    @field_validator("var_dir")
+    @classmethod
+    def _count_from_root(cls, value: Path) -> Path:
+        # A relative path must not mean another folder for each working directory.
+        return ROOT / value.expanduser()
+
+    @field_validator("api_keys", mode="before")
+    @classmethod
+    def _split_keys(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(key for part in value.split(",") if (key := part.strip()))
+        return value
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _upper(cls, value: object) -> object:
+        return value.upper() if isinstance(value, str) else value
+
+    @field_validator("optuna_storage", "database_url", "queue_url", "mlflow_tracking_uri")
+    @classmethod
+    def _is_url(cls, value: str) -> str:
+        if value and "://" not in value and value != "databricks":
+            raise ValueError(
+                "expected a URL such as sqlite:///var/state.db, postgresql://… or http://…"
+            )
+        file = value.removeprefix("sqlite:///")
+        if file not in (value, "", ":memory:") and not Path(file).is_absolute():
+            return f"sqlite:///{ROOT / file}"
+        return value
+
+    @field_validator("queue_url")
+    @classmethod
+    def _is_queue(cls, value: str) -> str:
+        if value and not value.startswith(("sqlite:///", "redis://", "rediss://")):
+            raise ValueError("expected sqlite:///FILE or redis://HOST:PORT")
+        return value
+
+    @field_validator("alert_email", "smtp_from")
+    @classmethod
+    def _is_address(cls, value: str) -> str:
+        if value and "@" not in value:
+            raise ValueError("expected an e-mail address")
+        return value
+
+    @model_validator(mode="after")
+    def _fill_places(self) -> Self:
+        # Only what was left empty, and as if it had been given: the object is frozen afterwards.
+        places = {
+            "mlflow_tracking_uri": f"sqlite:///{self.var_dir / 'mlflow.db'}",
+            "mlflow_artifact_root": str(self.var_dir / "mlartifacts"),
+            "optuna_storage": f"sqlite:///{self.var_dir / 'optuna.db'}",
+            "database_url": f"sqlite:///{self.var_dir / 'state.db'}",
+            "queue_url": f"sqlite:///{self.var_dir / 'queue.db'}",
+        }
+        for name, place in places.items():
+            if not getattr(self, name):
+                self.__dict__[name] = place
+        return self
+
+
+def get_settings(env_file: str | Path | None = ROOT / ".env") -> Settings:
+    """Read the environment and `env_file` (None: the environment alone); make `var_dir`.
+
+    Nothing is cached: each call tells what holds now. Raises SettingsError, naming the variables
+    but never their values.
+    """
+    try:
+        settings = Settings(_env_file=env_file)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, item['loc'])).upper()}: {_wording(item['type'], item['msg'])}"
+            for item in error.errors(include_input=False, include_url=False)
+        )
+        raise SettingsError(
+            f"settings from the environment and {env_file or 'no file'}: {problems}. "
+            "See .env.example for every setting."
+        ) from None
+    try:
+        settings.var_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(
+            f"VAR_DIR: cannot make the folder {settings.var_dir} ({error.strerror}); "
+            "expected a folder this user may write to"
+        ) from error
+    return settings
+
+
+def configure_logging(level: str = "INFO") -> None:
+    """Send the logs to stderr, one JSON object a line, from `level` up (`"DEBUG"`, `"INFO"`, …).
+
+    Raises SettingsError for an unknown level.
+    """
+    number = logging.getLevelNamesMapping().get(level.upper())
+    if number is None:
+        raise SettingsError(f"LOG_LEVEL: got {level!r}, expected one of {LogLevel.__args__}")
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
+
+
+def _wording(kind: str, message: str) -> str:
+    if kind == "extra_forbidden":
+        return "is no setting (a typing error?)"
+    return message.removeprefix("Value error, ")

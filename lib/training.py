@@ -1,0 +1,388 @@
+"""Fit the forecaster: pinball loss, AdamW, one-cycle schedule, averaged weights, early stopping.
+
+One thread, whole panel in memory, windows gathered by index. The same data, settings and seed
+give the same bits on the same machine.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import structlog
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from lib import features as ft
+from lib.model import LSTMForecaster, ModelConfig
+from lib.panel import Panel, Spans
+
+log = structlog.get_logger()
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on: no windows, or a loss that is not a number."""
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Settings of one fit. Steps and batches count windows, spans count days."""
+
+    seed: int = 0
+    steps: int = 800
+    batch: int = 64
+    learning_rate: float = 4e-3
+    weight_decay: float = 1e-2
+    clip: float = 1.0
+    evaluate_every: int = 50
+    patience: int = 6  # evaluations without a better validation loss
+    ema: float = 0.98  # weight of the past in the averaged weights
+    withhold: float = 0.25  # share of windows trained without known future, and without last year
+    validation_windows: int = 256
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> TrainingConfig:
+        """From JSON. Raises ValueError on a key that is not a setting."""
+        unknown = set(values) - {f.name for f in fields(cls)}
+        if unknown:
+            raise ValueError(f"training settings: unknown {sorted(unknown)}")
+        return cls(**values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON; `from_dict` reads it back."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Data:
+    """Windows to learn from and to stop by; no target of the first is a target of the second."""
+
+    train: ft.Windows
+    validation: ft.Windows
+    factor_mean: float
+    factor_std: float
+    nonnegative: bool
+
+
+@dataclass
+class Fit:
+    """A trained network and how it got there. `history` has one entry per evaluation."""
+
+    model: LSTMForecaster
+    config: TrainingConfig
+    history: list[dict[str, float]]
+    validation_loss: float
+    best_step: int
+
+
+def prepare(panel: Panel, spans: Spans, config: ModelConfig) -> Data:
+    """Cut the windows of a panel by its spans; what is fitted is fitted on the training span.
+
+    Raises:
+        TrainingError: a span holds no window.
+    """
+    features = ft.compute(panel)
+    history = min(config.context_length, 28)
+    train = ft.windows(panel, features, config.horizon, until=spans.train_end, min_history=history)
+    validation = ft.windows(
+        panel,
+        features,
+        config.horizon,
+        after=spans.train_end,
+        until=spans.validation_end,
+        min_history=history,
+    )
+    for name, found in (("training", train), ("validation", validation)):
+        if len(found.ends) == 0:
+            raise TrainingError(
+                f"no {name} window: a series needs {history} days before a cutoff and "
+                f"{config.horizon} after it inside the {name} span; give more days or a "
+                "shorter HORIZON"
+            )
+    past = panel.dates <= spans.train_end
+    factor = panel.factor[past & np.isfinite(panel.factor)]
+    values = panel.values[past & np.isfinite(panel.values)]
+    return Data(
+        train=train,
+        validation=validation,
+        factor_mean=float(factor.mean()) if len(factor) else 0.0,
+        factor_std=float(factor.std() + 1e-9) if len(factor) else 1.0,
+        nonnegative=bool((values >= 0).all()),
+    )
+
+
+def pinball(
+    median: Tensor, offsets: Tensor, scale: Tensor, targets: Tensor, levels: Tensor
+) -> Tensor:
+    """Mean pinball loss in units of each window's scale; missing targets weigh nothing.
+
+    Args:
+        median: (batch, horizon); offsets: (batch, horizon, quantiles) in scales.
+        scale: (batch,); targets: (batch, horizon), NaN where missing; levels: (quantiles,).
+    """
+    observed = torch.isfinite(targets)
+    error = torch.where(observed, targets - median, 0.0) / scale[:, None]
+    # float32 from here: the subtraction above is where precision matters
+    gap = error.float()[..., None] - offsets.float()
+    loss = torch.maximum(levels * gap, (levels - 1) * gap).mean(-1)
+    return (loss * observed).sum() / observed.sum().clamp(min=1)
+
+
+def fit(
+    data: Data,
+    model_config: ModelConfig,
+    config: TrainingConfig,
+    *,
+    checkpoint: Path | None = None,
+    on_evaluation: Callable[[int, float, float], None] | None = None,
+) -> Fit:
+    """Train one forecaster and return it with its best averaged weights.
+
+    Args:
+        checkpoint: a folder; state is saved there at every evaluation and a fit that finds one
+            of the same settings goes on from it exactly.
+        on_evaluation: called with (step, training loss, validation loss); may raise to stop.
+
+    Raises:
+        TrainingError: the loss is not finite (names step and windows).
+    """
+    run = _Run(data, model_config, config)
+    if checkpoint is not None:
+        run.resume(checkpoint)
+    while run.step < config.steps and run.stale < config.patience:
+        train_loss = np.mean([run.train_step() for _ in range(_until_next(run.step, config))])
+        loss = run.evaluate(float(train_loss))
+        if checkpoint is not None:
+            run.save(checkpoint)
+        if on_evaluation is not None:
+            on_evaluation(run.step, float(train_loss), loss)
+    return run.finish()
+
+
+def _until_next(step: int, config: TrainingConfig) -> int:
+    return min(config.evaluate_every, config.steps - step)
+
+
+class _Run:
+    """The state of a fit: all that a resume needs."""
+
+    def __init__(self, data: Data, model_config: ModelConfig, config: TrainingConfig) -> None:
+        torch.manual_seed(config.seed)
+        self.data, self.config = data, config
+        self.model = LSTMForecaster(model_config)
+        self.model.factor_mean.fill_(data.factor_mean)
+        self.model.factor_std.fill_(data.factor_std)
+        if data.nonnegative:
+            self.model.floor.fill_(0.0)
+        self.average = copy.deepcopy(self.model)
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+        )
+        self.levels = torch.tensor(model_config.quantiles)
+        self.step = 0
+        self.stale = 0
+        self.best_loss = math.inf
+        self.best_step = 0
+        self.best: dict[str, Tensor] = {}
+        self.history: list[dict[str, float]] = []
+        count = len(data.validation.ends)
+        chosen = np.linspace(0, count - 1, min(count, config.validation_windows)).astype(int)
+        self.validation = _batch(data.validation, np.unique(chosen), model_config.max_context)
+
+    def train_step(self) -> float:
+        config, shape = self.config, self.model.config
+        rng = np.random.default_rng([config.seed, self.step])
+        torch.manual_seed(int(rng.integers(2**62)))  # dropout
+        index = rng.integers(len(self.data.train.ends), size=config.batch)
+        # a short context must never be a surprise: half of the batches are shorter than the longest
+        days = shape.max_context
+        if rng.random() < 0.5:
+            days = int(rng.integers(shape.context_length, shape.max_context + 1))
+        context, future, targets = _batch(self.data.train, index, days)
+        _withhold(future, rng, config.withhold)
+        for group in self.optimizer.param_groups:
+            group["lr"] = config.learning_rate * _one_cycle(self.step / config.steps)
+        self.model.train()
+        median, offsets, scale, _ = self.model.distribution(context, future)
+        loss = pinball(median, offsets, scale, targets, self.levels)
+        if not torch.isfinite(loss):
+            raise TrainingError(self._describe(index))
+        self.optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
+        self.optimizer.step()
+        self.step += 1
+        self._update_average()
+        return float(loss.detach())
+
+    def evaluate(self, train_loss: float) -> float:
+        context, future, targets = self.validation
+        self.average.eval()
+        with torch.no_grad():
+            median, offsets, scale, _ = self.average.distribution(context, future)
+            loss = float(pinball(median, offsets, scale, targets, self.levels))
+        self.history.append({"step": self.step, "train_loss": train_loss, "validation_loss": loss})
+        if loss < self.best_loss:
+            self.best_loss, self.best_step, self.stale = loss, self.step, 0
+            self.best = {k: v.clone() for k, v in self.average.state_dict().items()}
+        else:
+            self.stale += 1
+        return loss
+
+    def finish(self) -> Fit:
+        model = copy.deepcopy(self.model)
+        model.load_state_dict(self.best)
+        model.eval()
+        return Fit(model, self.config, self.history, self.best_loss, self.best_step)
+
+    def save(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
+        tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
+        tensors |= {f"best.{k}": v for k, v in self.best.items()}
+        for i, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{i}.{k}": v for k, v in state.items()}
+        facts = {
+            name: getattr(self, name) for name in ("step", "stale", "best_loss", "best_step")
+        } | {"history": self.history, "settings": self._settings()}
+        part = folder / "checkpoint.part"
+        tensors = {k: v.detach().clone().contiguous() for k, v in tensors.items()}
+        save_file(tensors, part, metadata={"facts": json.dumps(facts)})
+        part.replace(folder / "checkpoint.safetensors")  # one file, so it is whole or absent
+
+    def resume(self, folder: Path) -> None:
+        """Go on from a checkpoint of the same settings; any other is left unread."""
+        path = folder / "checkpoint.safetensors"
+        if not path.exists():
+            return
+        from safetensors import safe_open
+
+        with safe_open(path, framework="pt") as file:
+            facts = json.loads(file.metadata()["facts"])
+        if facts.pop("settings") != self._settings():
+            log.info("checkpoint of other settings ignored", folder=folder.name)
+            return
+        groups: dict[str, dict[str, Tensor]] = {"model": {}, "average": {}, "best": {}}
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, tensor in load_file(path).items():
+            group, rest = key.split(".", 1)
+            if group == "optimizer":
+                number, name = rest.split(".", 1)
+                state.setdefault(int(number), {})[name] = tensor
+            else:
+                groups[group][rest] = tensor
+        self.model.load_state_dict(groups["model"])
+        self.average.load_state_dict(groups["average"])
+        self.best = groups["best"]
+        self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": state})
+        for name, value in facts.items():
+            setattr(self, name, value)
+        log.info("training resumed", step=self.step)
+
+    def _settings(self) -> dict[str, Any]:
+        ends = self.data.train.ends
+        shape = json.loads(json.dumps(self.model.config.to_dict()))
+        return shape | self.config.to_dict() | {"windows": [len(ends), int(ends.sum())]}
+
+    def _update_average(self) -> None:
+        # a short memory at first, or the average drags the initial weights along
+        keep = min(self.config.ema, self.step / (self.step + 10))
+        with torch.no_grad():
+            for mean, value in zip(self.average.parameters(), self.model.parameters(), strict=True):
+                mean.lerp_(value, 1 - keep)
+
+    def _describe(self, index: np.ndarray) -> str:
+        windows = self.data.train
+        panel = windows.panel
+        rows = windows.ends[index[:5]]
+        series = np.searchsorted(panel.offsets, rows, side="right") - 1
+        names = [f"{panel.ids[s]} at {panel.dates[r]}" for s, r in zip(series, rows, strict=True)]
+        return (
+            f"loss is not finite at step {self.step}: batch of {len(index)} windows, the first "
+            f"{', '.join(names)}; lower the learning rate ({self.config.learning_rate}) or look "
+            "for extreme values there"
+        )
+
+
+def _batch(windows: ft.Windows, index: np.ndarray, days: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Tensors of windows: features (n, days, 11), future (n, horizon, k), targets (n, horizon)."""
+    return (
+        torch.from_numpy(windows.context(index, days)),
+        torch.from_numpy(windows.future(index)),
+        torch.from_numpy(windows.targets(index)),
+    )
+
+
+def _withhold(future: Tensor, rng: np.random.Generator, share: float) -> None:
+    """Hide what a request may not know: planned covariates, and separately last year."""
+    for names in (
+        ("fator_externo", "evento_especial"),
+        ("last_year", "last_year_week", "last_year_level"),
+    ):
+        rows = torch.from_numpy(np.flatnonzero(rng.random(len(future)) < share))
+        for name in names:
+            future[rows, :, ft.FUTURE.index(name)] = torch.nan
+
+
+def _one_cycle(progress: float, warm: float = 0.15, floor: float = 0.02) -> float:
+    """Share of the peak learning rate: linear up, cosine down (Smith 2018)."""
+    if progress < warm:
+        return floor + (1 - floor) * progress / warm
+    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * (progress - warm) / (1 - warm)))
+
+
+def calibrate(fit: Fit, data: Data, *, blocks: tuple[int, ...] = (1, 7, 14, 28)) -> Fit:
+    """Widen or narrow the quantiles so that each covers what it says on the validation span.
+
+    Split-conformal in the manner of CQR (Romano et al. 2019), multiplicative: per block of the
+    horizon, each level's offset from the median is multiplied by the factor under which the
+    validation targets fall below it as often as it says. Factors are kept rising away from the
+    median, so quantiles stay ordered, and shrunk towards 1 where targets are few.
+    """
+    model = fit.model
+    config = model.config
+    context, future, targets = _batch(
+        data.validation, np.arange(len(data.validation.ends)), config.max_context
+    )
+    with torch.no_grad():
+        median, offsets, scale, _ = model.distribution(context, future)
+    gap = ((targets - median) / scale[:, None]).numpy()
+    offsets_np = offsets.numpy()
+    spread = np.ones((config.horizon, len(config.quantiles)))
+    start = 0
+    for end in (*[b for b in blocks if b < config.horizon], config.horizon):
+        spread[start:end] = _factors(
+            gap[:, start:end], offsets_np[:, start:end], config.quantiles, model.median
+        )
+        start = end
+    model.spread.copy_(torch.from_numpy(spread))
+    return replace(fit, model=model)
+
+
+def _factors(
+    gap: np.ndarray, offsets: np.ndarray, levels: tuple[float, ...], median: int
+) -> np.ndarray:
+    """Factor by level for residuals `gap` (n, days) and offsets (n, days, levels), in scales."""
+    seen = np.isfinite(gap)
+    independent = seen.sum() / gap.shape[1] / 2  # windows overlap: count half of them
+    factors = np.ones(len(levels))
+    if independent < 5:
+        return factors
+    for i, level in enumerate(levels):
+        if i == median:
+            continue
+        ratio = gap[seen] / offsets[..., i][seen]
+        tail = 1 - level if i < median else level
+        side = np.quantile(ratio, tail)
+        weight = independent / (independent + 30)
+        factors[i] = np.clip(weight * side + (1 - weight), 0.3, 4.0)
+    below = np.maximum.accumulate(factors[:median][::-1])[::-1]
+    above = np.maximum.accumulate(factors[median + 1 :])
+    return np.concatenate([below, [1.0], above])
