@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from lib import features as ft
+from lib.forecaster import Forecaster, forecast_panel
 from lib.panel import Panel
 
 BLOCKS = ((1, 1), (2, 7), (8, 28))
@@ -56,6 +57,33 @@ def cutoff_rows(panel: Panel, *, horizon: int, cutoffs: int, step: int) -> np.nd
     enough = rows - panel.offsets[series] >= 28
     running = rows + 1 < panel.offsets[series + 1]
     return rows[enough & running]
+
+
+def run(
+    forecaster: Forecaster,
+    panel: Panel,
+    ends: np.ndarray,
+    *,
+    horizon: int | None = None,
+    known_future: bool = True,
+) -> Backtest:
+    """Forecast from every cutoff with one forecaster, and put the truth beside it.
+
+    Args:
+        ends: rows of the last known days (`cutoff_rows`).
+        horizon: days to score (default: the forecaster's own).
+        known_future: give the planned events and the factor of the target days.
+
+    Raises:
+        ValueError: the forecaster's horizon is shorter than asked.
+    """
+    own = forecaster.contract.horizon
+    horizon = own if horizon is None else horizon
+    if horizon > own:
+        raise ValueError(f"horizon: the forecaster sees {own} days ahead, {horizon} were asked")
+    quantiles = forecast_panel(forecaster, panel, ends, known_future=known_future)
+    levels = forecaster.contract.quantiles
+    return collect(panel, ends, horizon, quantiles=quantiles[:, :horizon], levels=levels)
 
 
 def collect(

@@ -118,8 +118,11 @@ def public_holidays(spec: SynthesisSpec, days: np.ndarray, source: Source) -> tu
 
 def _around(impulse: np.ndarray, profile: Mapping[int, float]) -> np.ndarray:
     """Spread impulses over the days around them, and cut the padding off."""
-    shifted = [weight * np.roll(impulse, offset, axis=1) for offset, weight in profile.items()]
-    return np.sum(shifted, axis=0)[:, _PAD:-_PAD]
+    n_days = impulse.shape[1] - 2 * _PAD
+    result = np.zeros((len(impulse), n_days))
+    for offset, weight in profile.items():
+        result += weight * impulse[:, _PAD - offset : _PAD - offset + n_days]
+    return result
 
 
 def factor(spec: SynthesisSpec, days: np.ndarray, source: Source) -> tuple[np.ndarray, np.ndarray]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,14 +26,10 @@ class ExportError(RuntimeError):
     """The exported graph does not do what the network does."""
 
 
-def save_artifact(
-    folder: Path, fit: Fit, data: Data, panel: Panel, spans: Spans, metrics: dict[str, float]
-) -> Forecaster:
-    """Write the artifact of a fit and load it back.
+def save_artifact(folder: Path, fit: Fit, data: Data, panel: Panel, spans: Spans) -> Forecaster:
+    """Write the artifact of a fit, without metrics yet, and load it back.
 
-    Args:
-        folder: created; files of an earlier artifact there are replaced.
-        metrics: of the backtest, kept in the contract.
+    `folder` is created; files of an earlier artifact there are replaced.
 
     Raises:
         ExportError: graph and network differ on the background windows.
@@ -56,7 +53,7 @@ def save_artifact(
         },
         fingerprint=fingerprint(panel),
         training_span=(str(panel.dates.min()), str(spans.train_end)),
-        metrics={k: float(v) for k, v in metrics.items() if np.isfinite(v)},
+        metrics={},
         settings={"model": config.to_dict(), "training": fit.config.to_dict()},
         sha256={name: digest(folder / name) for name in FILES},
     )
@@ -64,6 +61,14 @@ def save_artifact(
     forecaster = Forecaster.load(folder)
     _check(forecaster, model, background, future)
     return forecaster
+
+
+def add_metrics(folder: Path, metrics: dict[str, float]) -> Forecaster:
+    """Write the backtest of an artifact into its contract (finite scores only) and reload it."""
+    contract = Contract.from_json((folder / CONTRACT).read_text())
+    finite = {k: float(v) for k, v in metrics.items() if np.isfinite(v)}
+    (folder / CONTRACT).write_text(replace(contract, metrics=finite).to_json())
+    return Forecaster.load(folder)
 
 
 def export_onnx(

@@ -122,7 +122,7 @@ class Windows:
 
     def targets(self, index: np.ndarray) -> np.ndarray:
         """What came after each cutoff. → (len(index), horizon), NaN where missing or unknown."""
-        return _at(self.panel, self.panel.values, self.ends[index], np.arange(1, self.horizon + 1))
+        return at(self.panel, self.panel.values, self.ends[index], np.arange(1, self.horizon + 1))
 
 
 def windows(
@@ -179,10 +179,10 @@ def future_of(panel: Panel, ends: np.ndarray, horizon: int, *, known: bool = Tru
     steps = np.arange(1, horizon + 1)
     dates = panel.dates[ends][:, None] + steps
     unknown = np.full(dates.shape, np.nan)
-    factor = _at(panel, panel.factor, ends, steps) if known else unknown
-    event = _at(panel, panel.event, ends, steps) if known else unknown
-    week = [_at(panel, panel.values, ends, steps - YEAR + d) for d in range(-3, 4)]
-    month = [_at(panel, panel.values, ends, np.array([-YEAR - d])) for d in range(28)]
+    factor = at(panel, panel.factor, ends, steps) if known else unknown
+    event = at(panel, panel.event, ends, steps) if known else unknown
+    week = [at(panel, panel.values, ends, steps - YEAR + d) for d in range(-3, 4)]
+    month = [at(panel, panel.values, ends, np.array([-YEAR - d])) for d in range(28)]
     columns = [
         factor,
         event,
@@ -193,8 +193,11 @@ def future_of(panel: Panel, ends: np.ndarray, horizon: int, *, known: bool = Tru
     return np.concatenate([calendar(dates), np.stack(columns, axis=-1)], axis=-1)
 
 
-def _at(panel: Panel, column: np.ndarray, ends: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    """column at `steps` days after each end, NaN outside the series. → (len(ends), len(steps))."""
+def at(panel: Panel, column: np.ndarray, ends: np.ndarray, steps: np.ndarray) -> np.ndarray:
+    """A column (rows of the panel,) at `steps` days after each end. → (len(ends), len(steps)).
+
+    NaN outside the series; a negative step looks back.
+    """
     rows = ends[:, None] + steps
     inside = (rows >= _start_of(panel, ends)[:, None]) & (rows <= _last_of(panel, ends)[:, None])
     return np.where(inside, column[np.clip(rows, 0, len(column) - 1)], np.nan)

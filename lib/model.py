@@ -18,8 +18,21 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lib.features import FEATURES, FUTURE
-from lib.season import N_REFERENCES, SEASON_DAYS, Season, filled, known, masked_mean, squash
+from lib.season import (
+    N_REFERENCES,
+    SEASON_DAYS,
+    Season,
+    filled,
+    finite_or_zero,
+    known,
+    magnitude,
+    masked_mean,
+    padded,
+    series_values,
+    squash,
+)
 
+EFFECT_LAGS = (2, 3)  # days before and after an event or a factor on which it may act
 QUANTILES = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 
 
@@ -85,6 +98,7 @@ class LSTMForecaster(nn.Module):
     factor_std: Tensor
     floor: Tensor
     spread: Tensor
+    around: Tensor
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -112,13 +126,18 @@ class LSTMForecaster(nn.Module):
             bidirectional=True,
         )
         self.drop = nn.Dropout(config.dropout)
-        # per day: a logit per reference, the deviation, a width per quantile step
-        self.head = nn.Linear(2 * config.decoder_hidden, N_REFERENCES + levels)
+        # per day: a logit per reference, the deviation, a width per quantile step, and how much
+        # of the window's own event effect to believe
+        self.head = nn.Linear(2 * config.decoder_hidden, N_REFERENCES + levels + 1)
         nn.init.normal_(self.head.weight, std=0.01)
         nn.init.zeros_(self.head.bias)
         with torch.no_grad():
-            self.head.bias[N_REFERENCES + 1 :] = -0.5
+            self.head.bias[N_REFERENCES + 1 : -1] = -0.5
         self.days = (config.max_context + 7) // 7 * 7  # of values: whole weeks
+        self.filter = nn.Parameter(torch.zeros(2, 3, sum(EFFECT_LAGS) + 1))
+        lags = torch.arange(sum(EFFECT_LAGS) + 1)
+        around = torch.arange(self.days + config.horizon)[:, None] + lags
+        self.register_buffer("around", around, persistent=False)
         # Learned from the training span, not by gradient: units of the factor, the lowest
         # possible value, and the conformal widening of each quantile by day of the horizon.
         self.register_buffer("factor_mean", torch.zeros((), dtype=torch.float64))
@@ -143,19 +162,50 @@ class LSTMForecaster(nn.Module):
         self, features: Tensor, future: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Median (raw), offsets of the quantiles from it and deviation (in scales), and scale."""
-        season = Season(features, self.days)
+        past, ahead = self._covariate_effect(features, future)
+        season = Season(features, self.days, past)
         references = season.references(future)  # (batch, horizon, references)
         encoded = self._encode(season, features)
         decoded = self._decode(season, encoded, future, references)
         out = self.head(self.drop(decoded))
         weights = torch.softmax(out[..., :N_REFERENCES], dim=-1).double()
         deviation = out[..., N_REFERENCES].double()
-        median = (weights * references).sum(-1) + deviation * season.scale[:, None]
-        steps = F.softplus(out[..., N_REFERENCES + 1 :]).double()
+        effect = torch.sigmoid(out[..., -1]).double() * season.event_effect(future)
+        median = (weights * references).sum(-1) + ahead + effect + deviation * season.scale[:, None]
+        steps = F.softplus(out[..., N_REFERENCES + 1 : -1]).double()
         below = -steps[..., : self.median].flip(-1).cumsum(-1).flip(-1)
         above = steps[..., self.median :].cumsum(-1)
         offsets = torch.cat([below, torch.zeros_like(median)[..., None], above], dim=-1)
         return median, offsets, season.scale, deviation
+
+    def _covariate_effect(self, features: Tensor, future: Tensor) -> tuple[Tensor, Tensor]:
+        """What event and factor move, by one filter for all series, in raw units of each window.
+
+        Linear in the covariates of the days around (planned events reach back): taken off the
+        past before its levels are measured, and put on the days ahead. → (batch, days), (batch,
+        horizon).
+        """
+        values = padded(series_values(features), self.days)[:, -SEASON_DAYS:]
+        center = masked_mean(values)
+        spread = masked_mean(magnitude(values - center[:, None]))
+        units = torch.stack([spread, torch.abs(center)], dim=-1)  # (batch, 2)
+        event = self._line_up("evento_especial", features, future)
+        factor = (self._line_up("fator_externo", features, future) - self.factor_mean) / (
+            self.factor_std
+        )
+        # the days ahead of an unknown factor are as the last four weeks were
+        recent = masked_mean(factor[:, self.days - 28 : self.days])[:, None]
+        factor = torch.where(torch.isfinite(factor), factor, recent)
+        causes = torch.stack([finite_or_zero(event), factor, torch.abs(factor)], dim=1)
+        around = F.pad(causes, (EFFECT_LAGS[1], EFFECT_LAGS[0]))[..., self.around]
+        weights = torch.einsum("bu,ucl->bcl", units, self.filter.double())
+        effect = (around * weights[:, :, None]).sum((1, 3))  # (batch, days + horizon)
+        return effect[:, : self.days], effect[:, self.days :]
+
+    def _line_up(self, name: str, features: Tensor, future: Tensor) -> Tensor:
+        """A covariate of the past and of the days ahead in one row. → (batch, days + horizon)."""
+        past = padded(features[..., FEATURES.index(name)], self.days)
+        return torch.cat([past, future[..., FUTURE.index(name)]], dim=1)
 
     def _encode(self, season: Season, features: Tensor) -> Tensor:
         days = self.config.encoder_days
@@ -187,6 +237,7 @@ class LSTMForecaster(nn.Module):
         calendar = [column[n] for n in FUTURE[:6]] + [2 * sin * cos, cos * cos - sin * sin]
         factor = self._factor(column["fator_externo"], context_factor)
         event = [column["evento_especial"], known(column["evento_especial"])]
+        event.append(squash(season.event_effect(future) / season.scale[:, None]))
         last_year = [
             squash((column[n] - column["last_year_level"]) / season.scale[:, None])
             for n in ("last_year", "last_year_week")
@@ -214,5 +265,5 @@ class LSTMForecaster(nn.Module):
 
 
 N_ENCODER = 6 + 2 + 4 + 3 + 2 + 1
-N_DECODER = 8 + 3 + 2 + 3 + 2 + N_REFERENCES
+N_DECODER = 8 + 3 + 3 + 3 + 2 + N_REFERENCES
 N_STATIC = 4

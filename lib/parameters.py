@@ -35,6 +35,14 @@ class Parameter:
     default: str
     help: str
 
+    @property
+    def value(self) -> Any:
+        """The default as a value, or its source text where that is an expression."""
+        try:
+            return ast.literal_eval(self.default)
+        except ValueError:
+            return self.default
+
     def __str__(self) -> str:
         line = f"{self.name}: {self.type} = {self.default}"
         return f"{line}  # {self.help}" if self.help else line
@@ -56,7 +64,9 @@ def read_notebook(path: Path) -> list[dict[str, Any]]:
     except FileNotFoundError:
         raise ParameterError(f"no notebook {path}") from None
     except (ValueError, KeyError, TypeError) as error:
-        raise ParameterError(f"{path}: expected a Jupyter notebook (format 4), got {error}") from None
+        raise ParameterError(
+            f"{path}: expected a Jupyter notebook (format 4), got {error}"
+        ) from None
 
 
 def declared(path: Path) -> dict[str, Parameter]:
@@ -72,7 +82,9 @@ def declared(path: Path) -> dict[str, Parameter]:
         try:
             nodes = ast.parse(cell["source"]).body
         except SyntaxError as error:
-            raise ParameterError(f"{path}: parameters cell, line {error.lineno}: {error.msg}") from None
+            raise ParameterError(
+                f"{path}: parameters cell, line {error.lineno}: {error.msg}"
+            ) from None
         comments = _comments(cell["source"])
         for node in nodes:
             if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.value:
@@ -81,8 +93,8 @@ def declared(path: Path) -> dict[str, Parameter]:
                 found[name] = Parameter(name, ast.unparse(node.annotation), default, help_text)
             elif isinstance(node, ast.Assign):
                 raise ParameterError(
-                    f"{path}: parameters cell, line {node.lineno}: `{ast.unparse(node)}` has no type, "
-                    "expected `NAME: type = value  # unit`"
+                    f"{path}: parameters cell, line {node.lineno}: `{ast.unparse(node)}` has no "
+                    "type, expected `NAME: type = value  # unit`"
                 )
     return found
 
@@ -105,7 +117,9 @@ def load_profile(path: Path) -> dict[str, dict[str, Any]]:
     sections = {str(name): section or {} for name, section in content.items()}
     for name, section in sections.items():
         if not isinstance(section, dict):
-            raise ParameterError(f"{path}: section {name!r}: expected `NAME: value`, got {section!r}")
+            raise ParameterError(
+                f"{path}: section {name!r}: expected `NAME: value`, got {section!r}"
+            )
     return sections
 
 
@@ -150,22 +164,27 @@ def resolve(
                 continue
             text = name in overrides
             try:
-                value = convert(overrides[name] if text else values[name], parameter.type, text=text)
+                value = convert(
+                    overrides[name] if text else values[name], parameter.type, text=text
+                )
             except ValueError as error:
                 problems.append(f"{name} of {notebook}: {error}")
             else:
                 resolved[notebook][name] = value
     if problems:
-        lines = {str(p): None for each in known.values() for p in each.values() if p.name != RESERVED}
+        lines = {
+            str(p): None for each in known.values() for p in each.values() if p.name != RESERVED
+        }
         allowed = "".join(f"\n  {line}" for line in sorted(lines))
         raise ParameterError("\n".join(dict.fromkeys(problems)) + f"\nThe parameters are:{allowed}")
     return resolved
 
 
 def convert(value: Any, annotation: str, *, text: bool) -> Any:
-    """Return `value` as the annotated type: int, float, bool, str, None, list, tuple, dict, |, Literal.
+    """Return `value` as the annotated type.
 
-    `text` says that it comes from a command line, where a list may be written `1,2` or `[1, 2]`.
+    Known are int, float, bool, str, None, list, tuple, dict, Literal and unions of them. `text`
+    says that it comes from a command line, where a list may be written `1,2` or `[1, 2]`.
 
     Raises:
         ValueError: it is not of that type.
@@ -191,8 +210,10 @@ def _convert(value: Any, kind: ast.expr, text: bool) -> Any:
     if name == "str":
         return _only(value, isinstance(value, str))
     if name == "bool":
-        return _WORDS[value.lower()] if text and value.lower() in _WORDS else _only(
-            value, isinstance(value, bool)
+        return (
+            _WORDS[value.lower()]
+            if text and value.lower() in _WORDS
+            else _only(value, isinstance(value, bool))
         )
     if name == "int":
         return int(value) if text else _only(value, type(value) is int)
@@ -218,10 +239,10 @@ def _container(value: Any, kind: ast.Subscript, text: bool) -> Any:
     elif text and outer != "dict":
         value = [part.strip() for part in value.split(",") if part.strip()]
     if outer == "dict":
-        _only(value, isinstance(value, dict))
-        return {
-            _convert(k, inner[0], False): _convert(v, inner[1], False) for k, v in value.items()
-        }
+        if not isinstance(value, dict):
+            raise ValueError(value)
+        pairs = value.items()
+        return {_convert(k, inner[0], False): _convert(v, inner[1], False) for k, v in pairs}
     _only(value, outer in ("list", "tuple") and isinstance(value, (list, tuple)))
     if outer == "tuple" and ast.unparse(inner[-1]) != "...":
         _only(value, len(value) == len(inner))

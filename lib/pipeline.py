@@ -1,27 +1,291 @@
-"""The runner of the notebooks, and what a notebook needs of it: its run folder and its record."""
+"""The runner of the notebooks: stage by stage, resumable, from the command line.
+
+What a notebook needs of it (`run_folder`, `record`) imports fast; papermill is imported only when
+a stage has to run.
+"""
 
 from __future__ import annotations
 
+import argparse
 import json
-from collections.abc import Mapping
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
+import structlog
+
+from lib import stages
+from lib.parameters import RESERVED, Parameter, ParameterError, declared, load_profile, resolve
+from lib.settings import ROOT, Settings, SettingsError, configure_logging, get_settings
+from lib.stages import StageError, StageRecord, plain, write_json
+
+log = structlog.get_logger()
+
+NOTEBOOKS = ROOT / "notebooks"
+_PATTERN = "0[1-4]_*.ipynb"  # the main job; later notebooks stand alone
 
 
 def run_folder(run_dir: str | Path) -> Path:
-    """Return the folder `run_dir`, created; a relative path counts from the project root."""
-    folder = Path(run_dir)
-    folder = folder if folder.is_absolute() else ROOT / folder
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    """Return the folder `run_dir`, created.
+
+    A relative path counts from the project root, and `var/…` from the `VAR_DIR` of the settings,
+    whatever the working directory is.
+    """
+    path = Path(run_dir).expanduser()
+    if not path.parts:
+        raise ValueError("RUN_DIR: expected a folder such as var/runs/explore, got an empty text")
+    if not path.is_absolute():
+        first, *rest = path.parts
+        path = get_settings().var_dir.joinpath(*rest) if first == "var" else ROOT / path
+    path.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 def record(run_dir: str | Path, stage: str, metrics: Mapping[str, Any]) -> dict[str, Any]:
-    """Write the named `metrics` of `stage` to `metrics/<stage>.json` and return them rounded."""
-    rounded = json.loads(json.dumps(dict(metrics)))
-    folder = run_folder(run_dir) / "metrics"
-    folder.mkdir(exist_ok=True)
-    (folder / f"{stage}.json").write_text(json.dumps(rounded, indent=2) + "\n", encoding="utf-8")
+    """Write the named `metrics` of `stage` to `metrics/<stage>.json` in the run, and return them.
+
+    Names are sorted, floats rounded to 10 significant digits, what is not finite becomes null;
+    NumPy scalars and arrays count as the numbers they hold.
+    """
+    rounded = plain(metrics)
+    write_json(run_folder(run_dir) / "metrics" / f"{stage}.json", rounded)
     return rounded
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A finished run: its folder, and the stages that ran and those that were skipped."""
+
+    folder: Path
+    ran: tuple[str, ...]
+    skipped: tuple[str, ...]
+
+
+def run_pipeline(
+    profile: str = "default",
+    overrides: Mapping[str, str] | None = None,
+    *,
+    until: str = "",
+    force: bool = False,
+    run_dir: Path | None = None,
+    notebooks: Path = NOTEBOOKS,
+    settings: Settings | None = None,
+    code: Path = ROOT / "lib",
+    bases: Sequence[Path] = (),
+) -> RunResult:
+    """Run the numbered notebooks in order; skip what is done and unchanged.
+
+    Args:
+        profile: name of a YAML file in `notebooks/params`.
+        overrides: name → text, before the profile's values.
+        until: the last stage to run, by name or number ("02"); "" means all.
+        force: run also what is done.
+        run_dir: the run folder; None derives it from the parameters and the content of DATA.
+        notebooks: folder of the notebooks.
+        settings: where `var/` and MLflow are; None reads the environment.
+        code: folder whose sources count as the library.
+        bases: folders a relative DATA may be in, before the working directory.
+
+    Raises:
+        ParameterError: a parameter, the profile or `until` is wrong; nothing was run.
+        StageError: a cell failed. Calling again resumes at that stage.
+    """
+    settings = settings or get_settings()
+    paths = {path.stem: path for path in sorted(notebooks.resolve().glob(_PATTERN))}
+    if not paths:
+        raise ParameterError(f"no notebooks {_PATTERN} in {notebooks}")
+    last = _last_stage(until, list(paths))
+    known = {name: declared(path) for name, path in paths.items()}
+    sections = load_profile(notebooks / "params" / f"{profile}.yaml")
+    values = resolve(known, sections, overrides or {})
+    from_profile = not (overrides or {}).get("DATA")
+    digest = _locate_data(values, [ROOT] if from_profile else [*bases, Path.cwd()])
+    # A moved or renamed copy of the same data is the same run.
+    by_content = {
+        stage: {n: digest if n == "DATA" and v else v for n, v in each.items()}
+        for stage, each in values.items()
+    }
+    name = f"{profile}-{stages.text_hash(by_content)[:12]}"
+    run = run_folder(run_dir.absolute() if run_dir else settings.var_dir / "runs" / name).resolve()
+    names = list(paths)[: list(paths).index(last) + 1]
+    with stages.locked(run):
+        used = {
+            stage: {n: p.value for n, p in known[stage].items() if n != RESERVED} | values[stage]
+            for stage in paths
+        }
+        write_json(run / "parameters.json", {"profile": profile, "data": digest, "stages": used})
+        log.info("run started", run=str(run), profile=profile, stages=names)
+        ran = []
+        for stage in names:
+            inject = values[stage] | ({RESERVED: str(run)} if RESERVED in known[stage] else {})
+            parts = (by_content[stage], stages.code_hash(code))
+            if _run_stage(run, paths[stage], parts, inject, settings, force=force):
+                ran.append(stage)
+        _merge_metrics(run)
+        if last == list(paths)[-1]:
+            stages.log_to_mlflow(run, settings.mlflow_tracking_uri)
+        log.info("run finished", run=str(run), ran=ran)
+    return RunResult(run, tuple(ran), tuple(s for s in names if s not in ran))
+
+
+def _run_stage(
+    run: Path,
+    notebook: Path,
+    parts: tuple[Mapping[str, Any], str],
+    inject: Mapping[str, Any],
+    settings: Settings,
+    *,
+    force: bool,
+) -> bool:
+    """Run one stage unless its record says that nothing changed; tell whether it ran."""
+    stage = notebook.stem
+    earlier = [p.stem for p in sorted(notebook.parent.glob(_PATTERN)) if p.stem < stage]
+    records = {name: StageRecord.read(run, name) for name in earlier}
+    inputs = {n: d for each in records.values() if each for n, d in each.outputs.items()}
+    values, code = parts
+    fingerprint = stages.fingerprint(notebook, values, code, inputs)
+    done = StageRecord.read(run, stage)
+    executed, page = run / "notebooks" / notebook.name, run / "html" / f"{stage}.html"
+    whole = executed.is_file() and page.is_file()
+    if done and not force and whole and done.fingerprint == fingerprint and done.holds(run):
+        log.info("stage skipped: parameters, code and inputs are unchanged", stage=stage)
+        return False
+
+    from lib import execution  # papermill, nbconvert: a second to import
+
+    log.info("stage started", stage=stage)
+    started = time.perf_counter()
+    stages.forget(run, stage)
+    before = stages.signatures(run)
+    # One thread each: two in one process slow each other down by orders of magnitude.
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    environment = {**threads, "VAR_DIR": str(settings.var_dir)}
+    progress = sys.stderr.isatty()
+    try:
+        execution.execute(
+            notebook, executed, inject, run=run, environment=environment, progress=progress
+        )
+    except StageError as error:
+        raise StageError(
+            f"stage {stage}: {error}\nThe partial notebook is {executed}\n"
+            "Run the same command again to resume at this stage."
+        ) from None
+    execution.to_html(executed, page)
+    outputs = stages.written_since(run, before)
+    for name in sorted(inputs.keys() & outputs.keys()):
+        log.warning("stage rewrote a file of an earlier stage, which will run again", file=name)
+    seconds = round(time.perf_counter() - started, 1)
+    StageRecord(fingerprint, outputs, seconds).write(run, stage)
+    log.info("stage finished", stage=stage, seconds=seconds)
+    return True
+
+
+def _locate_data(values: Mapping[str, dict[str, Any]], bases: Sequence[Path]) -> str:
+    """Make every DATA an absolute path, in place, and return the hash of its content, or ""."""
+    digest = ""
+    for each in values.values():
+        if each.get("DATA"):
+            asked = Path(each["DATA"]).expanduser()
+            places = [(base / asked).resolve() for base in bases]
+            found = next((place for place in places if place.is_file()), None)
+            if found is None:
+                looked = " or ".join(dict.fromkeys(map(str, places)))
+                raise ParameterError(f"DATA: expected a CSV or Parquet file, there is no {looked}")
+            each["DATA"] = str(found)
+            digest = digest or f"sha256:{stages.file_hash(found)}"
+    return digest
+
+
+def _last_stage(until: str, names: list[str]) -> str:
+    matches = [name for name in names if until in (name, name[:2])] if until else names[-1:]
+    if not matches:
+        raise ParameterError(f"--until {until}: expected one of {', '.join(names)}")
+    return matches[0]
+
+
+def _merge_metrics(run: Path) -> None:
+    found = sorted((run / "metrics").glob("*.json"))
+    merged = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in found}
+    write_json(run / "metrics.json", merged)
+
+
+def _describe_parameters(notebooks: Path) -> str:
+    lines = []
+    for path in sorted(notebooks.glob(_PATTERN)):
+        lines.append(f"parameters of {path.stem}:")
+        own: list[Parameter] = [p for p in declared(path).values() if p.name != RESERVED]
+        lines += [f"  {parameter}" for parameter in own]
+    return "\n".join(lines)
+
+
+def _pair(parser: argparse.ArgumentParser, text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        parser.error(f"expected an option or NAME=value, got {text!r}")
+    return name, value
+
+
+def _parser(notebooks: Path) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m lib.pipeline", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    train = commands.add_parser(
+        "train",
+        help="run the notebooks of the main job",
+        description="Run the numbered notebooks in order, skipping what is done and unchanged.",
+        epilog=_describe_parameters(notebooks),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = train.add_argument
+    add("--profile", default="default", help="a file of notebooks/params (default: default)")
+    add("--until", default="", metavar="STAGE", help="stop after this stage, such as 02_tuning")
+    add("--force", action="store_true", help="run also the stages that are unchanged")
+    add("--run-dir", type=Path, metavar="DIR", help="run folder (default: by the parameters)")
+    add("--notebooks", type=Path, default=NOTEBOOKS, metavar="DIR", help="folder of the notebooks")
+    add(
+        "--relative-to",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="look for a relative DATA here before the working directory; may be repeated",
+    )
+    train.usage = "python -m lib.pipeline train [options] [NAME=value ...]"
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return 0, 1 (a cell failed), 2 (a wrong parameter) or 130 (Ctrl-C)."""
+    try:
+        parser = _parser(NOTEBOOKS)
+        # argparse takes positionals from one place only; these may stand between the options.
+        asked, rest = parser.parse_known_args(arguments)
+        overrides = dict(_pair(parser, text) for text in rest)
+        settings = get_settings()
+        configure_logging(settings.log_level)
+        run_pipeline(
+            asked.profile,
+            overrides,
+            until=asked.until,
+            force=asked.force,
+            run_dir=asked.run_dir,
+            notebooks=asked.notebooks,
+            settings=settings,
+            bases=asked.relative_to,
+        )
+    except (ParameterError, SettingsError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; run the same command again to resume\n")
+        return 130
+    except StageError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -29,17 +29,17 @@ class Season:
     with missing days in front, so every shape is fixed.
     """
 
-    def __init__(self, features: Tensor, days: int) -> None:
+    def __init__(self, features: Tensor, days: int, effect: Tensor | None = None) -> None:
         self.features = features
-        values = series_values(features)
-        before = torch.full_like(values[:, :1], torch.nan).expand(-1, days)
-        self.values = torch.cat([before, values], dim=1)[:, -days:]  # (batch, days)
+        values = padded(series_values(features), days)  # (batch, days)
+        self.values = values if effect is None else values - effect
         self.observed = torch.isfinite(self.values)
-        clean, self.recent_profile, self.profile = self._clean()
+        clean, self.rest, self.recent_profile, self.profile = self._clean()
         recent = clean[:, -SEASON_DAYS:]
-        self.center = masked_mean(recent)
-        spread = masked_mean(torch.abs(recent - self.center[:, None]))
-        self.scale = torch.maximum(spread, 1e-3 * torch.abs(self.center) + TINY)
+        # a scale is a unit, not something to learn through
+        self.center = masked_mean(recent).detach()
+        spread = masked_mean(magnitude(recent - self.center[:, None]))
+        self.scale = torch.maximum(spread.detach(), 1e-3 * torch.abs(self.center) + TINY)
         phase = torch.arange(-days, 0, device=features.device)
         self.age = -1.0 - phase.double()  # 0 on the last day
         seasonal = self.profile[:, torch.remainder(phase, 7)]
@@ -50,12 +50,12 @@ class Season:
         self.levels = torch.stack(raw + robust, -1)
         self.level = robust[1]
 
-    def _clean(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Values with outliers pulled in, and the weekday profile of recent and of all weeks.
+    def _clean(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Values with outliers pulled in, what is left of them, and two weekday profiles.
 
         A day is its week's median, plus its weekday's profile, plus a rest; a rest beyond four
         robust deviations is cut there, so that one spike does not move a level for a month.
-        → (batch, days), and two centred (batch, 7) that begin with the first target day: medians
+        → two (batch, days), and two centred (batch, 7) from the first target day on: medians
         of the last eight weeks, and means of all weeks with a half-life of twelve.
         """
         weeks = self.values.reshape(self.values.shape[0], -1, 7)
@@ -65,7 +65,7 @@ class Season:
         deviation = torch.where(days.sum(-1, keepdim=True) >= 4, weeks - middle, torch.nan)
         profile = finite_or_zero(masked_median(deviation.transpose(1, 2)))
         rest = (weeks - middle - profile[:, None]).flatten(1)
-        size = torch.abs(rest)
+        size = magnitude(rest)
         robust = finite_or_zero(1.48 * masked_median(size))
         limit = 4.0 * torch.maximum(robust, 0.6 * masked_mean(size))[:, None]
         cut = torch.minimum(torch.maximum(rest, -limit), limit).reshape(weeks.shape)
@@ -77,7 +77,7 @@ class Season:
         weight = torch.exp(age * (-math.log(2) / 12))[:, None] * kept
         smooth = torch.where(kept, profile[:, None] + cut, 0.0) * weight
         smooth = smooth.sum(1) / weight.sum(1).clamp(min=1e-6)
-        return clean, centred(recent), centred(smooth)
+        return clean, rest, centred(recent), centred(smooth)
 
     def _line(self, values: Tensor, half_life: float, *, trend: bool) -> tuple[Tensor, Tensor]:
         """Exponentially weighted level and slope of deseasonalised values at the last day.
@@ -120,6 +120,18 @@ class Season:
         by_level = self.levels[:, None, :] + seasonal[..., None]
         return torch.cat([by_level, torch.stack(found, dim=-1)], dim=-1)
 
+    def event_effect(self, future: Tensor) -> Tensor:
+        """What the events of the window moved, for the planned ones. → (batch, horizon), raw units.
+
+        Ridge regression through zero of the rest on `evento_especial`; 0 where none is known.
+        """
+        name = "evento_especial"
+        event = finite_or_zero(padded(self.column(name), self.values.shape[1])) * torch.isfinite(
+            self.rest
+        )
+        ridge = (event * finite_or_zero(self.rest)).sum(-1) / ((event * event).sum(-1) + 0.5)
+        return ridge[:, None] * finite_or_zero(future[..., FUTURE.index(name)])
+
     def static(self) -> Tensor:
         """Scale against level, share missing, share zero, strength of the weekday. (batch, 4)."""
         relative = torch.log(self.scale / (torch.abs(self.center) + self.scale))
@@ -160,6 +172,17 @@ def series_values(features: Tensor) -> Tensor:
     return torch.cat([lag_7, lag_1, last[:, None]], dim=-1)
 
 
+def magnitude(x: Tensor) -> Tensor:
+    """Absolute value; NaN stays NaN, and its gradient 0."""
+    return torch.where(torch.isfinite(x), torch.abs(finite_or_zero(x)), torch.nan)
+
+
+def padded(x: Tensor, days: int) -> Tensor:
+    """The last `days` of x, missing ones in front of a shorter one. → (batch, days)."""
+    before = torch.full_like(x[:, :1], torch.nan).expand(-1, days)
+    return torch.cat([before, x], dim=1)[:, -days:]
+
+
 def masked_mean(x: Tensor) -> Tensor:
     """Mean of the finite entries of the last axis, 0 where there is none."""
     finite = torch.isfinite(x)
@@ -182,7 +205,8 @@ def centred(x: Tensor) -> Tensor:
 
 
 def squash(x: Tensor) -> Tensor:
-    """Linear near zero, logarithmic far out: an outlier is seen and does not blind."""
+    """Linear near zero, logarithmic far out: an outlier is seen and does not blind. Missing: 0."""
+    x = finite_or_zero(x)  # the root's gradient at NaN would be NaN
     size = torch.abs(x)  # asinh, spelled out: the ONNX exporter has no asinh
     return torch.sign(x) * torch.log(size + torch.sqrt(size * size + 1.0))
 

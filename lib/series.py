@@ -114,15 +114,15 @@ def _canonical(
         source.reading,
     )
     frame = frame.reset_index(drop=True)
-    days = _days(frame["date"], placed)
-    check_midnight(days, "series_id" in frame, placed)
-    table = pd.DataFrame({"series_id": _ids(frame)})
-    table["date"] = days.day.astype("datetime64[us]")
     written = {name: frame[name] for name in NUMBER_COLUMNS if name in text}
     if written and not decimal:
         decimal = find_decimal(written, placed)
         if decimal == ",":
             structlog.get_logger().info("series_decimal_comma", file=source.name)
+    days = _days(frame["date"], placed)
+    check_midnight(days, "series_id" in frame, decimal, placed)
+    table = pd.DataFrame({"series_id": _ids(frame)})
+    table["date"] = days.day.astype("datetime64[us]")
     for name in NUMBER_COLUMNS:
         if name in written:
             table[name] = parse_numbers(written[name], name, decimal, placed)
@@ -188,7 +188,8 @@ def _complete(
     table: pd.DataFrame, source: Source, *, country: str, events: bool, min_days: int
 ) -> pd.DataFrame:
     """Sort by series, check the order of days, and put a row where a day is missing."""
-    codes, ids = pd.factorize(table["series_id"], sort=True)
+    codes, names = pd.factorize(table["series_id"], sort=True)
+    ids = [str(name) for name in names]
     day = table["date"].to_numpy().astype("datetime64[D]").astype(np.int64)
     # Within a series the order of the file is kept, so that a step back is seen.
     order = np.argsort(codes, kind="stable")
@@ -210,7 +211,7 @@ def _complete(
         columns["evento_especial"] = _public_holidays(dates, country)
     return to_table(
         Panel(
-            tuple(str(name) for name in ids),
+            tuple(ids),
             offsets,
             dates,
             columns["value"],

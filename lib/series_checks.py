@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 MAX_GAP_DAYS = 3660
 
 
-def check_midnight(days: Days, several: bool, source: Source) -> None:
+def check_midnight(days: Days, several: bool, decimal: str, source: Source) -> None:
     """Refuse rows within the day: how to add them up is the user's decision, and one line."""
     off = np.flatnonzero(days.clock)
     if not len(off):
@@ -30,10 +30,14 @@ def check_midnight(days: Days, several: bool, source: Source) -> None:
     date, value, series = (source.column(name) for name in ("date", "value", "series_id"))
     row = int(off[0])
     clock = np.timedelta64(int(days.clock[row]), "s")
-    times = f'frame["{date}"] = pd.to_datetime(frame["{date}"])'
+    day_first = ", dayfirst=True" if days.day_first else ""
+    times = f'frame["{date}"] = pd.to_datetime(frame["{date}"]{day_first})'
+    reading = source.reading
+    if decimal == ",":
+        reading = reading.removesuffix(")") + ', decimal=",")'
     if len(np.unique(days.clock)) > 1:
         by = f'.groupby("{series}")' if several else ""
-        line = f'{source.reading}; {times}; frame.set_index("{date}"){by}["{value}"]'
+        line = f'{reading}; {times}; daily = frame.set_index("{date}"){by}["{value}"]'
         remedy = (
             f'Make days of them: {line}.resample("D").sum(min_count=1).reset_index() '
             "(or .mean(), for a level rather than an amount)"
@@ -101,7 +105,7 @@ def check_cells(table: pd.DataFrame, source: Source) -> None:
 
 
 def check_days(
-    codes: np.ndarray, day: np.ndarray, order: np.ndarray, ids: pd.Index, source: Source
+    codes: np.ndarray, day: np.ndarray, order: np.ndarray, ids: list[str], source: Source
 ) -> None:
     """Check that the days of each series go up. All (N,), rows grouped by series in file order.
 
@@ -156,7 +160,7 @@ def check_series(
     starts: np.ndarray,
     lengths: np.ndarray,
     order: np.ndarray,
-    ids: pd.Index,
+    ids: list[str],
     source: Source,
     min_days: int,
 ) -> None:
@@ -200,7 +204,7 @@ def check_series(
         structlog.get_logger().warning(
             "series_constant",
             file=source.name,
-            series=str(ids[s]),
+            series=ids[s],
             value=float(low[s]),
             count=len(constant),
             row=source.locate(int(order[starts[s]])),

@@ -89,12 +89,12 @@ def read(
             "Check the path: a relative one counts from the working directory"
         ) from error
     if data.startswith(b"PAR1"):
-        return _read_parquet(path, wanted)
+        return _read_parquet(path, data, wanted)
     return _read_csv(path, data, wanted, separator=separator, encoding=encoding)
 
 
 def match_columns(header: list[str], wanted: Mapping[str, str], source: Source) -> dict[str, str]:
-    """The file's name of each canonical column it has. Raises SeriesError for one that is missing."""
+    """The file's name of each canonical column it has. Raises SeriesError for a missing one."""
     found: dict[str, str] = {}
     for canonical in SERIES_COLUMNS:
         name = wanted.get(canonical, "")
@@ -127,10 +127,12 @@ def match_columns(header: list[str], wanted: Mapping[str, str], source: Source) 
     return found
 
 
-def _read_parquet(path: Path, wanted: Mapping[str, str]) -> tuple[pd.DataFrame, Source]:
+def _read_parquet(
+    path: Path, data: bytes, wanted: Mapping[str, str]
+) -> tuple[pd.DataFrame, Source]:
     source = Source(path.name, reading=f'frame = pd.read_parquet("{path.name}")')
     try:
-        file = pa_parquet.ParquetFile(path)
+        file = pa_parquet.ParquetFile(pa.BufferReader(data))
         found = match_columns(file.schema_arrow.names, wanted, source)
         table = file.read(columns=list(found.values()))
     except (pa.ArrowInvalid, OSError) as error:
@@ -236,7 +238,8 @@ def _decode(name: str, data: bytes, encoding: str) -> tuple[str, str]:
 
 
 def _byte_place(data: bytes, at: int) -> str:
-    return f"line {data.count(b'\n', 0, at) + 1}: byte 0x{data[at]:02x}"
+    line = data.count(b"\n", 0, at) + 1
+    return f"line {line}: byte 0x{data[at]:02x}"
 
 
 def _find_separator(text: str, wanted: list[str]) -> str:

@@ -44,6 +44,7 @@ class Days:
     day: np.ndarray  # (N,) datetime64[D], in local time if a zone was given
     clock: np.ndarray  # (N,) float64, seconds since local midnight
     zoned: bool
+    day_first: bool = False
 
 
 def parse_days(text: pd.Series, source: Source) -> Days:
@@ -89,6 +90,7 @@ def parse_days(text: pd.Series, source: Source) -> Days:
         np.array([day for day, _, _ in known], dtype="datetime64[D]")[codes],
         np.array([clock for _, clock, _ in known], dtype=np.float64)[codes],
         any(zone for _, _, zone in known),
+        best[0].startswith("DD"),
     )
 
 

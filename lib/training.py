@@ -19,6 +19,7 @@ import structlog
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from lib import features as ft
 from lib.model import LSTMForecaster, ModelConfig
@@ -38,7 +39,7 @@ class TrainingConfig:
     seed: int = 0
     steps: int = 800
     batch: int = 64
-    learning_rate: float = 4e-3
+    learning_rate: float = 2e-3
     weight_decay: float = 1e-2
     clip: float = 1.0
     evaluate_every: int = 50
@@ -164,6 +165,17 @@ def fit(
         if on_evaluation is not None:
             on_evaluation(run.step, float(train_loss), loss)
     return run.finish()
+
+
+def progress_bar(config: TrainingConfig) -> Callable[[int, float, float], None]:
+    """An `on_evaluation` that shows steps and the validation loss as a bar on standard error."""
+    bar = tqdm(total=config.steps, desc="training", unit="batch", mininterval=1.0)
+
+    def show(step: int, train_loss: float, validation_loss: float) -> None:
+        bar.update(step - bar.n)
+        bar.set_postfix(train=f"{train_loss:.4f}", validation=f"{validation_loss:.4f}")
+
+    return show
 
 
 def _until_next(step: int, config: TrainingConfig) -> int:

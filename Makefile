@@ -1,0 +1,114 @@
+# `make` lists the targets. Those that need the environment make it first.
+
+ENV   := .venv
+PY    := $(ENV)/bin/python
+STAMP := $(ENV)/.installed
+
+PROFILE ?= default
+PORT    ?= 5000
+
+# Every variable given on the command line, apart from these, is a parameter of the notebooks.
+# Make exports them to the recipes, so that values with spaces or quotes need no quoting here.
+OWN    := PROFILE FORCE RUN_DIR PYTHON VERSION PORT PYTEST_ARGS ENV PY STAMP SHELL MAKE MAKEFLAGS
+GIVEN   = $(foreach v,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(v)))),$(v)))
+PASSED  = $(foreach v,$(sort $(filter-out $(OWN),$(GIVEN))),$(v)="$$$(v)")
+# The shell's PWD stays the caller's under `make -C`: DATA is looked for there first.
+PIPELINE = $(PY) -m lib.pipeline train --profile "$(PROFILE)" $(if $(FORCE),--force) \
+	$(if $(RUN_DIR),--run-dir "$(RUN_DIR)") --relative-to "$(PWD)" $(PASSED)
+# Kernels of this environment, not of another one that is installed for the user.
+export JUPYTER_PREFER_ENV_PATH := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help install lint format test test-slow run-mlflow train tune explain promote rollback \
+	lab clean clean-var
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo "Parameters of the notebooks go behind the target:"
+	@echo "  make train PROFILE=ci SEED=3 DATA=sales.csv VALUE_COLUMN=units"
+	@echo "  $(PY) -m lib.pipeline train --help lists them."
+
+install: $(STAMP) ## Make the environment in .venv (conda, mamba or micromamba where there is one)
+
+# With the pins of environment.yml either way. A folder made one way is kept that way.
+$(STAMP): environment.yml pyproject.toml
+	@set -e; \
+	tool=; for name in mamba micromamba conda; do \
+	  if [ -z "$$tool" ] && command -v $$name >/dev/null 2>&1; then tool=$$name; fi; \
+	done; \
+	if [ -n "$$tool" ] && [ ! -e $(ENV)/pyvenv.cfg ]; then \
+	  case $$tool-$$([ -d $(ENV)/conda-meta ] && echo there) in \
+	    micromamba-) micromamba create --yes --prefix ./$(ENV) --file environment.yml ;; \
+	    micromamba-there) micromamba update --yes --prefix ./$(ENV) --file environment.yml ;; \
+	    *-there) $$tool env update --prefix ./$(ENV) --file environment.yml --prune ;; \
+	    *) $$tool env create --prefix ./$(ENV) --file environment.yml ;; \
+	  esac; \
+	else \
+	  python="$(PYTHON)"; for name in python3.11 python3 python; do \
+	    if [ -z "$$python" ] && $$name -c 'import sys, venv; sys.exit(sys.version_info[:2] != (3, 11))' \
+	      >/dev/null 2>&1; then python=$$name; fi; \
+	  done; \
+	  if [ -z "$$python" ]; then \
+	    echo "make install: no Python 3.11 with venv found; install it, or say PYTHON=/path/to/python3.11" >&2; \
+	    exit 1; \
+	  fi; \
+	  [ -x $(PY) ] || "$$python" -m venv $(ENV); \
+	  sed -n 's/^      - \([A-Za-z].*\)$$/\1/p' environment.yml > $(ENV)/requirements.txt; \
+	  $(PY) -m pip install --requirement $(ENV)/requirements.txt; \
+	fi; \
+	$(PY) -m pip install --quiet 'setuptools>=77'; \
+	$(PY) -m pip install --editable . --no-deps --no-build-isolation; \
+	touch $@
+
+lint: $(STAMP) ## Check format (ruff), style (ruff) and types (ty)
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m ty check --python $(ENV)
+
+format: $(STAMP) ## Put the code into the format that lint expects
+	$(PY) -m ruff format .
+	$(PY) -m ruff check --fix .
+
+test: $(STAMP) ## Run the fast tests, then the notebooks at their CI size (nbval)
+	$(PY) -m pytest -m "not slow and not services" $(PYTEST_ARGS)
+	$(PY) tests/notebooks.py
+
+test-slow: $(STAMP) ## Run the slow tests as well
+	$(PY) -m pytest -m "not services" $(PYTEST_ARGS)
+
+run-mlflow: $(STAMP) ## Show runs and models at http://127.0.0.1:5000 (PORT=5000)
+	@set -e; \
+	setting() { $(PY) -c "from lib.settings import get_settings; print(get_settings().$$1)"; }; \
+	store=$$(setting mlflow_tracking_uri); artifacts=$$(setting mlflow_artifact_root); \
+	MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false exec $(PY) -m mlflow server --host 127.0.0.1 \
+	  --port $(PORT) --workers 1 --backend-store-uri "$$store" \
+	  --default-artifact-root "$$artifacts" --no-serve-artifacts
+
+train: $(STAMP) ## The main job: data, tuning, training, gate, explanation (PROFILE=default, FORCE=1)
+	@$(PIPELINE)
+
+tune: $(STAMP) ## The main job up to the tuning
+	@$(PIPELINE) --until 02_tuning
+
+explain: $(STAMP) ## The main job up to the explanation; what is done is not done again
+	@$(PIPELINE) --until 04_explanation
+
+promote: $(STAMP) ## Make a version of the model the production one (VERSION=n)
+	@if [ -z "$(VERSION)" ]; then echo "make promote: say which: VERSION=n" >&2; exit 2; fi
+	@$(PY) -m lib.registry promote --version "$(VERSION)"
+
+rollback: $(STAMP) ## Go back to the production version before this one
+	@$(PY) -m lib.registry rollback
+
+lab: $(STAMP) ## Open the notebooks in JupyterLab
+	$(PY) -m jupyterlab --ServerApp.root_dir=notebooks $(if $(filter 0,$(shell id -u)),--allow-root)
+
+clean: ## Remove caches; keeps the environment and var/
+	rm -rf .pytest_cache .ruff_cache .hypothesis build
+	find . -path ./$(ENV) -prune -o -path ./var -prune -o \
+	  \( -name __pycache__ -o -name .ipynb_checkpoints \) -type d -prune -exec rm -rf {} +
+
+clean-var: ## Delete var/: all runs, models, studies and predictions kept here
+	@echo "deleting $(CURDIR)/var:"; du -sh var/* 2>/dev/null || true
+	rm -rf var
