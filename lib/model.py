@@ -28,6 +28,7 @@ from lib.season import (
     magnitude,
     masked_mean,
     padded,
+    present,
     series_values,
     squash,
 )
@@ -54,7 +55,7 @@ class ModelConfig:
     bidirectional: bool = False
     attention: bool = False
     layer_norm: bool = False
-    dropout: float = 0.1
+    dropout: float = 0.2
     decoder_hidden: int = 24
 
     def __post_init__(self) -> None:
@@ -126,13 +127,12 @@ class LSTMForecaster(nn.Module):
             bidirectional=True,
         )
         self.drop = nn.Dropout(config.dropout)
-        # per day: a logit per reference, the deviation, a width per quantile step, and how much
-        # of the window's own event effect to believe
-        self.head = nn.Linear(2 * config.decoder_hidden, N_REFERENCES + levels + 1)
+        # per day: a logit per reference, the deviation, a width per quantile step
+        self.head = nn.Linear(2 * config.decoder_hidden, N_REFERENCES + levels)
         nn.init.normal_(self.head.weight, std=0.01)
         nn.init.zeros_(self.head.bias)
         with torch.no_grad():
-            self.head.bias[N_REFERENCES + 1 : -1] = -0.5
+            self.head.bias[N_REFERENCES + 1 :] = -0.5
         self.days = (config.max_context + 7) // 7 * 7  # of values: whole weeks
         self.filter = nn.Parameter(torch.zeros(2, 3, sum(EFFECT_LAGS) + 1))
         lags = torch.arange(sum(EFFECT_LAGS) + 1)
@@ -170,9 +170,8 @@ class LSTMForecaster(nn.Module):
         out = self.head(self.drop(decoded))
         weights = torch.softmax(out[..., :N_REFERENCES], dim=-1).double()
         deviation = out[..., N_REFERENCES].double()
-        effect = torch.sigmoid(out[..., -1]).double() * season.event_effect(future)
-        median = (weights * references).sum(-1) + ahead + effect + deviation * season.scale[:, None]
-        steps = F.softplus(out[..., N_REFERENCES + 1 : -1]).double()
+        median = (weights * references).sum(-1) + ahead + deviation * season.scale[:, None]
+        steps = F.softplus(out[..., N_REFERENCES + 1 :]).double()
         below = -steps[..., : self.median].flip(-1).cumsum(-1).flip(-1)
         above = steps[..., self.median :].cumsum(-1)
         offsets = torch.cat([below, torch.zeros_like(median)[..., None], above], dim=-1)
@@ -195,7 +194,7 @@ class LSTMForecaster(nn.Module):
         )
         # the days ahead of an unknown factor are as the last four weeks were
         recent = masked_mean(factor[:, self.days - 28 : self.days])[:, None]
-        factor = torch.where(torch.isfinite(factor), factor, recent)
+        factor = torch.where(present(factor), factor, recent)
         causes = torch.stack([finite_or_zero(event), factor, torch.abs(factor)], dim=1)
         around = F.pad(causes, (EFFECT_LAGS[1], EFFECT_LAGS[0]))[..., self.around]
         weights = torch.einsum("bu,ucl->bcl", units, self.filter.double())
@@ -237,7 +236,6 @@ class LSTMForecaster(nn.Module):
         calendar = [column[n] for n in FUTURE[:6]] + [2 * sin * cos, cos * cos - sin * sin]
         factor = self._factor(column["fator_externo"], context_factor)
         event = [column["evento_especial"], known(column["evento_especial"])]
-        event.append(squash(season.event_effect(future) / season.scale[:, None]))
         last_year = [
             squash((column[n] - column["last_year_level"]) / season.scale[:, None])
             for n in ("last_year", "last_year_week")
@@ -265,5 +263,5 @@ class LSTMForecaster(nn.Module):
 
 
 N_ENCODER = 6 + 2 + 4 + 3 + 2 + 1
-N_DECODER = 8 + 3 + 3 + 3 + 2 + N_REFERENCES
+N_DECODER = 8 + 3 + 2 + 3 + 2 + N_REFERENCES
 N_STATIC = 4

@@ -33,8 +33,8 @@ class Season:
         self.features = features
         values = padded(series_values(features), days)  # (batch, days)
         self.values = values if effect is None else values - effect
-        self.observed = torch.isfinite(self.values)
-        clean, self.rest, self.recent_profile, self.profile = self._clean()
+        self.observed = present(self.values)
+        clean, self.recent_profile, self.profile = self._clean()
         recent = clean[:, -SEASON_DAYS:]
         # a scale is a unit, not something to learn through
         self.center = masked_mean(recent).detach()
@@ -50,16 +50,16 @@ class Season:
         self.levels = torch.stack(raw + robust, -1)
         self.level = robust[1]
 
-    def _clean(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Values with outliers pulled in, what is left of them, and two weekday profiles.
+    def _clean(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Values with outliers pulled in, and the weekday profile of recent and of all weeks.
 
         A day is its week's median, plus its weekday's profile, plus a rest; a rest beyond four
         robust deviations is cut there, so that one spike does not move a level for a month.
-        → two (batch, days), and two centred (batch, 7) from the first target day on: medians
+        → (batch, days), and two centred (batch, 7) from the first target day on: medians
         of the last eight weeks, and means of all weeks with a half-life of twelve.
         """
         weeks = self.values.reshape(self.values.shape[0], -1, 7)
-        days = torch.isfinite(weeks)
+        days = present(weeks)
         middle = masked_median(weeks)[..., None]
         # A week of fewer than four days has no middle worth a deviation from it.
         deviation = torch.where(days.sum(-1, keepdim=True) >= 4, weeks - middle, torch.nan)
@@ -72,12 +72,12 @@ class Season:
         clean = (middle + profile[:, None] + cut).flatten(1)
         clean = torch.where(self.observed, clean, torch.nan)
         recent = finite_or_zero(masked_median(deviation[:, -SEASON_DAYS // 7 :].transpose(1, 2)))
-        kept = torch.isfinite(deviation)
+        kept = present(deviation)
         age = torch.arange(weeks.shape[1] - 1, -1, -1, device=weeks.device).double()
         weight = torch.exp(age * (-math.log(2) / 12))[:, None] * kept
         smooth = torch.where(kept, profile[:, None] + cut, 0.0) * weight
         smooth = smooth.sum(1) / weight.sum(1).clamp(min=1e-6)
-        return clean, rest, centred(recent), centred(smooth)
+        return clean, centred(recent), centred(smooth)
 
     def _line(self, values: Tensor, half_life: float, *, trend: bool) -> tuple[Tensor, Tensor]:
         """Exponentially weighted level and slope of deseasonalised values at the last day.
@@ -109,28 +109,16 @@ class Season:
         last_week = self.values[:, -7:][:, phase]
         found = [level.expand(-1, future.shape[1]), level + self.recent_profile[:, phase]]
         for reference in (weekday_median, last_week):
-            found.append(torch.where(torch.isfinite(reference), reference, level + seasonal))
+            found.append(torch.where(present(reference), reference, level + seasonal))
         for half_life in TREND_HALF_LIVES:
             start, slope = self._line(self.clean, half_life, trend=True)
             found.append(start[:, None] + slope[:, None] * (step + 1) + seasonal)
         for name in ("last_year", "last_year_week"):
             shape = future[..., FUTURE.index(name)] - future[..., FUTURE.index("last_year_level")]
             shape = shape if name == "last_year" else shape + seasonal
-            found.append(level + torch.where(torch.isfinite(shape), shape, seasonal))
+            found.append(level + torch.where(present(shape), shape, seasonal))
         by_level = self.levels[:, None, :] + seasonal[..., None]
         return torch.cat([by_level, torch.stack(found, dim=-1)], dim=-1)
-
-    def event_effect(self, future: Tensor) -> Tensor:
-        """What the events of the window moved, for the planned ones. → (batch, horizon), raw units.
-
-        Ridge regression through zero of the rest on `evento_especial`; 0 where none is known.
-        """
-        name = "evento_especial"
-        event = finite_or_zero(padded(self.column(name), self.values.shape[1])) * torch.isfinite(
-            self.rest
-        )
-        ridge = (event * finite_or_zero(self.rest)).sum(-1) / ((event * event).sum(-1) + 0.5)
-        return ridge[:, None] * finite_or_zero(future[..., FUTURE.index(name)])
 
     def static(self) -> Tensor:
         """Scale against level, share missing, share zero, strength of the weekday. (batch, 4)."""
@@ -160,21 +148,21 @@ def series_values(features: Tensor) -> Tensor:
     lag_7 = features[:, :6, FEATURES.index("lag_7")]
     mean_7 = features[:, -1, FEATURES.index("media_movel_7")]
     previous = lag_1[:, -6:]
-    observed = torch.isfinite(previous)
+    observed = present(previous)
     count = observed.sum(-1)
     last = mean_7 * (count + 1) - torch.where(observed, previous, 0.0).sum(-1)
-    seen = torch.isfinite(lag_1)
+    seen = present(lag_1)
     low = torch.where(seen, lag_1, torch.inf).amin(-1)
     high = torch.where(seen, lag_1, -torch.inf).amax(-1)
     reach = 2.0 * (high - low).clamp(min=0.0) + 0.5 * torch.abs(high)
     bounded = torch.minimum(torch.maximum(last, low - reach), high + reach)
-    last = torch.where(seen.any(-1) & torch.isfinite(last), bounded, last)
+    last = torch.where(seen.any(-1) & present(last), bounded, last)
     return torch.cat([lag_7, lag_1, last[:, None]], dim=-1)
 
 
 def magnitude(x: Tensor) -> Tensor:
     """Absolute value; NaN stays NaN, and its gradient 0."""
-    return torch.where(torch.isfinite(x), torch.abs(finite_or_zero(x)), torch.nan)
+    return torch.where(present(x), torch.abs(finite_or_zero(x)), torch.nan)
 
 
 def padded(x: Tensor, days: int) -> Tensor:
@@ -183,15 +171,20 @@ def padded(x: Tensor, days: int) -> Tensor:
     return torch.cat([before, x], dim=1)[:, -days:]
 
 
+def present(x: Tensor) -> Tensor:
+    """Where x is not NaN, in one operation. Nothing here is infinite that is not meant to be."""
+    return x == x
+
+
 def masked_mean(x: Tensor) -> Tensor:
-    """Mean of the finite entries of the last axis, 0 where there is none."""
-    finite = torch.isfinite(x)
+    """Mean of the present entries of the last axis, 0 where there is none."""
+    finite = present(x)
     return torch.where(finite, x, 0.0).sum(-1) / finite.sum(-1).clamp(min=1)
 
 
 def masked_median(x: Tensor) -> Tensor:
-    """Median of the finite entries of the last axis (mean of the middle two), NaN if none."""
-    finite = torch.isfinite(x)
+    """Median of the present entries of the last axis (mean of the middle two), NaN if none."""
+    finite = present(x)
     count = finite.sum(-1, keepdim=True)
     ordered = torch.where(finite, x, torch.inf).sort(-1).values
     low = ordered.gather(-1, ((count - 1).clamp(min=0)) // 2)
@@ -213,14 +206,14 @@ def squash(x: Tensor) -> Tensor:
 
 def known(x: Tensor) -> Tensor:
     """1 where finite, 0 where missing."""
-    return torch.isfinite(x).double()
+    return present(x).double()
 
 
 def filled(x: Tensor) -> Tensor:
     """Missing as 0, in the network's float32."""
-    return torch.where(torch.isfinite(x), x, 0.0).float()
+    return torch.where(present(x), x, 0.0).float()
 
 
 def finite_or_zero(x: Tensor) -> Tensor:
     """Missing as 0, precision kept."""
-    return torch.where(torch.isfinite(x), x, 0.0)
+    return torch.where(present(x), x, 0.0)

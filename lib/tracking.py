@@ -8,6 +8,7 @@ import os
 import subprocess
 import tempfile
 import time
+import warnings
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version as installed
@@ -144,7 +145,10 @@ def log_model(
 
     This package's code goes with it. Raises what forecasting the input example raises.
     """
-    import mlflow.pyfunc
+    with warnings.catch_warnings():
+        # MLflow says this of its own chat models while it is imported.
+        warnings.filterwarnings("ignore", message=".*Any type hint is inferred as AnyType")
+        import mlflow.pyfunc
     from mlflow.entities import LoggedModelOutput, Metric
     from mlflow.models import Model
 

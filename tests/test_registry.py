@@ -24,10 +24,14 @@ from lib.gate import decide
 from lib.registry import PRODUCTION, STAGING, Registry, RegistryError
 from lib.settings import get_settings
 
-# MLflow's own query, not ours.
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:The ``noload`` loader strategy:sqlalchemy.exc.SADeprecationWarning"
-)
+# Of MLflow's own code, not ours.
+pytestmark = [
+    pytest.mark.filterwarnings(f"ignore:{warning}")
+    for warning in (
+        "The ``noload`` loader strategy:sqlalchemy.exc.SADeprecationWarning",
+        "Operation with range is deprecated:pandas.errors.Pandas4Warning",
+    )
+]
 
 HORIZON = 3
 LEVELS = (0.05, 0.5, 0.95)
