@@ -20,7 +20,7 @@ export JUPYTER_PREFER_ENV_PATH := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help install lint format test test-slow run-mlflow train tune explain promote rollback \
-	lab clean clean-var
+	run-worker lab clean clean-var
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -100,6 +100,9 @@ promote: $(STAMP) ## Make a version of the model the production one (VERSION=n)
 
 rollback: $(STAMP) ## Go back to the production version before this one
 	@$(PY) -m lib.registry rollback
+
+run-worker: $(STAMP) ## Compute explanations in the background, as they are asked for
+	OMP_NUM_THREADS=1 exec $(PY) -m serving.worker
 
 lab: $(STAMP) ## Open the notebooks in JupyterLab
 	$(PY) -m jupyterlab --ServerApp.root_dir=notebooks $(if $(filter 0,$(shell id -u)),--allow-root)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from lib import features as ft
 from lib.forecaster import CONTRACT, FILES, Contract, Forecaster, digest
@@ -101,7 +101,8 @@ def export_onnx(
 def save_weights(path: Path, model: LSTMForecaster) -> None:
     """The network with its settings in one safetensors file."""
     tensors = {k: v.detach().contiguous() for k, v in model.state_dict().items()}
-    save_file(tensors, path, metadata={"model": json.dumps(model.config.to_dict())})
+    # `save_file` would make a file that only its writer may read
+    path.write_bytes(save(tensors, metadata={"model": json.dumps(model.config.to_dict())}))
 
 
 def load_weights(path: Path) -> LSTMForecaster:

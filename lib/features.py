@@ -147,9 +147,9 @@ def windows(
     remaining = _last_row(panel) - np.arange(len(panel.values))
     keep = (position + 1 >= min_history) & (remaining >= horizon)
     if after is not None:
-        keep &= panel.dates >= np.datetime64(after, "D")
+        keep &= panel.dates >= after.astype("datetime64[D]")
     if until is not None:
-        keep &= panel.dates + horizon <= np.datetime64(until, "D")
+        keep &= panel.dates + horizon <= until.astype("datetime64[D]")
     if stride > 1:
         keep &= _from_last_kept(keep, panel) % stride == 0
     return Windows(panel, features, np.flatnonzero(keep), horizon)
@@ -169,7 +169,7 @@ def future_of(panel: Panel, ends: np.ndarray, horizon: int, *, known: bool = Tru
 
     The planned event and the factor of a target day are read from the panel's own rows; days past
     its end are unknown (`lib.series.extend` appends planned days). `known=False` withholds them.
-    Last year's values lie at least 336 days before the cutoff, so they are history.
+    Last year's values lie before the cutoff whatever the horizon (MAX_HORIZON), so are history.
 
     Raises:
         ValueError: the horizon is longer than a year less half a week.

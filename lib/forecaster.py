@@ -57,6 +57,8 @@ class Contract:
             values = json.loads(text)
         except ValueError as error:
             raise ArtifactError(f"{CONTRACT}: expected JSON, got {error}") from error
+        if not isinstance(values, dict):
+            raise ArtifactError(f"{CONTRACT}: expected a JSON object, got {type(values).__name__}")
         version = values.get("format_version")
         if version != FORMAT_VERSION:
             raise ArtifactError(f"{CONTRACT}: format_version {version}, expected {FORMAT_VERSION}")

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lib.features import FEATURES, FUTURE
+from lib.features import FEATURES, FUTURE, MAX_HORIZON
 from lib.season import (
     N_REFERENCES,
     SEASON_DAYS,
@@ -61,6 +61,8 @@ class ModelConfig:
     def __post_init__(self) -> None:
         if self.cell not in ("lstm", "gru"):
             raise ValueError(f"cell: expected 'lstm' or 'gru', got {self.cell!r}")
+        if not 1 <= self.horizon <= MAX_HORIZON:
+            raise ValueError(f"horizon: expected 1 to {MAX_HORIZON} days, got {self.horizon}")
         if not SEASON_DAYS <= self.context_length <= self.max_context <= 180:
             raise ValueError(
                 f"context_length, max_context: expected {SEASON_DAYS} <= context_length <= "
@@ -71,9 +73,13 @@ class ModelConfig:
                 f"encoder_days: expected 7 to context_length ({self.context_length}) days, "
                 f"got {self.encoder_days}"
             )
-        if list(self.quantiles) != sorted(set(self.quantiles)) or 0.5 not in self.quantiles:
+        rising = list(self.quantiles) == sorted(set(self.quantiles))
+        if not (
+            rising and 0.5 in self.quantiles and 0 < min(self.quantiles) <= max(self.quantiles) < 1
+        ):
             raise ValueError(
-                f"quantiles: expected rising levels with 0.5 among them, got {self.quantiles}"
+                "quantiles: expected rising levels between 0 and 1 with 0.5 among them, got "
+                f"{self.quantiles}"
             )
 
     @classmethod

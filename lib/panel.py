@@ -124,6 +124,16 @@ class Spans:
     test_end: np.datetime64
 
 
+def choose_validation_days(panel: Panel, *, horizon: int, cutoffs: int, step: int) -> int:
+    """Days to keep for stopping and calibrating: 15 % of those before the first cutoff.
+
+    At least two horizons, at most 180 days.
+    """
+    test = horizon + (cutoffs - 1) * step
+    before = int((panel.dates.max() - panel.dates.min()).astype(np.int64)) + 1 - test
+    return max(2 * horizon, min(int(0.15 * before), 180))
+
+
 def split(panel: Panel, *, horizon: int, cutoffs: int, step: int, validation_days: int) -> Spans:
     """Divide the days of a panel, in order of time, into training, validation and test.
 

@@ -12,8 +12,8 @@ is not imported. One row in is one series, one row out is its forecast:
 | `evento_especial` | list of float, optional | the same, 0 to 1 |
 
 Out come `series_id`, `date` (list of ISO days, one a day of the horizon) and one list of as many
-floats for each quantile level: `q0.05` … `q0.95`, raw units. Leave an optional column out rather
-than sending a list of nothing but nulls, whose type MLflow cannot tell.
+floats for each quantile level: `q0.05` … `q0.95`, raw units. A row may leave out an optional list
+that another row has.
 
     curl localhost:5000/invocations -H 'Content-Type: application/json' \\
       -d '{"dataframe_records": [{"start": "2026-01-01", "value": [10.0, 12.5, null, …]}]}'
@@ -28,7 +28,7 @@ import pandas as pd
 from mlflow.models import ModelSignature, set_model
 from mlflow.pyfunc import PythonModel
 from mlflow.types import ColSpec, DataType, Schema
-from mlflow.types.schema import Array
+from mlflow.types.schema import AnyType, Array
 
 from lib.forecaster import Contract, Forecaster, forecast_panel
 from lib.panel import Panel, SeriesError
@@ -65,13 +65,15 @@ def forecast_rows(forecaster: Forecaster, rows: pd.DataFrame) -> pd.DataFrame:
 
 def signature(contract: Contract) -> ModelSignature:
     """The columns in and out, as MLflow checks them."""
+    # MLflow refuses whole numbers and nulls for `double`, and a row without a list that another
+    # row has. `_planned` and `_numbers` check them here.
     numbers = Array(DataType.double)
     inputs = [
         ColSpec(DataType.string, "start"),
-        ColSpec(numbers, "value"),
+        ColSpec(Array(AnyType()), "value"),
         ColSpec(DataType.string, "series_id", required=False),
-        ColSpec(numbers, "fator_externo", required=False),
-        ColSpec(numbers, "evento_especial", required=False),
+        ColSpec(AnyType(), "fator_externo", required=False),
+        ColSpec(AnyType(), "evento_especial", required=False),
     ]
     days = Array(DataType.string)
     outputs = [ColSpec(DataType.string, "series_id"), ColSpec(days, "date")]

@@ -39,6 +39,7 @@ def connect(settings: Settings) -> MlflowClient:
     """
     # Read when mlflow is imported. Nothing about the user's models goes to anyone else.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     from mlflow import MlflowClient
 
     for name in ("mlflow", "alembic"):  # migrations of the store, progress of each step
@@ -47,7 +48,8 @@ def connect(settings: Settings) -> MlflowClient:
     client = MlflowClient(tracking_uri=uri, registry_uri=uri)
     if uri.startswith("sqlite:///"):
         Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-        with locked(settings):  # two processes would both make the tables
+        # Two processes would both make the tables. Another lock than the one callers may hold.
+        with locked(settings, "mlflow.lock"):
             client.get_experiment_by_name(EXPERIMENT)
     return client
 
@@ -202,10 +204,10 @@ def git_commit(folder: Path = ROOT) -> str:
 
 
 @contextmanager
-def locked(settings: Settings) -> Generator[None]:
-    """Hold the registry of this machine: others with the same `var_dir` wait. Not reentrant."""
+def locked(settings: Settings, name: str = "registry.lock") -> Generator[None]:
+    """Hold a file of `var_dir`, by default the registry's: others wait. Not reentrant."""
     settings.var_dir.mkdir(parents=True, exist_ok=True)
-    with (settings.var_dir / "registry.lock").open("w") as lock:
+    with (settings.var_dir / name).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from lib import features as ft
 from lib.model import LSTMForecaster, ModelConfig
-from lib.panel import Panel, Spans
+from lib.panel import Panel, Spans, fingerprint
 
 log = structlog.get_logger()
 
@@ -47,6 +47,11 @@ class TrainingConfig:
     ema: float = 0.98  # weight of the past in the averaged weights
     withhold: float = 0.25  # share of windows trained without known future, and without last year
     validation_windows: int = 256
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch", "evaluate_every", "patience", "validation_windows"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TrainingConfig:
@@ -114,9 +119,15 @@ def prepare(panel: Panel, spans: Spans, config: ModelConfig) -> Data:
         train=train,
         validation=validation,
         factor_mean=float(factor.mean()) if len(factor) else 0.0,
-        factor_std=float(factor.std() + 1e-9) if len(factor) else 1.0,
+        factor_std=_unit(factor),
         nonnegative=bool((values >= 0).all()),
     )
+
+
+def _unit(factor: np.ndarray) -> float:
+    """Standard deviation; 1 for a constant, whose rounding would otherwise be the unit."""
+    std = float(factor.std()) if len(factor) else 0.0
+    return std if std > 1e-9 * float(np.abs(factor).max(initial=0.0)) else 1.0
 
 
 def pinball(
@@ -204,6 +215,7 @@ class _Run:
         self.best_step = 0
         self.best: dict[str, Tensor] = {}
         self.history: list[dict[str, float]] = []
+        self.fingerprint = fingerprint(data.train.panel)
         count = len(data.validation.ends)
         chosen = np.linspace(0, count - 1, min(count, config.validation_windows)).astype(int)
         self.validation = _batch(data.validation, np.unique(chosen), model_config.max_context)
@@ -240,6 +252,11 @@ class _Run:
         with torch.no_grad():
             median, offsets, scale, _ = self.average.distribution(context, future)
             loss = float(pinball(median, offsets, scale, targets, self.levels))
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"validation loss is not finite at step {self.step}; lower the learning rate "
+                f"({self.config.learning_rate})"
+            )
         self.history.append({"step": self.step, "train_loss": train_loss, "validation_loss": loss})
         if loss < self.best_loss:
             self.best_loss, self.best_step, self.stale = loss, self.step, 0
@@ -300,8 +317,9 @@ class _Run:
 
     def _settings(self) -> dict[str, Any]:
         ends = self.data.train.ends
+        facts = {"windows": [len(ends), int(ends.sum())], "data": self.fingerprint}
         shape = json.loads(json.dumps(self.model.config.to_dict()))
-        return shape | self.config.to_dict() | {"windows": [len(ends), int(ends.sum())]}
+        return shape | self.config.to_dict() | facts
 
     def _update_average(self) -> None:
         # a short memory at first, or the average drags the initial weights along

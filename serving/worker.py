@@ -1,0 +1,208 @@
+"""The process that computes explanations: `python -m serving.worker`.
+
+It has one thread and a low priority, so that forecasts, which people wait for, go first. It may be
+killed at any moment, and there may be several.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from lib.settings import Settings, SettingsError, configure_logging, get_settings
+from lib.store import Store, StoreError
+from serving.jobs import Job, Jobs, Queue, is_dead, worker_name
+
+if TYPE_CHECKING:
+    from lib.forecaster import Forecaster
+
+NICE = 10
+_BEAT = 3.0  # seconds between looking after leases and lost messages
+_FORGET = 3600.0  # seconds between deletions
+_KEPT = 2  # models in memory: the one before is still asked about after a promotion
+
+# (a /predict body, a model version) → result for JSON, PNG
+Compute = Callable[[dict[str, Any], int], tuple[dict[str, Any], bytes]]
+
+log = structlog.get_logger()
+
+
+class TryLaterError(RuntimeError):
+    """Nothing is wrong with the job, but it cannot be computed now."""
+
+
+class Worker:
+    """Takes jobs from the queue until it is stopped."""
+
+    def __init__(
+        self, settings: Settings, compute: Compute | None = None, *, lease_seconds: float = 30
+    ) -> None:
+        """`lease_seconds`: a worker that is not heard of for so long has lost its job."""
+        self.name = worker_name()
+        self.settings = settings
+        self.store = Store(settings.database_url, busy_seconds=30)
+        self.jobs = Jobs(self.store, lease_seconds=lease_seconds)
+        self.queue = Queue(settings.queue_url, self.handle)
+        self._compute = compute or Explainer(settings)
+        self._stop = threading.Event()
+
+    def run(self) -> None:
+        """Work until SIGTERM or SIGINT, which let the job in hand be finished for ten seconds."""
+        consumer = self.queue.huey.create_consumer(
+            workers=1,
+            periodic=False,
+            max_delay=0.5,
+            graceful_signal="TERM",
+            shutdown_timeout=10,
+        )
+        log.info("worker started", worker=self.name)
+        # Before the first job: what a dead worker left goes to the queue first.
+        self.look_after()
+        keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
+        keeper.start()
+        try:
+            consumer.run()
+        finally:
+            self._stop.set()
+            keeper.join(5)
+            self._guarded(lambda: self.jobs.put_back(self.name))
+            log.info("worker stopped", worker=self.name)
+
+    def handle(self, identity: str) -> None:
+        """Compute one explanation, if it is still wanted; whatever happens, the worker goes on."""
+        try:
+            job = self.jobs.claim(identity, self.name)
+            if job is not None:
+                self._do(job)
+        except StoreError as error:
+            # The row stays as it is: it is queued, or its lease ends.
+            log.warning("store failed", explanation_id=identity, error=str(error))
+
+    def look_after(self) -> None:
+        """Take back what dead workers had, and send again what the queue has lost."""
+
+        def work() -> None:
+            self.jobs.take_back(is_dead)
+            self.queue.fill(self.jobs.waiting())
+
+        self._guarded(work)
+
+    def _do(self, job: Job) -> None:
+        try:
+            result, plot = self._compute(job.body, job.model_version)
+        except TryLaterError as error:
+            log.warning("explanation waits", explanation_id=job.id, error=str(error))
+            # `look_after` sends it again: that is the pause.
+            self.jobs.put_back(self.name)
+        except Exception as error:
+            log.exception("explanation failed", explanation_id=job.id)
+            self.jobs.fail(job.id, self.name, f"{type(error).__name__}: {error}"[:1000])
+        else:
+            kept = self.jobs.finish(job.id, self.name, result, plot)
+            log.info("explanation done", explanation_id=job.id, kept=kept)
+
+    def _keep(self) -> None:
+        """Beside the thread that computes: prolong leases, look after others, delete the old."""
+        since_deletion = _FORGET
+        while not self._stop.wait(_BEAT):
+            self._guarded(lambda: self.jobs.renew(self.name))
+            self.look_after()
+            since_deletion += _BEAT
+            if since_deletion >= _FORGET:
+                since_deletion = 0.0
+                self._guarded(self._forget)
+
+    def _forget(self) -> None:
+        count = self.jobs.forget(
+            results_days=self.settings.explanation_retention_days,
+            predictions_days=self.settings.prediction_retention_days,
+        )
+        if count:
+            log.info("old rows deleted", rows=count)
+
+    def _guarded(self, work: Callable[[], object]) -> None:
+        # Queue and database may be away for a while; the next beat tries again.
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001 - backends of the queue raise what they like
+            log.warning("worker cannot look after its jobs", error=str(error))
+
+
+class Explainer:
+    """Computes explanations with the version that is asked for; keeps the models it has loaded."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._models: OrderedDict[int, Forecaster] = OrderedDict()
+
+    def __call__(self, body: dict[str, Any], version: int) -> tuple[dict[str, Any], bytes]:
+        """Raises TryLaterError while the version cannot be had, ValueError for a wrong body."""
+        raise NotImplementedError
+
+    def model(self, version: int) -> Forecaster:
+        """The forecaster of a version: from memory, the cache on disk, or the registry.
+
+        Raises TryLaterError where the registry cannot be reached, RegistryError where it has no
+        such version, ArtifactError for one that must not be used.
+        """
+        from lib.forecaster import ArtifactError, Forecaster
+
+        if version not in self._models:
+            folder = self.settings.var_dir / "cache" / "models" / str(version)
+            try:
+                found = Forecaster.load(folder)
+            except ArtifactError:  # not there, or not whole
+                found = Forecaster.load(self._fetch(version))
+            self._models[version] = found
+        self._models.move_to_end(version)
+        while len(self._models) > _KEPT:
+            self._models.popitem(last=False)
+        return self._models[version]
+
+    def _fetch(self, version: int) -> Any:
+        from lib.forecaster import ArtifactError
+        from lib.registry import Registry, RegistryError
+
+        folder = self.settings.var_dir / "cache" / "models" / str(version)
+        try:
+            return Registry(self.settings).fetch(version, folder)
+        except (RegistryError, ArtifactError):
+            raise
+        except Exception as error:
+            raise TryLaterError(f"version {version} cannot be fetched: {error}") from error
+
+
+class _AsJson(logging.Handler):
+    """Huey's own messages in the form of ours."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        log.log(record.levelno, record.getMessage(), exc_info=record.exc_info)
+
+
+def main() -> int:
+    """Run a worker. → exit code: 0 stopped, 1 settings or database cannot be used."""
+    # Before numpy is loaded, and with the priority that all threads then have.
+    os.environ["OMP_NUM_THREADS"] = "1"
+    os.nice(NICE)
+    # MLflow tries for minutes otherwise; other jobs need no registry.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    try:
+        settings = get_settings()
+        configure_logging(settings.log_level)
+        logging.getLogger("huey").addHandler(_AsJson(logging.WARNING))
+        Worker(settings).run()
+    except (SettingsError, StoreError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

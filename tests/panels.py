@@ -1,0 +1,102 @@
+"""Small panels, networks and fits for the tests; every draw from a seed."""
+
+import hashlib
+from functools import cache
+
+import numpy as np
+import torch
+
+from lib import features as ft
+from lib import training
+from lib.model import LSTMForecaster, ModelConfig
+from lib.panel import Panel, Spans, split
+from lib.settings import ROOT
+
+DATA = ROOT / "tests" / "data"
+TINY_MODEL = DATA / "tiny_model"
+TINY_FORECAST = DATA / "tiny_forecast.json"
+SEED_SERIES = ROOT.parent / "shared" / "data" / "seed_series.csv"
+FIRST = np.datetime64("2022-01-01", "D")
+
+MODEL = ModelConfig(horizon=7, hidden=8, decoder_hidden=8)
+TRAINING = training.TrainingConfig(steps=20, batch=16, evaluate_every=5, validation_windows=32)
+
+
+def panel_of(*columns, factor=None, event=None, first=FIRST):
+    """A panel of the given values, one array a series; factor and event the same, or unknown."""
+    lengths = [len(column) for column in columns]
+    unknown = [np.full(n, np.nan) for n in lengths]
+    dates = [np.datetime64(first, "D") + np.arange(n) for n in lengths]
+    return Panel(
+        ids=tuple(f"s{i}" for i in range(len(columns))),
+        offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        dates=np.concatenate(dates),
+        values=np.concatenate(columns).astype(np.float64),
+        factor=np.concatenate(unknown if factor is None else factor).astype(np.float64),
+        event=np.concatenate(unknown if event is None else event).astype(np.float64),
+    )
+
+
+def lively_panel(days=300, series=2, seed=0, missing=0.05, level=100.0, covariates=True):
+    """Weekly season, slow trend, noise, missing days; a factor and events that do something."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(days)
+    values, factors, events = [], [], []
+    for _ in range(series):
+        factor, event = rng.normal(5, 2, days), (rng.random(days) < 0.03).astype(float)
+        value = level + 10 * np.sin(2 * np.pi * t / 7) + 0.05 * t + rng.normal(0, 3, days)
+        value += (2 * (factor - 5) + 8 * event) * covariates
+        value[rng.random(days) < missing] = np.nan
+        values.append(value)
+        factors.append(factor)
+        events.append(event)
+    if not covariates:
+        return panel_of(*values)
+    return panel_of(*values, factor=factors, event=events)
+
+
+def spans_of(panel, horizon=7) -> Spans:
+    return split(panel, horizon=horizon, cutoffs=3, step=7, validation_days=28)
+
+
+def network(seed=0, head=0.5, dtype_std=0.3, **settings) -> LSTMForecaster:
+    """A network whose weights are all random: the head and the filter too, which start near 0."""
+    torch.manual_seed(seed)
+    model = LSTMForecaster(
+        ModelConfig(**({"horizon": 7, "hidden": 8, "decoder_hidden": 8} | settings))
+    )
+    with torch.no_grad():
+        torch.nn.init.normal_(model.head.weight, std=head)
+        torch.nn.init.normal_(model.filter, std=dtype_std)
+    return model.eval()
+
+
+def inputs(panel, ends, horizon=7, days=175, known=True):
+    """Tensors of forecast situations: features (n, days, 11), future (n, horizon, k)."""
+    ends = np.asarray(ends)
+    context = ft.gather_context(panel, ft.compute(panel), ends, days)
+    future = ft.future_of(panel, ends, horizon, known=known)
+    return torch.from_numpy(context), torch.from_numpy(future)
+
+
+def forecast(model, *tensors) -> np.ndarray:
+    with torch.no_grad():
+        return model(*tensors).numpy()
+
+
+def weights_hash(model) -> str:
+    """SHA-256 of all parameters and buffers, by name."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode() + tensor.numpy().tobytes())
+    return digest.hexdigest()
+
+
+@cache
+def small_training():
+    """(panel, spans, data, fit): one tiny calibrated fit that tests share and do not change."""
+    panel = lively_panel()
+    spans = spans_of(panel)
+    data = training.prepare(panel, spans, MODEL)
+    fit = training.calibrate(training.fit(data, MODEL, TRAINING), data)
+    return panel, spans, data, fit

@@ -1,0 +1,26 @@
+"""A real worker process whose explanations cost a moment: for tests of what happens around them.
+
+A body may ask for trouble: {"raise": text}, {"later": file} (until the file is there), {"seconds"}.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+from lib.settings import configure_logging, get_settings
+from serving.worker import TryLaterError, Worker
+
+
+def compute(body, version):
+    if "raise" in body:
+        raise ValueError(body["raise"])
+    if "later" in body and not Path(body["later"]).exists():
+        raise TryLaterError("the registry is away")
+    time.sleep(body.get("seconds", 0.1))
+    return {"version": version, "n": body.get("n")}, b"\x89PNG"
+
+
+if __name__ == "__main__":
+    settings = get_settings(None)
+    configure_logging(settings.log_level)
+    Worker(settings, compute, lease_seconds=float(sys.argv[1])).run()
