@@ -82,6 +82,7 @@ def export_onnx(
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         warnings.filterwarnings("ignore", message="Exporting a model to ONNX with a batch_size")
+        warnings.filterwarnings("ignore", message="Constant folding")
         torch.onnx.export(
             model,
             (torch.from_numpy(features), torch.from_numpy(future)),
