@@ -83,6 +83,8 @@ def export_onnx(
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         warnings.filterwarnings("ignore", message="Exporting a model to ONNX with a batch_size")
         warnings.filterwarnings("ignore", message="Constant folding")
+        # of nn.LSTM's own checks of its input's shape
+        warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
         torch.onnx.export(
             model,
             (torch.from_numpy(features), torch.from_numpy(future)),

@@ -17,7 +17,8 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ import pandas as pd
 import psutil
 import structlog
 from optuna.trial import FrozenTrial, TrialState
+from tenacity import retry, retry_if_exception_message, stop_after_attempt, wait_random
 from tqdm import tqdm
 
 from lib.model import ModelConfig
@@ -36,8 +38,14 @@ from lib.training import TrainingConfig, TrainingError, fit, prepare
 
 log = structlog.get_logger()
 
-# Heartbeats are marked experimental; they are what brings back the trial of a lost host.
-warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+
+@contextmanager
+def _heartbeats() -> Generator[None]:
+    """Heartbeats are marked experimental; they are what brings back the trial of a lost host."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        yield
+
 
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 HEARTBEAT_SECONDS = 15
@@ -113,6 +121,12 @@ def default_trial(job: Job) -> dict[str, Any]:
     return model | {k: job.training[k] for k in ("learning_rate", "weight_decay")}
 
 
+@retry(
+    retry=retry_if_exception_message(match=r"(?s).*already exists"),  # two made the tables at once
+    stop=stop_after_attempt(5),
+    wait=wait_random(0.1, 0.5),
+    reraise=True,
+)
 def open_study(job: Job) -> optuna.Study:
     """Create or join the study of a job.
 
@@ -120,15 +134,16 @@ def open_study(job: Job) -> optuna.Study:
         TuningError: the storage cannot be reached or is not one Optuna knows.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    retry = optuna.storages.RetryHeartbeatStaleTrialCallback
+    put_back = optuna.storages.RetryHeartbeatStaleTrialCallback
     try:
-        storage = optuna.storages.RDBStorage(
-            job.storage,
-            engine_kwargs={"connect_args": {"timeout": 60}} if "sqlite" in job.storage else {},
-            heartbeat_interval=HEARTBEAT_SECONDS,
-            grace_period=GRACE_SECONDS,
-            heartbeat_stale_trial_callback=retry(max_retry=2),
-        )
+        with _heartbeats():
+            storage = optuna.storages.RDBStorage(
+                job.storage,
+                engine_kwargs={"connect_args": {"timeout": 60}} if "sqlite" in job.storage else {},
+                heartbeat_interval=HEARTBEAT_SECONDS,
+                grace_period=GRACE_SECONDS,
+                heartbeat_stale_trial_callback=put_back(max_retry=2),
+            )
         return optuna.create_study(
             study_name=job.study,
             storage=storage,
@@ -273,7 +288,8 @@ def _claimed(study: optuna.Study) -> int:
 
 def _requeue_dead(study: optuna.Study) -> None:
     """Queue the trials of dead workers again: our own at once, other hosts' by their heartbeat."""
-    optuna.storages.fail_stale_trials(study)
+    with _heartbeats():
+        optuna.storages.fail_stale_trials(study)
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         host, pid = trial.user_attrs.get("worker", ["", 0])
         if host == socket.gethostname() and not psutil.pid_exists(pid):
@@ -289,15 +305,11 @@ def _run_workers(job: Job, count: int, watch: Callable[[], None]) -> str:
         path = Path(name) / "job.json"
         path.write_text(json.dumps(asdict(job)))
         logs = [Path(name) / f"worker-{i}.log" for i in range(count)]
-        processes = [
-            subprocess.Popen(
-                [sys.executable, "-m", "lib.tuning", str(path), "--worker", str(i)],
-                env=environment,
-                stdout=log_file.open("w"),
-                stderr=subprocess.STDOUT,
-            )
-            for i, log_file in enumerate(logs)
-        ]
+        processes = []
+        for i, log_file in enumerate(logs):
+            command = [sys.executable, "-m", "lib.tuning", str(path), "--worker", str(i)]
+            with log_file.open("w") as out:
+                processes.append(subprocess.Popen(command, env=environment, stdout=out, stderr=out))
         try:
             while any(process.poll() is None for process in processes):
                 time.sleep(0.3)
