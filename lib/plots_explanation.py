@@ -30,10 +30,12 @@ def plot_waterfall(explanation: Explanation, latest: np.ndarray) -> Figure:
         data=np.round(latest, 3),
         feature_names=list(FEATURES),
     )
+    interactive = plt.isinteractive()
+    figure = plt.figure()
     shap.plots.waterfall(shares, max_display=len(FEATURES), show=False)
-    figure = plt.gcf()
+    plt.interactive(interactive)  # shap switches it off, and later figures would stay hidden
     figure.set_size_inches(8, 4.6)
-    figure.axes[0].set_xlabel("forecast (series' unit)")
+    figure.text(0.99, 0.0, "forecast (series' unit)", ha="right", fontsize=9)
     return figure
 
 
@@ -80,7 +82,9 @@ def plot_beeswarm(shares: np.ndarray, latest: np.ndarray, bases: Sequence[float]
     sample = shap.Explanation(
         values=shares, base_values=np.array(bases), data=latest, feature_names=list(FEATURES)
     )
+    interactive = plt.isinteractive()
+    figure = plt.figure()
     shap.plots.beeswarm(sample, max_display=len(FEATURES), show=False, plot_size=(8, 4.2))
-    figure = plt.gcf()
+    plt.interactive(interactive)
     figure.axes[0].set_xlabel("share (series' unit)")
     return figure
