@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import optuna
 import pandas as pd
+from matplotlib.dates import date2num
 from matplotlib.figure import Figure
 from optuna.trial import TrialState
 
@@ -25,7 +26,7 @@ def plot_spans(panel: Panel, spans: Spans, series: int = 0) -> Figure:
     for name, first, last, colour in zip(
         names, edges, edges[1:], ("#e2e8f0", "#fed7aa", "#bfdbfe"), strict=False
     ):
-        axis.axvspan(first, last, color=colour, alpha=0.6, lw=0, label=name)
+        axis.axvspan(*date2num([first, last]), color=colour, alpha=0.6, lw=0, label=name)
     axis.set_ylabel("value (series' unit)")
     axis.set_title(panel.ids[series], loc="left", fontsize=9)
     axis.legend(frameon=False, ncols=3, loc="upper left")

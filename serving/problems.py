@@ -82,9 +82,7 @@ def _summary(errors: Sequence[tuple[str, str]]) -> str:
 
 
 def _refusal(error: RequestError) -> Response:
-    told = [
-        {"field": field, "detail": _short(detail)} for field, detail in error.errors[:_TOLD]
-    ]
+    told = [{"field": field, "detail": _short(detail)} for field, detail in error.errors[:_TOLD]]
     fields = {"errors": told} if told else {}
     return problem(error.status, detail=_short(error.detail), **fields)
 

@@ -6,6 +6,8 @@ killed at any moment, and there may be several.
 
 from __future__ import annotations
 
+import io
+import json
 import logging
 import os
 import sys
@@ -21,7 +23,10 @@ from lib.store import Store, StoreError
 from serving.jobs import Job, Jobs, Queue, is_dead, worker_name
 
 if TYPE_CHECKING:
-    from lib.forecaster import Forecaster
+    import numpy as np
+    from matplotlib.figure import Figure
+
+    from lib.forecaster import Contract, Forecaster
 
 NICE = 10
 _BEAT = 3.0  # seconds between looking after leases and lost messages
@@ -143,8 +148,18 @@ class Explainer:
         self._models: OrderedDict[int, Forecaster] = OrderedDict()
 
     def __call__(self, body: dict[str, Any], version: int) -> tuple[dict[str, Any], bytes]:
-        """Raises TryLaterError while the version cannot be had, ValueError for a wrong body."""
-        raise NotImplementedError
+        """The forecast of the next day, as `/predict` answers it. → result for JSON, PNG.
+
+        Raises TryLaterError while the version cannot be had, ValueError for a body it cannot
+        take, ExplanationError where the shares do not add up.
+        """
+        from lib.explanation import Explainer as Shapley
+        from lib.plots_explanation import plot_waterfall
+
+        model = self.model(version)
+        features, future = inputs(body, model.contract)
+        found = Shapley(model).explain(features, future)
+        return json.loads(found.to_json()), _png(plot_waterfall(found, features[-1]))
 
     def model(self, version: int) -> Forecaster:
         """The forecaster of a version: from memory, the cache on disk, or the registry.
@@ -179,6 +194,26 @@ class Explainer:
             raise TryLaterError(f"version {version} cannot be fetched: {error}") from error
 
 
+def inputs(body: dict[str, Any], contract: Contract) -> tuple[np.ndarray, np.ndarray]:
+    """What `/predict` gives to the graph. → (days, 11) and (horizon, len(FUTURE)), NaN unknown."""
+    import numpy as np
+
+    from lib.features import FEATURES, FUTURE
+
+    rows = [[row[name] for name in FEATURES] for row in body["sequence"]]
+    features = np.array(rows, dtype=np.float64)
+    return features, np.full((contract.horizon, len(FUTURE)), np.nan)
+
+
+def _png(figure: Figure) -> bytes:
+    import matplotlib.pyplot as plt
+
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
+    plt.close(figure)  # or pyplot would keep every one of them
+    return buffer.getvalue()
+
+
 class _AsJson(logging.Handler):
     """Huey's own messages in the form of ours."""
 
@@ -190,6 +225,7 @@ def main() -> int:
     """Run a worker. → exit code: 0 stopped, 1 settings or database cannot be used."""
     # Before numpy is loaded, and with the priority that all threads then have.
     os.environ["OMP_NUM_THREADS"] = "1"
+    os.environ["MPLBACKEND"] = "agg"  # no display, and figures are drawn beside the main thread
     os.nice(NICE)
     # MLflow tries for minutes otherwise; other jobs need no registry.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")

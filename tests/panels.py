@@ -26,7 +26,7 @@ def panel_of(*columns, factor=None, event=None, first=FIRST):
     """A panel of the given values, one array a series; factor and event the same, or unknown."""
     lengths = [len(column) for column in columns]
     unknown = [np.full(n, np.nan) for n in lengths]
-    dates = [np.datetime64(first, "D") + np.arange(n) for n in lengths]
+    dates = [first + np.arange(n) for n in lengths]
     return Panel(
         ids=tuple(f"s{i}" for i in range(len(columns))),
         offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
@@ -62,9 +62,8 @@ def spans_of(panel, horizon=7) -> Spans:
 def network(seed=0, head=0.5, dtype_std=0.3, **settings) -> LSTMForecaster:
     """A network whose weights are all random: the head and the filter too, which start near 0."""
     torch.manual_seed(seed)
-    model = LSTMForecaster(
-        ModelConfig(**({"horizon": 7, "hidden": 8, "decoder_hidden": 8} | settings))
-    )
+    shape = {"horizon": 7, "hidden": 8, "decoder_hidden": 8} | settings
+    model = LSTMForecaster(ModelConfig.from_dict(shape))
     with torch.no_grad():
         torch.nn.init.normal_(model.head.weight, std=head)
         torch.nn.init.normal_(model.filter, std=dtype_std)

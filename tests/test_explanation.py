@@ -74,6 +74,7 @@ def test_explanation_adds_up_in_all_three_ways(tiny):
 @pytest.mark.filterwarnings("ignore:The set_.* function will be:PendingDeprecationWarning")
 def test_explanation_agrees_with_shaps_exact_explainer(tiny):
     import shap
+    import shap.maskers
 
     forecaster, window, ahead = tiny
     explainer = Explainer(forecaster, background=1)

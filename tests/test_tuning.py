@@ -40,7 +40,9 @@ def test_study_tries_the_default_first_and_keeps_the_best(job, tmp_path):
     model, training = tuning.best_settings(study, job)
     assert study.trials[0].params == tuning.default_trial(job)
     assert len(tuning.finished(study)) == 3
-    assert study.best_value <= study.trials[0].value
+    default = study.trials[0].value
+    assert default is not None
+    assert study.best_value <= default
     result = tuning.write_result(tmp_path, study, job)
     kept = tuning.read_result(tmp_path)
     assert ModelConfig.from_dict(kept["model"]) == model
