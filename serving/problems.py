@@ -61,11 +61,16 @@ def path_of(location: Iterable[str | int]) -> str:
 
 def from_validation(error: ValidationError) -> Response:
     """The problem document of what pydantic found."""
+    return _refusal(refusal_of(error))
+
+
+def refusal_of(error: ValidationError) -> RequestError:
+    """What pydantic found, as the refusal it stands for."""
     found = [
         (path_of(item["loc"]), item["msg"].removeprefix("Value error, "))
         for item in error.errors(include_url=False, include_input=False, include_context=False)
     ]
-    return _refusal(RequestError(422, _summary(found), found))
+    return RequestError(422, _summary(found), found)
 
 
 def register(app: Flask) -> None:
@@ -83,8 +88,10 @@ def _summary(errors: Sequence[tuple[str, str]]) -> str:
 
 def _refusal(error: RequestError) -> Response:
     told = [{"field": field, "detail": _short(detail)} for field, detail in error.errors[:_TOLD]]
-    fields = {"errors": told} if told else {}
-    return problem(error.status, detail=_short(error.detail), **fields)
+    detail = _short(error.detail)
+    if not told:
+        return problem(error.status, detail=detail)
+    return problem(error.status, detail=detail, errors=told)
 
 
 def _http(error: HTTPException) -> Response:

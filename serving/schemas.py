@@ -147,7 +147,6 @@ class ForecastRequest(BaseModel):
     model_config = ConfigDict(
         **_STRICT,
         json_schema_extra={"oneOf": [{"required": ["history"]}, {"required": ["series"]}]},
-        openapi_extra={"example": {"history": example_history(), "horizon": 7}},
     )
 
     series_id: LongName = "series"

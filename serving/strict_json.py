@@ -12,6 +12,7 @@ from werkzeug.exceptions import UnsupportedMediaType
 from serving.problems import RequestError
 
 DEPTH = 20
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
 class StrictRequest(Request):
@@ -36,14 +37,16 @@ def loads(body: bytes) -> Any:
         raise RequestError(400, f"expected UTF-8, byte {error.start} is not") from None
     if text.startswith("\ufeff"):
         raise RequestError(400, "expected JSON without a byte order mark")
-    if _depth(body) > DEPTH:
-        raise RequestError(400, f"expected JSON nested at most {DEPTH} deep")
     try:
         value = _DECODER.decode(text)
+        if _may_be_deep(body) and isinstance(value, dict | list) and _is_deep(value):
+            raise RecursionError
         if "\\u" in text:  # half a character cannot be stored or sent back
             json.dumps(value, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
         raise RequestError(400, f"expected JSON: {error}") from None
+    except RecursionError:
+        raise RequestError(400, f"expected JSON nested at most {DEPTH} deep") from None
     except UnicodeEncodeError:
         raise RequestError(400, "expected whole characters, got a lone surrogate") from None
     except ValueError as error:  # an integer of thousands of digits
@@ -62,45 +65,21 @@ def loads_quick(body: bytes) -> Any:
         return None
 
 
-def _depth(body: bytes) -> int:
-    """An upper bound of the nesting (brackets in strings count). Cheap where there are few."""
-    if body.count(b"[") + body.count(b"{") <= DEPTH:
-        return 0
-    deepest = depth = 0
-    in_string = escaped = False
-    # Only the brackets of a long run matter; no honest body begins with so many.
-    for byte in body if _suspicious(body) else b"":
-        if in_string:
-            if escaped:
-                escaped = False
-            elif byte == 0x5C:
-                escaped = True
-            elif byte == 0x22:
-                in_string = False
-        elif byte == 0x22:
-            in_string = True
-        elif byte in b"[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif byte in b"]}":
-            depth -= 1
-    return deepest
+def _may_be_deep(body: bytes) -> bool:
+    """Whether brackets nest too deep, unless those in strings only look so. Costs little."""
+    brackets = body.translate(None, _NO_BRACKETS)
+    for _ in range(DEPTH):
+        if not brackets:
+            break
+        brackets = brackets.replace(b"{}", b"").replace(b"[]", b"")
+    return bool(brackets)
 
 
-def _suspicious(body: bytes) -> bool:
-    try:
-        value = from_json(body, allow_inf_nan=True)
-    except ValueError:  # too deep, or no JSON at all
-        return True
+def _is_deep(value: Any) -> bool:
     level = [value]
     for _ in range(DEPTH):
-        level = [
-            child
-            for parent in level
-            if isinstance(parent, dict | list)
-            for child in (parent.values() if isinstance(parent, dict) else parent)
-            if isinstance(child, dict | list)
-        ]
+        inside = (v.values() if isinstance(v, dict) else v for v in level)
+        level = [v for some in inside for v in some if isinstance(v, dict | list)]
         if not level:
             return False
     return True

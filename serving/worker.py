@@ -6,6 +6,7 @@ killed at any moment, and there may be several.
 
 from __future__ import annotations
 
+import fcntl
 import io
 import json
 import logging
@@ -14,6 +15,7 @@ import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -26,7 +28,8 @@ if TYPE_CHECKING:
     import numpy as np
     from matplotlib.figure import Figure
 
-    from lib.forecaster import Contract, Forecaster
+    from lib.explanation import Explainer as Shapley
+    from lib.forecaster import Contract
 
 NICE = 10
 _BEAT = 3.0  # seconds between looking after leases and lost messages
@@ -70,6 +73,8 @@ class Worker:
         log.info("worker started", worker=self.name)
         # Before the first job: what a dead worker left goes to the queue first.
         self.look_after()
+        if isinstance(self._compute, Explainer):
+            self._compute.prepare()
         keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
         keeper.start()
         try:
@@ -145,7 +150,13 @@ class Explainer:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._models: OrderedDict[int, Forecaster] = OrderedDict()
+        self._models: OrderedDict[int, Shapley] = OrderedDict()
+
+    def prepare(self) -> None:
+        """Import now what takes seconds, rather than when someone waits for it."""
+        import shap  # noqa: F401
+
+        import lib.plots_explanation  # noqa: F401
 
     def __call__(self, body: dict[str, Any], version: int) -> tuple[dict[str, Any], bytes]:
         """The forecast of the next day, as `/predict` answers it. → result for JSON, PNG.
@@ -153,56 +164,61 @@ class Explainer:
         Raises TryLaterError while the version cannot be had, ValueError for a body it cannot
         take, ExplanationError where the shares do not add up.
         """
-        from lib.explanation import Explainer as Shapley
         from lib.plots_explanation import plot_waterfall
 
         model = self.model(version)
-        features, future = inputs(body, model.contract)
-        found = Shapley(model).explain(features, future)
+        features, future = inputs(body, model.forecaster.contract)
+        found = model.explain(features, future)
         return json.loads(found.to_json()), _png(plot_waterfall(found, features[-1]))
 
-    def model(self, version: int) -> Forecaster:
-        """The forecaster of a version: from memory, the cache on disk, or the registry.
+    def model(self, version: int) -> Shapley:
+        """What explains a version: from memory, the cache on disk, or the registry.
 
         Raises TryLaterError where the registry cannot be reached, RegistryError where it has no
         such version, ArtifactError for one that must not be used.
         """
-        from lib.forecaster import ArtifactError, Forecaster
-
         if version not in self._models:
-            folder = self.settings.var_dir / "cache" / "models" / str(version)
-            try:
-                found = Forecaster.load(folder)
-            except ArtifactError:  # not there, or not whole
-                found = Forecaster.load(self._fetch(version))
-            self._models[version] = found
+            cache = self.settings.var_dir / "cache"
+            cache.mkdir(parents=True, exist_ok=True)
+            # The lock of the web processes, which replace and delete copies.
+            with (cache / "lock").open("a") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                self._models[version] = self._load(version, cache / "models" / str(version))
         self._models.move_to_end(version)
         while len(self._models) > _KEPT:
             self._models.popitem(last=False)
         return self._models[version]
 
-    def _fetch(self, version: int) -> Any:
-        from lib.forecaster import ArtifactError
-        from lib.registry import Registry, RegistryError
+    def _load(self, version: int, folder: Path) -> Shapley:
+        # It reads all it needs now, so that the copy may be deleted afterwards.
+        from lib.explanation import Explainer as Shapley
+        from lib.forecaster import ArtifactError, Forecaster
 
-        folder = self.settings.var_dir / "cache" / "models" / str(version)
         try:
-            return Registry(self.settings).fetch(version, folder)
+            return Shapley(Forecaster.load(folder))
+        except ArtifactError:  # not there, or not whole
+            from lib.registry import Registry, RegistryError
+
+        try:
+            Registry(self.settings).fetch(version, folder)
         except (RegistryError, ArtifactError):
             raise
         except Exception as error:
             raise TryLaterError(f"version {version} cannot be fetched: {error}") from error
+        return Shapley(Forecaster.load(folder))
 
 
 def inputs(body: dict[str, Any], contract: Contract) -> tuple[np.ndarray, np.ndarray]:
     """What `/predict` gives to the graph. → (days, 11) and (horizon, len(FUTURE)), NaN unknown."""
     import numpy as np
 
-    from lib.features import FEATURES, FUTURE
+    from lib.features import FEATURES
+    from lib.undated import future_after
 
     rows = [[row[name] for name in FEATURES] for row in body["sequence"]]
     features = np.array(rows, dtype=np.float64)
-    return features, np.full((contract.horizon, len(FUTURE)), np.nan)
+    near = np.datetime64(contract.training_span[1], "D")
+    return features, future_after(features, contract.horizon, near)[0]
 
 
 def _png(figure: Figure) -> bytes:

@@ -11,8 +11,10 @@ from flask_openapi3 import OpenAPI
 from pydantic import BaseModel, ConfigDict, Field
 
 from lib.settings import ROOT, get_settings
+from serving import problems
 from serving.explanations import Services, make_blueprint
 from serving.recorder import Prediction, Recorder
+from serving.schemas import example_rows, predict_request
 
 
 class Row(BaseModel):
@@ -53,9 +55,10 @@ def services(settings):
     recorder.store.close()
 
 
-def client_of(services):
-    app = OpenAPI(__name__)
-    app.register_api(make_blueprint(services, Body))
+def client_of(services, predict_body=Body):
+    app = OpenAPI(__name__, validation_error_callback=problems.from_validation)
+    problems.register(app)
+    app.register_api(make_blueprint(services, predict_body))
     return app.test_client()
 
 
@@ -255,6 +258,25 @@ def test_calls_are_described(client):
         "/explanations/{explanation_id}/plot.png",
         "/actuals",
     }
+
+
+def test_request_explanation_takes_a_real_predict_body_and_names_what_is_wrong(services):
+    client = client_of(services, predict_request(lambda: 60))
+    rows = example_rows()
+    answer = client.post("/request-explanation", json={"sequence": rows})
+    assert answer.status_code == 202
+    job = services.jobs.claim(answer.json["explanation_id"], "w")
+    assert job.body == {"sequence": rows}
+    short = client.post("/request-explanation", json={"sequence": rows[:59]})
+    assert (short.status_code, short.mimetype) == (422, problems.MEDIA_TYPE)
+    wrong = [*rows[:59], rows[59] | {"evento_especial": 2.0}]
+    answer = client.post("/request-explanation", json={"sequence": wrong})
+    assert answer.json["errors"][0]["field"] == "sequence[59].evento_especial"
+    for n in range(3):
+        client.post("/request-explanation", json={"sequence": [*rows[:59], rows[n]]})
+    answer = client.post("/request-explanation", json={"sequence": [*rows[:59], rows[5]]})
+    assert (answer.status_code, answer.mimetype) == (429, problems.MEDIA_TYPE)
+    assert answer.headers["Retry-After"] == "3"
 
 
 def test_calls_import_neither_torch_nor_shap_nor_figures():

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,14 +11,26 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 import sqlalchemy as sa
 
+from lib.features import FEATURES
+from lib.forecaster import Forecaster
+from lib.registry import Registry, RegistryError
 from lib.settings import ROOT, get_settings
 from lib.store import Store, explanations
+from lib.undated import future_after
 from serving.jobs import Jobs, Queue
-from serving.worker import NICE
+from serving.rows import sequence_of
+from serving.schemas import example_rows
+from serving.worker import NICE, Explainer, TryLaterError, inputs
 
+# Of MLflow's own code, not ours.
+MLFLOW_WARNINGS = pytest.mark.filterwarnings(
+    "ignore:The ``noload`` loader strategy:sqlalchemy.exc.SADeprecationWarning",
+    "ignore:Operation with range is deprecated:pandas.errors.Pandas4Warning",
+)
 CHEAP = Path(__file__).with_name("cheap_worker.py")
 
 
@@ -181,20 +194,108 @@ def test_worker_takes_back_from_one_that_is_suspended_past_its_lease(settings, j
     assert jobs.get(long).finished_at == result  # what came late changed nothing
 
 
+@pytest.fixture
+def cached(settings):
+    """The committed model as version 1, in the cache where no registry is asked."""
+    folder = settings.var_dir / "cache" / "models" / "1"
+    shutil.copytree(TINY_MODEL, folder)
+    return folder
+
+
+def question(n=0.0):
+    rows = example_rows()
+    rows[-1]["lag_1"] = 100.0 + n
+    return {"sequence": rows}
+
+
+REAL = ("-m", "serving.worker")
+TINY_MODEL = ROOT / "tests" / "data" / "tiny_model"
+
+
+def test_worker_explains_a_forecast_exactly_and_draws_it(settings, jobs, queue, cached):
+    (identity,) = ask(jobs, queue, question())
+    with working(settings, *REAL):
+        wait(jobs, done=1, seconds=60)
+    result = jobs.get(identity).result
+    forecaster = Forecaster.load(cached)
+    features, future = inputs(question(), forecaster.contract)
+    median = forecaster.contract.quantiles.index(0.5)
+    output = forecaster.predict(features[None], future[None])[0, 0, median]
+    assert result["output_value"] == pytest.approx(output)
+    assert list(result["by_feature"]) == list(FEATURES)
+    for shares in (result["by_feature"], result["by_day"]):
+        total = result["base_value"] + sum(shares.values())
+        assert total == pytest.approx(result["output_value"], rel=1e-4)
+    assert result["additivity_error"] <= 1e-4
+    assert jobs.plot(identity).startswith(b"\x89PNG\r\n")
+
+
+def test_inputs_are_those_of_predict(cached):
+    contract = Forecaster.load(cached).contract
+    asked = question()
+    asked["sequence"][5] |= {"media_movel_7": None, "fator_externo": None}
+    rows = sequence_of(json.dumps(asked).encode(), 60)
+    features, future = inputs(asked, contract)
+    np.testing.assert_array_equal(features, rows)
+    near = np.datetime64(contract.training_span[1])
+    np.testing.assert_array_equal(future, future_after(rows, contract.horizon, near)[0])
+
+
+def test_explainer_without_a_registry_says_try_later(settings, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    away = settings.model_copy(update={"mlflow_tracking_uri": "http://127.0.0.1:9"})
+    with pytest.raises(TryLaterError, match="version 1 cannot be fetched"):
+        Explainer(away).model(1)
+
+
+def test_explainer_keeps_two_models(settings, cached):
+    for version in "23":
+        shutil.copytree(cached, cached.with_name(version))
+    explainer = Explainer(settings)
+    first = explainer.model(1)
+    shutil.rmtree(cached)  # as the web processes do, with versions they no longer serve
+    assert first.explain(*inputs(question(), first.forecaster.contract)).output_value
+    assert explainer.model(2) is not first
+    assert explainer.model(1) is first
+    explainer.model(3)
+    assert list(explainer._models) == [1, 3]
+
+
+@MLFLOW_WARNINGS
+def test_explainer_fetches_what_is_not_cached(settings, tmp_path):
+    store = f"sqlite:///{tmp_path}/mlflow.db"
+    own = settings.model_copy(update={"mlflow_tracking_uri": store})
+    registry = Registry(own)
+    run = registry.log_run(params={}, metrics={})
+    version = registry.register(TINY_MODEL, run_id=run, metrics={})
+    explainer = Explainer(own)
+    assert explainer.model(version).forecaster.contract.horizon == 3
+    assert (tmp_path / "cache" / "models" / str(version) / "model.onnx").is_file()
+    with pytest.raises(RegistryError, match="no version or alias 99"):
+        explainer.model(99)
+
+
+@pytest.mark.slow
+def test_worker_killed_five_times_while_it_explains(settings, store, jobs, queue, cached):
+    bodies = [question(n / 10) for n in range(20)]
+    attempts = kill_five_times(settings, store, jobs, queue, bodies, REAL)
+    assert 20 <= attempts <= 25
+
+
 def kill_five_times(settings, store, jobs, queue, bodies, command=()):
     """20 explanations, workers killed while they compute. → how often one was started."""
     ids = ask(jobs, queue, *bodies)
     choose = random.Random(0)
     for _ in range(5):
         with working(settings, *command) as process:
-            wait(jobs, running=1)
+            wait(jobs, running=1, seconds=60)
             time.sleep(choose.uniform(0, 0.3))
             done = jobs.depth()["done"]
             process.kill()
             process.wait()
         assert done < len(ids)
     with working(settings, *command):
-        wait(jobs, done=len(ids), seconds=120)
+        wait(jobs, done=len(ids), seconds=240)
     with store.reading() as connection:
         rows = connection.execute(sa.select(explanations)).mappings().all()
     assert sorted(row["id"] for row in rows) == sorted(ids)  # 20 results, none twice

@@ -1,0 +1,126 @@
+"""Serve the API with gunicorn: `python -m serving.run --help`.
+
+A worker process a core, each with a few threads that wait for clients; the model is loaded in the
+workers, because what ONNX Runtime starts does not survive a fork.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from lib.settings import ROOT, Settings, SettingsError, configure_logging, get_settings
+from serving.security import check_bind
+
+THREADS = 4  # a worker; one of them computes, others read and write
+_HEADER = 8190  # bytes of one header, and of the first line
+
+log = structlog.get_logger()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line. → exit code: 0 stopped, 1 settings or address cannot be used."""
+    parser = argparse.ArgumentParser(prog="python -m serving.run", description=__doc__)
+    parser.add_argument("--host", default="127.0.0.1", help="address (default %(default)s)")
+    parser.add_argument("--port", type=int, default=8000, help="(default %(default)s)")
+    parser.add_argument("--workers", type=int, default=_cores(), help="(default: one a core)")
+    parser.add_argument("--threads", type=int, default=THREADS, help="(default %(default)s)")
+    parser.add_argument("--no-worker", action="store_true", help="start no worker for explanations")
+    parser.add_argument(
+        "--open-to-anyone", action="store_true", help="serve others without API_KEYS"
+    )
+    asked = parser.parse_args(arguments)
+    try:
+        settings = get_settings()
+        check_bind(asked.host, settings, anyone=asked.open_to_anyone)
+    except SettingsError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    configure_logging(settings.log_level)
+    # Read when numpy, ONNX Runtime and prometheus_client are imported.
+    os.environ["OMP_NUM_THREADS"] = "1"
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(_metrics_folder(settings, asked.port))
+    worker = None if asked.no_worker else _start_worker()
+    try:
+        _serve(settings, asked)
+    finally:
+        if worker is not None:
+            worker.terminate()
+            try:
+                worker.wait(15)
+            except subprocess.TimeoutExpired:
+                worker.kill()
+    return 0
+
+
+def _serve(settings: Settings, asked: argparse.Namespace) -> None:
+    from gunicorn.app.base import BaseApplication
+
+    from serving import create_app, metrics
+    from serving.state import state_of
+
+    def loaded_after_fork(worker: Any) -> None:
+        state_of(worker.app.callable).model.start()
+
+    def stopping(worker: Any) -> None:
+        state = state_of(worker.app.callable)
+        state.model.stop(1)
+        state.recorder.close()
+
+    class Server(BaseApplication):
+        def load_config(self) -> None:
+            host = f"[{asked.host}]" if ":" in asked.host else asked.host
+            options = {
+                "bind": host if host.startswith("unix") else f"{host}:{asked.port}",
+                "workers": asked.workers,
+                "threads": asked.threads,
+                "worker_class": "gthread",
+                "preload_app": True,
+                "keepalive": 5,
+                "timeout": 60,
+                "graceful_timeout": 30,
+                "limit_request_line": _HEADER,
+                "limit_request_field_size": _HEADER,
+                "limit_request_fields": 64,
+                "loglevel": "warning",
+                "proc_name": "production-lstm",
+                "post_worker_init": loaded_after_fork,
+                "worker_exit": lambda server, worker: stopping(worker),
+                "child_exit": lambda server, worker: metrics.forget(worker.pid),
+            }
+            for name, value in options.items():
+                self.cfg.set(name, value)
+
+        def load(self) -> Any:
+            return create_app(settings)
+
+    log.info("serving", host=asked.host, port=asked.port, workers=asked.workers)
+    Server().run()
+
+
+def _start_worker() -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-m", "serving.worker"], cwd=ROOT)
+
+
+def _metrics_folder(settings: Settings, port: int) -> Path:
+    """A folder for the numbers of this server's processes, empty: counts begin at 0."""
+    folder = settings.var_dir / "cache" / f"metrics-{port}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
