@@ -42,7 +42,7 @@ def test_known_future_holds_planned_covariates_and_no_values():
     rest = np.delete(np.arange(len(ft.FUTURE)), planned)
     np.testing.assert_array_equal(before[..., rest], after[..., rest])
     hidden = [ft.future_of(p, ends[:1], 28, known=False) for p in (panel, other)]
-    np.testing.assert_array_equal(*hidden)
+    np.testing.assert_array_equal(hidden[0], hidden[1])
     assert np.isnan(hidden[0][..., planned]).all()
 
 
