@@ -9,7 +9,7 @@ PORT    ?= 5000
 
 # Every variable given on the command line, apart from these, is a parameter of the notebooks.
 # Make exports them to the recipes, so that values with spaces or quotes need no quoting here.
-OWN    := PROFILE FORCE RUN_DIR PYTHON VERSION PORT PYTEST_ARGS ENV PY STAMP SHELL MAKE MAKEFLAGS
+OWN    := PROFILE FORCE RUN_DIR PYTHON VERSION PORT PYTEST_ARGS API_ARGS ENV PY STAMP SHELL MAKE MAKEFLAGS
 GIVEN   = $(foreach v,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(v)))),$(v)))
 PASSED  = $(foreach v,$(sort $(filter-out $(OWN),$(GIVEN))),$(v)="$$$(v)")
 # The shell's PWD stays the caller's under `make -C`: DATA is looked for there first.
@@ -20,7 +20,7 @@ export JUPYTER_PREFER_ENV_PATH := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help install lint format test test-slow run-mlflow train tune explain promote rollback \
-	run-worker lab clean clean-var
+	run-api run-worker lab clean clean-var
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -103,6 +103,9 @@ rollback: $(STAMP) ## Go back to the production version before this one
 
 run-worker: $(STAMP) ## Compute explanations in the background, as they are asked for
 	OMP_NUM_THREADS=1 exec $(PY) -m serving.worker
+
+run-api: $(STAMP) ## Serve http://127.0.0.1:8000, and a worker beside it (API_ARGS="--no-worker")
+	OMP_NUM_THREADS=1 exec $(PY) -m serving.run $(API_ARGS)
 
 lab: $(STAMP) ## Open the notebooks in JupyterLab
 	$(PY) -m jupyterlab --ServerApp.root_dir=notebooks $(if $(filter 0,$(shell id -u)),--allow-root)

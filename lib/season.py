@@ -125,7 +125,9 @@ class Season:
         relative = torch.log(self.scale / (torch.abs(self.center) + self.scale))
         recent = slice(-SEASON_DAYS, None)
         missing = 1.0 - self.observed[:, recent].double().mean(-1)
-        zero = (self.values[:, recent] == 0).double().mean(-1)
+        # near, not equal: the last value is a difference of sums, whose rounding is the machine's
+        small = magnitude(self.values[:, recent]) <= 1e-6 * self.scale[:, None]
+        zero = small.double().mean(-1)
         weekly = torch.abs(self.profile).mean(-1) / self.scale
         return torch.stack([relative, missing, zero, weekly], dim=-1)
 

@@ -10,7 +10,7 @@ import copy
 import json
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -218,7 +218,7 @@ class _Run:
         self.fingerprint = fingerprint(data.train.panel)
         count = len(data.validation.ends)
         chosen = np.linspace(0, count - 1, min(count, config.validation_windows)).astype(int)
-        self.validation = _batch(data.validation, np.unique(chosen), model_config.max_context)
+        self.validation = batch_of(data.validation, np.unique(chosen), model_config.max_context)
 
     def train_step(self) -> float:
         config, shape = self.config, self.model.config
@@ -229,7 +229,7 @@ class _Run:
         days = shape.max_context
         if rng.random() < 0.5:
             days = int(rng.integers(shape.context_length, shape.max_context + 1))
-        context, future, targets = _batch(self.data.train, index, days)
+        context, future, targets = batch_of(self.data.train, index, days)
         _withhold(future, rng, config.withhold)
         for group in self.optimizer.param_groups:
             group["lr"] = config.learning_rate * _one_cycle(self.step / config.steps)
@@ -341,7 +341,7 @@ class _Run:
         )
 
 
-def _batch(windows: ft.Windows, index: np.ndarray, days: int) -> tuple[Tensor, Tensor, Tensor]:
+def batch_of(windows: ft.Windows, index: np.ndarray, days: int) -> tuple[Tensor, Tensor, Tensor]:
     """Tensors of windows: features (n, days, 11), future (n, horizon, k), targets (n, horizon)."""
     return (
         torch.from_numpy(windows.context(index, days)),
@@ -366,53 +366,3 @@ def _one_cycle(progress: float, warm: float = 0.15, floor: float = 0.02) -> floa
     if progress < warm:
         return floor + (1 - floor) * progress / warm
     return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * (progress - warm) / (1 - warm)))
-
-
-def calibrate(fit: Fit, data: Data, *, blocks: tuple[int, ...] = (1, 7, 14, 28)) -> Fit:
-    """Widen or narrow the quantiles so that each covers what it says on the validation span.
-
-    Split-conformal in the manner of CQR (Romano et al. 2019), multiplicative: per block of the
-    horizon, each level's offset from the median is multiplied by the factor under which the
-    validation targets fall below it as often as it says. Factors are kept rising away from the
-    median, so quantiles stay ordered, and shrunk towards 1 where targets are few.
-    """
-    model = fit.model
-    config = model.config
-    context, future, targets = _batch(
-        data.validation, np.arange(len(data.validation.ends)), config.max_context
-    )
-    with torch.no_grad():
-        median, offsets, scale, _ = model.distribution(context, future)
-    gap = ((targets - median) / scale[:, None]).numpy()
-    offsets_np = offsets.numpy()
-    spread = np.ones((config.horizon, len(config.quantiles)))
-    start = 0
-    for end in (*[b for b in blocks if b < config.horizon], config.horizon):
-        spread[start:end] = _factors(
-            gap[:, start:end], offsets_np[:, start:end], config.quantiles, model.median
-        )
-        start = end
-    model.spread.copy_(torch.from_numpy(spread))
-    return replace(fit, model=model)
-
-
-def _factors(
-    gap: np.ndarray, offsets: np.ndarray, levels: tuple[float, ...], median: int
-) -> np.ndarray:
-    """Factor by level for residuals `gap` (n, days) and offsets (n, days, levels), in scales."""
-    seen = np.isfinite(gap)
-    independent = seen.sum() / gap.shape[1] / 2  # windows overlap: count half of them
-    factors = np.ones(len(levels))
-    if independent < 5:
-        return factors
-    for i, level in enumerate(levels):
-        if i == median:
-            continue
-        ratio = gap[seen] / offsets[..., i][seen]
-        tail = 1 - level if i < median else level
-        side = np.quantile(ratio, tail)
-        weight = independent / (independent + 30)
-        factors[i] = np.clip(weight * side + (1 - weight), 0.3, 4.0)
-    below = np.maximum.accumulate(factors[:median][::-1])[::-1]
-    above = np.maximum.accumulate(factors[median + 1 :])
-    return np.concatenate([below, [1.0], above])

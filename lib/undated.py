@@ -20,7 +20,8 @@ from lib import features as ft
 # Clients may round their sines; neighbouring months are 0.5 apart.
 TOLERANCE = 0.05
 _YEARS = 28  # after which weekdays repeat
-_KNOWN = 6  # columns of the calendar, first in FUTURE
+_CALENDAR = 4  # columns of FEATURES, sines and cosines of weekday and month
+_KNOWN = 6  # columns of FUTURE, the same and the day of the year
 
 
 def future_after(features: np.ndarray, horizon: int, near: np.datetime64) -> np.ndarray:
@@ -33,11 +34,8 @@ def future_after(features: np.ndarray, horizon: int, near: np.datetime64) -> np.
     Returns:
         (1, horizon, len(FUTURE)), NaN where unknown.
     """
-    weekday = _code(features[:, 0], features[:, 1], 7)
-    month = _code(features[:, 2], features[:, 3], 12)
-    codes = np.stack([weekday, month]).astype(np.int8)
-    exact = _matches(features, weekday, month)
-    return _future(codes.tobytes(), exact, horizon, near.astype("datetime64[D]"))
+    calendar = np.ascontiguousarray(features[:, :_CALENDAR], dtype=np.float64)
+    return _future(calendar.tobytes(), horizon, near.astype("datetime64[D]"))
 
 
 def last_day(features: np.ndarray, near: np.datetime64) -> np.datetime64:
@@ -46,27 +44,24 @@ def last_day(features: np.ndarray, near: np.datetime64) -> np.datetime64:
     Rows that are not consecutive days (such as one object sent many times) have none: then it is
     a day in the middle of the last row's month, of the last row's weekday.
     """
-    weekday = _code(features[:, 0], features[:, 1], 7)
-    month = _code(features[:, 2], features[:, 3], 12)
-    exact = _matches(features, weekday, month)
-    return _last_day(weekday, month, exact, near.astype("datetime64[D]"))
+    return _last_day(features[:, :_CALENDAR], near.astype("datetime64[D]"))
 
 
 # Requests of one day come with the same window of days. The result is shared: not to be written.
 @lru_cache(maxsize=512)
-def _future(codes: bytes, exact: bool, horizon: int, near: np.datetime64) -> np.ndarray:
-    weekday, month = np.frombuffer(codes, dtype=np.int8).astype(np.int64).reshape(2, -1)
-    dates = _last_day(weekday, month, exact, near) + np.arange(1, horizon + 1)
+def _future(calendar: bytes, horizon: int, near: np.datetime64) -> np.ndarray:
+    rows = np.frombuffer(calendar).reshape(-1, _CALENDAR)
+    dates = _last_day(rows, near) + np.arange(1, horizon + 1)
     future = np.full((1, horizon, len(ft.FUTURE)), np.nan)
     future[0, :, :_KNOWN] = ft.calendar(dates)
     future.flags.writeable = False
     return future
 
 
-def _last_day(
-    weekday: np.ndarray, month: np.ndarray, exact: bool, near: np.datetime64
-) -> np.datetime64:
-    """Codes from 0 (Monday) and, for months, from 0 (December) to 11 (November)."""
+def _last_day(calendar: np.ndarray, near: np.datetime64) -> np.datetime64:
+    weekday = _code(calendar[:, 0], calendar[:, 1], 7)  # Monday is 0
+    month = _code(calendar[:, 2], calendar[:, 3], 12)  # December is 0
+    exact = _matches(calendar, weekday, month)
     near_year = int(near.astype("datetime64[Y]").astype(np.int64))
     turns = np.flatnonzero(np.diff(month))
     number = int(month[-1] + 11) % 12  # January is 0
@@ -107,9 +102,9 @@ def _code(sine: np.ndarray, cosine: np.ndarray, period: int) -> np.ndarray:
     return np.rint(turn).astype(np.int64) % period
 
 
-def _matches(features: np.ndarray, weekday: np.ndarray, month: np.ndarray) -> bool:
+def _matches(calendar: np.ndarray, weekday: np.ndarray, month: np.ndarray) -> bool:
     """Whether the sines and cosines are those of a weekday and a month at all."""
     angles = np.stack([weekday * (2 * np.pi / 7), month * (2 * np.pi / 12)])
     expected = np.stack([np.sin(angles), np.cos(angles)], axis=-1)  # (2, days, 2)
-    given = features[:, :4].reshape(-1, 2, 2).swapaxes(0, 1)
+    given = calendar.reshape(-1, 2, 2).swapaxes(0, 1)
     return bool((np.abs(given - expected) < TOLERANCE).all())

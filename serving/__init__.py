@@ -1,75 +1,22 @@
 """The HTTP service: `create_app` makes the application, `python -m serving.run` serves it.
 
-Importing this loads neither torch nor shap, and MLflow only when the registry is first asked.
+Importing it loads neither torch nor shap, and MLflow only when the registry is first asked.
 """
 
 from __future__ import annotations
 
-from flask_openapi3 import Info, OpenAPI
+from typing import TYPE_CHECKING
 
-from lib.settings import Settings, get_settings
-from serving import access_log, api_doc, forecasts, pages, problems, status
-from serving.explanations import Services
-from serving.explanations import make_blueprint as make_explanations
-from serving.live_model import LiveModel
-from serving.metrics import Metrics
-from serving.recorder import Recorder
-from serving.schemas import predict_request
-from serving.state import State, attach
-from serving.strict_json import StrictRequest
+if TYPE_CHECKING:
+    from flask_openapi3 import OpenAPI
 
-_MAX_BODY = 2_000_000  # bytes; the calls that take another size say so
-_INFO = Info(
-    title="Production LSTM",
-    version="1.0.0",
-    description="Forecasts of daily series, with their uncertainty and their reasons.",
-)
+    from lib.settings import Settings
 
 
-def create_app(settings: Settings | None = None, *, model: LiveModel | None = None) -> OpenAPI:
-    """The application, by default with the settings of the environment.
+def create_app(settings: Settings | None = None) -> OpenAPI:
+    """The application, by default with the settings of the environment (`serving.app`)."""
+    # Not above: the process that forks the servers must not have imported ONNX Runtime, whose
+    # threads do not survive that.
+    from serving import app
 
-    May be made before a fork: what it holds opens its files and starts its threads when first
-    used, and loads the model then. `model` is one that the caller keeps current.
-    """
-    settings = settings or get_settings()
-    metrics = Metrics()
-    if model is None:
-        model = LiveModel(
-            settings,
-            on_failure=lambda reason: metrics.failures.labels(reason).inc(),
-            on_loaded=lambda version: metrics.version.set(version),
-        )
-    live = model
-    recorder = Recorder(
-        settings, on_dropped=lambda reason, n: metrics.dropped.labels(reason).inc(n)
-    )
-
-    def version() -> int | None:
-        now = live.current()
-        return now.version if now else None
-
-    def length() -> int:
-        now = live.current()
-        return now.forecaster.contract.context_length if now else 60
-
-    app = OpenAPI(
-        __name__,
-        info=_INFO,
-        security_schemes={},
-        doc_ui=False,
-        validation_error_callback=problems.from_validation,
-        static_folder=None,
-    )
-    app.request_class = StrictRequest
-    app.config["MAX_CONTENT_LENGTH"] = _MAX_BODY
-    attach(app, State(settings, live, recorder, metrics))
-    problems.register(app)
-    access_log.register(app)
-    services = Services.of(settings, recorder, version)
-    app.register_api(forecasts.calls)
-    app.register_api(make_explanations(services, predict_request(length)))
-    app.register_api(status.make_blueprint(services))
-    app.register_blueprint(api_doc.pages)
-    app.register_blueprint(pages.pages)
-    return app
+    return app.create_app(settings)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import random
 import re
 import secrets
 import time
+from functools import cache
 
 import structlog
 from flask import Flask, Response, g, request
@@ -23,7 +26,13 @@ def trace_id_of(traceparent: str) -> str:
     found = _TRACEPARENT.fullmatch(traceparent) if traceparent else None
     if found is not None and found[1] != _NO_TRACE:
         return found[1]
-    return secrets.token_hex(16)
+    return f"{_random(os.getpid()).getrandbits(128) or 1:032x}"
+
+
+@cache
+def _random(pid: int) -> random.Random:
+    """Seeded once a process: asking the system each time is slow, a fork must not repeat it."""
+    return random.Random(secrets.token_bytes(32))
 
 
 def register(app: Flask) -> None:

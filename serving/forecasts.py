@@ -38,7 +38,7 @@ def predict() -> Response:
     rows = sequence_of(body, contract.context_length)
     near = np.datetime64(contract.training_span[1], "D")
     future = future_after(rows, contract.horizon, near)
-    quantiles = model.forecaster.predict(rows[None], future)[0, 0]
+    quantiles = model.batcher.predict(rows[None], future)[0]
     numbers = quantiles.tolist()
     if not np.isfinite(quantiles).all():
         raise invalid("sequence", _UNUSABLE)

@@ -7,36 +7,30 @@ for a start without the registry.
 
 from __future__ import annotations
 
-import fcntl
-import json
 import os
 import random
-import shutil
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-import numpy as np
 import structlog
 from tenacity import Retrying, retry_if_exception_type, stop_when_event_set, wait_random_exponential
 from tenacity.nap import sleep_using_event
 
-from lib.features import FUTURE
 from lib.forecaster import ArtifactError, Forecaster
 from lib.registry import PRODUCTION, STAGING, Registry
 from lib.settings import Settings
+from serving.batching import Batcher
+from serving.model_cache import Cache, brief, ready
 
 LAST_KNOWN_GOOD = "last-known-good"
 POLL = 5.0  # seconds between two questions to the registry
 _RETRY = 4.0  # at most so many seconds between two while it does not answer
+_HURRY = 3.0  # after which the last-known-good model answers, however slow the registry is
 _AGAIN = 60.0  # seconds after which a refused artifact is looked at again
-_KEPT = 5  # versions in the cache
-_WARM = 3  # forecasts before the first that someone waits for
 # MLflow tries for minutes by default, and a promotion would wait for that.
 _IMPATIENT = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "3", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
 
@@ -51,6 +45,7 @@ class Served(NamedTuple):
     source: str  # production, staging or last-known-good
     loaded_at: datetime
     since: float  # of the monotonic clock
+    batcher: Batcher
 
 
 class RegistryAwayError(RuntimeError):
@@ -93,7 +88,10 @@ class LiveModel:
         self._reachable: bool | None = None
         self._detail = "the registry has not been asked yet"
         self._stop = threading.Event()
+        self._tried = threading.Event()
         self._starting = threading.Lock()
+        self._swapping = threading.Lock()
+        self._cache = Cache(settings, self._on_failure)
         self._thread: threading.Thread | None = None
 
     def current(self) -> Served | None:
@@ -116,6 +114,13 @@ class LiveModel:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="model", daemon=True)
                 self._thread.start()
+                hurry = threading.Timer(_HURRY, self.restore)
+                hurry.daemon = True
+                hurry.start()
+
+    def wait(self, seconds: float) -> None:
+        """Wait until there is a model, or it is known that there is none now."""
+        self._tried.wait(seconds)
 
     @property
     def started(self) -> bool:
@@ -152,7 +157,7 @@ class LiveModel:
             )
             return
         now = self._served
-        if now is not None and now.version == version:
+        if now is not None and now.version == version and now.source != LAST_KNOWN_GOOD:
             if now.source != source:
                 self._served = now._replace(source=source)
             self._detail = ""
@@ -166,10 +171,10 @@ class LiveModel:
         if registry is None:
             return
         try:
-            with self._exclusive() as cache:
+            with self._cache.exclusive() as cache:
                 folder = registry.fetch(version, cache / "models" / str(version))
                 forecaster = ready(folder)
-                self._remember(cache, version)
+                self._cache.remember(cache, version)
         except ArtifactError as error:
             self._refused = (version, time.monotonic() + _AGAIN)
             self._detail = f"version {version} is refused: {error}"
@@ -178,12 +183,15 @@ class LiveModel:
             return
         except Exception as error:
             raise self._away(error) from error
-        self._swap(forecaster, version, source)
+        with self._swapping:
+            self._swap(forecaster, version, source)
+            self._detail, self._refused = "", None
 
     def _swap(self, forecaster: Forecaster, version: int, source: str) -> None:
         before = self._served
-        self._served = Served(forecaster, version, source, datetime.now(UTC), time.monotonic())
-        self._detail, self._refused = "", None
+        now, batcher = datetime.now(UTC), Batcher(forecaster)
+        self._served = Served(forecaster, version, source, now, time.monotonic(), batcher)
+        self._tried.set()
         self._on_loaded(version)
         log.info("model loaded", version=version, source=source, before=before and before.version)
 
@@ -192,24 +200,19 @@ class LiveModel:
         if self._served is not None:
             return
         try:
-            with self._exclusive() as cache:
-                text = (cache / f"{LAST_KNOWN_GOOD}.json").read_text()
-                known = json.loads(text)
-                if known.get("name") != self.settings.registered_model_name:
-                    return
-                version = int(known["version"])
-                forecaster = ready(cache / "models" / str(version))
-        except FileNotFoundError:
-            return
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            with self._cache.exclusive() as cache:
+                version = self._cache.last(cache)
+                forecaster = ready(cache / "models" / str(version)) if version else None
+        except (OSError, ArtifactError) as error:
             self._on_failure("cache")
             log.error("last-known-good copy refused", error=str(error))
             return
-        detail = self._detail
-        self._swap(forecaster, version, LAST_KNOWN_GOOD)
-        self._detail = detail
+        with self._swapping:
+            if version and forecaster and self._served is None:
+                self._swap(forecaster, version, LAST_KNOWN_GOOD)
 
     def _run(self) -> None:
+        jitter = random.Random(os.getpid())  # the processes do not ask all at once
         retrying = Retrying(
             retry=retry_if_exception_type(RegistryAwayError),
             wait=wait_random_exponential(multiplier=0.5, max=_RETRY),
@@ -223,90 +226,22 @@ class LiveModel:
                 if self._stop.is_set():
                     return
                 log.exception("model thread")
-            self._stop.wait(self._poll * random.uniform(0.8, 1.0))
+            self._stop.wait(self._poll * jitter.uniform(0.8, 1.0))
 
     def _attempt(self) -> None:
         try:
             self.refresh()
         finally:
             self.restore()
+            self._tried.set()
 
     def _away(self, error: Exception) -> RegistryAwayError:
         if self._reachable is not False:
-            log.warning("registry does not answer", error=_brief(error))
+            log.warning("registry does not answer", error=brief(error))
         self._reachable = False
         self._detail = "the registry does not answer"
         self._on_failure("registry")
-        return RegistryAwayError(_brief(error))
-
-    @contextmanager
-    def _exclusive(self) -> Generator[Path]:
-        """The cache folder, for one process at a time; a passing one where it cannot be written."""
-        cache = self.settings.var_dir / "cache"
-        try:
-            cache.mkdir(parents=True, exist_ok=True)
-            lock = (cache / "lock").open("a")
-            tempfile.TemporaryFile(dir=cache).close()
-        except OSError as error:
-            self._on_failure("cache")
-            log.error("cache cannot be written", error=str(error))
-            with tempfile.TemporaryDirectory(prefix="model-") as passing:
-                place = Path(passing)
-                known = cache / f"{LAST_KNOWN_GOOD}.json"
-                if known.is_file():  # read-only, but there
-                    shutil.copytree(cache, place, dirs_exist_ok=True)
-                yield place
-            return
-        with lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield cache
-
-    def _remember(self, cache: Path, version: int) -> None:
-        """Note a version as last-known-good and delete the oldest copies."""
-        try:
-            note = {"name": self.settings.registered_model_name, "version": version}
-            new = cache / f".{LAST_KNOWN_GOOD}.{os.getpid()}"
-            new.write_text(json.dumps(note))
-            new.replace(cache / f"{LAST_KNOWN_GOOD}.json")
-            copies = [p for p in (cache / "models").iterdir() if p.name.isdigit()]
-            os.utime(cache / "models" / str(version))
-            for old in sorted(copies, key=lambda p: p.stat().st_mtime)[:-_KEPT]:
-                shutil.rmtree(old, ignore_errors=True)
-        except OSError as error:
-            self._on_failure("cache")
-            log.error("last-known-good copy not kept", error=str(error))
-
-
-def ready(folder: Path) -> Forecaster:
-    """Load an artifact, forecast with it a few times and look at what comes out.
-
-    Raises ArtifactError for one that must not be served.
-    """
-    try:
-        forecaster = Forecaster.load(folder)
-        check(forecaster)
-    except (ArtifactError, OSError):
-        raise
-    except Exception as error:  # ONNX Runtime's own, and TypeErrors of an odd contract
-        raise ArtifactError(f"{type(error).__name__}: {_brief(error)}") from error
-    return forecaster
-
-
-def check(forecaster: Forecaster) -> None:
-    """Forecast a plain series at the shortest and the longest context. Raises ArtifactError."""
-    contract = forecaster.contract
-    for days in (contract.max_context, *[contract.context_length] * _WARM):
-        features = np.full((2, days, len(contract.features)), 1.0)
-        features[:, :, :4] = 0.5
-        future = np.full((2, contract.horizon, len(FUTURE)), np.nan)
-        future[:, :, :6] = 0.5
-        quantiles = forecaster.predict(features[:1], future[:1])
-        shape = (1, contract.horizon, len(contract.quantiles))
-        if quantiles.shape != shape:
-            raise ArtifactError(f"model.onnx: forecasts are {quantiles.shape}, expected {shape}")
-        if not np.isfinite(quantiles).all() or (np.diff(quantiles) < 0).any():
-            raise ArtifactError("model.onnx: quantiles are not finite and rising")
-        forecaster.predict(features, future)
+        return RegistryAwayError(brief(error))
 
 
 def card(served: Served, name: str) -> dict[str, Any]:
@@ -330,11 +265,3 @@ def card(served: Served, name: str) -> dict[str, Any]:
         "format_version": contract.format_version,
         "settings": contract.settings,
     }
-
-
-def _brief(error: BaseException) -> str:
-    """Enough of an error to know it by; addresses of stores may hold passwords."""
-    text = str(error).splitlines()[0] if str(error) else ""
-    if "://" in text:
-        text = text[: text.index("://")] + "://…"
-    return f"{type(error).__name__}: {text}"[:300]

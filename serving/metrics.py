@@ -102,9 +102,3 @@ class Metrics:
 def is_shared() -> bool:
     """Whether several processes write their numbers into one folder."""
     return values.ValueClass.__name__ != "MutexValue"
-
-
-def forget(pid: int) -> None:
-    """Drop the gauges of a process that has ended; its counts stay."""
-    if is_shared():
-        multiprocess.mark_process_dead(pid)

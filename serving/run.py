@@ -21,6 +21,7 @@ from lib.settings import ROOT, Settings, SettingsError, configure_logging, get_s
 from serving.security import check_bind
 
 THREADS = 4  # a worker; one of them computes, others read and write
+_PATIENCE = 20.0  # seconds that a process waits for its model before it answers without
 _HEADER = 8190  # bytes of one header, and of the first line
 
 log = structlog.get_logger()
@@ -64,14 +65,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _serve(settings: Settings, asked: argparse.Namespace) -> None:
     from gunicorn.app.base import BaseApplication
 
-    from serving import create_app, metrics
-    from serving.state import state_of
-
     def loaded_after_fork(worker: Any) -> None:
-        state_of(worker.app.callable).model.start()
+        from serving.state import state_of
+
+        model = state_of(worker.app.wsgi()).model
+        model.start()
+        # The processes share a door: one without a model would refuse what others could answer.
+        model.wait(_PATIENCE)
+
+    def polite(worker: Any, request: Any) -> None:
+        # Asked when the answer is sent: a client that is told "close" by a process which stops
+        # sends its next request to another, instead of into a door that shuts.
+        closes = request.should_close
+        request.should_close = lambda: not worker.alive or closes()
+
+    def ended(pid: int) -> None:
+        from prometheus_client import multiprocess
+
+        multiprocess.mark_process_dead(pid)
 
     def stopping(worker: Any) -> None:
-        state = state_of(worker.app.callable)
+        from serving.state import state_of
+
+        state = state_of(worker.app.wsgi())
         state.model.stop(1)
         state.recorder.close()
 
@@ -83,7 +99,7 @@ def _serve(settings: Settings, asked: argparse.Namespace) -> None:
                 "workers": asked.workers,
                 "threads": asked.threads,
                 "worker_class": "gthread",
-                "preload_app": True,
+                "preload_app": False,
                 "keepalive": 5,
                 "timeout": 60,
                 "graceful_timeout": 30,
@@ -92,14 +108,18 @@ def _serve(settings: Settings, asked: argparse.Namespace) -> None:
                 "limit_request_fields": 64,
                 "loglevel": "warning",
                 "proc_name": "production-lstm",
+                "pre_request": polite,
                 "post_worker_init": loaded_after_fork,
                 "worker_exit": lambda server, worker: stopping(worker),
-                "child_exit": lambda server, worker: metrics.forget(worker.pid),
+                "child_exit": lambda server, worker: ended(worker.pid),
             }
+            cfg: Any = self.cfg
             for name, value in options.items():
-                self.cfg.set(name, value)
+                cfg.set(name, value)
 
         def load(self) -> Any:
+            from serving import create_app
+
             return create_app(settings)
 
     log.info("serving", host=asked.host, port=asked.port, workers=asked.workers)

@@ -23,11 +23,10 @@ HEADERS = {
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Cache-Control": "no-store",
 }
+_POLICY = "default-src 'none'; frame-ancestors 'none'"
 # Swagger UI sets styles of its own.
-PAGE_POLICY = (
+_PAGE_POLICY = (
     "default-src 'self'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
 )
@@ -63,11 +62,13 @@ def is_open(path: str) -> bool:
 
 
 def add_headers(response: Response) -> Response:
-    """Set the security headers that a response has not set itself."""
+    """Set the security headers; a response may have set how long it is kept."""
+    headers = response.headers
     for name, value in HEADERS.items():
-        response.headers.setdefault(name, value)
-    if response.mimetype == "text/html":
-        response.headers["Content-Security-Policy"] = PAGE_POLICY
+        headers.add(name, value)
+    page = response.mimetype == "text/html"
+    headers.add("Content-Security-Policy", _PAGE_POLICY if page else _POLICY)
+    headers.setdefault("Cache-Control", "no-store")
     return response
 
 

@@ -239,8 +239,10 @@ class _AsJson(logging.Handler):
 
 def main() -> int:
     """Run a worker. → exit code: 0 stopped, 1 settings or database cannot be used."""
-    # Before numpy is loaded, and with the priority that all threads then have.
-    os.environ["OMP_NUM_THREADS"] = "1"
+    if os.environ.get("OMP_NUM_THREADS") != "1":
+        # numpy reads it when it is imported, which the package has done by now: begin again.
+        os.environ["OMP_NUM_THREADS"] = "1"
+        os.execv(sys.executable, [sys.executable, "-m", "serving.worker"])
     os.environ["MPLBACKEND"] = "agg"  # no display, and figures are drawn beside the main thread
     os.nice(NICE)
     # MLflow tries for minutes otherwise; other jobs need no registry.

@@ -6,8 +6,8 @@ from functools import cache
 import numpy as np
 import torch
 
+from lib import calibration, training
 from lib import features as ft
-from lib import training
 from lib.model import LSTMForecaster, ModelConfig
 from lib.panel import Panel, Spans, split
 from lib.settings import ROOT
@@ -97,5 +97,5 @@ def small_training():
     panel = lively_panel()
     spans = spans_of(panel)
     data = training.prepare(panel, spans, MODEL)
-    fit = training.calibrate(training.fit(data, MODEL, TRAINING), data)
+    fit = calibration.calibrate(training.fit(data, MODEL, TRAINING), data)
     return panel, spans, data, fit

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from lib import calibration, training
 from lib import features as ft
-from lib import training
 from lib.backtest import cutoff_rows, seasonal_scale
 from lib.forecaster import Forecaster, forecast_panel
 from tests.panels import MODEL, TINY_MODEL, TRAINING, lively_panel, small_training, weights_hash
@@ -49,7 +49,7 @@ def test_known_future_holds_planned_covariates_and_no_values():
 def test_training_does_not_know_the_days_after_validation():
     panel, spans, data, fit = small_training()
     other = training.prepare(changed_after(panel, spans.validation_end), spans, MODEL)
-    again = training.calibrate(training.fit(other, MODEL, TRAINING), other)
+    again = calibration.calibrate(training.fit(other, MODEL, TRAINING), other)
     assert (other.factor_mean, other.factor_std, other.nonnegative) == (
         data.factor_mean,
         data.factor_std,
@@ -92,7 +92,7 @@ def test_mase_scale_does_not_know_the_backtest():
 
 def test_graph_sees_one_window_at_a_time():
     _, _, data, fit = small_training()
-    context, future, _ = training._batch(data.validation, np.arange(4), MODEL.max_context)
+    context, future, _ = training.batch_of(data.validation, np.arange(4), MODEL.max_context)
     with torch.no_grad():
         together = fit.model(context, future)
         alone = fit.model(context[2:3], future[2:3])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lib import training
+from lib import calibration, training
 from lib.model import ModelConfig
 from lib.training import TrainingConfig, TrainingError
 from tests.panels import MODEL, TRAINING, lively_panel, small_training, spans_of, weights_hash
@@ -15,7 +15,7 @@ from tests.panels import MODEL, TRAINING, lively_panel, small_training, spans_of
 def test_fit_repeats_to_the_bit_even_after_another_fit():
     _, _, data, fit = small_training()
     training.fit(data, MODEL, replace(TRAINING, seed=5, steps=5))
-    again = training.calibrate(training.fit(data, MODEL, TRAINING), data)
+    again = calibration.calibrate(training.fit(data, MODEL, TRAINING), data)
     assert weights_hash(again.model) == weights_hash(fit.model)
     assert again.history == fit.history
 
@@ -124,7 +124,7 @@ def test_calibration_brings_coverage_to_the_level_on_the_validation_span():
     data = training.prepare(panel, spans, MODEL)
     fit = training.fit(data, MODEL, TRAINING)
     fit.model.head.bias.data[-6:] -= 1.5  # too sure of itself
-    context, future, targets = training._batch(
+    context, future, targets = training.batch_of(
         data.validation, np.arange(len(data.validation.ends)), MODEL.max_context
     )
 
@@ -135,6 +135,6 @@ def test_calibration_brings_coverage_to_the_level_on_the_validation_span():
         return float(((targets >= q[..., 1]) & (targets <= q[..., -2]))[seen].double().mean())
 
     before = coverage()
-    training.calibrate(fit, data)
+    calibration.calibrate(fit, data)
     assert before < 0.6
     assert abs(coverage() - 0.8) < abs(before - 0.8) / 2

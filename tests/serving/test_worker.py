@@ -313,12 +313,15 @@ def test_worker_killed_five_times_loses_and_doubles_nothing(settings, store, job
     assert sorted(result["n"] for result in found) == [*range(20)]
 
 
-def test_worker_process_has_a_low_priority(settings):
+def test_worker_process_has_a_low_priority_and_one_thread_for_numbers(settings, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS")
     with working(settings, "-m", "serving.worker") as process:
         until = time.monotonic() + 20
         while os.getpriority(os.PRIO_PROCESS, process.pid) < NICE and time.monotonic() < until:
             time.sleep(0.02)
         assert os.getpriority(os.PRIO_PROCESS, process.pid) >= NICE
+        environment = Path(f"/proc/{process.pid}/environ").read_text()
+        assert "OMP_NUM_THREADS=1\x00" in environment
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,121 @@
+"""Copies of models on disk, for a start without the registry, and the check before serving one."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import structlog
+
+from lib.features import FUTURE
+from lib.forecaster import ArtifactError, Forecaster
+from lib.settings import Settings
+
+_NOTE = "last-known-good.json"
+_KEPT = 5  # versions
+_WARM = 3  # forecasts before the first that someone waits for
+
+log = structlog.get_logger()
+
+
+class Cache:
+    """The folder `cache` below var_dir: `models/<version>`, and a note which was loaded last."""
+
+    def __init__(self, settings: Settings, on_failure: Callable[[str], None]) -> None:
+        self._folder = settings.var_dir / "cache"
+        self._name = settings.registered_model_name
+        self._on_failure = on_failure
+
+    def last(self, cache: Path) -> int | None:
+        """The last-known-good version, None where there is none. Raises ArtifactError."""
+        try:
+            known = json.loads((cache / _NOTE).read_text())
+            return int(known["version"]) if known["name"] == self._name else None
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError) as error:
+            raise ArtifactError(f"{_NOTE}: {brief(error)}") from error
+
+    @contextmanager
+    def exclusive(self) -> Generator[Path]:
+        """The cache folder, for one process at a time; a passing one where it cannot be written."""
+        cache = self._folder
+        try:
+            cache.mkdir(parents=True, exist_ok=True)
+            lock = (cache / "lock").open("a")
+            tempfile.TemporaryFile(dir=cache).close()
+        except OSError as error:
+            self._on_failure("cache")
+            log.error("cache cannot be written", error=str(error))
+            with tempfile.TemporaryDirectory(prefix="model-") as passing:
+                place = Path(passing)
+                known = cache / _NOTE
+                if known.is_file():  # read-only, but there
+                    shutil.copytree(cache, place, dirs_exist_ok=True)
+                yield place
+            return
+        with lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield cache
+
+    def remember(self, cache: Path, version: int) -> None:
+        """Note a version as last-known-good and delete the oldest copies."""
+        try:
+            note = {"name": self._name, "version": version}
+            new = cache / f".{_NOTE}.{os.getpid()}"
+            new.write_text(json.dumps(note))
+            new.replace(cache / _NOTE)
+            copies = [p for p in (cache / "models").iterdir() if p.name.isdigit()]
+            os.utime(cache / "models" / str(version))
+            for old in sorted(copies, key=lambda p: p.stat().st_mtime)[:-_KEPT]:
+                shutil.rmtree(old, ignore_errors=True)
+        except OSError as error:
+            self._on_failure("cache")
+            log.error("last-known-good copy not kept", error=str(error))
+
+
+def ready(folder: Path) -> Forecaster:
+    """Load an artifact, forecast with it a few times and look at what comes out.
+
+    Raises ArtifactError for one that must not be served.
+    """
+    try:
+        forecaster = Forecaster.load(folder)
+        check(forecaster)
+    except (ArtifactError, OSError):
+        raise
+    except Exception as error:  # ONNX Runtime's own, and TypeErrors of an odd contract
+        raise ArtifactError(f"{type(error).__name__}: {brief(error)}") from error
+    return forecaster
+
+
+def check(forecaster: Forecaster) -> None:
+    """Forecast a plain series at the shortest and the longest context. Raises ArtifactError."""
+    contract = forecaster.contract
+    for days in (contract.max_context, *[contract.context_length] * _WARM):
+        features = np.full((2, days, len(contract.features)), 1.0)
+        features[:, :, :4] = 0.5
+        future = np.full((2, contract.horizon, len(FUTURE)), np.nan)
+        future[:, :, :6] = 0.5
+        quantiles = forecaster.predict(features[:1], future[:1])
+        shape = (1, contract.horizon, len(contract.quantiles))
+        if quantiles.shape != shape:
+            raise ArtifactError(f"model.onnx: forecasts are {quantiles.shape}, expected {shape}")
+        if not np.isfinite(quantiles).all() or (np.diff(quantiles) < 0).any():
+            raise ArtifactError("model.onnx: quantiles are not finite and rising")
+        forecaster.predict(features, future)
+
+
+def brief(error: BaseException) -> str:
+    """Enough of an error to know it by; addresses of stores may hold passwords."""
+    text = str(error).splitlines()[0] if str(error) else ""
+    if "://" in text:
+        text = text[: text.index("://")] + "://…"
+    return f"{type(error).__name__}: {text}"[:300]

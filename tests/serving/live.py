@@ -1,0 +1,61 @@
+"""A registry that is a dictionary, and applications on it."""
+
+import shutil
+
+from lib.settings import get_settings
+from serving.app import create_app
+from serving.live_model import LiveModel
+from serving.state import state_of
+from tests.panels import TINY_MODEL
+
+
+class Shelf:
+    """Registry of folders: `aliases` name → version, `folders` version → artifact folder."""
+
+    def __init__(self, **aliases):
+        self.aliases = aliases
+        self.folders = dict.fromkeys(range(1, 10), TINY_MODEL)
+        self.error = None
+        self.fetched = []
+
+    def version_of(self, alias):
+        if self.error:
+            raise self.error
+        return self.aliases.get(alias)
+
+    def fetch(self, which, folder):
+        if self.error:
+            raise self.error
+        self.fetched.append(which)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        return shutil.copytree(self.folders[which], folder)
+
+
+def settings_of(folder, **changes):
+    places = {
+        "var_dir": folder,
+        "database_url": f"sqlite:///{folder}/state.db",
+        "queue_url": f"sqlite:///{folder}/queue.db",
+        "mlflow_tracking_uri": f"sqlite:///{folder}/mlflow.db",
+        "mlflow_artifact_root": str(folder / "mlartifacts"),
+    }
+    return get_settings(None).model_copy(update=places | changes)
+
+
+def app_on(shelf, folder, **changes):
+    """An application whose model is loaded, and is asked about again by `refresh` alone."""
+    settings = settings_of(folder, **changes)
+    model = LiveModel(settings, registry=lambda: shelf)
+    if shelf.aliases:
+        model.refresh()
+    model.start = lambda: None
+    app = create_app(settings, model=model)
+    app.testing = False
+    return app
+
+
+def close(app):
+    state = state_of(app)
+    state.recorder.close()
+    state.recorder.store.close()

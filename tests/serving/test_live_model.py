@@ -1,0 +1,232 @@
+"""What becomes of the served model when the registry and its artifacts do what they like."""
+
+import json
+import os
+import shutil
+import threading
+import time
+from collections import Counter
+
+import pytest
+
+from lib.forecaster import CONTRACT, digest
+from lib.registry import Registry
+from serving.live_model import LAST_KNOWN_GOOD, LiveModel, RegistryAwayError
+from tests.panels import TINY_MODEL
+from tests.serving.live import Shelf, settings_of
+
+
+@pytest.fixture
+def counted():
+    return Counter()
+
+
+@pytest.fixture
+def live_on(tmp_path, counted):
+    models = []
+
+    def make(shelf, poll=0.05):
+        count = lambda reason: counted.update([reason])  # noqa: E731
+        models.append(
+            LiveModel(settings_of(tmp_path), registry=lambda: shelf, on_failure=count, poll=poll)
+        )
+        return models[-1]
+
+    yield make
+    for model in models:
+        model.stop()
+
+
+def served(model):
+    """Version and source of the model that answers."""
+    now = model.current()
+    assert now is not None
+    return now.version, now.source
+
+
+def until(happened, seconds=10):
+    end = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.01)
+
+
+def broken(folder, change):
+    """A copy of the tiny model whose contract is changed, its checksums being right."""
+    shutil.copytree(TINY_MODEL, folder)
+    contract = json.loads((folder / CONTRACT).read_text())
+    change(contract, folder)
+    (folder / CONTRACT).write_text(json.dumps(contract))
+    return folder
+
+
+def _truncate(contract, folder):
+    os.truncate(folder / "model.onnx", 1000)
+
+
+def _truncate_with_checksum(contract, folder):
+    _truncate(contract, folder)
+    contract["sha256"]["model.onnx"] = digest(folder / "model.onnx")
+
+
+def _format(contract, folder):
+    contract["format_version"] = 99
+
+
+def _order(contract, folder):
+    contract["features"] = contract["features"][::-1]
+
+
+def _horizon(contract, folder):
+    contract["horizon"] = 5
+
+
+def _types(contract, folder):
+    contract["max_context"] = "many"
+
+
+def test_production_goes_before_staging(live_on):
+    model = live_on(Shelf(staging=2, production=1))
+    model.refresh()
+    assert served(model) == (1, "production")
+
+
+def test_staging_is_served_while_there_is_no_production(live_on):
+    shelf = Shelf(staging=2)
+    model = live_on(shelf)
+    model.refresh()
+    assert served(model) == (2, "staging")
+    shelf.aliases["production"] = 2
+    model.refresh()
+    assert served(model)[1] == "production"
+    assert shelf.fetched == [2]
+
+
+def test_an_empty_registry_says_what_to_do(live_on):
+    model = live_on(Shelf())
+    model.refresh()
+    assert model.current() is None
+    assert "make train" in model.detail()
+
+
+def test_a_promotion_is_picked_up_in_the_background(live_on):
+    shelf = Shelf(production=1)
+    model = live_on(shelf)
+    model.start()
+    until(lambda: model.current())
+    shelf.aliases["production"] = 2
+    until(lambda: served(model)[0] == 2)
+
+
+@pytest.mark.parametrize(
+    "change", [_truncate, _truncate_with_checksum, _format, _order, _horizon, _types]
+)
+def test_a_broken_artifact_is_refused_and_the_old_model_stays(live_on, counted, tmp_path, change):
+    shelf = Shelf(production=1)
+    model = live_on(shelf)
+    model.refresh()
+    shelf.folders[2] = broken(tmp_path / "broken", change)
+    shelf.aliases["production"] = 2
+    model.refresh()
+    model.refresh()
+    assert served(model)[0] == 1
+    assert "version 2 is refused" in model.detail()
+    assert counted == {"artifact": 1}
+    assert shelf.fetched == [1, 2]  # not fetched again at every poll
+    shelf.aliases["production"] = 3
+    model.refresh()
+    assert (served(model)[0], model.detail()) == (3, "")
+
+
+def test_without_the_registry_the_last_known_good_copy_is_served(live_on, counted):
+    live_on(Shelf(production=3)).refresh()
+    shelf = Shelf(production=4)
+    shelf.error = ConnectionError("https://user:secret@registry refused")
+    model = live_on(shelf)
+    model.start()
+    until(lambda: model.current())
+    assert served(model) == (3, LAST_KNOWN_GOOD)
+    assert model.registry_state == "unreachable"
+    assert counted["registry"]
+    shelf.error = None
+    until(lambda: served(model)[0] == 4)
+    assert model.registry_state == "reachable"
+
+
+def test_a_registry_that_dies_later_changes_nothing(live_on, capsys):
+    shelf = Shelf(production=1)
+    model = live_on(shelf)
+    model.refresh()
+    shelf.error = OSError("postgresql://user:secret@host is away")
+    with pytest.raises(RegistryAwayError) as caught:
+        model.refresh()
+    assert served(model)[0] == 1
+    assert "secret" not in str(caught.value) + capsys.readouterr().out
+
+
+def test_a_damaged_last_known_good_copy_is_refused(live_on, counted, tmp_path):
+    live_on(Shelf(production=3)).refresh()
+    os.truncate(tmp_path / "cache" / "models" / "3" / "model.onnx", 10)
+    model = live_on(Shelf())
+    model.restore()
+    assert model.current() is None
+    assert counted == {"cache": 1}
+
+
+def test_a_note_of_another_model_is_not_followed(live_on, tmp_path):
+    live_on(Shelf(production=3)).refresh()
+    note = tmp_path / "cache" / "last-known-good.json"
+    note.write_text(json.dumps({"name": "another", "version": 3}))
+    model = live_on(Shelf())
+    model.restore()
+    assert model.current() is None
+
+
+def test_a_cache_that_cannot_be_written_stops_nothing(live_on, counted, tmp_path):
+    (tmp_path / "cache").write_text("a file where the folder should be")
+    model = live_on(Shelf(production=1))
+    model.refresh()
+    assert served(model)[0] == 1
+    assert counted["cache"]
+
+
+def test_old_copies_are_deleted(live_on, tmp_path):
+    shelf = Shelf()
+    model = live_on(shelf)
+    for version in range(1, 9):
+        shelf.aliases["production"] = version
+        model.refresh()
+    assert len(list((tmp_path / "cache" / "models").iterdir())) <= 5
+    assert (tmp_path / "cache" / "models" / "8").is_dir()
+
+
+def test_many_processes_may_load_at_once(live_on):
+    models = [live_on(Shelf(production=1)) for _ in range(4)]
+    threads = [threading.Thread(target=model.refresh) for model in models]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [served(model)[0] for model in models] == [1] * 4
+
+
+@pytest.mark.filterwarnings(
+    "ignore:The ``noload`` loader strategy:sqlalchemy.exc.SADeprecationWarning",
+    "ignore:Operation with range is deprecated:pandas.errors.Pandas4Warning",
+)
+def test_a_real_registry_is_followed(tmp_path):
+    settings = settings_of(tmp_path)
+    registry = Registry(settings)
+    run = registry.log_run(params={}, metrics={})
+    registry.register(TINY_MODEL, run_id=run, metrics={"mase": 1.0})
+    model = LiveModel(settings)
+    model.refresh()
+    assert served(model) == (1, "staging")
+    registry.register(TINY_MODEL, run_id=run, metrics={"mase": 1.0})
+    registry.promote(2)
+    model.refresh()
+    assert served(model) == (2, "production")
+    registry.promote(1)
+    registry.rollback()
+    model.refresh()
+    assert served(model)[0] == 2

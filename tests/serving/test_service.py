@@ -1,0 +1,250 @@
+"""What holds for every call: keys, headers, problems, logs, metrics, the description."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import structlog
+from pydantic import SecretStr
+
+from lib.settings import ROOT, SettingsError, get_settings
+from serving import schemas
+from serving.access_log import trace_id_of
+from serving.run import main
+from serving.security import KEY_HEADER, check_bind
+from serving.state import EXTENSION, state_of
+from tests.serving.live import Shelf, app_on, close
+
+KEY = "correct horse"
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory):
+    app = app_on(Shelf(production=7), tmp_path_factory.mktemp("app"))
+    yield app
+    close(app)
+
+
+@pytest.fixture(scope="module")
+def locked(tmp_path_factory):
+    keys = (SecretStr("another"), SecretStr(KEY))
+    app = app_on(Shelf(production=7), tmp_path_factory.mktemp("locked"), api_keys=keys)
+    yield app
+    close(app)
+
+
+@pytest.fixture
+def client(app):
+    return app.test_client()
+
+
+def test_importing_the_service_loads_no_training_code():
+    code = (
+        "import sys, serving, serving.app; serving.app.create_app();"
+        "print([m for m in ('torch', 'shap', 'mlflow', 'matplotlib') if m in sys.modules])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert run.stdout.strip() == "[]", run.stderr
+
+
+def test_importing_the_launcher_loads_no_threads_that_a_fork_would_lose():
+    code = (
+        "import sys, serving.run;"
+        "print([m for m in ('onnxruntime', 'pyarrow', 'mlflow', 'prometheus_client')"
+        " if m in sys.modules])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert run.stdout.strip() == "[]", run.stderr
+
+
+def test_health_says_what_is_served(client):
+    for call in ("/health", "/health/ready"):
+        answer = client.get(call)
+        assert answer.status_code == 200
+        schemas.Health.model_validate(answer.json)
+        assert answer.json["model_version"] == 7
+        assert answer.json["source"] == "production"
+        assert answer.json["age"] >= 0
+    assert client.get("/health/live").json == {"status": "ok"}
+
+
+def test_the_model_card_is_that_of_the_contract(client):
+    card = client.get("/model").json
+    schemas.ModelCard.model_validate(card)
+    assert (card["model_version"], card["horizon"], card["context_length"]) == (7, 3, 60)
+
+
+@pytest.mark.parametrize("call", ["/predict", "/forecast", "/model", "/explanations/0", "/nowhere"])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {KEY_HEADER: ""},
+        {KEY_HEADER: "wrong"},
+        {KEY_HEADER: "wröng"},
+        {"Authorization": "Bearer"},
+        {"Authorization": "Bearer wrong"},
+        {"Authorization": f"Basic {KEY}"},
+    ],
+)
+def test_without_the_right_key_nothing_is_told(locked, call, headers):
+    response = locked.test_client().get(call, headers=headers)
+    assert response.status_code == 401
+    assert response.mimetype == "application/problem+json"
+    assert response.headers["WWW-Authenticate"].startswith("Bearer")
+
+
+@pytest.mark.parametrize("headers", [{KEY_HEADER: KEY}, {"Authorization": f"Bearer {KEY}"}])
+def test_the_right_key_is_let_in(locked, headers):
+    assert locked.test_client().get("/model", headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "call", ["/", "/health", "/health/live", "/health/ready", "/metrics", "/docs", "/openapi.json"]
+)
+def test_some_calls_need_no_key(locked, call):
+    assert locked.test_client().get(call).status_code == 200
+
+
+def test_no_key_is_in_a_log(locked, capsys):
+    with structlog.testing.capture_logs() as lines:
+        locked.test_client().get("/model", headers={KEY_HEADER: KEY})
+        locked.test_client().get(f"/model?key={KEY}", headers={"Authorization": f"Bearer {KEY}"})
+    assert KEY not in json.dumps(lines) + "".join(capsys.readouterr())
+
+
+@pytest.mark.parametrize("call", ["/", "/docs", "/predict", "/nowhere", "/health"])
+def test_every_answer_has_security_headers(client, call):
+    headers = client.get(call).headers
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["X-Frame-Options"] == "DENY"
+    assert "default-src" in headers["Content-Security-Policy"]
+    assert "script-src" not in headers["Content-Security-Policy"]  # nothing inline
+    assert headers["Cache-Control"] == "no-store"
+
+
+def test_what_is_not_there_is_a_problem(client):
+    assert client.get("/nowhere").status_code == 404
+    response = client.get("/predict")
+    assert (response.status_code, response.mimetype) == (405, "application/problem+json")
+    assert "POST" in response.headers["Allow"]
+
+
+def test_a_fault_of_ours_tells_nothing_of_itself(app, monkeypatch):
+    model = state_of(app).model
+    monkeypatch.setattr(model, "current", lambda: 1 / 0)
+    response = app.test_client().get("/model")
+    assert (response.status_code, response.mimetype) == (500, "application/problem+json")
+    assert "division" not in response.text
+    assert "Traceback" not in response.text
+    assert app.extensions[EXTENSION] is model
+
+
+@pytest.mark.parametrize(
+    "sent", ["", "nonsense", f"00-{'0' * 32}-{'1' * 16}-01", f"ff-{'1' * 32}-{'1' * 16}-01"]
+)
+def test_a_traceparent_that_is_none_gets_a_new_trace(sent):
+    found = {trace_id_of(sent) for _ in range(10)}
+    assert len(found) == 10
+    assert all(len(trace) == 32 for trace in found)
+
+
+def test_each_request_is_one_log_line(client):
+    with structlog.testing.capture_logs() as lines:
+        answer = client.post("/predict", json={"sequence": schemas.example_rows()}).json
+    assert len(lines) == 1
+    line = lines[0]
+    assert line["trace_id"] == answer["trace_id"]
+    assert (line["path"], line["status"], line["version"]) == ("/predict", 200, 7)
+    assert line["ms"] > 0
+
+
+def test_metrics_count_by_rule_and_not_by_path(client):
+    client.get("/explanations/" + "a" * 32)
+    client.get("/made/up/by/anybody")
+    text = client.get("/metrics").text
+    assert 'endpoint="/explanations/<explanation_id>"' in text
+    assert "made/up" not in text
+    assert 'model_load_failures_total{reason="artifact"} 0.0' in text
+    assert 'explanations{status="queued"}' in text
+    assert "http_request_seconds_bucket" in text
+
+
+def test_the_description_has_every_call_and_its_problems(client):
+    spec = client.get("/openapi.json").json
+    assert spec["openapi"].startswith("3.1")
+    assert set(spec["paths"]) == {
+        "/predict",
+        "/forecast",
+        "/request-explanation",
+        "/explanations/{explanation_id}",
+        "/explanations/{explanation_id}/plot.png",
+        "/actuals",
+        "/health",
+        "/health/live",
+        "/health/ready",
+        "/model",
+        "/metrics",
+    }
+    names = set(spec["components"]["schemas"])
+    text = json.dumps(spec)
+    for part in text.split('"#/components/schemas/')[1:]:
+        assert part.split('"')[0] in names
+    sequence = spec["components"]["schemas"]["PredictRequest"]["properties"]["sequence"]
+    assert (sequence["minItems"], sequence["maxItems"]) == (60, 60)
+    assert set(spec["paths"]["/predict"]["post"]["responses"]) == {
+        "200", "400", "413", "415", "422", "503",
+    }  # fmt: skip
+
+
+def test_the_examples_of_the_description_work(client):
+    spec = client.get("/openapi.json").json
+    for call, status in {
+        "/predict": 200,
+        "/forecast": 200,
+        "/request-explanation": 202,
+        "/actuals": 200,
+    }.items():
+        content = spec["paths"][call]["post"]["requestBody"]["content"]["application/json"]
+        name = content["schema"]["$ref"].rsplit("/", 1)[1]
+        schema = spec["components"]["schemas"][name]
+        example = content.get("example") or schema["example"]
+        assert client.post(call, json=example).status_code == status, call
+
+
+def test_keys_are_in_the_description_where_there_are_any(client, locked):
+    assert not client.get("/openapi.json").json["components"].get("securitySchemes")
+    spec = locked.test_client().get("/openapi.json").json
+    assert spec["components"]["securitySchemes"]["key"]["name"] == KEY_HEADER
+    assert spec["paths"]["/predict"]["post"]["security"] == [{"key": []}]
+    assert "security" not in spec["paths"]["/health"]["get"]
+
+
+def test_the_documentation_needs_no_other_server(client):
+    page = client.get("/docs").text
+    assert "http" not in page
+    for part in page.split('="/')[1:]:
+        with client.get("/" + part.split('"')[0]) as response:
+            assert response.status_code == 200
+    assert client.get("/docs/js/../../../../../etc/passwd").status_code == 404
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "example.org"])
+def test_others_are_not_served_without_keys(host):
+    settings = get_settings(None)
+    with pytest.raises(SettingsError, match="API_KEYS"):
+        check_bind(host, settings, anyone=False)
+    check_bind(host, settings, anyone=True)
+    check_bind(host, settings.model_copy(update={"api_keys": (SecretStr(KEY),)}), anyone=False)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "127.1.2.3"])
+def test_this_machine_is_served_without_keys(host):
+    check_bind(host, get_settings(None), anyone=False)
+
+
+def test_the_launcher_refuses_an_open_address(capsys, monkeypatch):
+    monkeypatch.setattr("serving.run.get_settings", lambda: get_settings(None))
+    assert main(["--host", "0.0.0.0"]) == 1
+    assert "API_KEYS" in capsys.readouterr().err
