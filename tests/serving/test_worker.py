@@ -26,6 +26,10 @@ from serving.rows import sequence_of
 from serving.schemas import example_rows
 from serving.worker import NICE, Explainer, TryLaterError, inputs
 
+# Real processes against the clock: not on a machine that is busy with other tests.
+pytestmark = pytest.mark.slow
+
+
 # Of MLflow's own code, not ours.
 MLFLOW_WARNINGS = pytest.mark.filterwarnings(
     "ignore:The ``noload`` loader strategy:sqlalchemy.exc.SADeprecationWarning",
