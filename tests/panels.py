@@ -26,7 +26,8 @@ def panel_of(*columns, factor=None, event=None, first=FIRST):
     """A panel of the given values, one array a series; factor and event the same, or unknown."""
     lengths = [len(column) for column in columns]
     unknown = [np.full(n, np.nan) for n in lengths]
-    dates = [first + np.arange(n) for n in lengths]
+    start = np.array(first, dtype="datetime64[D]")  # a string or a day
+    dates = [start + np.arange(n) for n in lengths]
     return Panel(
         ids=tuple(f"s{i}" for i in range(len(columns))),
         offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),

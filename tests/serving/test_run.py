@@ -142,12 +142,12 @@ def test_a_promotion_under_load_fails_no_request_and_a_stop_finishes_them(server
     metrics = get(port, "/metrics")[1]
     counted = 'http_requests_total{endpoint="/predict",method="POST",status="200"}'
     assert f"{counted} {len(crowd.answers)}.0" in metrics
-    with Crowd(port) as crowd:
+    with Crowd(port) as last:
         time.sleep(0.5)
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
-    assert {status for status, _ in crowd.answers} == {200}
-    # Refused once the door is closed, but nothing that was begun is cut off.
-    assert not [error for error in crowd.errors if "refused" not in error.lower()], crowd.errors[:3]
-    lines = [line for line in log.read_text().splitlines() if line.strip()]
-    assert all(line.startswith("{") for line in lines), [x for x in lines if x[0] != "{"][:3]
+    assert {status for status, _ in last.answers} == {200}
+    lines = [json.loads(line) for line in log.read_text().splitlines() if line.strip()]
+    # Who came late found the door closed, but all that was worked on was received.
+    worked_on = [line for line in lines if line.get("path") == "/predict"]
+    assert len(worked_on) == len(crowd.answers) + len(last.answers)
