@@ -294,7 +294,9 @@ def _requeue_dead(study: optuna.Study) -> None:
         host, pid = trial.user_attrs.get("worker", ["", 0])
         if host == socket.gethostname() and not psutil.pid_exists(pid):
             study.tell(trial.number, state=TrialState.FAIL)
-            study.enqueue_trial(trial.params, user_attrs={"retry_of": trial.number})
+            # killed while it was drawing its settings, a trial has only some of them
+            asked = trial.system_attrs.get("fixed_params", {}) | trial.params
+            study.enqueue_trial(asked, user_attrs={"retry_of": trial.number})
             log.warning("trial of a dead worker queued again", trial=trial.number)
 
 
