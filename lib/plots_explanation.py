@@ -5,14 +5,17 @@ shap draws the usual ones; it is imported only when one is drawn (it takes secon
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from lib.explanation import Explanation
+from lib.explanation import DAYS_AHEAD, Explanation
 from lib.features import FEATURES
+
+if TYPE_CHECKING:
+    import shap
 
 UP, DOWN, INK = "#c2410c", "#2563eb", "#1f2933"
 
@@ -35,56 +38,108 @@ def plot_waterfall(explanation: Explanation, latest: np.ndarray) -> Figure:
     shap.plots.waterfall(shares, max_display=len(FEATURES), show=False)
     plt.interactive(interactive)  # shap switches it off, and later figures would stay hidden
     figure.set_size_inches(8, 4.6)
-    figure.text(0.99, 0.0, "forecast (series' unit)", ha="right", fontsize=9)
+    figure.suptitle(
+        f"E[f(X)]: mean forecast of the background, f(x): {_explained(explanation)}\n"
+        "in the series' unit; grey: each feature on the last day of the window",
+        y=1.07,
+        fontsize=9,
+    )
     return figure
 
 
 def plot_days(explanation: Explanation) -> Figure:
     """Share of each block of days: which past moved the forecast, and what lies ahead."""
-    names, shares = list(explanation.by_day), np.array(list(explanation.by_day.values()))
-    figure, axis = plt.subplots(figsize=(8, 2.8), layout="constrained")
-    axis.bar(names, shares, color=np.where(shares >= 0, UP, DOWN))
+    names = _in_time(explanation)
+    shares = np.array([explanation.by_day[name] for name in names])
+    figure, axis = plt.subplots(figsize=(9, 3), layout="constrained")
+    bars = axis.bar(names, shares, color=np.where(shares >= 0, UP, DOWN), width=0.7)
+    axis.bar_label(bars, labels=[f"{share:+.3g}" for share in shares], padding=2, fontsize=8)
     axis.axhline(0, color=INK, lw=0.8)
+    axis.axvline(len(names) - 1.5, color=INK, lw=0.8, ls=":")
+    axis.margins(y=0.15)
     axis.set(xlabel="days before the first forecast day", ylabel="share (series' unit)")
+    axis.set_title(f"{_explained(explanation)}: shares by day", loc="left", fontsize=9)
+    axis.spines[["top", "right"]].set_visible(False)
     return figure
 
 
 def plot_map(explanation: Explanation) -> Figure:
-    """Which feature on which days: red raised the forecast, blue lowered it."""
+    """Which feature on which days, largest feature first; the bars are the sums of the rows."""
     heat = np.array(explanation.feature_by_day)
+    days = list(explanation.by_day)
+    columns = [days.index(name) for name in _in_time(explanation)]
+    sums = np.array(list(explanation.by_feature.values()))
+    rows = np.argsort(-np.abs(sums))
+    heat, sums = heat[rows][:, columns], sums[rows]
     limit = float(np.abs(heat).max()) or 1.0
-    figure, axis = plt.subplots(figsize=(8, 4), layout="constrained")
+    figure, (axis, side) = plt.subplots(
+        1, 2, figsize=(10, 4.2), layout="constrained", sharey=True, width_ratios=(4, 1)
+    )
     image = axis.imshow(heat, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
-    axis.set_yticks(range(len(FEATURES)), FEATURES)
-    axis.set_xticks(range(heat.shape[1]), list(explanation.by_day))
+    for i, j in np.ndindex(*heat.shape):
+        share = float(heat[i, j])
+        if abs(share) >= 0.02 * limit:  # the rest would read as noise
+            color = "white" if abs(share) > 0.6 * limit else INK
+            axis.text(j, i, f"{share:+.2g}", ha="center", va="center", fontsize=7, color=color)
+    axis.axvline(len(columns) - 1.5, color=INK, lw=0.8, ls=":")
+    axis.set_yticks(range(len(rows)), [FEATURES[i] for i in rows])
+    axis.set_xticks(range(len(columns)), [days[j] for j in columns])
     axis.set_xlabel("days before the first forecast day")
-    figure.colorbar(image, label="share (series' unit)")
+    axis.set_title(f"{_explained(explanation)}: shares by feature and day", loc="left", fontsize=9)
+    side.barh(range(len(rows)), sums, color=np.where(sums >= 0, UP, DOWN))
+    side.axvline(0, color=INK, lw=0.8)
+    side.set_xlabel("row sum (series' unit)")
+    side.tick_params(labelleft=False, left=False)
+    side.spines[["top", "right", "left"]].set_visible(False)
+    figure.colorbar(image, ax=axis, label="share (series' unit)", pad=0.01)
     return figure
 
 
 def plot_importance(shares: np.ndarray) -> Figure:
-    """Mean absolute share of each feature over a sample of forecasts. shares: (n, 11)."""
-    mean = np.abs(shares).mean(axis=0)
-    order = np.argsort(mean)
-    figure, axis = plt.subplots(figsize=(7, 3.4), layout="constrained")
-    axis.barh([FEATURES[i] for i in order], mean[order], color=UP)
-    axis.set_xlabel("mean absolute share (series' unit)")
-    return figure
+    """Mean absolute share of each feature over a sample of forecasts (shap's bar).
 
-
-def plot_beeswarm(shares: np.ndarray, latest: np.ndarray, bases: Sequence[float]) -> Figure:
-    """Share of each feature in every forecast of a sample, coloured by its value (shap).
-
-    shares, latest: (n, 11); bases: (n,).
+    shares: (n, 11), as `Explainer.sample` returns them.
     """
     import shap
 
-    sample = shap.Explanation(
-        values=shares, base_values=np.array(bases), data=latest, feature_names=list(FEATURES)
-    )
+    figure, axis = plt.subplots(figsize=(8, 4.2), layout="constrained")
+    interactive = plt.isinteractive()
+    shap.plots.bar(_sample(shares), max_display=len(FEATURES), ax=axis, show=False)
+    plt.interactive(interactive)
+    axis.set_xlabel(f"mean absolute share over {len(shares)} forecasts (series' unit)", fontsize=10)
+    return figure
+
+
+def plot_beeswarm(shares: np.ndarray, latest: np.ndarray) -> Figure:
+    """Share of each feature in every forecast of a sample, coloured by its value (shap).
+
+    shares, latest: (n, 11); latest are the features of each window's last day.
+    """
+    import shap
+
     interactive = plt.isinteractive()
     figure = plt.figure()
-    shap.plots.beeswarm(sample, max_display=len(FEATURES), show=False, plot_size=(8, 4.2))
+    shap.plots.beeswarm(
+        _sample(shares, latest), max_display=len(FEATURES), show=False, plot_size=(8, 4.2)
+    )
     plt.interactive(interactive)
-    figure.axes[0].set_xlabel("share (series' unit)")
+    figure.axes[0].set_xlabel(f"share in each of {len(shares)} forecasts (series' unit)")
     return figure
+
+
+def _in_time(explanation: Explanation) -> list[str]:
+    """Names of the blocks, the oldest first: time runs to the right, as in other figures."""
+    past = [name for name in explanation.by_day if name != DAYS_AHEAD]
+    return [*reversed(past), DAYS_AHEAD]
+
+
+def _sample(shares: np.ndarray, latest: np.ndarray | None = None) -> shap.Explanation:
+    import shap
+
+    return shap.Explanation(values=shares, data=latest, feature_names=list(FEATURES))
+
+
+def _explained(explanation: Explanation) -> str:
+    level = "median" if explanation.level == 0.5 else f"{explanation.level:g} quantile"
+    day = explanation.horizon_day
+    return f"{level} forecast, " + (f"day {day} ahead" if day else "mean of all days ahead")

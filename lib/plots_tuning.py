@@ -51,13 +51,13 @@ def plot_history(study: optuna.Study) -> Figure:
 
 
 def plot_curves(study: optuna.Study) -> Figure:
-    """Lowest validation loss of each trial so far, by report: what the pruner saw."""
+    """Lowest validation loss of each trial so far, by batches: what the pruner saw."""
     figure, axis = plt.subplots(figsize=(9, 3), layout="constrained")
     for trial in study.get_trials(deepcopy=False):
         steps, losses = list(trial.intermediate_values), list(trial.intermediate_values.values())
         best = trial.number == study.best_trial.number
         axis.plot(steps, losses, color=OURS if best else SOFT, lw=2 if best else 0.9)
-    axis.set(xlabel="report (sixths of a trial)", ylabel="validation pinball loss (scales)")
+    axis.set(xlabel="batches of training", ylabel="validation pinball loss (scales)")
     axis.set_title(f"orange: the best trial, {study.best_trial.number}", loc="left", fontsize=9)
     return figure
 
