@@ -24,9 +24,8 @@ from lib.season import (
     Season,
     filled,
     finite_or_zero,
-    known,
-    magnitude,
     masked_mean,
+    mean_of,
     padded,
     present,
     series_values,
@@ -35,6 +34,12 @@ from lib.season import (
 
 EFFECT_LAGS = (2, 3)  # days before and after an event or a factor on which it may act
 QUANTILES = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
+# Columns: slices where they lie together, which the graph takes in one operation.
+CAUSES = slice(FEATURES.index("fator_externo"), FEATURES.index("evento_especial") + 1)
+CAUSES_AHEAD = slice(FUTURE.index("fator_externo"), FUTURE.index("evento_especial") + 1)
+ROLLING = [
+    FEATURES.index(name) for name in ("media_movel_7", "media_movel_30", "lag_7", "desvio_movel_7")
+]
 
 
 @dataclass(frozen=True)
@@ -105,7 +110,7 @@ class LSTMForecaster(nn.Module):
     factor_std: Tensor
     floor: Tensor
     spread: Tensor
-    around: Tensor
+    stairs: Tensor
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -141,9 +146,10 @@ class LSTMForecaster(nn.Module):
             self.head.bias[N_REFERENCES + 1 :] = -0.5
         self.days = (config.max_context + 7) // 7 * 7  # of values: whole weeks
         self.filter = nn.Parameter(torch.zeros(2, 3, sum(EFFECT_LAGS) + 1))
-        lags = torch.arange(sum(EFFECT_LAGS) + 1)
-        around = torch.arange(self.days + config.horizon)[:, None] + lags
-        self.register_buffer("around", around, persistent=False)
+        # offsets of the quantiles from the median, of the steps between neighbours
+        above = torch.arange(levels)[None] > torch.arange(levels - 1)[:, None]
+        stairs = above.double() - (torch.arange(levels - 1) < self.median)[:, None].double()
+        self.register_buffer("stairs", stairs, persistent=False)
         # Learned from the training span, not by gradient: units of the factor, the lowest
         # possible value, and the conformal widening of each quantile by day of the horizon.
         self.register_buffer("factor_mean", torch.zeros((), dtype=torch.float64))
@@ -168,65 +174,67 @@ class LSTMForecaster(nn.Module):
         self, features: Tensor, future: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Median (raw), offsets of the quantiles from it and deviation (in scales), and scale."""
-        past, ahead = self._covariate_effect(features, future)
-        season = Season(features, self.days, past)
+        values = padded(series_values(features), self.days)
+        past, ahead = self._covariate_effect(values, features, future)
+        season = Season(values - past)
         references = season.references(future)  # (batch, horizon, references)
         encoded = self._encode(season, features)
-        decoded = self._decode(season, encoded, future, references)
+        decoded = self._decode(season, encoded, features, future, references)
         out = self.head(self.drop(decoded))
         weights = torch.softmax(out[..., :N_REFERENCES], dim=-1).double()
         deviation = out[..., N_REFERENCES].double()
-        median = (weights * references).sum(-1) + ahead + deviation * season.scale[:, None]
-        steps = F.softplus(out[..., N_REFERENCES + 1 :]).double()
-        below = -steps[..., : self.median].flip(-1).cumsum(-1).flip(-1)
-        above = steps[..., self.median :].cumsum(-1)
-        offsets = torch.cat([below, torch.zeros_like(median)[..., None], above], dim=-1)
-        return median, offsets, season.scale, deviation
+        median = (weights * references).sum(-1) + ahead + deviation * season.scale
+        steps = F.softplus(out[..., N_REFERENCES + 1 :])
+        offsets = steps.double() @ self.stairs
+        return median, offsets, season.scale[:, 0], deviation
 
-    def _covariate_effect(self, features: Tensor, future: Tensor) -> tuple[Tensor, Tensor]:
+    def _covariate_effect(
+        self, values: Tensor, features: Tensor, future: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """What event and factor move, by one filter for all series, in raw units of each window.
 
         Linear in the covariates of the days around (planned events reach back): taken off the
         past before its levels are measured, and put on the days ahead. → (batch, days), (batch,
         horizon).
         """
-        values = padded(series_values(features), self.days)[:, -SEASON_DAYS:]
-        center = masked_mean(values)
-        spread = masked_mean(magnitude(values - center[:, None]))
-        units = torch.stack([spread, torch.abs(center)], dim=-1)  # (batch, 2)
-        event = self._line_up("evento_especial", features, future)
-        factor = (self._line_up("fator_externo", features, future) - self.factor_mean) / (
-            self.factor_std
-        )
+        recent = values[:, -SEASON_DAYS:]
+        seen = present(recent)
+        recent = torch.where(seen, recent, 0.0)
+        center = mean_of(recent, seen)[:, None]
+        spread = mean_of(torch.abs(torch.where(seen, recent - center, 0.0)), seen)[:, None]
+        units = torch.stack([spread, torch.abs(center)], dim=-1)  # (batch, 1, 2)
+        past = features[..., CAUSES].transpose(1, 2)
+        past = F.pad(past, (self.days, 0), value=torch.nan)[..., -self.days :]
+        covariates = torch.cat([past, future[..., CAUSES_AHEAD].transpose(1, 2)], dim=-1)
+        factor, event = covariates.split(1, dim=1)
+        factor = (factor - self.factor_mean) / self.factor_std
         # the days ahead of an unknown factor are as the last four weeks were
-        recent = masked_mean(factor[:, self.days - 28 : self.days])[:, None]
-        factor = torch.where(present(factor), factor, recent)
-        causes = torch.stack([finite_or_zero(event), factor, torch.abs(factor)], dim=1)
-        around = F.pad(causes, (EFFECT_LAGS[1], EFFECT_LAGS[0]))[..., self.around]
-        weights = torch.einsum("bu,ucl->bcl", units, self.filter.double())
-        effect = (around * weights[:, :, None]).sum((1, 3))  # (batch, days + horizon)
+        usual = masked_mean(factor[..., self.days - 28 : self.days])[..., None]
+        factor = torch.where(present(factor), factor, usual)
+        causes = torch.cat([finite_or_zero(event), factor, torch.abs(factor)], dim=1)
+        causes = F.pad(causes, (EFFECT_LAGS[1], EFFECT_LAGS[0]))
+        lags = sum(EFFECT_LAGS) + 1
+        by_lag = self.filter.double().permute(0, 2, 1).reshape(2, -1)
+        moved = (units @ by_lag).reshape(-1, lags, causes.shape[1]) @ causes
+        length = self.days + self.config.horizon
+        effect = torch.stack([moved[:, lag, lag : lag + length] for lag in range(lags)], 1).sum(1)
         return effect[:, : self.days], effect[:, self.days :]
-
-    def _line_up(self, name: str, features: Tensor, future: Tensor) -> Tensor:
-        """A covariate of the past and of the days ahead in one row. → (batch, days + horizon)."""
-        past = padded(features[..., FEATURES.index(name)], self.days)
-        return torch.cat([past, future[..., FUTURE.index(name)]], dim=1)
 
     def _encode(self, season: Season, features: Tensor) -> Tensor:
         days = self.config.encoder_days
-        column = {name: features[:, -days:, i] for i, name in enumerate(FEATURES)}
-        scaled = [season.scaled(season.values[:, -days:]), season.scaled(season.flat[:, -days:])]
-        for name in ("media_movel_7", "media_movel_30", "lag_7"):
-            scaled.append(season.scaled(column[name]))
-        scaled.append(squash(column["desvio_movel_7"] / season.scale[:, None]))
-        masks = [season.observed[:, -days:].double(), known(column["media_movel_30"])]
-        calendar = [column[n] for n in FEATURES[:4]]
-        factor = self._factor(column["fator_externo"], season.column("fator_externo"))
-        event = [column["evento_especial"], known(column["evento_especial"])]
-        position = torch.arange(-days, 0, device=features.device) / 100.0
-        position = position.double().expand(features.shape[0], -1)
-        inputs = torch.stack([*scaled, *masks, *calendar, *factor, *event, position], dim=-1)
-        outputs, _ = self.encoder(filled(inputs))  # (batch, days, width)
+        recent = features[:, -days:]
+        values = torch.stack([season.values[:, -days:], season.flat[:, -days:]], dim=-1)
+        rolling = recent[..., ROLLING]
+        level = season.level[:, None, None]
+        scaled = torch.cat([values - level, rolling[..., :3] - level, rolling[..., 3:]], dim=-1)
+        scaled = scaled / season.scale[..., None]
+        factor, event = recent[..., CAUSES].split(1, dim=-1)
+        numbers = torch.cat([scaled, self._factor(factor, features)], dim=-1)
+        masks = present(torch.cat([values[..., :1], rolling[..., 1:2], factor, event], dim=-1))
+        position = torch.arange(-days, 0, device=features.device).double()[:, None] / 100.0
+        rest = [recent[..., :4], event, position.expand(features.shape[0], -1, -1)]
+        inputs = [squash(numbers.float()), filled(torch.cat(rest, dim=-1)), masks.float()]
+        outputs, _ = self.encoder(torch.cat(inputs, dim=-1))  # (batch, days, width)
         if self.attention is not None:
             encoded = (torch.softmax(self.attention(outputs), dim=1) * outputs).sum(1)
         else:
@@ -234,38 +242,36 @@ class LSTMForecaster(nn.Module):
         return self.norm(encoded) if self.norm is not None else encoded
 
     def _decode(
-        self, season: Season, encoded: Tensor, future: Tensor, references: Tensor
+        self, season: Season, encoded: Tensor, features: Tensor, future: Tensor, references: Tensor
     ) -> Tensor:
-        column = {name: future[..., i] for i, name in enumerate(FUTURE)}
-        context_factor = season.column("fator_externo")
-        sin, cos = column["day_of_year_sin"], column["day_of_year_cos"]
-        calendar = [column[n] for n in FUTURE[:6]] + [2 * sin * cos, cos * cos - sin * sin]
-        factor = self._factor(column["fator_externo"], context_factor)
-        event = [column["evento_especial"], known(column["evento_especial"])]
-        last_year = [
-            squash((column[n] - column["last_year_level"]) / season.scale[:, None])
-            for n in ("last_year", "last_year_week")
-        ]
-        horizon = future.shape[1]
+        horizon = self.config.horizon
+        level, scale = season.level[:, None, None], season.scale[..., None]
+        first = FUTURE.index("last_year")
+        last_year, middle = future[..., first : first + 2], future[..., first + 2 :]
+        factor, event = future[..., CAUSES_AHEAD].split(1, dim=-1)
+        scaled = torch.cat([last_year - middle, references - level], dim=-1) / scale
+        numbers = torch.cat([scaled, self._factor(factor, features)], dim=-1)
+        sin, cos = future[..., 4:5], future[..., 5:6]
         step = torch.arange(1, horizon + 1, device=future.device).double()
-        step = step.expand(future.shape[0], -1)
-        ahead = [step / 28.0, torch.log(step) / 3.0]
-        covariates = torch.stack(
-            [*calendar, *factor, *event, *last_year, known(column["last_year"]), *ahead], dim=-1
-        )
-        scaled = squash((references - season.level[:, None, None]) / season.scale[:, None, None])
+        ahead = torch.stack([step / 28.0, torch.log(step) / 3.0], dim=-1)
+        ahead = ahead.expand(future.shape[0], -1, -1)
+        rest = [future[..., :6], 2 * sin * cos, cos * cos - sin * sin, event, ahead]
+        masks = present(torch.cat([factor, event, last_year[..., :1]], dim=-1))
         static = filled(season.static())
         summary = torch.tanh(self.summary(self.drop(torch.cat([encoded, static], dim=-1))))
-        per_day = filled(torch.cat([covariates, scaled], dim=-1))
-        inputs = torch.cat([summary[:, None].expand(-1, horizon, -1), per_day], dim=-1)
-        decoded, _ = self.decoder(inputs)
+        inputs = [
+            summary[:, None].expand(-1, horizon, -1),
+            squash(numbers.float()),
+            filled(torch.cat(rest, dim=-1)),
+            masks.float(),
+        ]
+        decoded, _ = self.decoder(torch.cat(inputs, dim=-1))
         return decoded
 
-    def _factor(self, factor: Tensor, context: Tensor) -> list[Tensor]:
-        """The factor in the units of training, against the window's own mean, and a known flag."""
-        standard = (factor - self.factor_mean) / self.factor_std
-        mean = masked_mean(context)[:, None]
-        return [squash(standard), squash((factor - mean) / self.factor_std), known(factor)]
+    def _factor(self, factor: Tensor, features: Tensor) -> Tensor:
+        """The factor (…, 1) from its mean in training and in the window, in units of training."""
+        mean = masked_mean(features[..., FEATURES.index("fator_externo")])[:, None, None]
+        return torch.cat([factor - self.factor_mean, factor - mean], dim=-1) / self.factor_std
 
 
 N_ENCODER = 6 + 2 + 4 + 3 + 2 + 1

@@ -16,128 +16,127 @@ from lib.features import FEATURES, FUTURE
 RAW_HALF_LIVES = (1.5, 4.0)
 LEVEL_HALF_LIVES = (4.0, 10.0, 28.0)
 TREND_HALF_LIVES = (10.0, 20.0, 45.0)
-N_REFERENCES = len(RAW_HALF_LIVES + LEVEL_HALF_LIVES + TREND_HALF_LIVES) + 6
+HALF_LIVES = RAW_HALF_LIVES + LEVEL_HALF_LIVES + TREND_HALF_LIVES
+N_REFERENCES = len(HALF_LIVES) + 6
 SEASON_DAYS = 56  # eight weeks of weekdays
 TINY = 1e-8
 
 
 class Season:
-    """What a window says of itself: values, scale, weekday profiles, levels. No parameters.
+    """What a window says of itself: scale, weekday profiles, levels, trends. No parameters.
 
     Days are counted back from the last, so day h of the horizon shares the weekday of the last
     days h-7, h-14, … and no calendar is needed for the weekly profile. A short context is padded
     with missing days in front, so every shape is fixed.
+
+    Args:
+        values: (batch, whole weeks of days), raw units, NaN where missing.
     """
 
-    def __init__(self, features: Tensor, days: int, effect: Tensor | None = None) -> None:
-        self.features = features
-        values = padded(series_values(features), days)  # (batch, days)
-        self.values = values if effect is None else values - effect
-        self.observed = present(self.values)
-        clean, self.recent_profile, self.profile = self._clean()
-        recent = clean[:, -SEASON_DAYS:]
+    def __init__(self, values: Tensor) -> None:
+        self.values = values
+        self.days = int(values.shape[1])  # a plain number is a constant of the exported graph
+        self.observed = present(values)
+        clean, recent_profile, self.profile = self._clean()
+        seen = self.observed[:, -SEASON_DAYS:]
+        recent = torch.where(seen, clean[:, -SEASON_DAYS:], 0.0)
         # a scale is a unit, not something to learn through
-        self.center = masked_mean(recent).detach()
-        spread = masked_mean(magnitude(recent - self.center[:, None]))
-        self.scale = torch.maximum(spread.detach(), 1e-3 * torch.abs(self.center) + TINY)
-        phase = torch.arange(-days, 0, device=features.device)
-        self.age = -1.0 - phase.double()  # 0 on the last day
-        seasonal = self.profile[:, torch.remainder(phase, 7)]
-        self.flat = self.values - seasonal
-        self.clean = clean - seasonal
-        raw = [self._line(self.flat, h, trend=False)[0] for h in RAW_HALF_LIVES]
-        robust = [self._line(self.clean, h, trend=False)[0] for h in LEVEL_HALF_LIVES]
-        self.levels = torch.stack(raw + robust, -1)
-        self.level = robust[1]
+        self.center = mean_of(recent, seen).detach()[:, None]
+        away = torch.where(seen, recent - self.center, 0.0)
+        spread = mean_of(torch.abs(away), seen).detach()[:, None]
+        self.scale = torch.maximum(spread, 1e-3 * torch.abs(self.center) + TINY)
+        seasonal = self.profile.repeat(1, self.days // 7)
+        self.flat = values - seasonal
+        self.clean = torch.where(self.observed, clean - seasonal, torch.nan)
+        self._profiles = torch.stack([self.profile, recent_profile], dim=1)
+        self.levels, self._starts, self._slopes = self._lines()
+        self.level = self.levels[:, len(RAW_HALF_LIVES) + 1]
 
     def _clean(self) -> tuple[Tensor, Tensor, Tensor]:
         """Values with outliers pulled in, and the weekday profile of recent and of all weeks.
 
         A day is its week's median, plus its weekday's profile, plus a rest; a rest beyond four
         robust deviations is cut there, so that one spike does not move a level for a month.
-        → (batch, days), and two centred (batch, 7) from the first target day on: medians
-        of the last eight weeks, and means of all weeks with a half-life of twelve.
+        → (batch, days), anything where missing, and two centred (batch, 7) from the first target
+        day on: medians of the last eight weeks, and means of all weeks with a half-life of twelve.
         """
-        weeks = self.values.reshape(self.values.shape[0], -1, 7)
-        days = present(weeks)
-        middle = masked_median(weeks)[..., None]
+        weeks = self.values.reshape(-1, self.days // 7, 7)
+        seen = self.observed.reshape(-1, self.days // 7, 7)
+        middle = median_of(weeks, seen)[..., None]
         # A week of fewer than four days has no middle worth a deviation from it.
-        deviation = torch.where(days.sum(-1, keepdim=True) >= 4, weeks - middle, torch.nan)
-        profile = finite_or_zero(masked_median(deviation.transpose(1, 2)))
-        rest = (weeks - middle - profile[:, None]).flatten(1)
-        size = magnitude(rest)
-        robust = finite_or_zero(1.48 * masked_median(size))
-        limit = 4.0 * torch.maximum(robust, 0.6 * masked_mean(size))[:, None]
-        cut = torch.minimum(torch.maximum(rest, -limit), limit).reshape(weeks.shape)
-        clean = (middle + profile[:, None] + cut).flatten(1)
-        clean = torch.where(self.observed, clean, torch.nan)
-        recent = finite_or_zero(masked_median(deviation[:, -SEASON_DAYS // 7 :].transpose(1, 2)))
-        kept = present(deviation)
-        age = torch.arange(weeks.shape[1] - 1, -1, -1, device=weeks.device).double()
+        kept = seen & (seen.sum(-1, keepdim=True) >= 4)
+        deviation, by_weekday = (weeks - middle).transpose(1, 2), kept.transpose(1, 2)
+        profile = finite_or_zero(median_of(deviation, by_weekday))[:, None]
+        last = slice(-SEASON_DAYS // 7, None)
+        recent = finite_or_zero(median_of(deviation[..., last], by_weekday[..., last]))
+        rest = torch.where(seen, weeks - middle - profile, 0.0).reshape(-1, self.days)
+        size = torch.abs(rest)
+        robust = finite_or_zero(1.48 * median_of(size, self.observed))
+        limit = 4.0 * torch.maximum(robust, 0.6 * mean_of(size, self.observed))[:, None]
+        cut = torch.minimum(torch.maximum(rest, -limit), limit).reshape(-1, self.days // 7, 7)
+        usual = profile + cut
+        age = torch.arange(self.days // 7 - 1, -1, -1, device=weeks.device).double()
         weight = torch.exp(age * (-math.log(2) / 12))[:, None] * kept
-        smooth = torch.where(kept, profile[:, None] + cut, 0.0) * weight
-        smooth = smooth.sum(1) / weight.sum(1).clamp(min=1e-6)
-        return clean, centred(recent), centred(smooth)
+        smooth = (usual * weight).sum(1) / weight.sum(1).clamp(min=1e-6)
+        return (middle + usual).reshape(-1, self.days), centred(recent), centred(smooth)
 
-    def _line(self, values: Tensor, half_life: float, *, trend: bool) -> tuple[Tensor, Tensor]:
-        """Exponentially weighted level and slope of deseasonalised values at the last day.
+    def _lines(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Exponentially weighted levels and trends of the deseasonalised values, at the last day.
 
-        Discounted least squares (Brown 1963); the slope is shrunk where the days are few.
+        Discounted least squares (Brown 1963) by their sums, which are products with fixed
+        weights; a slope is shrunk where the days are few.
+        → (batch, raw and robust levels), (batch, trends) level at the last day, and slope.
         """
-        weight = torch.exp(self.age * (-math.log(2) / half_life)) * self.observed
-        x = -self.age
-        flat = finite_or_zero(values)
-        s0 = weight.sum(-1)
-        mean_y = (weight * flat).sum(-1) / s0.clamp(min=1e-6)
-        mean_y = torch.where(s0 > 1e-6, mean_y, self.center)
-        if not trend:
-            return mean_y, torch.zeros_like(mean_y)
-        mean_x = (weight * x).sum(-1) / s0.clamp(min=1e-6)
-        dx = x - mean_x[:, None]
-        covariance = (weight * dx * (flat - mean_y[:, None])).sum(-1)
-        slope = covariance / ((weight * dx * dx).sum(-1) + half_life**2)
-        return mean_y - slope * mean_x, slope
+        raw, robust = len(RAW_HALF_LIVES), len(LEVEL_HALF_LIVES)
+        device = self.values.device
+        half_lives = torch.tensor(HALF_LIVES, dtype=torch.float64, device=device)
+        x = torch.arange(1 - self.days, 1, device=device).double()[:, None]  # 0 on the last day
+        weight = torch.exp(x * math.log(2) / half_lives)  # (days, lines)
+        moment = x * weight[:, raw + robust :]
+        # less the center, or sums of large values would lose the small differences
+        flat, clean = (
+            torch.where(self.observed, values - self.center, 0.0)
+            for values in (self.flat, self.clean)
+        )
+        counts = self.observed.double() @ torch.cat([weight, moment, x * moment], 1)
+        n = len(HALF_LIVES), len(TREND_HALF_LIVES)
+        s0, s1, s2 = counts.split([n[0], n[1], n[1]], dim=1)
+        sums = torch.cat([flat @ weight[:, :raw], clean @ weight[:, raw:]], 1)
+        mean = sums / s0.clamp(min=1e-6)
+        mean_x = s1 / s0[:, raw + robust :].clamp(min=1e-6)
+        covariance = clean @ moment - mean_x * sums[:, raw + robust :]
+        slope = covariance / (s2 - mean_x * s1 + half_lives[raw + robust :] ** 2)
+        mean = mean + self.center
+        return mean[:, : raw + robust], mean[:, raw + robust :] - slope * mean_x, slope
 
     def references(self, future: Tensor) -> Tensor:
         """Forecasts that need no learning. → (batch, horizon, N_REFERENCES), raw units."""
-        step = torch.arange(future.shape[1], device=future.device)
-        phase = torch.remainder(step, 7)
-        seasonal = self.profile[:, phase]
-        level = self.level[:, None]
-        weeks = self.values[:, -SEASON_DAYS:].reshape(-1, SEASON_DAYS // 7, 7)
-        weekday_median = masked_median(weeks.transpose(1, 2))[:, phase]
-        last_week = self.values[:, -7:][:, phase]
-        found = [level.expand(-1, future.shape[1]), level + self.recent_profile[:, phase]]
-        for reference in (weekday_median, last_week):
-            found.append(torch.where(present(reference), reference, level + seasonal))
-        for half_life in TREND_HALF_LIVES:
-            start, slope = self._line(self.clean, half_life, trend=True)
-            found.append(start[:, None] + slope[:, None] * (step + 1) + seasonal)
-        for name in ("last_year", "last_year_week"):
-            shape = future[..., FUTURE.index(name)] - future[..., FUTURE.index("last_year_level")]
-            shape = shape if name == "last_year" else shape + seasonal
-            found.append(level + torch.where(present(shape), shape, seasonal))
-        by_level = self.levels[:, None, :] + seasonal[..., None]
-        return torch.cat([by_level, torch.stack(found, dim=-1)], dim=-1)
+        step = torch.arange(int(future.shape[1]), device=future.device)
+        weeks = self.values[:, -SEASON_DAYS:].reshape(-1, SEASON_DAYS // 7, 7).transpose(1, 2)
+        usual = torch.stack([median_of(weeks, present(weeks)), self.values[:, -7:]], dim=1)
+        tables = torch.cat([self._profiles, usual], dim=1)[..., torch.remainder(step, 7)]
+        seasonal, recent, usual = tables.split([1, 1, 2], dim=1)  # (batch, …, horizon)
+        level = self.level[:, None, None]
+        levels = self.levels[..., None] + seasonal
+        flat = torch.zeros_like(seasonal) + level
+        usual = torch.where(present(usual), usual, level + seasonal)
+        trends = self._starts[..., None] + self._slopes[..., None] * (step + 1) + seasonal
+        first = FUTURE.index("last_year")
+        day, week, middle = future.transpose(1, 2)[:, first : first + 3].split(1, dim=1)
+        shape = torch.cat([day - middle, week - middle + seasonal], dim=1)
+        last_year = torch.where(present(shape), shape, seasonal) + level
+        found = [levels, flat, flat + recent, usual, trends, last_year]
+        return torch.cat(found, dim=1).transpose(1, 2)
 
     def static(self) -> Tensor:
         """Scale against level, share missing, share zero, strength of the weekday. (batch, 4)."""
         relative = torch.log(self.scale / (torch.abs(self.center) + self.scale))
-        recent = slice(-SEASON_DAYS, None)
-        missing = 1.0 - self.observed[:, recent].double().mean(-1)
+        seen = self.observed[:, -SEASON_DAYS:]
         # near, not equal: the last value is a difference of sums, whose rounding is the machine's
-        small = magnitude(self.values[:, recent]) <= 1e-6 * self.scale[:, None]
-        zero = small.double().mean(-1)
-        weekly = torch.abs(self.profile).mean(-1) / self.scale
-        return torch.stack([relative, missing, zero, weekly], dim=-1)
-
-    def scaled(self, values: Tensor) -> Tensor:
-        """Days in units of the window: distance from its level in scales, squashed."""
-        return squash((values - self.level[:, None]) / self.scale[:, None])
-
-    def column(self, name: str) -> Tensor:
-        """One of the eleven features. → (batch, days of the context), raw units."""
-        return self.features[..., FEATURES.index(name)]
+        zero = torch.abs(self.values[:, -SEASON_DAYS:]) <= 1e-6 * self.scale
+        shares = torch.stack([~seen, seen & zero], dim=1).double().mean(-1)
+        weekly = torch.abs(self.profile).mean(-1, keepdim=True) / self.scale
+        return torch.cat([relative, shares, weekly], dim=-1)
 
 
 def series_values(features: Tensor) -> Tensor:
@@ -162,11 +161,6 @@ def series_values(features: Tensor) -> Tensor:
     return torch.cat([lag_7, lag_1, last[:, None]], dim=-1)
 
 
-def magnitude(x: Tensor) -> Tensor:
-    """Absolute value; NaN stays NaN, and its gradient 0."""
-    return torch.where(present(x), torch.abs(finite_or_zero(x)), torch.nan)
-
-
 def padded(x: Tensor, days: int) -> Tensor:
     """The last `days` of x, missing ones in front of a shorter one. → (batch, days)."""
     before = torch.full_like(x[:, :1], torch.nan).expand(-1, days)
@@ -178,20 +172,24 @@ def present(x: Tensor) -> Tensor:
     return x == x
 
 
+def mean_of(x: Tensor, seen: Tensor) -> Tensor:
+    """Mean of the seen entries of the last axis, 0 where there is none; the others must be 0."""
+    return x.sum(-1) / seen.sum(-1).clamp(min=1)
+
+
 def masked_mean(x: Tensor) -> Tensor:
     """Mean of the present entries of the last axis, 0 where there is none."""
-    finite = present(x)
-    return torch.where(finite, x, 0.0).sum(-1) / finite.sum(-1).clamp(min=1)
+    seen = present(x)
+    return mean_of(torch.where(seen, x, 0.0), seen)
 
 
-def masked_median(x: Tensor) -> Tensor:
-    """Median of the present entries of the last axis (mean of the middle two), NaN if none."""
-    finite = present(x)
-    count = finite.sum(-1, keepdim=True)
-    ordered = torch.where(finite, x, torch.inf).sort(-1).values
-    low = ordered.gather(-1, ((count - 1).clamp(min=0)) // 2)
-    high = ordered.gather(-1, (count // 2).clamp(max=x.shape[-1] - 1))
-    return torch.where(count > 0, (low + high) / 2, torch.nan).squeeze(-1)
+def median_of(x: Tensor, seen: Tensor) -> Tensor:
+    """Median of the seen entries of the last axis (mean of the middle two), NaN if none."""
+    count = seen.sum(-1, keepdim=True)
+    ordered = torch.where(seen, x, torch.inf).sort(-1).values
+    middle_two = torch.cat([(count - 1).clamp(min=0), count], dim=-1) // 2
+    middle = ordered.gather(-1, middle_two).mean(-1)
+    return torch.where(count[..., 0] > 0, middle, torch.nan)
 
 
 def centred(x: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from lib import features as ft
 from lib.model import ModelConfig
-from lib.season import masked_median, series_values
+from lib.season import median_of, present, series_values
 from tests.panels import forecast, inputs, lively_panel, network, panel_of
 
 VARIANTS = [
@@ -108,11 +108,12 @@ def test_values_behind_the_features_are_the_same_in_torch_and_numpy():
     np.testing.assert_allclose(found[:, -1], expected[:, -1], rtol=1e-9)
 
 
-def test_masked_median_equals_numpys():
+def test_median_of_what_is_seen_equals_numpys():
     x = np.random.default_rng(0).normal(size=(20, 9))
     x[np.random.default_rng(1).random(x.shape) < 0.4] = np.nan
     x[0] = np.nan
-    found = masked_median(torch.from_numpy(x)).numpy()
+    tensor = torch.from_numpy(x)
+    found = median_of(tensor, present(tensor)).numpy()
     np.testing.assert_allclose(found[1:], np.nanmedian(x[1:], axis=-1))
     assert np.isnan(found[0])
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from lib.features import FEATURES
 from lib.season import (
     LEVEL_HALF_LIVES,
     N_REFERENCES,
@@ -15,9 +14,12 @@ from lib.season import (
     TREND_HALF_LIVES,
     Season,
     centred,
-    magnitude,
+    finite_or_zero,
     masked_mean,
+    mean_of,
     padded,
+    present,
+    series_values,
     squash,
 )
 from tests.panels import forecast, inputs, lively_panel, network, panel_of
@@ -26,11 +28,15 @@ DAYS = 182
 FIRST_TREND = len(RAW_HALF_LIVES + LEVEL_HALF_LIVES) + 4
 
 
+def season_of(features):
+    return Season(padded(series_values(features), DAYS))
+
+
 @pytest.fixture(scope="module")
 def window():
     """(season, future) of four windows with a fifth of the days missing, one of them short."""
     features, future = inputs(lively_panel(days=400, missing=0.2), [70, 200, 390, 780], horizon=10)
-    return Season(features, DAYS), future
+    return season_of(features), future
 
 
 def median(values):
@@ -92,7 +98,7 @@ def test_weekday_median_and_last_week_equal_plain_loops(window):
 
 def test_weekday_profiles_are_centred_and_scale_is_positive(window):
     season, _ = window
-    for profile in (season.profile, season.recent_profile):
+    for profile in (season.profile, season._profiles[:, 1]):
         torch.testing.assert_close(profile.mean(-1), torch.zeros(4, dtype=torch.float64))
     assert (season.scale > 0).all()
 
@@ -101,7 +107,7 @@ def test_spike_moves_the_clean_level_less_than_the_raw_one():
     values = lively_panel(series=1, missing=0.0, covariates=False).values
     spiked = values.copy()
     spiked[195] += 1000
-    before, after = (Season(inputs(panel_of(v), [200])[0], DAYS) for v in (values, spiked))
+    before, after = (season_of(inputs(panel_of(v), [200])[0]) for v in (values, spiked))
     moved = (after.levels - before.levels)[0]
     assert moved[1] > 50  # half-life 4, as it is
     assert moved[len(RAW_HALF_LIVES)] < 5  # half-life 4, cleaned
@@ -110,7 +116,7 @@ def test_spike_moves_the_clean_level_less_than_the_raw_one():
 def test_season_of_a_window_does_not_depend_on_the_others(window):
     season, _ = window
     features, _ = inputs(lively_panel(days=400, missing=0.2), [200])
-    alone = Season(features, DAYS)
+    alone = season_of(features)
     torch.testing.assert_close(alone.levels[0], season.levels[1], rtol=1e-12, atol=0)
     torch.testing.assert_close(alone.scale[0], season.scale[1], rtol=1e-12, atol=0)
 
@@ -122,7 +128,7 @@ def test_references_follow_scale_and_shift_of_the_series(factor, shift):
     found = []
     for some in (panel, other):
         features, future = inputs(some, [250, 390, 780], horizon=10)
-        found.append(Season(features, DAYS).references(future).numpy())
+        found.append(season_of(features).references(future).numpy())
     np.testing.assert_allclose(found[1], factor * found[0] + shift, rtol=1e-8, atol=1e-8)
 
 
@@ -144,7 +150,7 @@ def test_static_shares_count_missing_and_zero_days():
     values = np.ones(200) * 4
     values[-10:-3] = np.nan
     values[-56:-42] = 0.0
-    season = Season(inputs(panel_of(values), [199])[0], DAYS)
+    season = season_of(inputs(panel_of(values), [199])[0])
     _, missing, zero, _ = season.static()[0].tolist()
     assert missing == pytest.approx(7 / SEASON_DAYS)
     assert zero == pytest.approx(14 / SEASON_DAYS)
@@ -153,7 +159,7 @@ def test_static_shares_count_missing_and_zero_days():
 def test_masked_helpers_skip_what_is_missing():
     x = torch.tensor([[1.0, math.nan, -3.0], [math.nan] * 3], dtype=torch.float64)
     assert masked_mean(x).tolist() == [-1.0, 0.0]
-    assert magnitude(x)[0].nan_to_num(9.0).tolist() == [1.0, 9.0, 3.0]
+    assert mean_of(finite_or_zero(x), present(x)).tolist() == [-1.0, 0.0]
     assert padded(x, 5)[0].nan_to_num(9.0).tolist() == [9.0, 9.0, 1.0, 9.0, -3.0]
     assert padded(x, 2)[0].nan_to_num(9.0).tolist() == [9.0, -3.0]
     assert centred(torch.tensor([1.0, 3.0])).tolist() == [-1.0, 1.0]
@@ -163,11 +169,3 @@ def test_squash_is_the_inverse_hyperbolic_sine_and_missing_is_zero():
     x = np.array([0.0, 1e-6, -2.0, 1e9, -1e12])
     np.testing.assert_allclose(squash(torch.tensor(x)).numpy(), np.arcsinh(x), rtol=1e-9)
     assert squash(torch.tensor([math.nan])).item() == 0.0
-
-
-def test_column_is_a_feature_by_its_name(window):
-    season, _ = window
-    assert torch.equal(
-        season.column("lag_7").nan_to_num(),
-        season.features[..., FEATURES.index("lag_7")].nan_to_num(),
-    )
