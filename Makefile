@@ -9,7 +9,10 @@ PORT    ?= 5000
 
 # Every variable given on the command line, apart from these, is a parameter of the notebooks.
 # Make exports them to the recipes, so that values with spaces or quotes need no quoting here.
-OWN    := PROFILE FORCE RUN_DIR PYTHON VERSION PORT PYTEST_ARGS API_ARGS ENV PY STAMP SHELL MAKE MAKEFLAGS
+# Settings of the environment are taken too: the recipes see them as such.
+SETTINGS := VAR_DIR MLFLOW_TRACKING_URI MLFLOW_ARTIFACT_ROOT OPTUNA_STORAGE DATABASE_URL QUEUE_URL \
+	REGISTERED_MODEL_NAME LOG_LEVEL
+OWN    := $(SETTINGS) PROFILE FORCE RUN_DIR PYTHON VERSION PORT PYTEST_ARGS API_ARGS ENV PY STAMP SHELL MAKE MAKEFLAGS
 GIVEN   = $(foreach v,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(v)))),$(v)))
 PASSED  = $(foreach v,$(sort $(filter-out $(OWN),$(GIVEN))),$(v)="$$$(v)")
 # The shell's PWD stays the caller's under `make -C`: DATA is looked for there first.

@@ -162,8 +162,8 @@ def split(panel: Panel, *, horizon: int, cutoffs: int, step: int, validation_day
         raise SeriesError(
             f"split: the data has {total} days, {first} to {last}; {test_days} for the test and "
             f"{validation_days} for validation leave {max(days, 0)} for training, expected at "
-            f"least {MIN_TRAINING_DAYS}. Give a longer history, or a smaller horizon, fewer "
-            "cutoffs, a smaller step or fewer validation_days"
+            f"least {MIN_TRAINING_DAYS}. Give a longer history, a smaller HORIZON, fewer "
+            "CUTOFFS or a smaller STEP"
         )
     observed = panel.dates[np.isfinite(panel.values)]
     ends = (spans.train_end, spans.validation_end, spans.test_end)

@@ -11,14 +11,14 @@ import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import structlog
 
 from lib import stages
-from lib.parameters import RESERVED, Parameter, ParameterError, declared, load_profile, resolve
+from lib.parameters import RESERVED, ParameterError, declared, load_profile, resolve
 from lib.settings import ROOT, Settings, SettingsError, configure_logging, get_settings
 from lib.stages import StageError, StageRecord, plain, write_json
 
@@ -127,7 +127,7 @@ def run_pipeline(
         _merge_metrics(run)
         if last == list(paths)[-1]:
             stages.log_to_mlflow(run, settings.mlflow_tracking_uri)
-        log.info("run finished", run=str(run), ran=ran)
+        log.info("run finished", run=str(run), ran=ran, **_outcome(run))
     return RunResult(run, tuple(ran), tuple(s for s in names if s not in ran))
 
 
@@ -212,13 +212,26 @@ def _merge_metrics(run: Path) -> None:
     write_json(run / "metrics.json", merged)
 
 
-def _describe_parameters(notebooks: Path) -> str:
+def _describe_parameters(notebooks: Path, profile: str) -> str:
+    """Every parameter with the value it has under a profile."""
+    known = {path.stem: declared(path) for path in sorted(notebooks.glob(_PATTERN))}
+    values = resolve(known, load_profile(notebooks / "params" / f"{profile}.yaml"), {})
     lines = []
-    for path in sorted(notebooks.glob(_PATTERN)):
-        lines.append(f"parameters of {path.stem}:")
-        own: list[Parameter] = [p for p in declared(path).values() if p.name != RESERVED]
-        lines += [f"  {parameter}" for parameter in own]
+    for stage, parameters in known.items():
+        lines.append(f"parameters of {stage}, with their values under {profile}:")
+        for name, parameter in parameters.items():
+            if name in values[stage]:
+                parameter = replace(parameter, default=repr(values[stage][name]))
+            if name != RESERVED:
+                lines.append(f"  {parameter}")
     return "\n".join(lines)
+
+
+def _outcome(run: Path) -> dict[str, Any]:
+    """The registered version and what the gate said of it, where there is one."""
+    path = run / "mlflow.json"
+    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return {name: found[name] for name in ("version", "promoted", "reason") if name in found}
 
 
 def _pair(parser: argparse.ArgumentParser, text: str) -> tuple[str, str]:
@@ -228,14 +241,14 @@ def _pair(parser: argparse.ArgumentParser, text: str) -> tuple[str, str]:
     return name, value
 
 
-def _parser(notebooks: Path) -> argparse.ArgumentParser:
+def _parser(notebooks: Path, profile: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m lib.pipeline", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     train = commands.add_parser(
         "train",
         help="run the notebooks of the main job",
         description="Run the numbered notebooks in order, skipping what is done and unchanged.",
-        epilog=_describe_parameters(notebooks),
+        epilog=_describe_parameters(notebooks, profile),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = train.add_argument
@@ -259,7 +272,10 @@ def _parser(notebooks: Path) -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return 0, 1 (a cell failed), 2 (a wrong parameter) or 130 (Ctrl-C)."""
     try:
-        parser = _parser(NOTEBOOKS)
+        # `--help` shows the values of the profile that is asked for beside it.
+        ahead = argparse.ArgumentParser(add_help=False)
+        ahead.add_argument("--profile", default="default")
+        parser = _parser(NOTEBOOKS, ahead.parse_known_args(arguments)[0].profile)
         # argparse takes positionals from one place only; these may stand between the options.
         asked, rest = parser.parse_known_args(arguments)
         overrides = dict(_pair(parser, text) for text in rest)

@@ -1,0 +1,65 @@
+"""Where the time of one `/predict` goes, by doing its parts alone and then together."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from lib.forecaster import Forecaster
+from lib.settings import get_settings
+from lib.undated import future_after
+from serving.app import create_app
+from serving.live_model import LiveModel
+from serving.rows import sequence_of
+from serving.state import state_of
+
+TIMES = 400
+
+
+def breakdown(model: Forecaster, body: bytes, folder: Path) -> dict[str, float]:
+    """Milliseconds of each part (medians), one thread, nothing else running."""
+    contract = model.contract
+    rows = sequence_of(body, contract.context_length)
+    near = np.datetime64(contract.training_span[1], "D")
+    future = future_after(rows, contract.horizon, near)
+    answer = {"quantiles": model.predict(rows[None], future)[0].tolist()}
+    places = {
+        "database_url": f"sqlite:///{folder}/breakdown.db",
+        "queue_url": f"sqlite:///{folder}/breakdown-queue.db",
+    }
+    live = LiveModel(get_settings())
+    live.refresh()
+    app = create_app(get_settings().model_copy(update=places), model=live)
+    client = app.test_client()
+    parts = {
+        "JSON in": median(lambda: json.loads(body)),
+        "JSON in and validation": median(lambda: sequence_of(body, contract.context_length)),
+        "calendar of the days ahead": median(lambda: future_after(rows, contract.horizon, near)),
+        "inference": median(lambda: model.predict(rows[None], future)),
+        "JSON out": median(lambda: json.dumps(answer)),
+        "whole request without network (Flask's test client)": median(
+            lambda: client.post("/predict", data=body, content_type="application/json")
+        ),
+        "an empty request (Flask's test client, /health/live)": median(
+            lambda: client.get("/health/live")
+        ),
+    }
+    state_of(app).recorder.close()
+    return parts
+
+
+def median(call: Callable[[], object]) -> float:
+    """Milliseconds of a call."""
+    for _ in range(20):
+        call()
+    seconds = []
+    for _ in range(TIMES):
+        begun = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - begun)
+    return round(1000 * statistics.median(seconds), 4)
