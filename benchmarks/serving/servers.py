@@ -48,10 +48,17 @@ def serving(
     port = free_port()
     url = f"http://127.0.0.1:{port}{path}"
     command = [sys.executable, *(a.replace("PORT", str(port)) for a in arguments)]
+    # MLflow starts uvicorn by its name
+    path_of = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"}
     begun = time.monotonic()
     with log.open("wb") as out:
         process = subprocess.Popen(
-            command, cwd=ROOT, env=os.environ | env, stdout=out, stderr=out, start_new_session=True
+            command,
+            cwd=ROOT,
+            env=os.environ | path_of | env,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
         )
     try:
         while not _answers(url, body):
@@ -60,15 +67,16 @@ def serving(
             time.sleep(0.05)
         yield Server(url, process, time.monotonic() - begun)
     finally:
-        children = psutil.Process(process.pid).children(recursive=True)
-        process.terminate()
-        for one in psutil.wait_procs([psutil.Process(process.pid), *children], timeout=20)[1]:
-            one.kill()
+        if process.poll() is None:
+            children = psutil.Process(process.pid).children(recursive=True)
+            process.terminate()
+            for one in psutil.wait_procs([psutil.Process(process.pid), *children], timeout=20)[1]:
+                one.kill()
 
 
 def _answers(url: str, body: bytes) -> bool:
     try:
         kind = {"Content-Type": "application/json"}
-        return requests.post(url, data=body, headers=kind, timeout=5).status_code == 200
-    except requests.ConnectionError:
+        return requests.post(url, data=body, headers=kind, timeout=60).status_code == 200
+    except (requests.ConnectionError, requests.Timeout):
         return False

@@ -1,6 +1,7 @@
 """The real thing: gunicorn with two processes, a real registry, and people who ask all the time."""
 
 import http.client
+import itertools
 import json
 import os
 import signal
@@ -9,7 +10,10 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager
 
+import numpy as np
+import psutil
 import pytest
 
 from lib.registry import Registry
@@ -27,13 +31,16 @@ pytestmark = [
 ]
 
 BODY = json.dumps({"sequence": example_rows()})
+DAYS = np.arange("2025-01-01", "2025-04-01", dtype="datetime64[D]")
 
 
 class Crowd:
     """Clients that ask until they are told to stop; `answers` are (status, version), in order."""
 
-    def __init__(self, port, clients=4):
+    def __init__(self, port, clients=4, calls=(("/predict", BODY),), pause=0.0):
         self.port = port
+        self.calls = calls
+        self.pause = pause
         self.answers = []
         self.errors = []
         self._stop = threading.Event()
@@ -51,9 +58,11 @@ class Crowd:
 
     def _ask(self):
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
-        while not self._stop.is_set():
+        for path, body in itertools.cycle(self.calls):
+            if self._stop.wait(self.pause):
+                break
             try:
-                connection.request("POST", "/predict", BODY, {"Content-Type": "application/json"})
+                connection.request("POST", path, body, {"Content-Type": "application/json"})
                 response = connection.getresponse()
                 answer = json.loads(response.read())
                 self.answers.append((response.status, answer.get("model_version")))
@@ -62,6 +71,12 @@ class Crowd:
                 connection.close()
                 time.sleep(0.05)
         connection.close()
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def get(port, path):
@@ -96,13 +111,10 @@ def registry(tmp_path):
     return registry
 
 
-@pytest.fixture
-def server(tmp_path, registry):
-    """A started server: its port, its process and its log."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    settings = registry.settings
+@contextmanager
+def served(settings, log, *options):
+    """A started API: its port and its process."""
+    port = free_port()
     environment = os.environ | {
         "VAR_DIR": str(settings.var_dir),
         "MLFLOW_TRACKING_URI": settings.mlflow_tracking_uri,
@@ -110,19 +122,26 @@ def server(tmp_path, registry):
         "DATABASE_URL": settings.database_url,
         "QUEUE_URL": settings.queue_url,
     }
-    log = tmp_path / "log"
     command = [sys.executable, "-m", "serving.run", "--port", str(port), "--workers", "2"]
     with log.open("w") as file:
         process = subprocess.Popen(
-            [*command, "--no-worker"], cwd=ROOT, env=environment, stderr=file, stdout=file
+            [*command, *options], cwd=ROOT, env=environment, stderr=file, stdout=file
         )
         try:
             until_ready(port)
-            yield port, process, log
+            yield port, process
         finally:
             if process.poll() is None:
                 process.kill()
             process.wait()
+
+
+@pytest.fixture
+def server(tmp_path, registry):
+    """A started server without a worker: its port, its process and its log."""
+    log = tmp_path / "log"
+    with served(registry.settings, log, "--no-worker") as (port, process):
+        yield port, process, log
 
 
 def test_a_promotion_under_load_fails_no_request_and_a_stop_finishes_them(server, registry):
@@ -151,3 +170,100 @@ def test_a_promotion_under_load_fails_no_request_and_a_stop_finishes_them(server
     # Who came late found the door closed, but all that was worked on was received.
     worked_on = [line for line in lines if line.get("path") == "/predict"]
     assert len(worked_on) == len(crowd.answers) + len(last.answers)
+
+
+class Mlflow:
+    """A real MLflow server on a file, that can be stopped and started again on its port."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.port = free_port()
+        self.process = None
+
+    def start(self):
+        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"]
+        command += ["--port", str(self.port), "--workers", "1", "--no-serve-artifacts"]
+        command += ["--backend-store-uri", f"sqlite:///{self.folder}/served.db"]
+        command += ["--default-artifact-root", str(self.folder / "served")]
+        with (self.folder / "mlflow.log").open("a") as log:
+            self.process = subprocess.Popen(
+                command,
+                env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        end = time.monotonic() + 60
+        while True:
+            try:
+                assert get(self.port, "/health")[0] == 200
+                return
+            except OSError:
+                assert time.monotonic() < end, "MLflow does not answer"
+                time.sleep(0.2)
+
+    def stop(self):
+        if self.process is not None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            self.process = None
+
+
+def weight(process):
+    """Megabytes that a server and its processes do not share with others."""
+    everyone = [process, *process.children(recursive=True)]
+    return sum(one.memory_full_info().uss for one in everyone) / 1e6
+
+
+def test_three_minutes_of_everything_with_promotions_and_the_registry_gone_for_a_while(tmp_path):
+    mlflow = Mlflow(tmp_path)
+    mlflow.start()
+    try:
+        settings = settings_of(
+            tmp_path,
+            mlflow_tracking_uri=f"http://127.0.0.1:{mlflow.port}",
+            mlflow_artifact_root=str(tmp_path / "served"),
+        )
+        registry = Registry(settings)
+        run = registry.log_run(params={}, metrics={})
+        for _ in range(3):
+            registry.register(TINY_MODEL, run_id=run, metrics={"mase": 1.0})
+        registry.promote(1)
+        days = [{"date": str(d), "value": float(10 + i % 7)} for i, d in enumerate(DAYS)]
+        calls = [
+            ("/predict", BODY),
+            ("/forecast", json.dumps({"history": days})),
+            ("/predict", BODY),
+            ("/request-explanation", BODY),
+        ]
+        with served(settings, tmp_path / "log") as (port, process):
+            root = psutil.Process(process.pid)
+            with Crowd(port, clients=3, calls=calls, pause=0.005) as crowd:
+                begun = time.monotonic()
+                weights = {}
+
+                def until(second):
+                    time.sleep(max(0.0, begun + second - time.monotonic()))
+                    weights[second] = weight(root)
+
+                until(40)
+                registry.promote(2)
+                until(60)
+                mlflow.stop()
+                until(90)
+                mlflow.start()
+                until(110)
+                registry.promote(3)
+                until(130)
+                until(180)
+    finally:
+        mlflow.stop()
+    assert not crowd.errors
+    assert {status for status, _ in crowd.answers} <= {200, 202}
+    versions = [version for _, version in crowd.answers if version is not None]
+    assert versions[0] == 1
+    assert set(versions) == {1, 2, 3}
+    assert len(versions) > 500
+    # After the last promotion nothing is left to load: what still grows is a leak.
+    assert weights[180] < 1.05 * weights[130], weights
+    assert weights[180] < 1.25 * weights[40], weights

@@ -1,0 +1,72 @@
+"""Requests made up from the API's own description: valid, nearly valid, and not at all."""
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from schemathesis.specs.openapi import checks
+
+from tests.serving.live import Shelf, app_on, close
+
+FAULTS = [
+    schemathesis.checks.not_a_server_error,
+    checks.status_code_conformance,
+    checks.content_type_conformance,
+    checks.response_schema_conformance,
+]
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory):
+    app = app_on(Shelf(production=7), tmp_path_factory.mktemp("app"))
+    yield app
+    close(app)
+
+
+@pytest.fixture(scope="module")
+def description(app):
+    return schemathesis.openapi.from_wsgi("/openapi.json", app)
+
+
+CALLS = [
+    ("POST", "/predict"),
+    ("POST", "/forecast"),
+    ("POST", "/request-explanation"),
+    ("GET", "/explanations/{explanation_id}"),
+    ("GET", "/explanations/{explanation_id}/plot.png"),
+    ("POST", "/actuals"),
+    ("GET", "/health"),
+    ("GET", "/health/ready"),
+    ("GET", "/health/live"),
+    ("GET", "/model"),
+    ("GET", "/metrics"),
+]
+
+
+def test_description_holds_the_calls_that_are_tried_here(description):
+    found = [operation.ok() for operation in description.get_all_operations()]
+    assert {(o.method.upper(), o.path) for o in found} == set(CALLS)
+
+
+VALID, NOT_VALID = schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE
+# Of the calls without a body nothing can be wrong: an id may be any text.
+ASKED = [(*call, VALID) for call in CALLS] + [(*c, NOT_VALID) for c in CALLS if c[0] == "POST"]
+
+
+@pytest.mark.parametrize(("method", "path", "mode"), ASKED)
+def test_no_request_gets_an_error_of_the_server_or_an_undocumented_answer(
+    description, method, path, mode
+):
+    cases = description[path][method].as_strategy(generation_mode=mode)
+
+    @settings(
+        max_examples=40,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=cases)
+    def ask(case):
+        case.call_and_validate(checks=FAULTS)
+
+    ask()
