@@ -98,7 +98,7 @@ def _serve(settings: Settings, asked: argparse.Namespace) -> None:
                 "bind": host if host.startswith("unix") else f"{host}:{asked.port}",
                 "workers": asked.workers,
                 "threads": asked.threads,
-                "worker_class": "gthread",
+                "worker_class": "serving.fair_worker.FairWorker",
                 "preload_app": False,
                 "keepalive": 5,
                 "timeout": 60,
