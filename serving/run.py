@@ -127,7 +127,8 @@ def _serve(settings: Settings, asked: argparse.Namespace) -> None:
 
 
 def _start_worker() -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-m", "serving.worker"], cwd=ROOT)
+    command = [sys.executable, "-m", "serving.worker", f"--parent={os.getpid()}"]
+    return subprocess.Popen(command, cwd=ROOT)
 
 
 def _metrics_folder(settings: Settings, port: int) -> Path:

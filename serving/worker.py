@@ -6,15 +6,17 @@ killed at any moment, and there may be several.
 
 from __future__ import annotations
 
+import argparse
 import fcntl
 import io
 import json
 import logging
 import os
+import signal
 import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,9 +52,20 @@ class Worker:
     """Takes jobs from the queue until it is stopped."""
 
     def __init__(
-        self, settings: Settings, compute: Compute | None = None, *, lease_seconds: float = 30
+        self,
+        settings: Settings,
+        compute: Compute | None = None,
+        *,
+        lease_seconds: float = 30,
+        parent: int = 0,
     ) -> None:
-        """`lease_seconds`: a worker that is not heard of for so long has lost its job."""
+        """Open the queue.
+
+        Args:
+            lease_seconds: a worker that is not heard of for so long has lost its job.
+            parent: process without which it stops, however that ended; 0 for none.
+        """
+        self.parent = parent
         self.name = worker_name()
         self.settings = settings
         self.store = Store(settings.database_url, busy_seconds=30)
@@ -122,6 +135,10 @@ class Worker:
         """Beside the thread that computes: prolong leases, look after others, delete the old."""
         since_deletion = _FORGET
         while not self._stop.wait(_BEAT):
+            if self.parent and os.getppid() != self.parent:
+                log.warning("the server that started this worker is gone")
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
             self._guarded(lambda: self.jobs.renew(self.name))
             self.look_after()
             since_deletion += _BEAT
@@ -237,12 +254,15 @@ class _AsJson(logging.Handler):
         log.log(record.levelno, record.getMessage(), exc_info=record.exc_info)
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run a worker. → exit code: 0 stopped, 1 settings or database cannot be used."""
+    parser = argparse.ArgumentParser(prog="python -m serving.worker", description=__doc__)
+    parser.add_argument("--parent", type=int, default=0, help="process to stop with")
+    parent = parser.parse_args(arguments).parent
     if os.environ.get("OMP_NUM_THREADS") != "1":
         # numpy reads it when it is imported, which the package has done by now: begin again.
         os.environ["OMP_NUM_THREADS"] = "1"
-        os.execv(sys.executable, [sys.executable, "-m", "serving.worker"])
+        os.execv(sys.executable, [sys.executable, "-m", "serving.worker", f"--parent={parent}"])
     os.environ["MPLBACKEND"] = "agg"  # no display, and figures are drawn beside the main thread
     os.nice(NICE)
     # MLflow tries for minutes otherwise; other jobs need no registry.
@@ -251,7 +271,7 @@ def main() -> int:
         settings = get_settings()
         configure_logging(settings.log_level)
         logging.getLogger("huey").addHandler(_AsJson(logging.WARNING))
-        Worker(settings).run()
+        Worker(settings, parent=parent).run()
     except (SettingsError, StoreError) as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -131,9 +131,12 @@ def served(settings, log, *options):
             until_ready(port)
             yield port, process
         finally:
-            if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
                 process.kill()
-            process.wait()
+                process.wait()
 
 
 @pytest.fixture

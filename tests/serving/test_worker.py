@@ -328,6 +328,11 @@ def test_worker_process_has_a_low_priority_and_one_thread_for_numbers(settings, 
         assert "OMP_NUM_THREADS=1\x00" in environment
 
 
+def test_worker_stops_when_the_server_that_started_it_is_gone(settings):
+    with working(settings, "-m", "serving.worker", "--parent", "1") as process:
+        assert process.wait(30) == 0
+
+
 @pytest.mark.parametrize(
     ("url", "message"),
     [
