@@ -75,7 +75,8 @@ def run(
         known_future: give the planned events and the factor of the target days.
 
     Raises:
-        ValueError: the forecaster's horizon is shorter than asked.
+        ValueError: the forecaster's horizon is shorter than asked, or a forecast is not finite:
+            left out, it would be no mistake.
     """
     own = forecaster.contract.horizon
     horizon = own if horizon is None else horizon
@@ -83,6 +84,14 @@ def run(
         raise ValueError(f"horizon: the forecaster sees {own} days ahead, {horizon} were asked")
     quantiles = forecast_panel(forecaster, panel, ends, known_future=known_future)
     levels = forecaster.contract.quantiles
+    broken = np.flatnonzero(~np.isfinite(quantiles).all(axis=(1, 2)))
+    if len(broken):
+        row = ends[broken[0]]
+        name = panel.ids[int(np.searchsorted(panel.offsets, row, side="right")) - 1]
+        raise ValueError(
+            f"forecast of {name!r} after {panel.dates[row]} is not finite ({len(broken)} of "
+            f"{len(ends)} forecasts); look for extreme values before that day"
+        )
     return collect(panel, ends, horizon, quantiles=quantiles[:, :horizon], levels=levels)
 
 

@@ -7,7 +7,10 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from lib.season import TINY
 from lib.training import Data, Fit, batch_of
+
+BATCH = 512  # windows of one pass, which bounds memory
 
 
 def calibrate(fit: Fit, data: Data, *, blocks: tuple[int, ...] = (1, 7, 14, 28)) -> Fit:
@@ -20,13 +23,16 @@ def calibrate(fit: Fit, data: Data, *, blocks: tuple[int, ...] = (1, 7, 14, 28))
     """
     model = fit.model
     config = model.config
-    context, future, targets = batch_of(
-        data.validation, np.arange(len(data.validation.ends)), config.max_context
-    )
-    with torch.no_grad():
-        median, offsets, scale, _ = model.distribution(context, future)
-    gap = ((targets - median) / scale[:, None]).numpy()
-    offsets_np = offsets.numpy()
+    gaps, widths = [], []
+    every = np.arange(len(data.validation.ends))
+    for some in np.array_split(every, max(1, -(-len(every) // BATCH))):
+        context, future, targets = batch_of(data.validation, some, config.max_context)
+        with torch.no_grad():
+            median, offsets, scale, _ = model.distribution(context, future)
+        unit = torch.where(scale > 10 * TINY, scale, torch.nan)  # a dead window has none
+        gaps.append(((targets - median) / unit[:, None]).numpy())
+        widths.append(offsets.numpy())
+    gap, offsets_np = np.concatenate(gaps), np.concatenate(widths)
     spread = np.ones((config.horizon, len(config.quantiles)))
     start = 0
     for end in (*[b for b in blocks if b < config.horizon], config.horizon):

@@ -22,6 +22,7 @@ from lib.season import (
     N_REFERENCES,
     SEASON_DAYS,
     Season,
+    bounded,
     filled,
     finite_or_zero,
     masked_mean,
@@ -233,7 +234,7 @@ class LSTMForecaster(nn.Module):
         masks = present(torch.cat([values[..., :1], rolling[..., 1:2], factor, event], dim=-1))
         position = torch.arange(-days, 0, device=features.device).double()[:, None] / 100.0
         rest = [recent[..., :4], event, position.expand(features.shape[0], -1, -1)]
-        inputs = [squash(numbers.float()), filled(torch.cat(rest, dim=-1)), masks.float()]
+        inputs = [squash(bounded(numbers)), filled(torch.cat(rest, dim=-1)), masks.float()]
         outputs, _ = self.encoder(torch.cat(inputs, dim=-1))  # (batch, days, width)
         if self.attention is not None:
             encoded = (torch.softmax(self.attention(outputs), dim=1) * outputs).sum(1)
@@ -261,7 +262,7 @@ class LSTMForecaster(nn.Module):
         summary = torch.tanh(self.summary(self.drop(torch.cat([encoded, static], dim=-1))))
         inputs = [
             summary[:, None].expand(-1, horizon, -1),
-            squash(numbers.float()),
+            squash(bounded(numbers)),
             filled(torch.cat(rest, dim=-1)),
             masks.float(),
         ]

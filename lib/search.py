@@ -18,7 +18,7 @@ import optuna
 from lib.model import ModelConfig
 from lib.panel import Panel, Spans, fingerprint
 from lib.settings import ROOT, get_settings
-from lib.training import TrainingConfig
+from lib.training import TrainingConfig, code_hash
 
 
 class TuningError(RuntimeError):
@@ -116,11 +116,9 @@ def plan(
     for name, space in (MODEL_SPACE | TRAINING_SPACE).items():
         if settings[name] not in space:
             raise TuningError(f"{name}: {settings[name]} is outside of the search space {space}")
-    sources = ("features", "season", "model", "training")
-    code = [hashlib.sha256((ROOT / f"lib/{name}.py").read_bytes()).hexdigest() for name in sources]
     ends = (str(spans.train_end), str(spans.validation_end), str(spans.test_end))
     space = repr(MODEL_SPACE | TRAINING_SPACE)
-    facts = [fingerprint(panel), ends, settings, trial_steps, space, code]
+    facts = [fingerprint(panel), ends, settings, trial_steps, space, code_hash()]
     name = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
     return Job(
         series=str(series.resolve()),

@@ -44,6 +44,13 @@ class Season:
         self.center = mean_of(recent, seen).detach()[:, None]
         away = torch.where(seen, recent - self.center, 0.0)
         spread = mean_of(torch.abs(away), seen).detach()[:, None]
+        # weeks that are all missing or all the same say nothing: the whole window does
+        whole = torch.where(self.observed, clean, 0.0)
+        wide_center = mean_of(whole, self.observed).detach()[:, None]
+        away = torch.where(self.observed, whole - wide_center, 0.0)
+        wide = mean_of(torch.abs(away), self.observed).detach()[:, None]
+        self.center = torch.where(seen.any(-1, keepdim=True), self.center, wide_center)
+        spread = torch.where(spread > 1e-6 * wide, spread, wide)
         self.scale = torch.maximum(spread, 1e-3 * torch.abs(self.center) + TINY)
         seasonal = self.profile.repeat(1, self.days // 7)
         self.flat = values - seasonal
@@ -202,6 +209,11 @@ def squash(x: Tensor) -> Tensor:
     x = finite_or_zero(x)  # the root's gradient at NaN would be NaN
     size = torch.abs(x)  # asinh, spelled out: the ONNX exporter has no asinh
     return torch.sign(x) * torch.log(size + torch.sqrt(size * size + 1.0))
+
+
+def bounded(x: Tensor) -> Tensor:
+    """Missing as 0, in float32, of which the square is still finite."""
+    return finite_or_zero(x).clamp(-1e15, 1e15).float()
 
 
 def known(x: Tensor) -> Tensor:

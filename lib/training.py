@@ -7,6 +7,7 @@ give the same bits on the same machine.
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import math
 from collections.abc import Callable
@@ -24,8 +25,11 @@ from tqdm import tqdm
 from lib import features as ft
 from lib.model import LSTMForecaster, ModelConfig
 from lib.panel import Panel, Spans, fingerprint
+from lib.season import TINY
 
 log = structlog.get_logger()
+
+SOURCES = ("features", "season", "model", "training")
 
 
 class TrainingError(RuntimeError):
@@ -135,16 +139,18 @@ def pinball(
 ) -> Tensor:
     """Mean pinball loss in units of each window's scale; missing targets weigh nothing.
 
+    Nor does a window that is all missing or all zero: it has no unit.
+
     Args:
         median: (batch, horizon); offsets: (batch, horizon, quantiles) in scales.
         scale: (batch,); targets: (batch, horizon), NaN where missing; levels: (quantiles,).
     """
-    observed = torch.isfinite(targets)
+    observed = torch.isfinite(targets) & (scale > 10 * TINY)[:, None]
     error = torch.where(observed, targets - median, 0.0) / scale[:, None]
     # float32 from here: the subtraction above is where precision matters
     gap = error.float()[..., None] - offsets.float()
     loss = torch.maximum(levels * gap, (levels - 1) * gap).mean(-1)
-    return (loss * observed).sum() / observed.sum().clamp(min=1)
+    return torch.where(observed, loss, 0.0).sum() / observed.sum().clamp(min=1)
 
 
 def fit(
@@ -240,7 +246,9 @@ class _Run:
             raise TrainingError(self._describe(index))
         self.optimizer.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
+        if not torch.isfinite(norm):
+            raise TrainingError(self._describe(index))
         self.optimizer.step()
         self.step += 1
         self._update_average()
@@ -317,7 +325,12 @@ class _Run:
 
     def _settings(self) -> dict[str, Any]:
         ends = self.data.train.ends
-        facts = {"windows": [len(ends), int(ends.sum())], "data": self.fingerprint}
+        held = self.data.validation.ends
+        facts = {
+            "windows": [len(ends), int(ends.sum()), len(held), int(held.sum())],
+            "data": self.fingerprint,
+            "code": code_hash(),
+        }
         shape = json.loads(json.dumps(self.model.config.to_dict()))
         return shape | self.config.to_dict() | facts
 
@@ -339,6 +352,13 @@ class _Run:
             f"{', '.join(names)}; lower the learning rate ({self.config.learning_rate}) or look "
             "for extreme values there"
         )
+
+
+def code_hash() -> str:
+    """SHA-256 of the sources that decide what a fit finds."""
+    sources = (Path(__file__).with_name(f"{name}.py") for name in SOURCES)
+    parts = [hashlib.sha256(path.read_bytes()).hexdigest() for path in sources]
+    return hashlib.sha256(" ".join([torch.__version__, *parts]).encode()).hexdigest()
 
 
 def batch_of(windows: ft.Windows, index: np.ndarray, days: int) -> tuple[Tensor, Tensor, Tensor]:

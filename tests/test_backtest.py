@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from lib import backtest as bt
-from tests.panels import FIRST, lively_panel, panel_of
+from lib.forecaster import Forecaster
+from tests.panels import FIRST, TINY_MODEL, lively_panel, panel_of
 
 HORIZON = 7
 
@@ -138,3 +139,19 @@ def test_table_of_forecasts_has_a_row_for_each_day_ahead():
     ]  # fmt: skip
     assert len(table) == len(ends) * HORIZON
     assert (table["date"] - table["cutoff"] == pd.to_timedelta(table["horizon"], unit="D")).all()
+
+
+def test_forecast_that_is_not_finite_is_an_error_and_not_left_out(monkeypatch):
+    forecaster = Forecaster.load(TINY_MODEL)
+    panel = lively_panel(days=400, missing=0.0)
+    ends = bt.cutoff_rows(panel, horizon=forecaster.contract.horizon, cutoffs=2, step=5)
+    whole = forecaster.predict
+
+    def broken(features, future):
+        quantiles = whole(features, future).copy()
+        quantiles[1, 0] = np.nan
+        return quantiles
+
+    monkeypatch.setattr(forecaster, "predict", broken)
+    with pytest.raises(ValueError, match=r"not finite \(1 of 4 forecasts\)"):
+        bt.run(forecaster, panel, ends)

@@ -169,3 +169,11 @@ def test_squash_is_the_inverse_hyperbolic_sine_and_missing_is_zero():
     x = np.array([0.0, 1e-6, -2.0, 1e9, -1e12])
     np.testing.assert_allclose(squash(torch.tensor(x)).numpy(), np.arcsinh(x), rtol=1e-9)
     assert squash(torch.tensor([math.nan])).item() == 0.0
+
+
+@pytest.mark.parametrize("dead", [math.nan, 0.0])
+def test_scale_of_dead_weeks_is_that_of_the_whole_window(dead):
+    values = 100 + 10 * np.random.default_rng(0).normal(size=200)
+    values[-60:] = dead
+    season = season_of(inputs(panel_of(values), [199])[0])
+    assert 1 < season.scale.item() < 100

@@ -56,6 +56,30 @@ def test_checkpoint_of_other_settings_is_left_alone(tmp_path):
     assert weights_hash(fresh.model) == weights_hash(training.fit(data, MODEL, TRAINING).model)
 
 
+def test_checkpoint_of_other_code_is_left_alone(tmp_path, monkeypatch):
+    _, _, data, _ = small_training()
+    training.fit(data, MODEL, TRAINING, checkpoint=tmp_path)
+    monkeypatch.setattr(training, "code_hash", lambda: "other")
+    steps = []
+    training.fit(
+        data,
+        MODEL,
+        TRAINING,
+        checkpoint=tmp_path,
+        on_evaluation=lambda step, *_: steps.append(step),
+    )
+    assert steps  # trained anew, not taken as finished
+
+
+def test_window_without_a_unit_weighs_nothing():
+    median, offsets = torch.zeros(2, 3), torch.zeros(2, 3, 1)
+    targets = torch.tensor([[1.0, 2.0, 3.0], [5.0, 5.0, 5.0]])
+    levels = torch.tensor([0.5])
+    alone = training.pinball(median[:1], offsets[:1], torch.ones(1), targets[:1], levels)
+    scale = torch.tensor([1.0, 1e-8])
+    assert training.pinball(median, offsets, scale, targets, levels) == alone
+
+
 def test_loss_falls_and_the_best_weights_are_kept():
     _, _, data, _ = small_training()
     fit = training.fit(data, MODEL, replace(TRAINING, steps=60, learning_rate=0.01))
