@@ -29,7 +29,7 @@ from lib.season import TINY
 
 log = structlog.get_logger()
 
-SOURCES = ("features", "season", "model", "training")
+SOURCES = ("features", "season", "network", "model", "training")
 
 
 class TrainingError(RuntimeError):
@@ -142,7 +142,8 @@ def pinball(
     Nor does a window that is all missing or all zero: it has no unit.
 
     Args:
-        median: (batch, horizon); offsets: (batch, horizon, quantiles) in scales.
+        median: (…, batch, horizon); offsets: (…, batch, horizon, quantiles) in scales, with
+            one leading axis or none: the loss is the mean over members.
         scale: (batch,); targets: (batch, horizon), NaN where missing; levels: (quantiles,).
     """
     observed = torch.isfinite(targets) & (scale > 10 * TINY)[:, None]
@@ -150,7 +151,8 @@ def pinball(
     # float32 from here: the subtraction above is where precision matters
     gap = error.float()[..., None] - offsets.float()
     loss = torch.maximum(levels * gap, (levels - 1) * gap).mean(-1)
-    return torch.where(observed, loss, 0.0).sum() / observed.sum().clamp(min=1)
+    count = observed.sum().clamp(min=1) * (loss.numel() // observed.numel())
+    return torch.where(observed, loss, 0.0).sum() / count
 
 
 def fit(
@@ -240,7 +242,7 @@ class _Run:
         for group in self.optimizer.param_groups:
             group["lr"] = config.learning_rate * _one_cycle(self.step / config.steps)
         self.model.train()
-        median, offsets, scale, _ = self.model.distribution(context, future)
+        median, offsets, scale = self.model.by_member(context, future)
         loss = pinball(median, offsets, scale, targets, self.levels)
         if not torch.isfinite(loss):
             raise TrainingError(self._describe(index))
@@ -258,7 +260,7 @@ class _Run:
         context, future, targets = self.validation
         self.average.eval()
         with torch.no_grad():
-            median, offsets, scale, _ = self.average.distribution(context, future)
+            median, offsets, scale = self.average.distribution(context, future)
             loss = float(pinball(median, offsets, scale, targets, self.levels))
         if not math.isfinite(loss):
             raise TrainingError(

@@ -18,7 +18,8 @@ ALLOWED = {
     "features": {"panel"},
     "undated": {"features"},
     "season": {"features"},
-    "model": {"features", "season"},
+    "network": {"features", "season"},
+    "model": {"features", "network", "season"},
     "training": {"features", "model", "panel", "season"},
     "calibration": {"season", "training"},
     "search": {"model", "panel", "settings", "training"},
@@ -42,7 +43,7 @@ ALLOWED = {
     "pipeline": {"execution", "parameters", "settings", "stages"},
 }
 HEAVY = {"mlflow", "shap", "torch"}
-TORCH = {"season", "model", "training", "calibration", "tuning", "export"}
+TORCH = {"season", "network", "model", "training", "calibration", "tuning", "export"}
 MODULES = sorted(path.stem for path in (ROOT / "lib").glob("*.py") if path.stem != "__init__")
 
 
