@@ -12,17 +12,18 @@ PORT    ?= 5000
 # Settings of the environment are taken too: the recipes see them as such.
 SETTINGS := VAR_DIR MLFLOW_TRACKING_URI MLFLOW_ARTIFACT_ROOT OPTUNA_STORAGE DATABASE_URL QUEUE_URL \
 	REGISTERED_MODEL_NAME LOG_LEVEL
-OWN    := $(SETTINGS) PROFILE FORCE RUN_DIR PYTHON VERSION PORT PYTEST_ARGS API_ARGS ARGS ENV PY STAMP SHELL MAKE MAKEFLAGS
+OWN    := $(SETTINGS) PROFILE FORCE RUN_DIR OUT PYTHON VERSION PORT PYTEST_ARGS API_ARGS ARGS ENV PY STAMP SHELL MAKE MAKEFLAGS
 GIVEN   = $(foreach v,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(v)))),$(v)))
 PASSED  = $(foreach v,$(sort $(filter-out $(OWN),$(GIVEN))),$(v)="$$$(v)")
 # The shell's PWD stays the caller's under `make -C`: DATA is looked for there first.
-PIPELINE = $(PY) -m lib.pipeline train --profile "$(PROFILE)" $(if $(FORCE),--force) \
-	$(if $(RUN_DIR),--run-dir "$(RUN_DIR)") --relative-to "$(PWD)" $(PASSED)
+OPTIONS = --profile "$(PROFILE)" $(if $(FORCE),--force) \
+	$(if $(RUN_DIR),--run-dir "$(RUN_DIR)") --relative-to "$(PWD)"
+PIPELINE = $(PY) -m lib.pipeline train $(OPTIONS) $(PASSED)
 # Kernels of this environment, not of another one that is installed for the user.
 export JUPYTER_PREFER_ENV_PATH := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install lint format test test-slow run-mlflow train tune explain promote rollback \
+.PHONY: help install lint format test test-slow run-mlflow train tune backtest explain promote rollback \
 	run-api run-worker bench-serving lab clean clean-var
 
 help: ## Show this list
@@ -93,6 +94,10 @@ train: $(STAMP) ## The main job: data, tuning, training, gate, explanation (PROF
 
 tune: $(STAMP) ## The main job up to the tuning
 	@$(PIPELINE) --until 02_tuning
+
+backtest: $(STAMP) ## Judge the forecaster on your data (DATA=sales.csv OUT=folder COVARIATES=0)
+	@if [ -z "$(OUT)" ]; then echo "make backtest: say where to: OUT=folder" >&2; exit 2; fi
+	@$(PY) -m lib.pipeline backtest --out "$(OUT)" $(OPTIONS) $(PASSED)
 
 explain: $(STAMP) ## The main job up to the explanation; what is done is not done again
 	@$(PIPELINE) --until 04_explanation
