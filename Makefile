@@ -24,10 +24,10 @@ export JUPYTER_PREFER_ENV_PATH := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help install lint format test test-slow run-mlflow train tune backtest explain promote rollback \
-	run-api run-worker bench-serving lab clean clean-var
+	run-api run-worker bench-serving bench-accuracy lab clean clean-var
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "Parameters of the notebooks go behind the target:"
 	@echo "  make train PROFILE=ci SEED=3 DATA=sales.csv VALUE_COLUMN=units"
@@ -117,6 +117,15 @@ run-api: $(STAMP) ## Serve http://127.0.0.1:8000, and a worker beside it (API_AR
 
 bench-serving: $(STAMP) ## Load ours, MLflow's server and FastAPI + torch by wrk (ARGS="--help")
 	OMP_NUM_THREADS=1 $(PY) -m benchmarks.serving.bench $(ARGS)
+
+PEERS := benchmarks/accuracy/.venv
+$(PEERS)/.installed: benchmarks/accuracy/requirements.txt | $(STAMP)
+	$(PY) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --requirement $<
+	touch $@
+
+bench-accuracy: $(PEERS)/.installed ## Compare forecasts with those of other systems (ARGS="--help")
+	OMP_NUM_THREADS=1 $(PY) -m benchmarks.accuracy.bench $(ARGS)
 
 lab: $(STAMP) ## Open the notebooks in JupyterLab
 	$(PY) -m jupyterlab --ServerApp.root_dir=notebooks $(if $(filter 0,$(shell id -u)),--allow-root)
