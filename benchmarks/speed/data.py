@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
-import resource
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +60,9 @@ def features_rows(rounds: int) -> list[Row]:
     panel = walk_panel(500, 1000)
     rows = len(panel.values)
     ours, peers = paired(lambda: ft.compute(panel), {"pandas": lambda: with_pandas(panel)}, rounds)
-    return [row("eleven features", rows / ours, rows / peers["pandas"], "pandas", "rows/s", more=True)]
+    return [
+        row("eleven features", rows / ours, rows / peers["pandas"], "pandas", "rows/s", more=True)
+    ]
 
 
 def synthesis_rows(rounds: int) -> list[Row]:
@@ -86,15 +88,17 @@ def synthesis_rows(rounds: int) -> list[Row]:
 def batch_rows(rounds: int, folder: Path) -> list[Row]:
     """10,000 series, a process a core, against one call a series."""
     panel, days = walk_panel(10_000, 200), 200
-    parts = np.array_split(np.arange(10_000) * days + days - 1, 2)
+    ends = np.arange(10_000) * days + days - 1
+    jobs = [panel_of(panel, part, days) for part in np.array_split(ends, 40)]
     with multiprocessing.get_context("spawn").Pool(2, _load, (folder,)) as pool:
-        pool.map(_forecast, [(panel_of(panel, part[:2], days)) for part in parts])  # warm
-        jobs = [panel_of(panel, piece, days) for part in parts for piece in np.array_split(part, 8)]
-        ours = float(np.median([seconds_of(lambda: pool.map(_forecast, jobs)) for _ in range(rounds)]))
+        pool.map(_forecast, jobs[:2])  # warm
+        times = [seconds_of(lambda: pool.map(_forecast, jobs)) for _ in range(rounds)]
     forecaster = Forecaster.load(folder)
-    some = np.arange(200) * days + days - 1
-    singly = seconds_of(lambda: [forecast_panel(forecaster, panel, some[i : i + 1]) for i in range(200)])
-    return [row("batch forecast of 10,000 series", ours, singly * 50, "one call a series, one core", "s", more=False)]
+    one_by_one = seconds_of(
+        lambda: [forecast_panel(forecaster, panel, ends[i : i + 1]) for i in range(200)]
+    )
+    ours, peer, name = float(np.median(times)), 50 * one_by_one, "one call a series, one core"
+    return [row("batch forecast of 10,000 series", ours, peer, name, "s", more=False)]
 
 
 def panel_of(panel: panels.Panel, ends: np.ndarray, days: int) -> panels.Panel:
@@ -123,14 +127,15 @@ def _forecast(panel: panels.Panel) -> np.ndarray:
 def growth_rows(sizes: tuple[int, ...] = (10, 100, 1000, 5000)) -> list[Row]:
     """Time and memory of preparing a training and drawing ten batches, in a process each."""
     rows = []
+    name = "windows of 60 days, materialised"
     for series in sizes:
         command = [sys.executable, "-m", "benchmarks.speed.data", str(series)]
         found = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
         seconds, above, windows = map(float, found)
-        # what the windows would take if they were materialised: 60 days of 11 float32
-        name = "materialised windows of 60 days"
-        rows.append(row(f"{series} series x 1000 days: memory above the data", above, windows * 60 * 11 * 4 / 2**20, name, "MiB", more=False))
-        rows.append(row(f"{series} series x 1000 days: preparation", seconds, 10.0, "10 s", "s", more=False))
+        what = f"{series} series x 1000 days"
+        every = windows * 60 * 11 * 4 / 2**20  # float32
+        rows.append(row(f"{what}: memory above data", above, every, name, "MiB", more=False))
+        rows.append(row(f"{what}: preparation", seconds, 10.0, "10 s", "s", more=False))
     return rows
 
 
@@ -140,19 +145,19 @@ def _grow(series: int) -> None:
 
     panel = walk_panel(series, 1000)
     spans = panels.split(panel, horizon=28, cutoffs=6, step=28, validation_days=100)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    found = {}
 
-    def work() -> None:
+    def work() -> int:
         data = training.prepare(panel, spans, ModelConfig())
         rng = np.random.default_rng(0)
         for _ in range(10):
             training.batch_of(data.train, rng.integers(len(data.train.ends), size=64), 175)
-        found["windows"] = len(data.train.ends)
+        return len(data.train.ends)
 
     seconds = seconds_of(work)
-    above = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    sys.stdout.write(f"{seconds} {above} {found['windows']}\n")
+    tracemalloc.start()
+    windows = work()
+    above = tracemalloc.get_traced_memory()[1] / 2**20
+    sys.stdout.write(f"{seconds} {above} {windows}\n")
 
 
 if __name__ == "__main__":

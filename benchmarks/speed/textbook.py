@@ -40,7 +40,9 @@ class PlainLSTM(nn.Module):
 
     def __init__(self, hidden: int, layers: int, dropout: float, horizon: int) -> None:
         super().__init__()
-        self.lstm = nn.LSTM(11, hidden, layers, batch_first=True, dropout=dropout if layers > 1 else 0)
+        self.lstm = nn.LSTM(
+            11, hidden, layers, batch_first=True, dropout=dropout if layers > 1 else 0
+        )
         self.head = nn.Linear(hidden, horizon * len(LEVELS))
         self.shape = (horizon, len(LEVELS))
 
