@@ -24,7 +24,7 @@ export JUPYTER_PREFER_ENV_PATH := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help install lint format test test-slow run-mlflow train tune backtest explain promote rollback \
-	run-api run-worker bench-serving bench-accuracy lab clean clean-var
+	run-api run-worker bench-serving bench-accuracy bench-speed lab clean clean-var
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -126,6 +126,9 @@ $(PEERS)/.installed: benchmarks/accuracy/requirements.txt | $(STAMP)
 
 bench-accuracy: $(PEERS)/.installed ## Compare forecasts with those of other systems (ARGS="--help")
 	OMP_NUM_THREADS=1 $(PY) -m benchmarks.accuracy.bench $(ARGS)
+
+bench-speed: $(PEERS)/.installed ## Measure training, tuning, explaining and more (ARGS="--help")
+	OMP_NUM_THREADS=1 $(PY) -m benchmarks.speed.bench $(ARGS)
 
 lab: $(STAMP) ## Open the notebooks in JupyterLab
 	$(PY) -m jupyterlab --ServerApp.root_dir=notebooks $(if $(filter 0,$(shell id -u)),--allow-root)
