@@ -22,7 +22,7 @@ PIPELINE = $(PY) -m lib.pipeline train --profile "$(PROFILE)" $(if $(FORCE),--fo
 export JUPYTER_PREFER_ENV_PATH := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install lint format test test-slow run-mlflow train tune explain promote rollback \
+.PHONY: help install lint format test test-slow test-services run-mlflow train tune explain promote rollback \
 	run-api run-worker bench-serving lab clean clean-var
 
 help: ## Show this list
@@ -79,6 +79,9 @@ test: $(STAMP) ## Run the fast tests, then the notebooks at their CI size (nbval
 
 test-slow: $(STAMP) ## Run the slow tests as well
 	$(PY) -m pytest -m "not services" $(PYTEST_ARGS)
+
+test-services: $(STAMP) ## Run the tests that start PostgreSQL and Redis, where they are installed
+	$(PY) -m pytest -m services $(PYTEST_ARGS)
 
 run-mlflow: $(STAMP) ## Show runs and models at http://127.0.0.1:5000 (PORT=5000)
 	@set -e; \

@@ -57,7 +57,8 @@ class Settings(BaseSettings):
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     explanation_queue_max: int = Field(100, ge=1)  # jobs that may wait
     explanation_retention_days: float = Field(30, gt=0, le=36500)  # also of /predict's bodies
-    prediction_retention_days: float = Field(400, gt=0, le=36500)
+    # Of predictions, checks, ended alerts; 0 keeps all
+    retention_days: float = Field(730, ge=0, le=36500)
 
     # Alerts by mail; without smtp_host or alert_email none is sent
     smtp_host: str = ""

@@ -33,7 +33,8 @@ ALLOWED = {
     "registry": {"forecaster", "gate", "settings", "tracking"},
     "shapley": set(),
     "explanation": {"features", "forecaster", "panel", "shapley"},
-    "store": {"settings"},
+    "store": {"migrations"},
+    "migrations": {"store"},  # the tables alone
     "monitoring": {"features", "forecaster", "panel", "series", "settings", "store"},
     "plots": {"backtest", "explanation", "features", "monitoring", "panel", "series"},
     "parameters": set(),
