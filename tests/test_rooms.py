@@ -35,6 +35,7 @@ ALLOWED = {
     "explanation": {"features", "forecaster", "panel", "shapley"},
     "store": {"migrations"},
     "migrations": {"store"},  # the tables alone
+    "alerts": {"settings", "store"},
     "monitoring": {"features", "forecaster", "panel", "series", "settings", "store"},
     "plots": {"backtest", "explanation", "features", "monitoring", "panel", "series"},
     "parameters": set(),
