@@ -23,8 +23,8 @@ PIPELINE = $(PY) -m lib.pipeline train $(OPTIONS) $(PASSED)
 export JUPYTER_PREFER_ENV_PATH := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install lint format test test-slow run-mlflow train tune backtest explain promote rollback \
-	run-api run-worker bench-serving bench-accuracy bench-speed lab clean clean-var
+.PHONY: help install lint format test test-slow test-services run-mlflow train tune backtest explain \
+	promote rollback run-api run-worker bench-serving bench-accuracy bench-speed lab clean clean-var
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -80,6 +80,9 @@ test: $(STAMP) ## Run the fast tests, then the notebooks at their CI size (nbval
 
 test-slow: $(STAMP) ## Run the slow tests as well
 	$(PY) -m pytest -m "not services" $(PYTEST_ARGS)
+
+test-services: $(STAMP) ## Run the tests that start PostgreSQL and Redis, where they are installed
+	$(PY) -m pytest -m services $(PYTEST_ARGS)
 
 run-mlflow: $(STAMP) ## Show runs and models at http://127.0.0.1:5000 (PORT=5000)
 	@set -e; \

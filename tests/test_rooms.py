@@ -34,7 +34,9 @@ ALLOWED = {
     "registry": {"forecaster", "gate", "settings", "tracking"},
     "shapley": set(),
     "explanation": {"features", "forecaster", "panel", "shapley"},
-    "store": {"settings"},
+    "store": {"migrations"},
+    "migrations": {"store"},  # the tables alone
+    "alerts": {"settings", "store"},
     "monitoring": {"features", "forecaster", "panel", "series", "settings", "store"},
     "plots": {"backtest", "explanation", "features", "monitoring", "panel", "series"},
     "parameters": set(),
