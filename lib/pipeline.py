@@ -213,24 +213,64 @@ def _merge_metrics(run: Path) -> None:
     write_json(run / "metrics.json", merged)
 
 
+def run_backtest(
+    profile: str = "default",
+    overrides: Mapping[str, str] | None = None,
+    *,
+    out: Path,
+    force: bool = False,
+    run_dir: Path | None = None,
+    notebooks: Path = NOTEBOOKS,
+    settings: Settings | None = None,
+    bases: Sequence[Path] = (),
+) -> Path:
+    """Judge the forecaster: the stages up to the training, nothing registered. → the folder `out`.
+
+    `out` is created, relative to the first of `bases`, and gets forecasts.parquet (series_id,
+    cutoff, date, horizon in days, one column `q<level>` each, in the series' own unit),
+    metrics.json (mase, wape, wql, coverage_80 and n, the days scored, of ours and of every
+    baseline; null where there is none), backtest.png and report.html. The other arguments are
+    those of `run_pipeline`, which says what is raised.
+
+    One worker tunes unless WORKERS says otherwise: with more, the search's path, and with it the
+    forecasts, depends on who finishes first, and a changed future could not be told from chance.
+    """
+    given = dict(overrides or {})
+    run = run_pipeline(
+        profile,
+        {"WORKERS": "1"} | given | {"REGISTER": "false"},
+        until="03_training",
+        force=force,
+        run_dir=run_dir,
+        notebooks=notebooks,
+        settings=settings,
+        bases=bases,
+    ).folder
+    out = (bases[0] if bases else Path.cwd()) / out.expanduser()
+    _hand_over(run, out)
+    return out
+
+
 def _hand_over(run: Path, out: Path) -> None:
     """Copy what a backtest found to the folder `out`, each file whole or not at all."""
     import pandas as pd
 
     out.mkdir(parents=True, exist_ok=True)
     forecasts = pd.read_parquet(run / "forecasts.parquet").drop(columns="actual")
-    part = out / "forecasts.parquet.tmp"
-    forecasts.to_parquet(part, index=False)
-    part.replace(out / "forecasts.parquet")
-    found = json.loads((run / "scores.json").read_text(encoding="utf-8"))
-    found = {"ours": found.pop("forecaster"), **found}
-    write_json(out / "metrics.json", found)
+    forecasts.to_parquet(out / "forecasts.parquet.tmp", index=False)
     for source, name in (("backtest.png",) * 2, ("html/03_training.html", "report.html")):
         shutil.copyfile(run / source, out / f"{name}.tmp")
+    for name in ("forecasts.parquet", "backtest.png", "report.html"):
         (out / f"{name}.tmp").replace(out / name)
-    for name, scores in found.items():
-        shown = {k: round(scores[k], 4) for k in ("mase", "wape", "coverage_80") if scores.get(k)}
-        log.info("backtest", forecast=name, **shown)
+    found = json.loads((run / "scores.json").read_text(encoding="utf-8"))
+    names = ("mase", "wape", "wql", "coverage_80")
+    scores = {
+        name: {key: each.get(key) for key in names} | {"n": int(each["days"])}
+        for name, each in ({"ours": found.pop("forecaster")} | found).items()
+    }
+    write_json(out / "metrics.json", plain(scores))
+    for name, each in scores.items():
+        log.info("backtest", forecast=name, **plain(each))
 
 
 def _describe_parameters(notebooks: Path, profile: str) -> str:
@@ -324,19 +364,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         overrides = dict(_pair(parser, text) for text in rest)
         settings = get_settings()
         configure_logging(settings.log_level)
-        judging = asked.command == "backtest"
-        result = run_pipeline(
-            asked.profile,
-            overrides | {"REGISTER": "false"} if judging else overrides,
-            until="03_training" if judging else asked.until,
-            force=asked.force,
-            run_dir=asked.run_dir,
-            notebooks=asked.notebooks,
-            settings=settings,
-            bases=asked.relative_to,
-        )
-        if judging:
-            _hand_over(result.folder, (asked.relative_to or [Path.cwd()])[0] / asked.out)
+        common: dict[str, Any] = {
+            "force": asked.force,
+            "run_dir": asked.run_dir,
+            "notebooks": asked.notebooks,
+            "settings": settings,
+            "bases": asked.relative_to,
+        }
+        if asked.command == "backtest":
+            run_backtest(asked.profile, overrides, out=asked.out, **common)
+        else:
+            run_pipeline(asked.profile, overrides, until=asked.until, **common)
     except (ParameterError, SettingsError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 2

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -23,17 +24,17 @@ from benchmarks.accuracy.report import write_report
 from benchmarks.accuracy.scores import score
 from lib import backtest, panel, pipeline, series
 from lib.network import QUANTILES
-from lib.settings import ROOT, get_settings
+from lib.parameters import ParameterError
+from lib.settings import ROOT, configure_logging, get_settings
+from lib.stages import StageError
 
 HERE = Path(__file__).parent
 OURS = "ours"
-SIMPLE = {
-    "SeasonalNaive": backtest.seasonal_naive,
-    "WeekdayMedian": backtest.weekday_median,
-}
-CHEAP = ("AutoETS", "AutoTheta", "LightGBM")
+CHEAP = ("SeasonalNaive", "WeekdayMedian", "AutoETS", "AutoTheta", "LightGBM")
 NEURAL = ("NHITS", "LSTM", "DeepAR", "TFT", "PatchTST")
+MODELS = (OURS, *CHEAP, *NEURAL)
 TAKE_COVARIATES = (OURS, "LightGBM", "NHITS", "LSTM", "DeepAR", "TFT")
+STEP = 28  # days between cutoffs
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,10 @@ class DataSet:
     horizon: int = 28
     cutoffs: int = 6
     covariates: bool = True  # whether it has any
+
+    def load(self, folder: Path) -> pd.DataFrame:
+        given = {name.lower(): column for name, column in self.columns.items()}
+        return series.load(folder / self.file, **given)
 
 
 BIKE = {
@@ -59,25 +64,27 @@ DATA_SETS = {
     "vic_elec": DataSet("vic_elec.csv"),
     "metro": DataSet("metro_interstate.csv"),
     "births": DataSet("us_births_1969.csv"),
-    "peyton_manning": DataSet("peyton_manning.csv"),
     "nn5_56": DataSet("nn5_daily.csv", horizon=56, cutoffs=1, covariates=False),
+    "peyton_manning": DataSet("peyton_manning.csv"),
+    "uk_flights": DataSet("uk_flights.csv", covariates=False),
+    "nyc_taxi": DataSet("nyc_taxi_daily.csv", cutoffs=1, covariates=False),
 }
 
 
 def main() -> int:
-    """Run what is missing, then write results.json, table.md and ranks.png. → 0, 1 without data."""
+    """Run what is missing, then write results.json, table.md and mase.png. → 0, 1 without rows."""
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
     add("--data", type=Path, default=ROOT / "../shared/data", help="folder of the files")
-    add("--data-sets", nargs="+", default=list(DATA_SETS)[:5], choices=list(DATA_SETS))
-    models = (OURS, *SIMPLE, *CHEAP, *NEURAL)
-    add("--models", nargs="+", default=list(models), choices=models)
+    add("--data-sets", nargs="+", default=list(DATA_SETS)[:6], choices=list(DATA_SETS))
+    add("--models", nargs="+", default=list(MODELS), choices=MODELS)
     add("--peers", type=Path, default=HERE / ".venv", help="environment of the peers")
     add("--steps", type=int, default=1000, help="of the neural peers (default %(default)s)")
     add("--profile", default="default", help="of ours (default %(default)s)")
     add("--force", action="store_true", help="run also what is done")
     add("--out", type=Path, default=HERE / "results")
     asked = parser.parse_args()
+    configure_logging("WARNING")
     work = get_settings().var_dir / "benchmarks" / "accuracy"
     jobs = [
         (name, model, covariates)
@@ -86,11 +93,12 @@ def main() -> int:
         for covariates in (False, True)
         if not covariates or (DATA_SETS[name].covariates and model in TAKE_COVARIATES)
     ]
+    failed = 0
     for name, model, covariates in (bar := tqdm(jobs, unit="model")):
         bar.set_postfix_str(f"{name} {model}{' with covariates' if covariates else ''}")
         source = asked.data / DATA_SETS[name].file
         if not source.is_file():
-            bar.write(f"skipped, there is no {source}: {name}")
+            bar.write(f"skipped, there is no {source}: {name}", file=sys.stderr)
             continue
         key = f"{name}-{model}-{'with' if covariates else 'without'}"
         kept = asked.out / "rows" / f"{key}.json"
@@ -99,9 +107,14 @@ def main() -> int:
         folder = work / key
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            row = judge(name, source, model, covariates, folder, asked)
+            row = judge(name, model, covariates, folder, asked)
         except subprocess.CalledProcessError as error:
-            bar.write(f"{key} failed: {(error.stderr or '').strip()[-400:]}")
+            failed += 1
+            bar.write(f"{key} failed: {(error.stderr or '').strip()[-600:]}", file=sys.stderr)
+            continue
+        except (StageError, ParameterError, ValueError) as error:
+            failed += 1
+            bar.write(f"{key} failed: {str(error)[-600:]}", file=sys.stderr)
             continue
         kept.parent.mkdir(parents=True, exist_ok=True)
         kept.write_text(json.dumps(row, indent=1) + "\n")
@@ -110,89 +123,79 @@ def main() -> int:
         sys.stderr.write("nothing was run: give the folder of the data by --data\n")
         return 1
     sys.stdout.write(write_report(rows, asked.out))
-    return 0
+    return 1 if failed else 0
 
 
 def judge(
-    name: str, source: Path, model: str, covariates: bool, folder: Path, asked: argparse.Namespace
+    name: str, model: str, covariates: bool, folder: Path, asked: argparse.Namespace
 ) -> dict[str, Any]:
     """One row of the results. Raises CalledProcessError where a peer fails."""
     data_set = DATA_SETS[name]
-    given = {key.lower(): column for key, column in data_set.columns.items()}
-    table = series.load(source, **given)
+    table = data_set.load(asked.data)
     data = panel.to_panel(table)
-    cuts = {"horizon": data_set.horizon, "cutoffs": data_set.cutoffs, "step": 28}
-    ends = backtest.cutoff_rows(data, **cuts)
+    ends = backtest.cutoff_rows(data, horizon=data_set.horizon, cutoffs=data_set.cutoffs, step=STEP)
     if model == OURS:
-        forecasts, seconds = ours(source, data_set, covariates, folder, asked)
-    elif model in SIMPLE:
-        point = SIMPLE[model](data, ends, data_set.horizon)
-        result = backtest.collect(data, ends, data_set.horizon, point=point)
-        forecasts = backtest.to_table(result, data).drop(columns="actual")
-        forecasts["q0.5"], seconds = point.ravel(), 0.0
+        parameters = {"DATA": str((asked.data / data_set.file).resolve()), "STEP": str(STEP)}
+        parameters |= {"HORIZON": str(data_set.horizon), "CUTOFFS": str(data_set.cutoffs)}
+        parameters |= {"COVARIATES": str(covariates).lower()} | data_set.columns
+        forecasts, seconds = ours(parameters, folder, asked.profile, force=asked.force)
     else:
-        forecasts, seconds = peer(table, data, ends, data_set, model, covariates, folder, asked)
-    found = score(forecasts, data, ends, data_set.horizon)
+        job = {
+            "cutoffs": [str(day) for day in np.unique(data.dates[ends])],
+            "horizon": data_set.horizon,
+            "model": model,
+            "covariates": covariates,
+            "steps": asked.steps,
+        }
+        forecasts, seconds = peer(table, job, folder, asked.peers)
     return {
         "data_set": name,
         "model": model,
         "covariates": covariates,
         "horizon": data_set.horizon,
         "cutoffs": data_set.cutoffs,
-        **found,
+        **score(forecasts, data, ends, data_set.horizon),
         "seconds": round(seconds, 1),
     }
 
 
 def ours(
-    source: Path, data_set: DataSet, covariates: bool, folder: Path, asked: argparse.Namespace
+    parameters: dict[str, str], folder: Path, profile: str, *, force: bool = False
 ) -> tuple[pd.DataFrame, float]:
-    """What `make backtest` does: the notebooks up to the training, nothing registered."""
-    parameters = {"DATA": str(source.resolve()), "STEP": "28", "REGISTER": "false"}
-    parameters |= {"HORIZON": str(data_set.horizon), "CUTOFFS": str(data_set.cutoffs)}
-    parameters |= {"COVARIATES": str(covariates).lower()} | data_set.columns
-    run = pipeline.run_pipeline(
-        asked.profile, parameters, until="03_training", run_dir=folder / "run", force=asked.force
-    ).folder
-    records = [json.loads(path.read_text()) for path in (run / "stages").glob("0[23]_*.json")]
-    forecasts = pd.read_parquet(run / "forecasts.parquet").drop(columns="actual")
-    return forecasts, sum(record["seconds"] for record in records)
+    """What `make backtest` does, and the processor seconds of tuning and training."""
+    before = _children_seconds()
+    out = pipeline.run_backtest(
+        profile, parameters, out=folder / "out", run_dir=folder / "run", force=force
+    )
+    return pd.read_parquet(out / "forecasts.parquet"), _children_seconds() - before
+
+
+def _children_seconds() -> float:
+    """Processor seconds of the processes that this one, or one of them, has started and ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def peer(
-    table: pd.DataFrame,
-    data: panel.Panel,
-    ends: np.ndarray,
-    data_set: DataSet,
-    model: str,
-    covariates: bool,
-    folder: Path,
-    asked: argparse.Namespace,
+    table: pd.DataFrame, job: dict[str, Any], folder: Path, environment: Path
 ) -> tuple[pd.DataFrame, float]:
-    """One peer, in a process of its own environment."""
-    python = asked.peers / "bin" / "python"
+    """One peer, in a process of its own environment, and its processor seconds."""
     table.to_parquet(folder / "series.parquet")
-    job = {
-        "series": str(folder / "series.parquet"),
-        "out": str(folder / "forecasts.parquet"),
-        "cutoffs": [str(day) for day in np.unique(data.dates[ends])],
-        "horizon": data_set.horizon,
-        "levels": list(QUANTILES),
-        "model": model,
-        "covariates": covariates,
-        "steps": asked.steps,
-    }
+    job |= {"series": str(folder / "series.parquet"), "out": str(folder / "forecasts.parquet")}
+    job["levels"] = list(QUANTILES)
     (folder / "job.json").write_text(json.dumps(job, indent=1))
+    # One thread, as ours, also of what does not ask OpenMP.
+    threads = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
     subprocess.run(
-        [str(python), str(HERE / "peers.py"), str(folder / "job.json")],
+        [str(environment / "bin" / "python"), str(HERE / "peers.py"), str(folder / "job.json")],
         check=True,
         capture_output=True,
         text=True,
         cwd=folder,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        env=os.environ | dict.fromkeys(threads, "1"),
     )
-    seconds = json.loads((folder / "forecasts.json").read_text())["seconds"]
-    return pd.read_parquet(folder / "forecasts.parquet"), seconds
+    times = json.loads((folder / "forecasts.json").read_text())
+    return pd.read_parquet(folder / "forecasts.parquet"), times["processor"]
 
 
 if __name__ == "__main__":

@@ -9,16 +9,20 @@ the history up to each cutoff, as ours is.
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-NEURAL_STEPS = 1000
 INTERVALS = [50, 80, 90]  # per cent: the levels 0.05 0.1 0.25 | 0.75 0.9 0.95
 EXOGENOUS = ["fator_externo", "evento_especial"]
+WEEK = 7
+Peer = Callable[[dict, pd.DataFrame, list[pd.Timestamp], list[str]], Iterator[pd.DataFrame]]
 
 
 def main(path: str) -> None:
@@ -26,26 +30,51 @@ def main(path: str) -> None:
     table = pd.read_parquet(job["series"])
     table = table.rename(columns={"series_id": "unique_id", "date": "ds", "value": "y"})
     used = [c for c in EXOGENOUS if job["covariates"] and table[c].notna().any()]
-    table = complete(table, used)
+    table = grid(table, used)
     cutoffs = [pd.Timestamp(day) for day in job["cutoffs"]]
-    started = time.perf_counter()
-    run = STATISTICAL.get(job["model"]) or (lightgbm if job["model"] == "LightGBM" else neural)
-    found = run(job, table, cutoffs, used)
-    seconds = time.perf_counter() - started
+    wall, processor = time.perf_counter(), processor_seconds()
+    found = pd.concat(PEERS[job["model"]](job, table, cutoffs, used))
+    times = {"wall": time.perf_counter() - wall, "processor": processor_seconds() - processor}
     found.to_parquet(job["out"], index=False)
-    Path(job["out"]).with_suffix(".json").write_text(json.dumps({"seconds": seconds}))
+    Path(job["out"]).with_suffix(".json").write_text(json.dumps(times))
 
 
-def complete(table: pd.DataFrame, used: list[str]) -> pd.DataFrame:
-    """No missing value: the last one is repeated, which needs no future."""
-    for column in ["y", *used]:
-        table[column] = table.groupby("unique_id")[column].transform(lambda c: c.ffill().bfill())
-    return table[["unique_id", "ds", "y", *used]]
+def processor_seconds() -> float:
+    """Of this process and its children: what it takes on a machine that does nothing else."""
+    return sum(os.times()[:4])
 
 
-def ahead(table: pd.DataFrame, cutoff: pd.Timestamp, horizon: int) -> pd.DataFrame:
+def grid(table: pd.DataFrame, used: list[str]) -> pd.DataFrame:
+    """Every series up to the common last day; covariates, known in advance, without gaps."""
+    last, parts = table["ds"].max(), []
+    for name, one in table.groupby("unique_id", sort=False):
+        days = pd.date_range(one["ds"].min(), last, name="ds")
+        one = one.set_index("ds")[["y", *used]].reindex(days).reset_index()
+        for column in used:
+            one[column] = one[column].interpolate().ffill().bfill().fillna(0.0)
+        parts.append(one.assign(unique_id=str(name)))
+    return pd.concat(parts, ignore_index=True)[["unique_id", "ds", "y", *used]]
+
+
+def until(table: pd.DataFrame, cutoff: pd.Timestamp) -> pd.DataFrame:
+    """What is known at a cutoff, gaps filled for models that take none.
+
+    Interpolated between the same weekdays before and after: a straight line would erase the week.
+    Nothing after the cutoff is used.
+    """
+    past = table[table["ds"] <= cutoff].copy()
+    by_weekday = past.groupby(["unique_id", past["ds"].dt.dayofweek])["y"]
+    past["y"] = by_weekday.transform(lambda y: y.interpolate().ffill().bfill())
+    past["y"] = past.groupby("unique_id")["y"].transform(lambda y: y.ffill().bfill())
+    observed = past["y"].notna()  # a series without one value yet cannot be forecast by anyone
+    return past[observed]
+
+
+def ahead(
+    table: pd.DataFrame, past: pd.DataFrame, cutoff: pd.Timestamp, horizon: int
+) -> pd.DataFrame:
     days = (table["ds"] > cutoff) & (table["ds"] <= cutoff + pd.Timedelta(days=horizon))
-    return table[days].drop(columns="y")
+    return table[days & table["unique_id"].isin(past["unique_id"].unique())].drop(columns="y")
 
 
 def as_forecasts(
@@ -54,9 +83,10 @@ def as_forecasts(
     out = found[["unique_id", "ds"]].rename(columns={"unique_id": "series_id", "ds": "date"})
     out.insert(1, "cutoff", cutoff)
     out["horizon"] = (out["date"] - cutoff).dt.days
-    quantiles = np.sort(found[list(by_level.values())].to_numpy(float), axis=1)
-    for i, level in enumerate(by_level):
-        out[f"q{level:g}"] = quantiles[:, i]
+    # Sorted: a peer is not punished twice where its quantiles cross.
+    quantiles = np.sort(found[[by_level[level] for level in sorted(by_level)]], axis=1)
+    for i, level in enumerate(sorted(by_level)):
+        out[f"q{level:g}"] = quantiles[:, i].astype(float)
     return out
 
 
@@ -66,26 +96,48 @@ def columns_of_intervals(name: str, middle: str) -> dict[float, str]:
     return below | {0.5: middle} | above
 
 
-def statistical(name: str):
-    def run(job: dict, table: pd.DataFrame, cutoffs: list, used: list[str]) -> pd.DataFrame:
-        from statsforecast import StatsForecast, models
+def statistical(
+    job: dict, table: pd.DataFrame, cutoffs: list[pd.Timestamp], used: list[str]
+) -> Iterator[pd.DataFrame]:
+    from statsforecast import StatsForecast, models
 
-        model = getattr(models, name)(season_length=7)
-        parts = []
-        for cutoff in cutoffs:
-            past = table.loc[table["ds"] <= cutoff, ["unique_id", "ds", "y"]]
-            engine = StatsForecast(models=[model], freq="D", n_jobs=1)
-            found = engine.forecast(df=past, h=job["horizon"], level=INTERVALS)
-            parts.append(as_forecasts(found, cutoff, columns_of_intervals(name, name)))
-        return pd.concat(parts)
+    name = job["model"]
+    model = getattr(models, name)(season_length=WEEK)
+    for cutoff in cutoffs:
+        past = until(table, cutoff)[["unique_id", "ds", "y"]]
+        engine = StatsForecast(
+            models=[model],
+            freq="D",
+            n_jobs=1,
+            fallback_model=models.SeasonalNaive(WEEK, alias=name),
+        )
+        found = engine.forecast(df=past, h=job["horizon"], level=INTERVALS)
+        found = found.reset_index() if "unique_id" not in found else found
+        yield as_forecasts(found, cutoff, columns_of_intervals(name, name))
 
-    return run
+
+def weekday_median(
+    job: dict, table: pd.DataFrame, cutoffs: list[pd.Timestamp], used: list[str]
+) -> Iterator[pd.DataFrame]:
+    """Quantiles of the last 8 values observed on the same weekday; the middle one is the median."""
+    for cutoff in cutoffs:
+        past = table[(table["ds"] <= cutoff) & table["y"].notna()]
+        last = past.groupby(["unique_id", past["ds"].dt.dayofweek]).tail(8)
+        by_weekday = last.groupby(["unique_id", last["ds"].dt.dayofweek])["y"]
+        levels = by_weekday.quantile(job["levels"]).unstack()
+        levels.index.names = ["unique_id", "weekday"]
+        days = pd.DataFrame({"ds": pd.date_range(cutoff, periods=job["horizon"] + 1)[1:]})
+        days["weekday"] = days["ds"].dt.dayofweek
+        names = past[["unique_id"]].drop_duplicates()
+        found = names.merge(days, how="cross").join(levels, on=["unique_id", "weekday"])
+        # a weekday never seen, in a series of days: the other weekdays
+        found[job["levels"]] = found.groupby("unique_id")[job["levels"]].ffill().bfill()
+        yield as_forecasts(found, cutoff, {level: level for level in job["levels"]})
 
 
-STATISTICAL = {name: statistical(name) for name in ("AutoETS", "AutoTheta")}
-
-
-def lightgbm(job: dict, table: pd.DataFrame, cutoffs: list, used: list[str]) -> pd.DataFrame:
+def lightgbm(
+    job: dict, table: pd.DataFrame, cutoffs: list[pd.Timestamp], used: list[str]
+) -> Iterator[pd.DataFrame]:
     import lightgbm as lgb
     from mlforecast import MLForecast
     from mlforecast.lag_transforms import RollingMean
@@ -103,46 +155,63 @@ def lightgbm(job: dict, table: pd.DataFrame, cutoffs: list, used: list[str]) -> 
         lag_transforms={1: [RollingMean(7), RollingMean(28)]},
         date_features=["dayofweek"],
     )
-    past = table[table["ds"] <= cutoffs[0]]
-    engine.fit(past, static_features=[])
-    by_level = {level: f"q{level:g}" for level in job["levels"]}
-    parts = []
+    engine.fit(until(table, cutoffs[0]), static_features=[])
     for cutoff in cutoffs:
-        future = ahead(table, cutoff, job["horizon"]) if used else None
-        found = engine.predict(h=job["horizon"], new_df=table[table["ds"] <= cutoff], X_df=future)
-        parts.append(as_forecasts(found, cutoff, by_level))
-    return pd.concat(parts)
+        past = until(table, cutoff)
+        future = ahead(table, past, cutoff, job["horizon"]) if used else None
+        found = engine.predict(h=job["horizon"], new_df=past, X_df=future)
+        yield as_forecasts(found, cutoff, {level: f"q{level:g}" for level in job["levels"]})
 
 
-def neural(job: dict, table: pd.DataFrame, cutoffs: list, used: list[str]) -> pd.DataFrame:
+def neural(
+    job: dict, table: pd.DataFrame, cutoffs: list[pd.Timestamp], used: list[str]
+) -> Iterator[pd.DataFrame]:
     import logging
 
+    warnings.simplefilter("ignore")  # of lightning's advice on workers and devices
     from neuralforecast import NeuralForecast, models
     from neuralforecast.losses.pytorch import DistributionLoss, MQLoss
 
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     name, horizon = job["model"], job["horizon"]
-    levels = MQLoss(quantiles=job["levels"])
-    loss = DistributionLoss("StudentT", level=INTERVALS) if name == "DeepAR" else levels
-    settings = {"h": horizon, "input_size": 3 * horizon, "loss": loss, "random_seed": 1}
-    settings |= {"max_steps": job.get("steps", NEURAL_STEPS), "accelerator": "cpu"}
-    settings |= {"enable_progress_bar": False, "logger": False, "enable_checkpointing": False}
-    if used and name != "PatchTST":  # which takes none
+    # DeepAR is its distribution; the others learn the seven levels.
+    settings: dict = {
+        "loss": DistributionLoss("StudentT", level=INTERVALS)
+        if name == "DeepAR"
+        else MQLoss(quantiles=job["levels"])
+    }
+    settings |= {"h": horizon, "input_size": 3 * horizon, "max_steps": job["steps"]}
+    settings |= {"random_seed": 1, "accelerator": "cpu", "enable_progress_bar": False}
+    settings |= {"logger": False, "enable_checkpointing": False}
+    if used:
         settings["futr_exog_list"] = used
     engine = NeuralForecast(models=[getattr(models, name)(**settings)], freq="D")
-    engine.fit(df=table[table["ds"] <= cutoffs[0]])
-    parts = []
+    engine.fit(df=until(table, cutoffs[0]))
     for cutoff in cutoffs:
-        future = ahead(table, cutoff, horizon) if used else None
-        found = engine.predict(df=table[table["ds"] <= cutoff], futr_df=future)
+        past = until(table, cutoff)
+        future = ahead(table, past, cutoff, horizon) if used else None
+        found = engine.predict(df=past, futr_df=future)
         found = found.reset_index() if "unique_id" not in found else found
-        columns = [c for c in found.columns if c.startswith(name)]
         if name == "DeepAR":
             by_level = columns_of_intervals(name, f"{name}-median")
-        else:  # in the order of the levels
+        else:  # columns in the order of the levels
+            columns = [c for c in found.columns if c.startswith(name)]
             by_level = dict(zip(job["levels"], columns, strict=True))
-        parts.append(as_forecasts(found, cutoff, by_level))
-    return pd.concat(parts)
+        yield as_forecasts(found, cutoff, by_level)
+
+
+PEERS: dict[str, Peer] = {
+    "SeasonalNaive": statistical,
+    "WeekdayMedian": weekday_median,
+    "AutoETS": statistical,
+    "AutoTheta": statistical,
+    "LightGBM": lightgbm,
+    "LSTM": neural,
+    "NHITS": neural,
+    "DeepAR": neural,
+    "TFT": neural,
+    "PatchTST": neural,
+}
 
 
 if __name__ == "__main__":
