@@ -47,16 +47,16 @@ def cutoff_rows(panel: Panel, *, horizon: int, cutoffs: int, step: int) -> np.nd
     """Rows of the last known day of each forecast, by series then date.
 
     Cutoffs are common dates, `step` days apart, the last one `horizon` days before the end of the
-    panel. A series takes part in those at which it has begun at least 28 days before and at which
-    it has not ended.
+    panel. A series takes part in those at which one of its values is known and it has not ended,
+    whether or not a value follows.
     """
     last = panel.dates.max()
     dates = last - horizon - step * np.arange(cutoffs)[::-1]
     rows = np.flatnonzero(np.isin(panel.dates, dates))
     series = np.searchsorted(panel.offsets, rows, side="right") - 1
-    enough = rows - panel.offsets[series] >= 28
+    known = np.isfinite(_last_known(panel)[rows])
     running = rows + 1 < panel.offsets[series + 1]
-    return rows[enough & running]
+    return rows[known & running]
 
 
 def run(

@@ -1,5 +1,7 @@
 """Rolling origins and scores, against plain loops."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -29,6 +31,14 @@ def test_series_that_has_not_begun_or_has_ended_takes_no_part():
     rows = bt.cutoff_rows(panel, horizon=HORIZON, cutoffs=3, step=20)
     assert (rows < 100).sum() == 3
     assert panel.dates[rows[rows >= 100]].tolist() == [(FIRST + 52).item()]
+
+
+def test_young_series_takes_part_once_a_value_is_known():
+    young = np.append(np.full(3, np.nan), np.ones(47))
+    panel = panel_of(np.ones(100), young[:60])
+    late = replace(panel, dates=np.append(panel.dates[:100], FIRST + np.arange(50, 100)))
+    rows = bt.cutoff_rows(late, horizon=HORIZON, cutoffs=3, step=20)  # days 52, 72 and 92
+    assert late.dates[rows[rows >= 100]].tolist() == [(FIRST + d).item() for d in (72, 92)]
 
 
 @pytest.mark.parametrize("name", list(bt.BASELINES))

@@ -423,14 +423,16 @@ run = Path(RUN_DIR)
 days = pd.date_range("2024-01-02", periods=2)
 table = pd.DataFrame({"series_id": "a", "date": days, "actual": [1.0, float("nan")], "q0.5": 2.0})
 table.to_parquet(run / "forecasts.parquet")
-(run / "scores.json").write_text(json.dumps({"forecaster": {"mase": 0.5}, "naive": {"mase": 1.0}}))
+scores = {"forecaster": {"mase": 0.5, "wql": 9.0, "days": 1}, "naive": {"mase": None, "days": 1}}
+(run / "scores.json").write_text(json.dumps(scores))
 (run / "backtest.png").write_bytes(b"a picture")
-assert REGISTER is False"""
+assert REGISTER is False and WORKERS == 1"""
 
 
 def test_backtest_hands_over_forecasts_and_scores_and_registers_nothing(project, monkeypatch):
     (project.notebooks / "02_use.ipynb").unlink()
-    project.write("03_training", 'RUN_DIR: str = ""\nREGISTER: bool = True', JUDGED)
+    parameters = 'RUN_DIR: str = ""\nREGISTER: bool = True\nWORKERS: int = 0'
+    project.write("03_training", parameters, JUDGED)
     project.write("04_more", 'RUN_DIR: str = ""', "raise SystemExit('not part of a backtest')")
     out = project.notebooks.parent / "my results"
     monkeypatch.setenv("VAR_DIR", str(project.settings.var_dir))
@@ -442,7 +444,8 @@ def test_backtest_hands_over_forecasts_and_scores_and_registers_nothing(project,
     assert list(found.columns) == ["series_id", "date", "q0.5"]
     assert len(found) == 2  # the day without a truth too
     scores = json.loads((out / "metrics.json").read_text())
-    assert scores == {"ours": {"mase": 0.5}, "naive": {"mase": 1.0}}
+    nothing = {"mase": None, "wape": None, "wql": None, "coverage_80": None, "n": 1}
+    assert scores == {"ours": nothing | {"mase": 0.5, "wql": 9.0}, "naive": nothing}
     assert not (project.settings.var_dir / "mlflow.db").exists()
 
 
