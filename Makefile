@@ -23,7 +23,7 @@ export JUPYTER_PREFER_ENV_PATH := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help install lint format test test-slow run-mlflow train tune explain promote rollback \
-	run-api run-worker bench-serving lab clean clean-var
+	run-api run-worker example screenshots bench-serving lab clean clean-var
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -109,6 +109,9 @@ run-worker: $(STAMP) ## Compute explanations in the background, as they are aske
 
 run-api: $(STAMP) ## Serve http://127.0.0.1:8000, and a worker beside it (API_ARGS="--no-worker")
 	OMP_NUM_THREADS=1 exec $(PY) -m serving.run $(API_ARGS)
+
+example: $(STAMP) ## Make the synthetic example of the page again (seeded)
+	$(PY) -m tests.make_example
 
 bench-serving: $(STAMP) ## Load ours, MLflow's server and FastAPI + torch by wrk (ARGS="--help")
 	OMP_NUM_THREADS=1 $(PY) -m benchmarks.serving.bench $(ARGS)
