@@ -23,7 +23,7 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 /**
  * A chart of days.
  *
- * days: [ISO]. lines: [{values, colour, width, dash, points}]. bands: [{low, high, alpha}], values
+ * days: [ISO]. lines: [{values, colour, width, dash}]. bands: [{low, high, alpha}], values
  * by day. gaps: whether missing values of the first line are shaded. shown: [first, last] ISO of
  * the days in view, or null. `tell(index)` is called with the day that is pointed at, null for
  * none; `words(index)` says it. `from` is where the keyboard begins.
@@ -63,7 +63,7 @@ function render(element, { days, lines, bands = [], gaps = false, shown = null, 
         y: { range: (_, low, high) => spread(low, high, floor) },
       },
       axes: [
-        { ...axis, grid: { show: false }, incrs: STEPS, values: (_, splits, __, ___, step) => splits.map((s) => tick(s, step)) },
+        { ...axis, grid: { show: false }, space: 84, size: 30, incrs: STEPS, values: (_, splits, __, ___, step) => splits.map((s) => tick(s, step)) },
         { ...axis, size: 58, values: (_, splits) => splits.map((value) => number(value)) },
       ],
       series: [
@@ -72,7 +72,8 @@ function render(element, { days, lines, bands = [], gaps = false, shown = null, 
           stroke: colour(l.colour),
           width: l.width ?? 1.5,
           dash: l.dash,
-          points: { show: l.points ?? false, size: 4, fill: colour(l.colour) },
+          // A day between two missing ones has no line to be seen by.
+          points: { show: true, size: 3.5, width: 0, fill: colour(l.colour), filter: () => alone(l.values) },
         })),
         ...sides.map(() => none),
       ],
@@ -144,6 +145,9 @@ function shade(u, values, others) {
   }
   ctx.restore();
 }
+
+const alone = (values) =>
+  values.flatMap((v, i) => (v !== null && (values[i - 1] ?? null) === null && (values[i + 1] ?? null) === null ? [i] : []));
 
 function spread(low, high, floor) {
   if (low === null || high === null) return [0, 1];

@@ -101,7 +101,8 @@ export function readNumber(text, decimal = ".") {
   if (grouped.test(cell)) plain = cell.replaceAll(decimal === "," ? "." : ",", "");
   else if (decimal === "," && cell.includes(".")) return undefined;
   if (decimal === ",") plain = plain.replace(",", ".");
-  return NUMBER.test(plain) ? Number(plain) : undefined;
+  const number = NUMBER.test(plain) ? Number(plain) : undefined;
+  return Number.isFinite(number) ? number : undefined;
 }
 
 const CLOCK = "(?:[T ]\\s*\\d{1,2}:\\d{2}(?::\\d{2}(?:\\.\\d+)?)?)?\\s*(?:Z|UTC|[+-]\\d{2}:?\\d{2})?";
@@ -166,7 +167,7 @@ export function guess(table) {
     return most(cells, (cell) => readDay(cell, format));
   });
   const isNumber = columns.map((cells) => most(cells, (c) => readNumber(c, decimal) !== undefined));
-  const share = columns.map((cells) => cells.every((c) => Math.abs((readNumber(c, decimal) ?? 0) - 0.5) <= 0.5));
+  const share = columns.map((cells) => most(cells, (c) => Math.abs(readNumber(c, decimal) - 0.5) <= 0.5));
   const taken = new Set();
   const pick = (role, fits, otherwise = () => -1) => {
     const named = table.header.map((name, i) => i).filter((i) => NAMES[role].test(table.header[i]));

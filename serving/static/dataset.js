@@ -33,8 +33,13 @@ export function build(table, mapping, decimal) {
       numbers[role] = readNumber(truth(role, cell(row, role)), decimal);
       if (numbers[role] === undefined) fault(role, "fault_number");
     }
+    if (numbers.event < 0 || numbers.event > 1) fault("event", "fault_share");
     const name = mapping.series < 0 ? "series" : cell(row, "series");
     if (!name) fault("series", "fault_series_blank");
+    // The API names the first such day; people would rather see all of them.
+    const last = found.get(name)?.at(-1)?.date;
+    if (date && date === last) fault("date", "p_twice", { date });
+    else if (date && date < last) fault("date", "p_after", { date, other: last });
     if (faults.length > before) continue;
     if (!found.has(name)) found.set(name, []);
     found.get(name).push({ row, date, ...numbers });

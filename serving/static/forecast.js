@@ -5,12 +5,12 @@ import { chart, clear } from "./charts.js";
 import * as data from "./data.js";
 import { calendar } from "./dataset.js";
 import { $, fill, h, save } from "./dom.js";
-import { day, lang, number, onLanguage, t } from "./i18n.js";
+import { day, digits, lang, number, onLanguage, t } from "./i18n.js";
 
 let card = null; // of the model
 let answer = null; // of /forecast, for the series in `asked`
 let asked = [];
-let shownDays = 365;
+let shownDays = 183;
 let said = null; // [key, values] of the note beside the button
 let listener = { explain: () => {}, forecast: () => {} };
 
@@ -188,6 +188,7 @@ function draw() {
     high: pad(ahead.map((row) => at(row, high)), true),
     alpha: alphas[Math.min(i, alphas.length - 1)],
   }));
+  const from = past.days.length - (ahead.length ? 0 : 1);
   const first = shownDays ? Math.max(0, past.days.length - shownDays) : 0;
   chart(element, () => ({
     days,
@@ -198,10 +199,11 @@ function draw() {
     bands: ahead.length ? bands : [],
     gaps: true,
     shown: [days[first], days.at(-1)],
-    tell: (index) => fill($("#readout"), ...(index === null ? [] : parts(index).map(([name, text]) => h("span", {}, `${name} `, h("b", {}, text))))),
+    // Without a pointer, the first day ahead is told, or the last one known.
+    tell: (index) => fill($("#readout"), ...parts(index ?? from).map(([name, text]) => h("span", {}, `${name} `, h("b", {}, text)))),
     words: (index) => parts(index).map((part) => part.join(" ")).join(", "),
     label: t("chart_label", { series: one.name }),
-    from: past.days.length - 1,
+    from,
   }));
   showKey(ahead.length > 0, past.missing > 0, intervals, alphas);
 
@@ -257,15 +259,19 @@ function list() {
     ...intervals.map((pair) => h("th", { scope: "col" }, `${share(pair)} %`)),
     h("th", { scope: "col" }, h("span", { class: "quiet" }, t("table_why"))),
   ];
+  const behind = digits(rows.map((row) => row.prediction));
+  const figure = (value) => number(value, behind);
+  const oneYear = rows[0].date.slice(0, 4) === rows.at(-1).date.slice(0, 4);
+  const form = { weekday: "short", day: "numeric", month: "short" };
   const body = rows.map((row, i) => {
-    const date = day(row.date, { weekday: "short", day: "numeric", month: "short", year: "numeric" });
+    const date = day(row.date, oneYear ? form : { ...form, year: "numeric" });
     const why = { type: "button", "aria-label": t("table_why_label", { date }), onclick: () => listener.explain(i + 1) };
     return h(
       "tr",
       {},
       h("th", { scope: "row" }, date),
-      h("td", { class: "mid" }, number(row.prediction)),
-      ...intervals.map(([low, high]) => h("td", {}, `${number(row.quantiles[String(low)])} – ${number(row.quantiles[String(high)])}`)),
+      h("td", { class: "mid" }, figure(row.prediction)),
+      ...intervals.map(([low, high]) => h("td", {}, `${figure(row.quantiles[String(low)])} – ${figure(row.quantiles[String(high)])}`)),
       h("td", {}, h("button", why, t("table_why"))),
     );
   });

@@ -37,21 +37,26 @@ export function translate(root) {
   }
 }
 
-/** A number for people: as many digits as tell something, at most `digits` behind the mark. */
-export function number(value, digits = null, options = {}) {
+/** A number for people: as many digits as tell something, exactly `behind` the mark if given. */
+export function number(value, behind = null, options = {}) {
   if (value === null || value === undefined || !Number.isFinite(value)) return "–";
-  const size = Math.abs(value);
-  const fitting = digits ?? (size >= 1000 ? 0 : size >= 100 ? 1 : size >= 1 ? 2 : 3);
+  const fitting = behind ?? digits([value]);
   return new Intl.NumberFormat(language, {
-    minimumFractionDigits: digits === null ? 0 : digits,
+    minimumFractionDigits: behind ?? 0,
     maximumFractionDigits: fitting,
     ...options,
   }).format(value);
 }
 
+/** How many digits behind the mark tell something of numbers like these, the same for all. */
+export function digits(values) {
+  const size = Math.max(...values.filter(Number.isFinite).map(Math.abs), 0);
+  return size >= 1000 ? 0 : size >= 100 ? 1 : size >= 1 ? 2 : 3;
+}
+
 /** A number with its sign. */
-export const signed = (value, digits = null) =>
-  number(value, digits, { signDisplay: "exceptZero" });
+export const signed = (value, behind = null) =>
+  number(value, behind, { signDisplay: "exceptZero" });
 
 /** A day, "2026-01-31", for people. */
 export function day(iso, options = { day: "numeric", month: "short", year: "numeric" }) {

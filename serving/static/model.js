@@ -89,10 +89,11 @@ function showBacktest() {
   const tiles = [
     ["mase", number],
     ["mae", number],
+    ["rmse", number],
     ["wape", percent],
     ["bias", number],
   ].filter(([name]) => m[name] !== undefined).map(([name, form]) => tile(t(`m_${name}`), form(m[name]), t(`m_${name}_note`)));
-  for (const share of [80, 90]) {
+  for (const share of [50, 80, 90]) {
     const value = m[`coverage_${share}`];
     if (value !== undefined) tiles.push(tile(t("m_coverage", { share }), percent(value), t("m_coverage_note")));
   }

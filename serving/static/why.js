@@ -2,7 +2,7 @@
 
 import { Problem, call, file } from "./api.js";
 import { $, fill, h, save } from "./dom.js";
-import { day, number, onLanguage, signed, t } from "./i18n.js";
+import { day, digits, number, onLanguage, signed, t } from "./i18n.js";
 
 const PAUSE = 600; // milliseconds between two looks
 const PATIENCE = 20; // seconds in the queue after which it is said that no worker may be running
@@ -115,16 +115,18 @@ function show() {
   const e = result.explanation;
   const row = forecast.days[e.horizon_day - 1];
   const difference = e.output_value - e.base_value;
-  $("#why-sentence").textContent = t("why_sentence", {
+  const behind = digits([e.output_value, e.base_value]);
+  $("#why-sentence").textContent = t(difference >= 0 ? "why_above" : "why_below", {
     date: row ? long(row.date) : t("why_mean"),
-    output: number(e.output_value),
-    difference: signed(difference),
-    base: number(e.base_value),
+    output: number(e.output_value, behind),
+    difference: number(Math.abs(difference), behind),
+    base: number(e.base_value, behind),
   });
-  bars(e);
+  bars(e, behind);
   map(e);
-  const error = number(100 * e.additivity_error, null, { maximumSignificantDigits: 1 });
-  $("#why-sum-note").textContent = t("why_sum_note", { error: `${error} %` });
+  const percent = 100 * e.additivity_error;
+  const error = percent < 0.01 ? `< ${number(0.01, 2)} %` : `${number(percent, 2)} %`;
+  $("#why-sum-note").textContent = t("why_sum_note", { error });
   $("#why-level").textContent = t("why_level", { windows: e.background_windows });
 }
 
@@ -132,14 +134,14 @@ function show() {
 const feature = (name) => h("span", { title: name }, t(`f_${name}`));
 
 /** From the base to the forecast, each bar beginning where the one before ended. */
-function bars(e) {
+function bars(e, behind) {
   const shares = Object.entries(e.by_feature).sort(([, a], [, b]) => Math.abs(b) - Math.abs(a));
   const stops = shares.reduce((all, [, value]) => [...all, all.at(-1) + value], [e.base_value]);
   const [low, high] = [Math.min(...stops), Math.max(...stops)];
   const room = (high - low || 1) * 0.02;
   const position = (value) => (100 * (value - low + room)) / (high - low + 2 * room);
   const edge = (words, value) =>
-    h("tr", { class: "edge" }, h("th", { scope: "row" }, words), h("td", {}, track([], value)), h("td", { class: "figure" }, number(value)));
+    h("tr", { class: "edge" }, h("th", { scope: "row" }, words), h("td", {}, track([], value)), h("td", { class: "figure" }, number(value, behind)));
   const track = (bar, zero) => {
     const element = h("div", { class: "track" }, ...bar);
     element.style.setProperty("--zero", `${position(zero)}%`);
@@ -150,21 +152,25 @@ function bars(e) {
     const bar = h("i", { class: value >= 0 ? "more" : "less" });
     bar.style.left = `${Math.min(from, to)}%`;
     bar.style.width = `${Math.abs(to - from)}%`;
-    return h("tr", {}, h("th", { scope: "row" }, feature(name)), h("td", {}, track([bar], e.base_value)), h("td", { class: "figure" }, signed(value)));
+    return h("tr", {}, h("th", { scope: "row" }, feature(name)), h("td", {}, track([bar], e.base_value)), h("td", { class: "figure" }, signed(value, behind)));
   });
   const head = h("tr", {}, h("th", { scope: "col" }, t("why_feature")), h("td", {}), h("th", { scope: "col", class: "figure" }, t("why_share")));
   fill($("#why-bars"), h("thead", {}, head), h("tbody", {}, edge(t("why_base"), e.base_value), ...rows, edge(t("why_sum"), e.output_value)));
 }
 
 function map(e) {
-  const blocks = Object.keys(e.by_day);
+  // The map's columns: blocks from the last day back, then what lies ahead. A browser puts keys
+  // that are numbers first, so their order is made again.
+  const start = (name) => (name === "ahead" ? Infinity : parseInt(name, 10));
+  const blocks = Object.keys(e.by_day).sort((a, b) => start(a) - start(b));
   // Oldest days first, what lies ahead last, as time goes.
   const order = [...blocks.keys()].slice(0, -1).reverse().concat(blocks.length - 1);
   const names = Object.keys(e.by_feature);
+  const behind = digits(e.feature_by_day.flat());
   const rows = names.map((name, i) => [name, e.feature_by_day[i]]).sort(([a], [b]) => Math.abs(e.by_feature[b]) - Math.abs(e.by_feature[a]));
   const largest = Math.max(...e.feature_by_day.flat().map(Math.abs), 1e-12);
   const cell = (value) => {
-    const element = h("td", {}, Math.abs(value) < largest / 200 ? "·" : signed(value));
+    const element = h("td", {}, Math.abs(value) < largest / 200 ? "·" : signed(value, behind));
     const strength = Math.round(55 * Math.sqrt(Math.abs(value) / largest)) / 100;
     element.style.background = `rgba(var(--${value >= 0 ? "more" : "less"}), ${strength})`;
     return element;
@@ -172,7 +178,7 @@ function map(e) {
   const column = (i) => (blocks[i] === "ahead" ? t("why_ahead") : blocks[i].replace("-", "–"));
   const head = [h("td", {}), ...order.map((i) => h("th", { scope: "col" }, column(i))), h("th", { scope: "col" }, t("why_total"))];
   const body = rows.map(([name, values]) =>
-    h("tr", {}, h("th", { scope: "row" }, feature(name)), ...order.map((i) => cell(values[i])), h("td", { class: "sum" }, signed(e.by_feature[name]))),
+    h("tr", {}, h("th", { scope: "row" }, feature(name)), ...order.map((i) => cell(values[i])), h("td", { class: "sum" }, signed(e.by_feature[name], behind))),
   );
   fill($("#why-map"), h("thead", {}, h("tr", {}, ...head)), h("tbody", {}, ...body));
 }
