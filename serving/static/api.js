@@ -5,6 +5,7 @@ import { t } from "./i18n.js";
 
 const STORED = "api-key"; // sessionStorage: gone with the tab
 let asking = null;
+let declined = false; // a key: then only what the reader asks for asks for it again
 
 /** What the API says is wrong (RFC 9457). `errors` are {field, detail}. */
 export class Problem extends Error {
@@ -56,6 +57,7 @@ async function send(path, body) {
     throw new Problem(0, {});
   }
   if (response.status === 401) {
+    if (declined && body === undefined) return response;
     // Another call may have been given a key meanwhile.
     if (sessionStorage.getItem(STORED) === key) {
       sessionStorage.removeItem(STORED);
@@ -81,6 +83,8 @@ function ask(refused) {
       () => {
         const given = dialog.returnValue === "use" && field.value.trim();
         if (given) sessionStorage.setItem(STORED, given);
+        declined = !given;
+        $("#key-again").hidden = !declined;
         field.value = "";
         resolve(Boolean(given));
       },

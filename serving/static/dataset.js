@@ -99,15 +99,20 @@ export function wording(detail) {
   return null;
 }
 
+const LONGEST = 20_000; // days; what spans more has a mistyped year, and is not filled with days
+
 /** Every day from the first of a history to its last: {days: [ISO], values: [number|null], gaps}. */
 export function calendar(history) {
   const at = new Map(history.map((row) => [Date.parse(row.date), row.value]));
   const all = [...at.keys()];
-  const [first, last] = [Math.min(...all), Math.max(...all)];
+  // Rows come oldest first, or have been told apart by `build`.
+  const [first, last] = [all[0], all.at(-1)];
   const days = [];
   const values = [];
   let gaps = 0;
-  for (let time = first; time <= last; time += 864e5) {
+  const whole = last - first <= LONGEST * 864e5;
+  const times = whole ? Array.from({ length: (last - first) / 864e5 + 1 }, (_, i) => first + i * 864e5) : all;
+  for (const time of times) {
     const value = at.get(time) ?? null;
     if (value === null && values.length && values.at(-1) !== null) gaps++;
     days.push(new Date(time).toISOString().slice(0, 10));

@@ -14,6 +14,10 @@ export function t(key, values = {}) {
 /** The language of the page: "en" or "pt-BR". */
 export const lang = () => language;
 
+// Days and numbers are written as in the reader's own country, if the language is theirs.
+const region = () =>
+  navigator.languages.find((code) => code.split("-")[0] === language.split("-")[0]) ?? language;
+
 /** Call `listener` after each change of language. */
 export const onLanguage = (listener) => listeners.push(listener);
 
@@ -41,7 +45,7 @@ export function translate(root) {
 export function number(value, behind = null, options = {}) {
   if (value === null || value === undefined || !Number.isFinite(value)) return "–";
   const fitting = behind ?? digits([value]);
-  return new Intl.NumberFormat(language, {
+  return new Intl.NumberFormat(region(), {
     minimumFractionDigits: behind ?? 0,
     maximumFractionDigits: fitting,
     ...options,
@@ -60,7 +64,7 @@ export const signed = (value, behind = null) =>
 
 /** A day, "2026-01-31", for people. */
 export function day(iso, options = { day: "numeric", month: "short", year: "numeric" }) {
-  return new Intl.DateTimeFormat(language, { ...options, timeZone: "UTC" }).format(
+  return new Intl.DateTimeFormat(region(), { ...options, timeZone: "UTC" }).format(
     new Date(`${iso}T00:00:00Z`),
   );
 }
@@ -70,5 +74,5 @@ export function moment(iso) {
   const date = new Date(iso);
   if (Number.isNaN(date.getTime())) return iso;
   const form = { dateStyle: "medium", timeStyle: "short" };
-  return new Intl.DateTimeFormat(language, form).format(date);
+  return new Intl.DateTimeFormat(region(), form).format(date);
 }

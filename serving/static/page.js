@@ -51,6 +51,7 @@ function themes() {
 
 languages();
 themes();
+$("#key-again").addEventListener("click", () => location.reload());
 why.start();
 forecast.start({ forecast: why.useForecast, explain: why.explain });
 await speak(document.documentElement.lang);

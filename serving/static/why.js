@@ -171,7 +171,7 @@ function map(e) {
   const largest = Math.max(...e.feature_by_day.flat().map(Math.abs), 1e-12);
   const cell = (value) => {
     const element = h("td", {}, Math.abs(value) < largest / 200 ? "·" : signed(value, behind));
-    const strength = Math.round(55 * Math.sqrt(Math.abs(value) / largest)) / 100;
+    const strength = Math.round(42 * Math.sqrt(Math.abs(value) / largest)) / 100;
     element.style.background = `rgba(var(--${value >= 0 ? "more" : "less"}), ${strength})`;
     return element;
   };
