@@ -23,7 +23,7 @@ export JUPYTER_PREFER_ENV_PATH := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help install lint format test test-slow run-mlflow train tune explain promote rollback \
-	run-api run-worker example screenshots bench-serving lab clean clean-var
+	run-api run-worker example screenshots test-page bench-serving lab clean clean-var
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -112,6 +112,12 @@ run-api: $(STAMP) ## Serve http://127.0.0.1:8000, and a worker beside it (API_AR
 
 example: $(STAMP) ## Make the synthetic example of the page again (seeded)
 	$(PY) -m tests.make_example
+
+screenshots: $(STAMP) ## Pictures of the page in docs/screenshots, and its speed (Chromium, a model)
+	$(PY) -m tests.screenshots
+
+test-page: $(STAMP) ## Run the page's tests in Chromium (skipped where there is none)
+	$(PY) -m pytest tests/serving/test_page_browser.py $(PYTEST_ARGS)
 
 bench-serving: $(STAMP) ## Load ours, MLflow's server and FastAPI + torch by wrk (ARGS="--help")
 	OMP_NUM_THREADS=1 $(PY) -m benchmarks.serving.bench $(ARGS)

@@ -10,7 +10,7 @@ import { day, digits, lang, number, onLanguage, t } from "./i18n.js";
 let card = null; // of the model
 let answer = null; // of /forecast, for the series in `asked`
 let asked = [];
-let shownDays = 183;
+let shownDays = innerWidth < 640 ? 92 : 183; // where there is room for them
 let said = null; // [key, values] of the note beside the button
 let listener = { explain: () => {}, forecast: () => {} };
 
@@ -35,9 +35,10 @@ export function start(on) {
     const days = event.target.dataset.days;
     if (days === undefined) return;
     shownDays = Number(days);
-    for (const button of $("#ranges").children) button.setAttribute("aria-pressed", button === event.target);
+    showRange();
     draw();
   });
+  showRange();
   $("#download").addEventListener("click", download);
   onLanguage(() => {
     showHorizon();
@@ -85,6 +86,10 @@ function showIntervals() {
 function redrawIntervals() {
   draw();
   list();
+}
+
+function showRange() {
+  for (const button of $("#ranges").children) button.setAttribute("aria-pressed", Number(button.dataset.days) === shownDays);
 }
 
 function showHorizon() {

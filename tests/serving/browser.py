@@ -18,6 +18,7 @@ from lib.settings import ROOT
 BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
 )
+PATIENCE = 90  # seconds: the machine may have much else to do
 QUIET = (
     "--disable-gpu",
     "--no-first-run",
@@ -47,18 +48,19 @@ def gunicorn(log, **environment):
             command, cwd=ROOT, env=os.environ | environment, stdout=output, stderr=output
         )
         try:
-            for _ in range(300):
-                if server.poll() is not None or _answers(f"{address}/health/ready"):
-                    break
+            end = time.monotonic() + PATIENCE
+            while not _answers(f"{address}/health/ready"):
+                if server.poll() is not None or time.monotonic() > end:
+                    raise RuntimeError(f"the server is not ready: {log.read_text()[-1000:]}")
                 time.sleep(0.1)
-            else:
-                raise RuntimeError(f"the server is not ready: {log.read_text()[-1000:]}")
-            if server.poll() is not None:
-                raise RuntimeError(f"the server has ended: {log.read_text()[-1000:]}")
             yield address
         finally:
             server.terminate()
-            server.wait(30)
+            try:
+                server.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                server.kill()
+                server.wait()
 
 
 @contextmanager
