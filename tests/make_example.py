@@ -18,10 +18,10 @@ NAMES = ("Loja Centro", "Loja Norte")
 HEADER = ("shop", "date", "value", "temperature", "event")
 
 
-def example() -> dict[str, object]:
-    """The example as a table: header, and rows whose missing cells are null."""
+def rows() -> list[list[object]]:
+    """The example's rows; None where a cell is missing."""
     panel, _ = synthesize(SPEC, SEED)
-    rows: list[list[object]] = []
+    found: list[list[object]] = []
     for i, name in enumerate(NAMES):
         part = slice(panel.offsets[i], panel.offsets[i + 1])
         values = panel.values[part].copy()
@@ -29,15 +29,14 @@ def example() -> dict[str, object]:
         columns = (panel.dates[part], values, panel.factor[part], panel.event[part])
         for day, value, factor, event in zip(*columns, strict=True):
             known = None if np.isnan(value) else round(float(value), 1)
-            rows.append([name, str(day), known, round(float(factor), 1), round(float(event), 2)])
-    return {"header": list(HEADER), "rows": rows}
+            found.append([name, str(day), known, round(float(factor), 1), round(float(event), 2)])
+    return found
 
 
 def text() -> str:
     """What the file holds: a row a line."""
-    table = example()
-    rows = ",\n".join(json.dumps(row, ensure_ascii=False) for row in table["rows"])
-    return f'{{"header": {json.dumps(table["header"])}, "rows": [\n{rows}\n]}}\n'
+    lines = ",\n".join(json.dumps(row, ensure_ascii=False) for row in rows())
+    return f'{{"header": {json.dumps(HEADER)}, "rows": [\n{lines}\n]}}\n'
 
 
 if __name__ == "__main__":

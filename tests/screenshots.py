@@ -83,7 +83,11 @@ def explain(page):
 
 def keep(page, name, **options):
     page.wait_for_timeout(300)
-    image = Image.open(io.BytesIO(page.screenshot(**options))).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+    image = (
+        Image.open(io.BytesIO(page.screenshot(**options)))
+        .convert("RGB")
+        .quantize(COLOURS, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    )
     image.save(FOLDER / f"{name}.png", optimize=True)
 
 

@@ -221,7 +221,7 @@ function draw() {
     const row = ahead[index - past.days.length];
     return [
       when,
-      [t("key_median"), number(row.prediction)],
+      [t("table_median"), number(row.prediction)],
       ...intervals.map((pair) => [`${share(pair)} %`, `${number(at(row, pair[0]))} – ${number(at(row, pair[1]))}`]),
     ];
   }
