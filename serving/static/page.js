@@ -49,6 +49,8 @@ function themes() {
   show();
 }
 
+// What the server sent is complete: it is shown before anything is asked for.
+await new Promise((drawn) => requestAnimationFrame(() => setTimeout(drawn)));
 languages();
 themes();
 $("#key-again").addEventListener("click", () => location.reload());
