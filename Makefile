@@ -23,8 +23,9 @@ PIPELINE = $(PY) -m lib.pipeline train $(OPTIONS) $(PASSED)
 export JUPYTER_PREFER_ENV_PATH := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install lint format test test-slow test-services run-mlflow train tune backtest explain \
-	promote rollback run-api run-worker bench-serving bench-accuracy bench-speed lab clean clean-var
+.PHONY: help install lint format test test-slow test-services run-mlflow train tune backtest \
+	explain promote rollback run-api run-worker bench-serving bench-accuracy bench-speed example \
+	screenshots test-page lab clean clean-var
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -117,6 +118,15 @@ run-worker: $(STAMP) ## Compute explanations in the background, as they are aske
 
 run-api: $(STAMP) ## Serve http://127.0.0.1:8000, and a worker beside it (API_ARGS="--no-worker")
 	OMP_NUM_THREADS=1 exec $(PY) -m serving.run $(API_ARGS)
+
+example: $(STAMP) ## Make the synthetic example of the page again (seeded)
+	$(PY) -m tests.make_example
+
+screenshots: $(STAMP) ## Pictures of the page in docs/screenshots, and its speed (Chromium, a model)
+	$(PY) -m tests.screenshots
+
+test-page: $(STAMP) ## Run the page's tests in Chromium (skipped where there is none)
+	$(PY) -m pytest tests/serving/test_page_browser.py $(PYTEST_ARGS)
 
 bench-serving: $(STAMP) ## Load ours, MLflow's server and FastAPI + torch by wrk (ARGS="--help")
 	OMP_NUM_THREADS=1 $(PY) -m benchmarks.serving.bench $(ARGS)

@@ -51,6 +51,8 @@ class Settings(BaseSettings):
     database_url: str = Field("", repr=False)
     queue_url: str = Field("", repr=False)
 
+    mlflow_ui_url: str = ""  # where people open MLflow; only shown
+
     registered_model_name: str = Field("ProductionLSTM-Forecast", min_length=1)
 
     # The service
@@ -102,6 +104,13 @@ class Settings(BaseSettings):
         file = value.removeprefix("sqlite:///")
         if file not in (value, "", ":memory:") and not Path(file).is_absolute():
             return f"sqlite:///{ROOT / file}"
+        return value
+
+    @field_validator("mlflow_ui_url")
+    @classmethod
+    def _is_page(cls, value: str) -> str:
+        if value and not value.startswith(("http://", "https://")):
+            raise ValueError("expected http://… or https://…")
         return value
 
     @field_validator("queue_url")

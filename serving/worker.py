@@ -7,6 +7,7 @@ killed at any moment, and there may be several.
 from __future__ import annotations
 
 import argparse
+import copy
 import fcntl
 import io
 import json
@@ -175,14 +176,16 @@ class Explainer:
         import lib.plots_explanation  # noqa: F401
 
     def __call__(self, body: dict[str, Any], version: int) -> tuple[dict[str, Any], bytes]:
-        """The forecast of the next day, as `/predict` answers it. → result for JSON, PNG.
+        """One day of a forecast, as `/predict` or `/forecast` answers it. → result for JSON, PNG.
 
         Raises TryLaterError while the version cannot be had, ValueError for a body it cannot
         take, ExplanationError where the shares do not add up.
         """
         from lib.plots_explanation import plot_waterfall
 
-        model = self.model(version)
+        # The same model for every day ahead: what it holds is only read.
+        model = copy.copy(self.model(version))
+        model.horizon_day = body.get("horizon_day", 1)
         features, future = inputs(body, model.forecaster.contract)
         found = model.explain(features, future)
         return json.loads(found.to_json()), _png(plot_waterfall(found, features[-1]))
@@ -225,12 +228,15 @@ class Explainer:
 
 
 def inputs(body: dict[str, Any], contract: Contract) -> tuple[np.ndarray, np.ndarray]:
-    """What `/predict` gives to the graph. → (days, 11) and (horizon, len(FUTURE)), NaN unknown."""
+    """What the graph was given. → (days, 11) and (horizon, len(FUTURE)), NaN unknown."""
     import numpy as np
 
     from lib.features import FEATURES
     from lib.undated import future_after
+    from serving.dated import inputs_of
 
+    if "history" in body:
+        return inputs_of(body, contract)
     rows = [[row[name] for name in FEATURES] for row in body["sequence"]]
     features = np.array(rows, dtype=np.float64)
     near = np.datetime64(contract.training_span[1], "D")
