@@ -299,8 +299,9 @@ run = pathlib.Path(sys.argv[sys.argv.index("--run-dir") + 1])
 CYCLE = """
 import sys
 from lib.retraining import retrain
-from lib.settings import get_settings
+from lib.settings import configure_logging, get_settings
 from lib.store import Store
+configure_logging("WARNING")
 settings = get_settings(None)
 done = retrain(Store(settings.database_url, busy_seconds=30), settings, pipeline=sys.argv[1:])
 print(done.status, done.version)
