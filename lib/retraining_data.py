@@ -111,7 +111,9 @@ def _query(query: str, settings: Settings, reading: Mapping[str, str]) -> pd.Dat
     engine = sa.create_engine(url, hide_parameters=True)
     try:
         with engine.connect() as connection:
-            result = connection.exec_driver_sql(query)
+            # Without parameters, or a driver would take a % of the query for one.
+            plain = connection.execution_options(no_parameters=True)
+            result = plain.exec_driver_sql(query)
             frame = pd.DataFrame(result.all(), columns=pd.Index(list(result.keys())))
     except SQLAlchemyError as error:
         reason = getattr(error, "orig", None) or error
