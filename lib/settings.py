@@ -7,6 +7,7 @@ URL says otherwise.
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -16,6 +17,8 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 ROOT = Path(__file__).resolve().parent.parent
+
+_CRON = re.compile(r"(\*(/\d+)?|\d+(-\d+(/\d+)?)?)(,(\*(/\d+)?|\d+(-\d+(/\d+)?)?))*")
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
@@ -74,6 +77,14 @@ class Settings(BaseSettings):
     smtp_starttls: bool = True
     alert_email: str = ""
 
+    # Monitoring: when, and whether it may retrain
+    monitor_cron: str = ""  # five fields, in UTC; "" is never
+    auto_retrain: bool = False
+    retrain_data: str = Field("", repr=False)  # a file, a glob or a SQL query
+    retrain_database_url: str = Field("", repr=False)  # of the query; "" is database_url
+    retrain_profile: str = Field("default", pattern=r"^[\w-]+$")
+    retrain_parameters: str = ""  # NAME=value …, as behind `make train`
+
     log_level: LogLevel = "INFO"
 
     @field_validator("var_dir")
@@ -94,7 +105,23 @@ class Settings(BaseSettings):
     def _upper(cls, value: object) -> object:
         return value.upper() if isinstance(value, str) else value
 
-    @field_validator("optuna_storage", "database_url", "queue_url", "mlflow_tracking_uri")
+    @field_validator("monitor_cron")
+    @classmethod
+    def _is_cron(cls, value: str) -> str:
+        fields = value.split()
+        if fields and (len(fields) != 5 or not all(map(_CRON.fullmatch, fields))):
+            raise ValueError(
+                "expected minute, hour, day, month and weekday (0 is Sunday), such as 30 5 * * 1-5"
+            )
+        return " ".join(fields)
+
+    @field_validator(
+        "optuna_storage",
+        "database_url",
+        "queue_url",
+        "mlflow_tracking_uri",
+        "retrain_database_url",
+    )
     @classmethod
     def _is_url(cls, value: str) -> str:
         if value and "://" not in value and value != "databricks":

@@ -1,4 +1,4 @@
-"""The process that computes explanations: `python -m serving.worker`.
+"""The process that computes explanations, and runs the monitoring: `python -m serving.worker`.
 
 It has one thread and a low priority, so that forecasts, which people wait for, go first. It may be
 killed at any moment, and there may be several.
@@ -27,6 +27,7 @@ from lib.settings import Settings, SettingsError, configure_logging, get_setting
 from lib.store import Store, StoreError
 from lib.store_retention import purge
 from serving.jobs import Job, Jobs, Queue, is_dead, worker_name
+from serving.schedule import COMMAND, Schedule
 
 if TYPE_CHECKING:
     import numpy as np
@@ -60,12 +61,14 @@ class Worker:
         *,
         lease_seconds: float = 30,
         parent: int = 0,
+        monitor: Sequence[str] = COMMAND,
     ) -> None:
         """Open the queue.
 
         Args:
             lease_seconds: a worker that is not heard of for so long has lost its job.
             parent: process without which it stops, however that ended; 0 for none.
+            monitor: the command that MONITOR_CRON runs.
         """
         self.parent = parent
         self.name = worker_name()
@@ -73,6 +76,7 @@ class Worker:
         self.store = Store(settings.database_url, busy_seconds=30)
         self.jobs = Jobs(self.store, lease_seconds=lease_seconds)
         self.queue = Queue(settings.queue_url, self.handle)
+        self._schedule = Schedule(settings.monitor_cron, self.store, monitor)
         self._compute = compute or Explainer(settings)
         self._stop = threading.Event()
 
@@ -97,6 +101,7 @@ class Worker:
         finally:
             self._stop.set()
             keeper.join(5)
+            self._schedule.stop()
             self._guarded(lambda: self.jobs.put_back(self.name))
             log.info("worker stopped", worker=self.name)
 
@@ -143,6 +148,7 @@ class Worker:
                 return
             self._guarded(lambda: self.jobs.renew(self.name))
             self.look_after()
+            self._schedule.beat()
             since_deletion += _BEAT
             if since_deletion >= _FORGET:
                 since_deletion = 0.0

@@ -36,6 +36,9 @@ ALLOWED = {
     "explanation": {"features", "forecaster", "panel", "shapley"},
     "store": {"migrations"},
     "migrations": {"store"},  # the tables alone
+    "leases": {"store"},
+    "children": set(),
+    "retraining": {"children", "features", "leases", "panel", "series", "settings", "store"},
     "alerts": {"settings", "store"},
     "monitoring": {"features", "forecaster", "panel", "series", "settings", "store"},
     "plots": {"backtest", "explanation", "features", "monitoring", "panel", "series"},
