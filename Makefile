@@ -12,7 +12,7 @@ PORT    ?= 5000
 # Settings of the environment are taken too: the recipes see them as such.
 SETTINGS := VAR_DIR MLFLOW_TRACKING_URI MLFLOW_ARTIFACT_ROOT OPTUNA_STORAGE DATABASE_URL QUEUE_URL \
 	REGISTERED_MODEL_NAME LOG_LEVEL
-OWN    := $(SETTINGS) PROFILE FORCE RUN_DIR PYTHON VERSION PORT PYTEST_ARGS API_ARGS ARGS ENV PY STAMP SHELL MAKE MAKEFLAGS
+OWN    := $(SETTINGS) PROFILE FORCE RUN_DIR PYTHON VERSION PORT PYTEST_ARGS API_ARGS ARGS TARGET IMAGE ENGINE BUILD_ARGS RUN_ARGS API_KEYS ENV PY STAMP SHELL MAKE MAKEFLAGS
 GIVEN   = $(foreach v,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(v)))),$(v)))
 PASSED  = $(foreach v,$(sort $(filter-out $(OWN),$(GIVEN))),$(v)="$$$(v)")
 # The shell's PWD stays the caller's under `make -C`: DATA is looked for there first.
@@ -23,7 +23,7 @@ export JUPYTER_PREFER_ENV_PATH := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help install lint format test test-slow run-mlflow train tune explain promote rollback \
-	run-api run-worker bench-serving lab clean clean-var
+	run-api run-worker docker-build docker-run bench-serving lab clean clean-var
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -109,6 +109,12 @@ run-worker: $(STAMP) ## Compute explanations in the background, as they are aske
 
 run-api: $(STAMP) ## Serve http://127.0.0.1:8000, and a worker beside it (API_ARGS="--no-worker")
 	OMP_NUM_THREADS=1 exec $(PY) -m serving.run $(API_ARGS)
+
+docker-build: ## Build the image with docker, podman or buildah (TARGET=serving, worker or train)
+	deploy/container.sh build $(or $(TARGET),serving)
+
+docker-run: $(STAMP) ## Serve from the image at http://127.0.0.1:8000; needs API_KEYS, in .env or here
+	API_KEYS="$(API_KEYS)" deploy/container.sh run $(API_ARGS)
 
 bench-serving: $(STAMP) ## Load ours, MLflow's server and FastAPI + torch by wrk (ARGS="--help")
 	OMP_NUM_THREADS=1 $(PY) -m benchmarks.serving.bench $(ARGS)
