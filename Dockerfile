@@ -20,8 +20,6 @@ COPY --from=lists /lists/train.txt /list.txt
 
 FROM ${BASE} AS installer
 COPY deploy/install-packages.sh /usr/local/bin/install-packages
-# Where pip would pick a GPU build of torch: --build-arg PIP_FIND_LINKS=<CPU wheels>
-ARG PIP_FIND_LINKS=
 
 FROM installer AS serving-packages
 RUN --mount=type=bind,from=serving-list,source=/list.txt,target=/list.txt \
@@ -34,6 +32,8 @@ RUN --mount=type=bind,from=worker-list,source=/list.txt,target=/list.txt \
     sh /usr/local/bin/install-packages /list.txt
 
 FROM installer AS train-packages
+# Where pip would pick a GPU build of torch: --build-arg PIP_FIND_LINKS=<CPU wheels>
+ARG PIP_FIND_LINKS=
 RUN --mount=type=bind,from=train-list,source=/list.txt,target=/list.txt \
     --mount=type=cache,target=/root/.cache/pip \
     sh /usr/local/bin/install-packages /list.txt

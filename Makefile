@@ -23,7 +23,7 @@ export JUPYTER_PREFER_ENV_PATH := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help install lint format test test-slow run-mlflow train tune explain promote rollback \
-	run-api run-worker docker-build docker-run bench-serving lab clean clean-var
+	run-api run-worker docker-build docker-run forecast bench-serving lab clean clean-var
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -109,6 +109,17 @@ run-worker: $(STAMP) ## Compute explanations in the background, as they are aske
 
 run-api: $(STAMP) ## Serve http://127.0.0.1:8000, and a worker beside it (API_ARGS="--no-worker")
 	OMP_NUM_THREADS=1 exec $(PY) -m serving.run $(API_ARGS)
+
+RAY := $(ENV)/.installed-ray
+$(RAY): deploy/requirements-forecast.txt $(STAMP)
+	$(PY) -m pip install --requirement $<
+	touch $@
+
+forecast: $(RAY) ## Forecast a folder of Parquet files by Ray (DATA=folder OUT=folder MODEL=folder)
+	@if [ -z "$(DATA)" ] || [ -z "$(OUT)" ]; then \
+	  echo "make forecast: say where from and where to: DATA=folder OUT=folder" >&2; exit 2; fi
+	@OMP_NUM_THREADS=1 $(PY) -m lib.batch --data "$(DATA)" --out "$(OUT)" \
+	  $(if $(MODEL),--model "$(MODEL)") $(ARGS)
 
 docker-build: ## Build the image with docker, podman or buildah (TARGET=serving, worker or train)
 	deploy/container.sh build $(or $(TARGET),serving)

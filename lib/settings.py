@@ -51,6 +51,8 @@ class Settings(BaseSettings):
     database_url: str = Field("", repr=False)
     queue_url: str = Field("", repr=False)
 
+    ray_address: str = ""  # of a cluster that forecasts many series; "" is this machine
+
     registered_model_name: str = Field("ProductionLSTM-Forecast", min_length=1)
 
     # The service

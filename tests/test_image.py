@@ -32,6 +32,8 @@ pytestmark = [
     )
 ]
 spec = importlib.util.spec_from_file_location("pins", ROOT / "deploy" / "pins.py")
+assert spec is not None
+assert spec.loader is not None
 pins = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(pins)
 ENVIRONMENT = (ROOT / "environment.yml").read_text()
@@ -112,7 +114,7 @@ def base_image():
     if shutil.which("buildah") is None:
         pytest.skip("buildah is not installed (Debian: buildah)")
     text = (ROOT / "Dockerfile").read_text()
-    name = re.search(r"^ARG BASE=(\S+)", text, re.MULTILINE)[1]
+    name = text.partition("ARG BASE=")[2].split()[0]
     for image in (name, f"docker.io/library/{name}"):
         command = ["buildah", "inspect", "--type", "image", image]
         if subprocess.run(command, capture_output=True, timeout=60).returncode == 0:

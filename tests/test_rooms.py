@@ -31,6 +31,7 @@ ALLOWED = {
     "pyfunc": {"forecaster", "panel"},
     "tracking": {"forecaster", "pyfunc", "settings"},
     "registry": {"forecaster", "gate", "settings", "tracking"},
+    "batch": {"forecaster", "panel", "registry", "series", "settings"},
     "shapley": set(),
     "explanation": {"features", "forecaster", "panel", "shapley"},
     "store": {"settings"},
