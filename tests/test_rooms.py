@@ -24,6 +24,7 @@ ALLOWED = {
     "search": {"model", "panel", "settings", "training"},
     "study": {"search"},
     "tuning": {"model", "panel", "search", "settings", "study", "training"},
+    "distributed": {"model", "panel", "settings", "training", "tuning"},
     "forecaster": {"features", "panel"},
     "export": {"features", "forecaster", "model", "panel", "training"},
     "backtest": {"features", "forecaster", "panel"},
@@ -43,7 +44,7 @@ ALLOWED = {
     "pipeline": {"execution", "parameters", "settings", "stages"},
 }
 HEAVY = {"mlflow", "shap", "torch"}
-TORCH = {"season", "model", "training", "calibration", "tuning", "export"}
+TORCH = {"season", "model", "training", "distributed", "calibration", "tuning", "export"}
 MODULES = sorted(path.stem for path in (ROOT / "lib").glob("*.py") if path.stem != "__init__")
 
 
