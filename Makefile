@@ -12,21 +12,22 @@ PORT    ?= 5000
 # Settings of the environment are taken too: the recipes see them as such.
 SETTINGS := VAR_DIR MLFLOW_TRACKING_URI MLFLOW_ARTIFACT_ROOT OPTUNA_STORAGE DATABASE_URL QUEUE_URL \
 	REGISTERED_MODEL_NAME LOG_LEVEL
-OWN    := $(SETTINGS) PROFILE FORCE RUN_DIR PYTHON VERSION PORT PYTEST_ARGS API_ARGS ARGS TARGET IMAGE ENGINE BUILD_ARGS RUN_ARGS API_KEYS ENV PY STAMP SHELL MAKE MAKEFLAGS
+OWN    := $(SETTINGS) PROFILE FORCE RUN_DIR OUT PYTHON VERSION PORT PYTEST_ARGS API_ARGS ARGS TARGET IMAGE ENGINE BUILD_ARGS RUN_ARGS API_KEYS ENV PY STAMP SHELL MAKE MAKEFLAGS
 GIVEN   = $(foreach v,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(v)))),$(v)))
 PASSED  = $(foreach v,$(sort $(filter-out $(OWN),$(GIVEN))),$(v)="$$$(v)")
 # The shell's PWD stays the caller's under `make -C`: DATA is looked for there first.
-PIPELINE = $(PY) -m lib.pipeline train --profile "$(PROFILE)" $(if $(FORCE),--force) \
-	$(if $(RUN_DIR),--run-dir "$(RUN_DIR)") --relative-to "$(PWD)" $(PASSED)
+OPTIONS = --profile "$(PROFILE)" $(if $(FORCE),--force) \
+	$(if $(RUN_DIR),--run-dir "$(RUN_DIR)") --relative-to "$(PWD)"
+PIPELINE = $(PY) -m lib.pipeline train $(OPTIONS) $(PASSED)
 # Kernels of this environment, not of another one that is installed for the user.
 export JUPYTER_PREFER_ENV_PATH := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install lint format test test-slow run-mlflow train tune explain promote rollback \
-	run-api run-worker docker-build docker-run forecast bench-serving lab clean clean-var
+.PHONY: help install lint format test test-slow test-services run-mlflow train tune backtest explain \
+	promote rollback run-api run-worker docker-build docker-run forecast bench-serving bench-accuracy bench-speed lab clean clean-var
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "Parameters of the notebooks go behind the target:"
 	@echo "  make train PROFILE=ci SEED=3 DATA=sales.csv VALUE_COLUMN=units"
@@ -80,6 +81,9 @@ test: $(STAMP) ## Run the fast tests, then the notebooks at their CI size (nbval
 test-slow: $(STAMP) ## Run the slow tests as well
 	$(PY) -m pytest -m "not services" $(PYTEST_ARGS)
 
+test-services: $(STAMP) ## Run the tests that start PostgreSQL and Redis, where they are installed
+	$(PY) -m pytest -m services $(PYTEST_ARGS)
+
 run-mlflow: $(STAMP) ## Show runs and models at http://127.0.0.1:5000 (PORT=5000)
 	@set -e; \
 	setting() { $(PY) -c "from lib.settings import get_settings; print(get_settings().$$1)"; }; \
@@ -93,6 +97,10 @@ train: $(STAMP) ## The main job: data, tuning, training, gate, explanation (PROF
 
 tune: $(STAMP) ## The main job up to the tuning
 	@$(PIPELINE) --until 02_tuning
+
+backtest: $(STAMP) ## Judge the forecaster on your data (DATA=sales.csv OUT=folder COVARIATES=0)
+	@if [ -z "$(OUT)" ]; then echo "make backtest: say where to: OUT=folder" >&2; exit 2; fi
+	@$(PY) -m lib.pipeline backtest --out "$(OUT)" $(OPTIONS) $(PASSED)
 
 explain: $(STAMP) ## The main job up to the explanation; what is done is not done again
 	@$(PIPELINE) --until 04_explanation
@@ -129,6 +137,18 @@ docker-run: $(STAMP) ## Serve from the image at http://127.0.0.1:8000; needs API
 
 bench-serving: $(STAMP) ## Load ours, MLflow's server and FastAPI + torch by wrk (ARGS="--help")
 	OMP_NUM_THREADS=1 $(PY) -m benchmarks.serving.bench $(ARGS)
+
+PEERS := benchmarks/accuracy/.venv
+$(PEERS)/.installed: benchmarks/accuracy/requirements.txt | $(STAMP)
+	$(PY) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --requirement $<
+	touch $@
+
+bench-accuracy: $(PEERS)/.installed ## Compare forecasts with those of other systems (ARGS="--help")
+	OMP_NUM_THREADS=1 $(PY) -m benchmarks.accuracy.bench $(ARGS)
+
+bench-speed: $(PEERS)/.installed ## Measure training, tuning, explaining and more (ARGS="--help")
+	OMP_NUM_THREADS=1 $(PY) -m benchmarks.speed.bench $(ARGS)
 
 lab: $(STAMP) ## Open the notebooks in JupyterLab
 	$(PY) -m jupyterlab --ServerApp.root_dir=notebooks $(if $(filter 0,$(shell id -u)),--allow-root)

@@ -139,29 +139,40 @@ def seasonal_scale(panel: Panel, until: np.datetime64, season: int = 7) -> np.nd
 
 
 def naive(panel: Panel, ends: np.ndarray, horizon: int) -> np.ndarray:
-    """Repeat the last observed value of the last 28 days."""
-    history = _history(panel, ends, 28)
-    return np.repeat(_last_observed(history)[:, None], horizon, axis=1)
+    """Repeat the last observed value."""
+    return np.repeat(_last_known(panel)[ends][:, None], horizon, axis=1)
 
 
 def seasonal_naive(panel: Panel, ends: np.ndarray, horizon: int) -> np.ndarray:
-    """Repeat the last observed value of the same weekday, at most 8 weeks back."""
-    history = _history(panel, ends, 56).reshape(len(ends), 8, 7)
-    week = _last_observed(np.moveaxis(history, 1, 2))
-    return week[:, np.arange(horizon) % 7]
+    """Repeat the last observed value of the same weekday, at most 8 weeks back.
+
+    Where none is known, the last observed value: every baseline is scored on the same days.
+    """
+    week = _last_observed(_weekdays(panel, ends))
+    return _filled(week, panel, ends)[:, np.arange(horizon) % 7]
+
+
+def weekday_median(panel: Panel, ends: np.ndarray, horizon: int) -> np.ndarray:
+    """Repeat the median of the same weekday over the last 8 weeks, or the last observed value."""
+    weeks = _weekdays(panel, ends)
+    known = np.isfinite(weeks).any(axis=-1)
+    week = np.full(known.shape, np.nan)
+    week[known] = np.nanmedian(weeks[known], axis=-1)
+    return _filled(week, panel, ends)[:, np.arange(horizon) % 7]
 
 
 def moving_mean(panel: Panel, ends: np.ndarray, horizon: int, days: int = 7) -> np.ndarray:
-    """Repeat the mean of the last `days` days (of the last 28 where they are all missing)."""
+    """Repeat the mean of the last `days` days, of the last 28 or else the last observed value."""
     history = _history(panel, ends, 28)
     recent = _mean(history[:, -days:])
     level = np.where(np.isfinite(recent), recent, _mean(history))
-    return np.repeat(level[:, None], horizon, axis=1)
+    return np.repeat(_filled(level[:, None], panel, ends), horizon, axis=1)
 
 
 BASELINES: dict[str, Baseline] = {
     "naive": naive,
     "seasonal_naive": seasonal_naive,
+    "weekday_median": weekday_median,
     "mean_7": moving_mean,
 }
 
@@ -272,6 +283,22 @@ def to_table(result: Backtest, panel: Panel) -> pd.DataFrame:
 def _history(panel: Panel, ends: np.ndarray, days: int) -> np.ndarray:
     """Values of the `days` days up to each end. → (n, days), NaN before the series."""
     return ft.gather_context(panel, panel.values[:, None], ends, days)[..., 0]
+
+
+def _weekdays(panel: Panel, ends: np.ndarray) -> np.ndarray:
+    """The last 8 weeks by weekday, that of the first target day first. → (n, 7, 8)."""
+    return np.moveaxis(_history(panel, ends, 56).reshape(len(ends), 8, 7), 1, 2)
+
+
+def _last_known(panel: Panel) -> np.ndarray:
+    """The last value observed up to and including each row, in its series. → (N,)."""
+    values = [pd.Series(panel.values[panel.series(s)]).ffill() for s in range(panel.n_series)]
+    return np.concatenate(values)
+
+
+def _filled(levels: np.ndarray, panel: Panel, ends: np.ndarray) -> np.ndarray:
+    """`levels` (n, k), and the last observed value where they are NaN."""
+    return np.where(np.isfinite(levels), levels, _last_known(panel)[ends][:, None])
 
 
 def _last_observed(history: np.ndarray) -> np.ndarray:

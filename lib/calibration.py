@@ -28,7 +28,7 @@ def calibrate(fit: Fit, data: Data, *, blocks: tuple[int, ...] = (1, 7, 14, 28))
     for some in np.array_split(every, max(1, -(-len(every) // BATCH))):
         context, future, targets = batch_of(data.validation, some, config.max_context)
         with torch.no_grad():
-            median, offsets, scale, _ = model.distribution(context, future)
+            median, offsets, scale = model.distribution(context, future)
         unit = torch.where(scale > 10 * TINY, scale, torch.nan)  # a dead window has none
         gaps.append(((targets - median) / unit[:, None]).numpy())
         widths.append(offsets.numpy())

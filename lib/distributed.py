@@ -39,10 +39,13 @@ class Processes(training.Alone):
         self.rank, self.count = dist.get_rank(), dist.get_world_size()
         self.leads = self.rank == 0
 
-    def distribution(self, model: LSTMForecaster) -> Callable[..., tuple[Tensor, ...]]:
-        """`model.distribution`, its gradients averaged over the processes."""
-        model.drop = _SharedDropout(model.drop.p, self.rank, self.count)
-        return DistributedDataParallel(_Distribution(model))
+    def by_member(self, model: LSTMForecaster) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
+        """`model.by_member`, its gradients averaged over the processes."""
+        for module in list(model.modules()):
+            for name, child in module.named_children():
+                if type(child) is nn.Dropout:
+                    setattr(module, name, _SharedDropout(child.p, self.rank, self.count))
+        return DistributedDataParallel(_ByMember(model))
 
     def share(self, *batch: Tensor) -> tuple[Tensor, ...]:
         """The rows of a batch that this process computes."""
@@ -60,15 +63,15 @@ class Processes(training.Alone):
         return total / self.count
 
 
-class _Distribution(nn.Module):
+class _ByMember(nn.Module):
     """DDP averages the gradients of what goes through `forward`."""
 
     def __init__(self, model: LSTMForecaster) -> None:
         super().__init__()
         self.model = model
 
-    def forward(self, features: Tensor, future: Tensor) -> tuple[Tensor, ...]:
-        return self.model.distribution(features, future)
+    def forward(self, features: Tensor, future: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return self.model.by_member(features, future)
 
 
 class _SharedDropout(nn.Dropout):
@@ -81,7 +84,11 @@ class _SharedDropout(nn.Dropout):
     def forward(self, input: Tensor) -> Tensor:
         if not self.training or self.p == 0.0:
             return input
-        whole = torch.ones(len(input) * self.count, *input.shape[1:], dtype=input.dtype)
+        shape = (len(input) * self.count, *input.shape[1:])
+        # Draws go in the order of memory, in which the output of an LSTM is not batch by batch.
+        order = sorted(range(input.dim()), key=lambda axis: -input.stride(axis))
+        whole = torch.ones([shape[axis] for axis in order], dtype=input.dtype)
+        whole = whole.permute([order.index(axis) for axis in range(input.dim())])
         return input * nn.functional.dropout(whole, self.p)[self.rank :: self.count]
 
 

@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import nbformat
 import papermill
@@ -68,10 +68,11 @@ def execute(
         logging.getLogger(name).addFilter(_checked_already)
     bar = {"desc": notebook.stem, "unit": "cell", "file": sys.stderr, "leave": False}
     reap(run)
+    said = tempfile.TemporaryFile()  # noqa: SIM115  (open until the error is worded)
     try:
         with (
             tempfile.TemporaryDirectory(prefix="kernel-", ignore_cleanup_errors=True) as sockets,
-            _interrupts(_kernels({**environment, _MARK: str(run)}, Path(sockets))) as kernels,
+            _interrupts(_kernels({**environment, _MARK: str(run)}, Path(sockets), said)) as kernels,
         ):
             papermill.execute_notebook(
                 notebook,
@@ -87,10 +88,11 @@ def execute(
         raise StageError(_describe(error)) from None
     except RuntimeError as error:  # DeadKernelError, or a kernel that never answered
         raise StageError(
-            f"the kernel died: {error}{_last_cell(output)}\n"
+            f"the kernel died: {error}{_last_cell(output)}{_last_words(said)}\n"
             "A process that is killed without a message has often run out of memory."
         ) from error
     finally:
+        said.close()
         reap(run)
 
 
@@ -128,10 +130,19 @@ def reap(run: Path) -> None:
 class _Kernels(AsyncKernelManager):
     """Starts kernels on sockets in the file system, and ends them at once after an interrupt.
 
-    TCP ports are chosen before they are bound, so two runs may choose the same one.
+    TCP ports are chosen before they are bound, so two runs may choose the same one. What a kernel
+    says outside of its cells, such as tornado's complaints while it ends, goes to the file `said`:
+    standard error is for the run's own JSON lines.
     """
 
     interrupted = False
+    said: IO[bytes]
+
+    async def _async_pre_start_kernel(self, **kw: Any) -> tuple[list[str], dict[str, Any]]:
+        command, kw = await super()._async_pre_start_kernel(**kw)
+        return command, kw | {"stderr": self.said}
+
+    pre_start_kernel = _async_pre_start_kernel
 
     async def _async_shutdown_kernel(self, now: bool = False, restart: bool = False) -> None:
         await super()._async_shutdown_kernel(now=now or self.interrupted, restart=restart)
@@ -144,7 +155,9 @@ class _Kernels(AsyncKernelManager):
     interrupt_kernel = _async_interrupt_kernel
 
 
-def _kernels(environment: Mapping[str, str], sockets: Path) -> type[_Kernels]:
+def _kernels(
+    environment: Mapping[str, str], sockets: Path, complaints: IO[bytes]
+) -> type[_Kernels]:
     # A kernelspec named python3 may be missing, or be another installation's: none is looked up.
     argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     spec = KernelSpec(
@@ -159,6 +172,8 @@ def _kernels(environment: Mapping[str, str], sockets: Path) -> type[_Kernels]:
             return spec
 
     class Manager(_Kernels):
+        said = complaints
+
         def _connection_file_default(self) -> str:
             return str(sockets / "kernel.json")
 
@@ -215,3 +230,9 @@ def _last_cell(output: Path) -> str:
         return ""
     lines = started[-1].source.strip().splitlines()[:_LINES_SHOWN]
     return "\nin the cell:\n" + "\n".join(f"    {line}" for line in lines)
+
+
+def _last_words(said: IO[bytes]) -> str:
+    said.seek(0)
+    lines = said.read().decode(errors="replace").strip().splitlines()[-_LINES_SHOWN:]
+    return "\nit last said:\n" + "\n".join(f"    {line}" for line in lines) if lines else ""

@@ -49,13 +49,18 @@ def calendar(dates: np.ndarray) -> np.ndarray:
 
     Monday is 0 and January is 1, as in the eleven features; the day of year is scaled by 365.25.
     """
-    days = dates.astype("datetime64[D]")
+    if not dates.size:
+        return np.empty((*dates.shape, 6))
+    # of each day once: a panel has the same days in every series
+    first = dates.min().astype("datetime64[D]")
+    place = (dates.astype("datetime64[D]") - first).astype(np.int64)
+    days = first + np.arange(place.max() + 1)
     months = days.astype("datetime64[M]")
     weekday = (days.astype(np.int64) + 3) % 7  # 1970-01-01 was a Thursday
     month = months.astype(np.int64) % 12 + 1
     day_of_year = (days - days.astype("datetime64[Y]").astype("datetime64[D]")).astype(np.int64)
     angles = (2 * np.pi * weekday / 7, 2 * np.pi * month / 12, 2 * np.pi * day_of_year / 365.25)
-    return np.stack([f(angle) for angle in angles for f in (np.sin, np.cos)], axis=-1)
+    return np.stack([f(angle) for angle in angles for f in (np.sin, np.cos)], axis=-1)[place]
 
 
 def compute(panel: Panel) -> np.ndarray:

@@ -10,16 +10,13 @@ change of level outside the training range is nothing new to the network.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lib.features import FEATURES, FUTURE, MAX_HORIZON
+from lib.features import FEATURES, FUTURE
+from lib.network import ModelConfig, Network
 from lib.season import (
-    N_REFERENCES,
     SEASON_DAYS,
     Season,
     bounded,
@@ -34,74 +31,12 @@ from lib.season import (
 )
 
 EFFECT_LAGS = (2, 3)  # days before and after an event or a factor on which it may act
-QUANTILES = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 # Columns: slices where they lie together, which the graph takes in one operation.
 CAUSES = slice(FEATURES.index("fator_externo"), FEATURES.index("evento_especial") + 1)
 CAUSES_AHEAD = slice(FUTURE.index("fator_externo"), FUTURE.index("evento_especial") + 1)
 ROLLING = [
     FEATURES.index(name) for name in ("media_movel_7", "media_movel_30", "lag_7", "desvio_movel_7")
 ]
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """Shape of the network. `horizon`, `context_length` and `max_context` are in days.
-
-    `context_length` is the shortest context that is served, `max_context` the longest.
-    """
-
-    horizon: int = 28
-    context_length: int = 60
-    max_context: int = 175
-    quantiles: tuple[float, ...] = QUANTILES
-    encoder_days: int = 56
-    cell: str = "lstm"
-    hidden: int = 48
-    layers: int = 1
-    bidirectional: bool = False
-    attention: bool = False
-    layer_norm: bool = False
-    dropout: float = 0.2
-    decoder_hidden: int = 24
-
-    def __post_init__(self) -> None:
-        if self.cell not in ("lstm", "gru"):
-            raise ValueError(f"cell: expected 'lstm' or 'gru', got {self.cell!r}")
-        if not 1 <= self.horizon <= MAX_HORIZON:
-            raise ValueError(f"horizon: expected 1 to {MAX_HORIZON} days, got {self.horizon}")
-        if not SEASON_DAYS <= self.context_length <= self.max_context <= 180:
-            raise ValueError(
-                f"context_length, max_context: expected {SEASON_DAYS} <= context_length <= "
-                f"max_context <= 180 days, got {self.context_length} and {self.max_context}"
-            )
-        if not 7 <= self.encoder_days <= self.context_length:
-            raise ValueError(
-                f"encoder_days: expected 7 to context_length ({self.context_length}) days, "
-                f"got {self.encoder_days}"
-            )
-        rising = list(self.quantiles) == sorted(set(self.quantiles))
-        if not (
-            rising and 0.5 in self.quantiles and 0 < min(self.quantiles) <= max(self.quantiles) < 1
-        ):
-            raise ValueError(
-                "quantiles: expected rising levels between 0 and 1 with 0.5 among them, got "
-                f"{self.quantiles}"
-            )
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> ModelConfig:
-        """From JSON. Raises ValueError on a key that is not a setting."""
-        unknown = set(values) - {f.name for f in fields(cls)}
-        if unknown:
-            raise ValueError(f"model settings: unknown {sorted(unknown)}")
-        values = dict(values)
-        if "quantiles" in values:
-            values["quantiles"] = tuple(values["quantiles"])
-        return cls(**values)
-
-    def to_dict(self) -> dict[str, Any]:
-        """For JSON; `from_dict` reads it back."""
-        return asdict(self)
 
 
 class LSTMForecaster(nn.Module):
@@ -111,46 +46,15 @@ class LSTMForecaster(nn.Module):
     factor_std: Tensor
     floor: Tensor
     spread: Tensor
-    stairs: Tensor
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
         levels = len(config.quantiles)
         self.median = config.quantiles.index(0.5)
-        cell = nn.LSTM if config.cell == "lstm" else nn.GRU
-        dropout = config.dropout if config.layers > 1 else 0.0
-        self.encoder = cell(
-            N_ENCODER,
-            config.hidden,
-            config.layers,
-            batch_first=True,
-            bidirectional=config.bidirectional,
-            dropout=dropout,
-        )
-        width = config.hidden * (2 if config.bidirectional else 1)
-        self.attention = nn.Linear(width, 1) if config.attention else None
-        self.norm = nn.LayerNorm(width) if config.layer_norm else None
-        self.summary = nn.Linear(width + N_STATIC, config.decoder_hidden)
-        self.decoder = nn.LSTM(
-            config.decoder_hidden + N_DECODER,
-            config.decoder_hidden,
-            batch_first=True,
-            bidirectional=True,
-        )
-        self.drop = nn.Dropout(config.dropout)
-        # per day: a logit per reference, the deviation, a width per quantile step
-        self.head = nn.Linear(2 * config.decoder_hidden, N_REFERENCES + levels)
-        nn.init.normal_(self.head.weight, std=0.01)
-        nn.init.zeros_(self.head.bias)
-        with torch.no_grad():
-            self.head.bias[N_REFERENCES + 1 :] = -0.5
+        self.members = nn.ModuleList(Network(config) for _ in range(config.members))
         self.days = (config.max_context + 7) // 7 * 7  # of values: whole weeks
         self.filter = nn.Parameter(torch.zeros(2, 3, sum(EFFECT_LAGS) + 1))
-        # offsets of the quantiles from the median, of the steps between neighbours
-        above = torch.arange(levels)[None] > torch.arange(levels - 1)[:, None]
-        stairs = above.double() - (torch.arange(levels - 1) < self.median)[:, None].double()
-        self.register_buffer("stairs", stairs, persistent=False)
         # Learned from the training span, not by gradient: units of the factor, the lowest
         # possible value, and the conformal widening of each quantile by day of the horizon.
         self.register_buffer("factor_mean", torch.zeros((), dtype=torch.float64))
@@ -167,27 +71,35 @@ class LSTMForecaster(nn.Module):
         Returns:
             shape (batch, horizon, quantiles), float64, rising along the last axis.
         """
-        median, offsets, scale, _ = self.distribution(features, future)
+        median, offsets, scale = self.distribution(features, future)
         quantiles = median[..., None] + offsets * self.spread * scale[:, None, None]
         return torch.maximum(quantiles, self.floor)
 
-    def distribution(
-        self, features: Tensor, future: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Median (raw), offsets of the quantiles from it and deviation (in scales), and scale."""
+    def distribution(self, features: Tensor, future: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Median (raw), offsets of the quantiles from it (in scales), and scale of each window.
+
+        The members' quantiles are averaged level by level (Lichtendahl et al. 2013).
+        """
+        medians, offsets, scale = self.by_member(features, future)
+        return medians.mean(0), offsets.mean(0), scale
+
+    def by_member(self, features: Tensor, future: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """As `distribution`, with the members of the ensemble along a first axis. They share
+        references and covariate effect, so that a further member costs its recurrence only.
+        """
         values = padded(series_values(features), self.days)
-        past, ahead = self._covariate_effect(values, features, future)
+        past, effect = self._covariate_effect(values, features, future)
         season = Season(values - past)
         references = season.references(future)  # (batch, horizon, references)
-        encoded = self._encode(season, features)
-        decoded = self._decode(season, encoded, features, future, references)
-        out = self.head(self.drop(decoded))
-        weights = torch.softmax(out[..., :N_REFERENCES], dim=-1).double()
-        deviation = out[..., N_REFERENCES].double()
-        median = (weights * references).sum(-1) + ahead + deviation * season.scale
-        steps = F.softplus(out[..., N_REFERENCES + 1 :])
-        offsets = steps.double() @ self.stairs
-        return median, offsets, season.scale[:, 0], deviation
+        days = self._days(season, features)
+        ahead = self._ahead(season, features, future, references)
+        static = filled(season.static())
+        medians, offsets = [], []
+        for network in self.members:
+            weights, deviation, offset = network(days, static, ahead)
+            medians.append((weights * references).sum(-1) + effect + deviation * season.scale)
+            offsets.append(offset)
+        return torch.stack(medians), torch.stack(offsets), season.scale[:, 0]
 
     def _covariate_effect(
         self, values: Tensor, features: Tensor, future: Tensor
@@ -221,7 +133,8 @@ class LSTMForecaster(nn.Module):
         effect = torch.stack([moved[:, lag, lag : lag + length] for lag in range(lags)], 1).sum(1)
         return effect[:, : self.days], effect[:, self.days :]
 
-    def _encode(self, season: Season, features: Tensor) -> Tensor:
+    def _days(self, season: Season, features: Tensor) -> Tensor:
+        """What is told of each day of the context. → (batch, encoder_days, N_ENCODER), float32."""
         days = self.config.encoder_days
         recent = features[:, -days:]
         values = torch.stack([season.values[:, -days:], season.flat[:, -days:]], dim=-1)
@@ -235,16 +148,12 @@ class LSTMForecaster(nn.Module):
         position = torch.arange(-days, 0, device=features.device).double()[:, None] / 100.0
         rest = [recent[..., :4], event, position.expand(features.shape[0], -1, -1)]
         inputs = [squash(bounded(numbers)), filled(torch.cat(rest, dim=-1)), masks.float()]
-        outputs, _ = self.encoder(torch.cat(inputs, dim=-1))  # (batch, days, width)
-        if self.attention is not None:
-            encoded = (torch.softmax(self.attention(outputs), dim=1) * outputs).sum(1)
-        else:
-            encoded = outputs[:, -1]
-        return self.norm(encoded) if self.norm is not None else encoded
+        return torch.cat(inputs, dim=-1)
 
-    def _decode(
-        self, season: Season, encoded: Tensor, features: Tensor, future: Tensor, references: Tensor
+    def _ahead(
+        self, season: Season, features: Tensor, future: Tensor, references: Tensor
     ) -> Tensor:
+        """What is told of each day of the horizon. → (batch, horizon, N_DECODER), float32."""
         horizon = self.config.horizon
         level, scale = season.level[:, None, None], season.scale[..., None]
         first = FUTURE.index("last_year")
@@ -258,23 +167,10 @@ class LSTMForecaster(nn.Module):
         ahead = ahead.expand(future.shape[0], -1, -1)
         rest = [future[..., :6], 2 * sin * cos, cos * cos - sin * sin, event, ahead]
         masks = present(torch.cat([factor, event, last_year[..., :1]], dim=-1))
-        static = filled(season.static())
-        summary = torch.tanh(self.summary(self.drop(torch.cat([encoded, static], dim=-1))))
-        inputs = [
-            summary[:, None].expand(-1, horizon, -1),
-            squash(bounded(numbers)),
-            filled(torch.cat(rest, dim=-1)),
-            masks.float(),
-        ]
-        decoded, _ = self.decoder(torch.cat(inputs, dim=-1))
-        return decoded
+        inputs = [squash(bounded(numbers)), filled(torch.cat(rest, dim=-1)), masks.float()]
+        return torch.cat(inputs, dim=-1)
 
     def _factor(self, factor: Tensor, features: Tensor) -> Tensor:
         """The factor (…, 1) from its mean in training and in the window, in units of training."""
         mean = masked_mean(features[..., FEATURES.index("fator_externo")])[:, None, None]
         return torch.cat([factor - self.factor_mean, factor - mean], dim=-1) / self.factor_std
-
-
-N_ENCODER = 6 + 2 + 4 + 3 + 2 + 1
-N_DECODER = 8 + 3 + 2 + 3 + 2 + N_REFERENCES
-N_STATIC = 4

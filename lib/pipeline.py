@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -212,6 +213,26 @@ def _merge_metrics(run: Path) -> None:
     write_json(run / "metrics.json", merged)
 
 
+def _hand_over(run: Path, out: Path) -> None:
+    """Copy what a backtest found to the folder `out`, each file whole or not at all."""
+    import pandas as pd
+
+    out.mkdir(parents=True, exist_ok=True)
+    forecasts = pd.read_parquet(run / "forecasts.parquet").drop(columns="actual")
+    part = out / "forecasts.parquet.tmp"
+    forecasts.to_parquet(part, index=False)
+    part.replace(out / "forecasts.parquet")
+    found = json.loads((run / "scores.json").read_text(encoding="utf-8"))
+    found = {"ours": found.pop("forecaster"), **found}
+    write_json(out / "metrics.json", found)
+    for source, name in (("backtest.png",) * 2, ("html/03_training.html", "report.html")):
+        shutil.copyfile(run / source, out / f"{name}.tmp")
+        (out / f"{name}.tmp").replace(out / name)
+    for name, scores in found.items():
+        shown = {k: round(scores[k], 4) for k in ("mase", "wape", "coverage_80") if scores.get(k)}
+        log.info("backtest", forecast=name, **shown)
+
+
 def _describe_parameters(notebooks: Path, profile: str) -> str:
     """Every parameter with the value it has under a profile."""
     known = {path.stem: declared(path) for path in sorted(notebooks.glob(_PATTERN))}
@@ -244,16 +265,40 @@ def _pair(parser: argparse.ArgumentParser, text: str) -> tuple[str, str]:
 def _parser(notebooks: Path, profile: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m lib.pipeline", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    train = commands.add_parser(
-        "train",
-        help="run the notebooks of the main job",
-        description="Run the numbered notebooks in order, skipping what is done and unchanged.",
-        epilog=_describe_parameters(notebooks, profile),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = train.add_argument
+    for name, what, description in (
+        (
+            "train",
+            "run the notebooks of the main job",
+            "Run the numbered notebooks in order, skipping what is done and unchanged.",
+        ),
+        (
+            "backtest",
+            "judge the forecaster on your data: forecasts and scores into a folder",
+            "Tune and fit on the days before the first cutoff, forecast from each cutoff, and "
+            "write forecasts.parquet, metrics.json, backtest.png and report.html to --out. "
+            "Nothing is registered. COVARIATES=0 withholds events and factor of the target days.",
+        ),
+    ):
+        command = commands.add_parser(
+            name,
+            help=what,
+            description=description,
+            epilog=_describe_parameters(notebooks, profile),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        add = command.add_argument
+        if name == "train":
+            add("--until", default="", metavar="STAGE", help="stop after it, such as 02_tuning")
+        else:
+            add("--out", type=Path, required=True, metavar="DIR", help="folder of the results")
+        _add_common(command)
+        command.usage = f"python -m lib.pipeline {name} [options] [NAME=value ...]"
+    return parser
+
+
+def _add_common(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
     add("--profile", default="default", help="a file of notebooks/params (default: default)")
-    add("--until", default="", metavar="STAGE", help="stop after this stage, such as 02_tuning")
     add("--force", action="store_true", help="run also the stages that are unchanged")
     add("--run-dir", type=Path, metavar="DIR", help="run folder (default: by the parameters)")
     add("--notebooks", type=Path, default=NOTEBOOKS, metavar="DIR", help="folder of the notebooks")
@@ -265,8 +310,6 @@ def _parser(notebooks: Path, profile: str) -> argparse.ArgumentParser:
         metavar="DIR",
         help="look for a relative DATA here before the working directory; may be repeated",
     )
-    train.usage = "python -m lib.pipeline train [options] [NAME=value ...]"
-    return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -281,16 +324,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         overrides = dict(_pair(parser, text) for text in rest)
         settings = get_settings()
         configure_logging(settings.log_level)
-        run_pipeline(
+        judging = asked.command == "backtest"
+        result = run_pipeline(
             asked.profile,
-            overrides,
-            until=asked.until,
+            overrides | {"REGISTER": "false"} if judging else overrides,
+            until="03_training" if judging else asked.until,
             force=asked.force,
             run_dir=asked.run_dir,
             notebooks=asked.notebooks,
             settings=settings,
             bases=asked.relative_to,
         )
+        if judging:
+            _hand_over(result.folder, (asked.relative_to or [Path.cwd()])[0] / asked.out)
     except (ParameterError, SettingsError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 2

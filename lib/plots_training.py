@@ -13,7 +13,12 @@ from lib import backtest as bt
 from lib.panel import Panel
 
 INK, OURS, SOFT = "#1f2933", "#c2410c", "#94a3b8"
-OTHERS = {"naive": "#94a3b8", "seasonal_naive": "#2563eb", "mean_7": "#65a30d"}
+OTHERS = {
+    "naive": "#94a3b8",
+    "seasonal_naive": "#2563eb",
+    "weekday_median": "#7c3aed",
+    "mean_7": "#65a30d",
+}
 
 
 def plot_loss(history: Sequence[Mapping[str, float]], best_step: int) -> Figure:

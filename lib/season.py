@@ -151,6 +151,7 @@ def series_values(features: Tensor) -> Tensor:
 
     The last value is a difference of large sums; where a client's (or a coalition's) rolling mean
     does not belong to its lags it could be anything, so it stays within two ranges of the rest.
+    A first sale after nothing but zeros has no range to stay in.
     """
     lag_1 = features[..., FEATURES.index("lag_1")]
     lag_7 = features[:, :6, FEATURES.index("lag_7")]
@@ -164,7 +165,7 @@ def series_values(features: Tensor) -> Tensor:
     high = torch.where(seen, lag_1, -torch.inf).amax(-1)
     reach = 2.0 * (high - low).clamp(min=0.0) + 0.5 * torch.abs(high)
     bounded = torch.minimum(torch.maximum(last, low - reach), high + reach)
-    last = torch.where(seen.any(-1) & present(last), bounded, last)
+    last = torch.where(seen.any(-1) & present(last) & (reach > 0), bounded, last)
     return torch.cat([lag_7, lag_1, last[:, None]], dim=-1)
 
 

@@ -59,9 +59,13 @@ class Settings(BaseSettings):
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     explanation_queue_max: int = Field(100, ge=1)  # jobs that may wait
     explanation_retention_days: float = Field(30, gt=0, le=36500)  # also of /predict's bodies
-    prediction_retention_days: float = Field(400, gt=0, le=36500)
+    # Of predictions, checks, ended alerts; 0 keeps all
+    retention_days: float = Field(730, ge=0, le=36500)
 
-    # Alerts by mail; without smtp_host or alert_email none is sent
+    # Alerts: an incident that comes back within the cooldown is the same one
+    alert_cooldown_hours: float = Field(24, ge=0, le=8760)
+    alert_webhook_url: str = Field("", repr=False)  # it may hold a secret
+    # By mail; without smtp_host or alert_email none is sent
     smtp_host: str = ""
     smtp_port: int = Field(587, ge=1, le=65535)
     smtp_user: str = ""
@@ -107,6 +111,13 @@ class Settings(BaseSettings):
     def _is_queue(cls, value: str) -> str:
         if value and not value.startswith(("sqlite:///", "redis://", "rediss://")):
             raise ValueError("expected sqlite:///FILE or redis://HOST:PORT")
+        return value
+
+    @field_validator("alert_webhook_url")
+    @classmethod
+    def _is_http(cls, value: str) -> str:
+        if value and not value.startswith(("http://", "https://")):
+            raise ValueError("expected http://… or https://…")
         return value
 
     @field_validator("alert_email", "smtp_from")

@@ -1,4 +1,4 @@
-"""The tables of the service: predictions, actuals, explanations. SQLite or PostgreSQL.
+"""The database of the service. SQLite or PostgreSQL; its tables are those of `lib.store_tables`.
 
 SQLite runs in WAL mode, so that readers never wait for a writer, and every transaction that may
 write takes the write lock at its beginning: one that takes it later would fail at once where
@@ -7,6 +7,7 @@ another has written meanwhile, however long the busy timeout is.
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import threading
 import time
@@ -19,89 +20,44 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.exc import SQLAlchemyError
 
-SCHEMA_VERSION = 1
-_LOCK = 0x4C53544D  # the key of PostgreSQL's advisory lock, which stands in for SQLite's
+from lib.store_tables import (
+    REVISION,
+    VERSION_TABLE,
+    Utc,
+    actuals,
+    alerts,
+    checks,
+    corrections,
+    explanations,
+    leases,
+    metadata,
+    predictions,
+)
 
-metadata = sa.MetaData()
+__all__ = [
+    "REVISION",
+    "Store",
+    "StoreError",
+    "Utc",
+    "actuals",
+    "alerts",
+    "alone",
+    "checks",
+    "corrections",
+    "explanations",
+    "in_steps",
+    "leases",
+    "metadata",
+    "predictions",
+    "utcnow",
+]
+
+_LOCK = 0x4C53544D  # the key of PostgreSQL's advisory lock, which stands in for SQLite's
+_STEP = 500  # rows a transaction, where many are changed
 
 
 class StoreError(RuntimeError):
     """The database cannot do what was asked; the message says why, without values or passwords."""
-
-
-class Utc(sa.types.TypeDecorator[datetime]):
-    """An aware time in UTC; SQLite would hand it back without its zone."""
-
-    impl = sa.DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
-        """Raises ValueError for a time without a zone."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError(f"expected a time with a zone, got {value.isoformat()}")
-        return value.astimezone(UTC)
-
-    def process_result_value(self, value: Any, dialect: sa.Dialect) -> datetime | None:
-        """The zone is put back."""
-        return value if value is None or value.tzinfo else value.replace(tzinfo=UTC)
-
-
-schema = sa.Table("schema_version", metadata, sa.Column("version", sa.Integer, nullable=False))
-
-# One row a forecast of one series. What `/predict` was asked names neither series nor day: its
-# rows have no series_id, and `body` as it was sent, so that it can be explained later.
-predictions = sa.Table(
-    "predictions",
-    metadata,
-    sa.Column("id", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True),
-    # Not unique: a caller may send several requests of one trace.
-    sa.Column("trace_id", sa.String(64), nullable=False, index=True),
-    sa.Column("created_at", Utc, nullable=False, index=True),
-    sa.Column("model_version", sa.Integer, nullable=False),
-    sa.Column("series_id", sa.String(256)),
-    sa.Column("first_date", sa.Date),  # the first forecast day
-    sa.Column("last_date", sa.Date),
-    sa.Column("levels", sa.JSON, nullable=False),  # (quantiles,)
-    sa.Column("quantiles", sa.JSON, nullable=False),  # (days, quantiles), raw units
-    sa.Column("body", sa.LargeBinary),
-    sa.Index("predictions_days", "series_id", "first_date"),
-)
-
-actuals = sa.Table(
-    "actuals",
-    metadata,
-    # What it is the truth of, as one string: either the trace or the series and the day.
-    sa.Column("key", sa.String(300), primary_key=True),
-    sa.Column("trace_id", sa.String(64), index=True),
-    sa.Column("series_id", sa.String(256)),
-    sa.Column("date", sa.Date),
-    sa.Column("value", sa.Float, nullable=False),
-    sa.Column("created_at", Utc, nullable=False),
-    sa.Column("updated_at", Utc, nullable=False),
-    sa.Column("corrections", sa.Integer, nullable=False, default=0),
-    sa.Index("actuals_days", "series_id", "date"),
-)
-
-# The truth about explanations: the queue only says that there may be something to do.
-explanations = sa.Table(
-    "explanations",
-    metadata,
-    sa.Column("id", sa.String(32), primary_key=True),  # hash of what is explained, and by what
-    sa.Column("status", sa.String(8), nullable=False, index=True),  # queued running done failed
-    sa.Column("model_version", sa.Integer, nullable=False),
-    sa.Column("body", sa.Text, nullable=False),  # of /predict, canonical JSON
-    sa.Column("created_at", Utc, nullable=False),
-    sa.Column("started_at", Utc),
-    sa.Column("finished_at", Utc, index=True),
-    sa.Column("attempts", sa.Integer, nullable=False, default=0),
-    sa.Column("worker", sa.String(256)),  # that has it, while running
-    sa.Column("lease_until", Utc),
-    sa.Column("result", sa.JSON),
-    sa.Column("plot", sa.LargeBinary),  # PNG
-    sa.Column("error", sa.Text),
-)
 
 
 class Store:
@@ -143,6 +99,8 @@ class Store:
         try:
             with self._open().connect() as connection:
                 connection = connection.execution_options(writes=writes)
+                if not writes and connection.dialect.name == "postgresql":
+                    connection = connection.execution_options(isolation_level="REPEATABLE READ")
                 with connection.begin():
                     yield connection
         except SQLAlchemyError as error:
@@ -158,25 +116,46 @@ class Store:
             return self._engine
 
     def _make_tables(self, engine: sa.Engine) -> None:
-        """Make what is missing. Several processes may start at once: one makes, the rest find."""
+        """Make or change what is needed. Several processes may start at once: one does it."""
+        with engine.connect() as connection:
+            if sa.inspect(connection).has_table(VERSION_TABLE):
+                found = sa.text(f"SELECT version_num FROM {VERSION_TABLE}")
+                if connection.scalar(found) == REVISION:
+                    return
+        from lib.migrations import upgrade  # alembic: half a second to import
+
         with engine.connect().execution_options(writes=True) as connection, connection.begin():
             alone(connection)
-            metadata.create_all(connection)
-            found = connection.execute(sa.select(schema.c.version)).scalar()
-            if found is None:
-                connection.execute(schema.insert().values(version=SCHEMA_VERSION))
-            elif found != SCHEMA_VERSION:
+            try:
+                upgrade(connection)
+            except ValueError as error:
                 raise StoreError(
-                    f"{_shown(self.url)} has tables of version {found}, this program expects "
-                    f"version {SCHEMA_VERSION}: use the program that made them, or another "
+                    f"{_shown(self.url)} has tables of version {error}, this program expects "
+                    f"version {REVISION} or earlier: use the program that made them, or another "
                     "DATABASE_URL"
-                )
+                ) from error
 
 
 def alone(connection: sa.Connection) -> None:
     """Until the transaction ends, keep out others that ask for the same."""
     if connection.dialect.name == "postgresql":
         connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+
+
+def in_steps(
+    store: Store, change: sa.Update | sa.Delete, key: sa.Column[Any], which: sa.ColumnElement[bool]
+) -> int:
+    """Change or delete the rows for which `which` holds, some at a time. → their number.
+
+    No other writer waits for long. After an update `which` must no longer hold. Raises StoreError.
+    """
+    some, total = sa.select(key).where(which).limit(_STEP), 0
+    while True:
+        with store.writing() as connection:
+            count = connection.execute(change.where(key.in_(some))).rowcount
+        total += count
+        if count < _STEP:
+            return total
 
 
 def utcnow() -> datetime:
@@ -187,7 +166,7 @@ def utcnow() -> datetime:
 def _engine(url: sa.URL, busy_seconds: float) -> sa.Engine:
     try:
         if url.get_backend_name() != "sqlite":
-            return sa.create_engine(url, hide_parameters=True, pool_pre_ping=True)
+            return _server(url, busy_seconds)
         engine = sa.create_engine(
             url,
             hide_parameters=True,
@@ -213,6 +192,19 @@ def _engine(url: sa.URL, busy_seconds: float) -> sa.Engine:
     return engine
 
 
+def _server(url: sa.URL, busy_seconds: float) -> sa.Engine:
+    given = {} if "connect_timeout" in url.query else {"connect_timeout": math.ceil(busy_seconds)}
+    engine = sa.create_engine(url, hide_parameters=True, pool_pre_ping=True, connect_args=given)
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: Any, record: object) -> None:
+        # The busy time of SQLite, for row locks and `alone`.
+        connection.execute(f"SET lock_timeout = {round(busy_seconds * 1000)}")
+        connection.commit()
+
+    return engine
+
+
 def _use_wal(connection: sqlite3.Connection, busy_seconds: float) -> None:
     """The mode stays with the file; its first change ignores the busy timeout, so it is retried."""
     until = time.monotonic() + busy_seconds
@@ -227,7 +219,9 @@ def _use_wal(connection: sqlite3.Connection, busy_seconds: float) -> None:
 
 def _worded(url: sa.URL, error: SQLAlchemyError) -> StoreError:
     reason = getattr(error, "orig", None) or error
-    return StoreError(f"{_shown(url)}: {type(reason).__name__}: {reason}")
+    # PostgreSQL's other lines show the values of the row.
+    said = getattr(getattr(reason, "diag", None), "message_primary", None) or reason
+    return StoreError(f"{_shown(url)}: {type(reason).__name__}: {said}")
 
 
 def _shown(url: sa.URL) -> str:

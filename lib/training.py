@@ -29,7 +29,7 @@ from lib.season import TINY
 
 log = structlog.get_logger()
 
-SOURCES = ("features", "season", "model", "training")
+SOURCES = ("features", "season", "network", "model", "training")
 
 
 class TrainingError(RuntimeError):
@@ -97,9 +97,9 @@ class Alone:
 
     leads = True
 
-    def distribution(self, model: LSTMForecaster) -> Callable[..., tuple[Tensor, ...]]:
+    def by_member(self, model: LSTMForecaster) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
         """What computes a batch of the training."""
-        return model.distribution
+        return model.by_member
 
     def share(self, *batch: Tensor) -> tuple[Tensor, ...]:
         """The rows of a batch that this process computes."""
@@ -165,7 +165,8 @@ def pinball(
     Nor does a window that is all missing or all zero: it has no unit.
 
     Args:
-        median: (batch, horizon); offsets: (batch, horizon, quantiles) in scales.
+        median: (…, batch, horizon); offsets: (…, batch, horizon, quantiles) in scales, with
+            one leading axis or none: the loss is the mean over members.
         scale: (batch,); targets: (batch, horizon), NaN where missing; levels: (quantiles,).
         mean: of the count of targets over processes that share a batch.
     """
@@ -174,7 +175,8 @@ def pinball(
     # float32 from here: the subtraction above is where precision matters
     gap = error.float()[..., None] - offsets.float()
     loss = torch.maximum(levels * gap, (levels - 1) * gap).mean(-1)
-    return torch.where(observed, loss, 0.0).sum() / mean(observed.sum()).clamp(min=1)
+    count = mean(observed.sum()).clamp(min=1) * (loss.numel() // observed.numel())
+    return torch.where(observed, loss, 0.0).sum() / count
 
 
 def fit(
@@ -239,7 +241,7 @@ class _Run:
         if data.nonnegative:
             self.model.floor.fill_(0.0)
         self.average = copy.deepcopy(self.model)
-        self.distribution = team.distribution(self.model)
+        self.by_member = team.by_member(self.model)
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
@@ -270,7 +272,7 @@ class _Run:
         for group in self.optimizer.param_groups:
             group["lr"] = config.learning_rate * _one_cycle(self.step / config.steps)
         self.model.train()
-        median, offsets, scale, _ = self.distribution(context, future)
+        median, offsets, scale = self.by_member(context, future)
         loss = pinball(median, offsets, scale, targets, self.levels, self.team.mean)
         shown = self.team.mean(loss)
         if not torch.isfinite(shown):
@@ -289,7 +291,7 @@ class _Run:
         context, future, targets = self.validation
         self.average.eval()
         with torch.no_grad():
-            median, offsets, scale, _ = self.average.distribution(context, future)
+            median, offsets, scale = self.average.distribution(context, future)
             loss = float(pinball(median, offsets, scale, targets, self.levels))
         if not math.isfinite(loss):
             raise TrainingError(

@@ -1,9 +1,9 @@
 """What really happened: `POST /actuals`, the truth about earlier forecasts.
 
 What it is the truth of is its key, so sending it again changes nothing, and another value for the
-same key is a correction, of which the last counts. There is no too late and no too early: the
-truth of a day that was never forecast, or not yet, or so long ago that the forecast is deleted, is
-kept as well and only said to match nothing now.
+same key is a correction, of which the last counts; what it replaced is kept beside it. There is no
+too late and no too early: the truth of a day that was never forecast, or not yet, or so long ago
+that the forecast is deleted, is kept as well and only said to match nothing now.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, Self
 import sqlalchemy as sa
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from lib.store import Store, actuals, alone, predictions, utcnow
+from lib.store import Store, actuals, alone, corrections, predictions, utcnow
 
 ITEMS = 1_000  # of one request
 
@@ -128,6 +128,9 @@ def keep(store: Store, items: list[Actual]) -> ActualsKept:
                 status[item.key] = "unchanged"
         if new:
             connection.execute(actuals.insert(), list(new.values()))
+        if changed:
+            replaced = [{"key": k, "value": before[k], "replaced_at": now} for k in changed]
+            connection.execute(corrections.insert(), replaced)
         for key, value in changed.items():
             change = actuals.update().where(actuals.c.key == key)
             correction = {"value": value, "updated_at": now}

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from lib.forecaster import forecast_panel
 from lib.undated import future_after
-from serving.history import histories_of
+from serving.history import histories_of, last_features
 from serving.problems import invalid, refusal_of
 from serving.recorder import Prediction as Record
 from serving.rows import sequence_of
@@ -43,7 +43,9 @@ def predict() -> Response:
     if not np.isfinite(quantiles).all():
         raise invalid("sequence", _UNUSABLE)
     levels = contract.quantiles
-    record = Record(g.trace_id, model.version, levels, [numbers], body=body)
+    # A copy, or what waits to be written would hold all rows.
+    last = rows[-1].copy()
+    record = Record(g.trace_id, model.version, levels, [numbers], body=body, features=last)
     state_of().recorder.prediction(record)
     return _json(
         {
@@ -82,6 +84,7 @@ def forecast() -> Response:
     medians = np.apply_along_axis(lambda q: np.interp(0.5, contract.quantiles, q), 2, whole)
     chosen = whole[:, :, [contract.quantiles.index(level) for level in levels]]
     names, forecasts = _names(levels), []
+    last = last_features(found)
     for i, name in enumerate(found.panel.ids):
         rows = zip(
             dates[i].astype(str).tolist(), medians[i].tolist(), chosen[i].tolist(), strict=True
@@ -103,6 +106,7 @@ def forecast() -> Response:
             whole[i],
             series_id=name,
             first_date=first,
+            features=last[i],
         )
         state_of().recorder.prediction(record)
     return _json(

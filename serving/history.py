@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from lib.features import YEAR
+from lib.features import YEAR, compute
 from lib.forecaster import Contract
 from lib.panel import Panel
 from serving.problems import invalid
@@ -69,6 +69,18 @@ def histories_of(
         *(np.concatenate([s.columns[name] for s in found]) for name in (_VALUE, _FACTOR, _EVENT)),
     )
     return Histories(panel, offsets[1:] - 1 - contract.horizon)
+
+
+def last_features(found: Histories) -> np.ndarray:
+    """The eleven features of the last known day of each series. → (S, 11), NaN where missing."""
+    panel = found.panel
+    # They look back no further than this; the rows of shorter series all come along.
+    first = np.maximum(panel.offsets[:-1], found.ends + 1 - _ROLLING)
+    lengths = found.ends + 1 - first
+    offsets = np.append(0, np.cumsum(lengths)).astype(np.int64)
+    rows = np.arange(offsets[-1]) + np.repeat(first - offsets[:-1], lengths)
+    columns = (panel.dates, panel.values, panel.factor, panel.event)
+    return compute(Panel(panel.ids, offsets, *(c[rows] for c in columns)))[offsets[1:] - 1]
 
 
 def _series(item: Any, contract: Contract, context: int, place: str) -> _Series:

@@ -30,7 +30,7 @@ from huey.registry import Message
 from huey.serializer import Serializer
 
 from lib.settings import SettingsError
-from lib.store import Store, alone, explanations, predictions, utcnow
+from lib.store import Store, alone, explanations, in_steps, predictions, utcnow
 
 MAX_ATTEMPTS = 10  # of a job whose worker dies each time: it may be what kills it
 SECONDS_EACH = 3  # what one explanation takes at most, on one core
@@ -181,33 +181,13 @@ class Jobs:
                     log.warning("explanation taken back", explanation_id=identity, worker=worker)
         return taken
 
-    def forget(self, *, results_days: float, predictions_days: float) -> int:
-        """Delete results, and bodies of predictions, older than the one; predictions, the other.
-
-        → rows deleted or emptied. In small steps, so that no other writer waits for long.
-        """
-        old = utcnow() - timedelta(days=results_days)
-        past = utcnow() - timedelta(days=predictions_days)
-        kept = predictions.c
-        steps = (
-            (explanations.delete(), _ROWS.id, _ROWS.finished_at < old),
-            (predictions.delete(), kept.id, kept.created_at < past),
-            (
-                predictions.update().values(body=None),
-                kept.id,
-                sa.and_(kept.created_at < old, kept.body.is_not(None)),
-            ),
-        )
-        changed = 0
-        for change, key, outdated in steps:
-            some = sa.select(key).where(outdated).limit(500)
-            while True:
-                with self.store.writing() as connection:
-                    count = connection.execute(change.where(key.in_(some))).rowcount
-                changed += count
-                if count < 500:
-                    break
-        return changed
+    def forget(self, *, days: float) -> int:
+        """Delete results, and the bodies of predictions, that are older. → rows changed."""
+        old, kept = utcnow() - timedelta(days=days), predictions.c
+        outdated = sa.and_(kept.created_at < old, kept.body.is_not(None))
+        return in_steps(
+            self.store, explanations.delete(), _ROWS.id, _ROWS.finished_at < old
+        ) + in_steps(self.store, predictions.update().values(body=None), kept.id, outdated)
 
     def _end(self, identity: str, worker: str, status: str, **values: Any) -> bool:
         whose = [_ROWS.id == identity, _ROWS.status == "running", _ROWS.worker == worker]

@@ -9,19 +9,23 @@ from __future__ import annotations
 
 import atexit
 import json
+import math
 import queue
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 import structlog
 
 from lib.settings import Settings
 from lib.store import Store, predictions, utcnow
+
+if TYPE_CHECKING:
+    import numpy as np
 
 RECORDS = 5_000  # that may wait to be written
 BYTES = 64_000_000  # that they may hold together
@@ -37,7 +41,8 @@ class Prediction:
     """One forecast of one series.
 
     For `/predict` the `body` as it was sent; for `/forecast` the series and the first forecast
-    day. `quantiles` is (days, quantiles) in raw units, nested lists or an array.
+    day. `quantiles` is (days, quantiles) in raw units, nested lists or an array; `features` (11,)
+    those of the last known day, NaN where missing.
     """
 
     trace_id: str
@@ -47,6 +52,7 @@ class Prediction:
     body: bytes | None = None
     series_id: str | None = None
     first_date: date | None = None
+    features: np.ndarray | None = None
     created_at: datetime = field(default_factory=utcnow)
 
     def size(self) -> int:
@@ -69,7 +75,13 @@ class Prediction:
             "levels": list(self.levels),
             "quantiles": quantiles,
             "body": self.body,
+            "features": None if self.features is None else _known(self.features),
         }
+
+
+def _known(features: np.ndarray) -> list[float | None]:
+    # NaN is no JSON, and PostgreSQL refuses it.
+    return [x if math.isfinite(x) else None for x in features.tolist()]
 
 
 class Recorder:

@@ -24,6 +24,7 @@ import structlog
 
 from lib.settings import Settings, SettingsError, configure_logging, get_settings
 from lib.store import Store, StoreError
+from lib.store_retention import purge
 from serving.jobs import Job, Jobs, Queue, is_dead, worker_name
 
 if TYPE_CHECKING:
@@ -147,12 +148,10 @@ class Worker:
                 self._guarded(self._forget)
 
     def _forget(self) -> None:
-        count = self.jobs.forget(
-            results_days=self.settings.explanation_retention_days,
-            predictions_days=self.settings.prediction_retention_days,
-        )
-        if count:
-            log.info("old rows deleted", rows=count)
+        emptied = self.jobs.forget(days=self.settings.explanation_retention_days)
+        purged = purge(self.store, self.settings.retention_days)
+        if emptied or any(purged.values()):
+            log.info("old rows deleted", explanations=emptied, **purged)
 
     def _guarded(self, work: Callable[[], object]) -> None:
         # Queue and database may be away for a while; the next beat tries again.

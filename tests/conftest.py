@@ -5,8 +5,16 @@ import os
 # Read by torch and BLAS when they are imported, so it must be set before any test module is.
 os.environ["OMP_NUM_THREADS"] = "1"
 
+from itertools import count
+
 import pytest
+import sqlalchemy as sa
 import structlog
+from redis import Redis
+
+from tests import services
+
+_SERVER = pytest.param("postgresql", marks=pytest.mark.services)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -28,3 +36,55 @@ def fresh_logging():
     """Forget a configured log: it would go to the closed stderr of an earlier test."""
     yield
     structlog.reset_defaults()
+
+
+@pytest.fixture(scope="session")
+def postgresql():
+    """A real server of this session: `…/` to which a database's name belongs."""
+    with services.postgresql() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def redis():
+    """A real server of this session, by URL."""
+    with services.redis() as url:
+        yield url
+
+
+_numbers = count()
+
+
+@pytest.fixture
+def postgresql_url(postgresql):
+    """An empty database of this test."""
+    name = f"test_{next(_numbers)}"
+    server = sa.create_engine(f"{postgresql}postgres", isolation_level="AUTOCOMMIT")
+    with server.connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+    server.dispose()
+    return f"{postgresql}{name}"
+
+
+@pytest.fixture(params=["sqlite", _SERVER])
+def database_url(request, tmp_path):
+    """An empty database of this test: once in a SQLite file, once on a PostgreSQL server."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/state.db"
+    return request.getfixturevalue("postgresql_url")
+
+
+@pytest.fixture
+def redis_url(redis):
+    """An empty queue of this test."""
+    with Redis.from_url(redis) as client:
+        client.flushdb()
+    return redis
+
+
+@pytest.fixture(params=["sqlite", pytest.param("redis", marks=pytest.mark.services)])
+def queue_url(request, tmp_path):
+    """An empty queue of this test: once in a SQLite file, once on a Redis server."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/queue.db"
+    return request.getfixturevalue("redis_url")

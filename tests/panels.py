@@ -9,6 +9,7 @@ import torch
 from lib import calibration, training
 from lib import features as ft
 from lib.model import LSTMForecaster, ModelConfig
+from lib.network import Network
 from lib.panel import Panel, Spans, split
 from lib.settings import ROOT
 
@@ -66,9 +67,14 @@ def network(seed=0, head=0.5, dtype_std=0.3, **settings) -> LSTMForecaster:
     shape = {"horizon": 7, "hidden": 8, "decoder_hidden": 8} | settings
     model = LSTMForecaster(ModelConfig.from_dict(shape))
     with torch.no_grad():
-        torch.nn.init.normal_(model.head.weight, std=head)
+        for member in members(model):
+            torch.nn.init.normal_(member.head.weight, std=head)
         torch.nn.init.normal_(model.filter, std=dtype_std)
     return model.eval()
+
+
+def members(model) -> list[Network]:
+    return [member for member in model.members if isinstance(member, Network)]
 
 
 def inputs(panel, ends, horizon=7, days=175, known=True):

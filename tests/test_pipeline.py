@@ -10,6 +10,7 @@ from pathlib import Path
 
 import nbformat
 import numpy as np
+import pandas as pd
 import psutil
 import pytest
 
@@ -299,6 +300,21 @@ def test_dead_kernel_is_an_error_that_names_the_cell(project):
         project.run()
 
 
+def test_what_a_kernel_says_outside_of_cells_is_not_on_stderr(project):
+    beside = "import os\nos.write(2, b'ERROR:tornado: ended')"
+    project.write("01_make", PARAMETERS_1, beside, MAKE)
+    code, err = finish(project.start())
+    assert code == 0, err
+    assert "tornado" not in err
+
+
+def test_dead_kernel_s_last_words_are_in_the_error(project):
+    words = "os.write(2, b'no space')"
+    project.write("01_make", PARAMETERS_1, f"import os\n{words}\nos._exit(9)")
+    with pytest.raises(StageError, match=r"(?s)the kernel died.*it last said:\n    no space"):
+        project.run()
+
+
 SLOW = """import multiprocessing, subprocess, sys, time
 from pathlib import Path
 if not (Path(RUN_DIR) / "once.log").exists():
@@ -398,3 +414,39 @@ def test_import_for_a_notebook_is_light():
         [sys.executable, "-c", source], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+JUDGED = """import json
+from pathlib import Path
+import pandas as pd
+run = Path(RUN_DIR)
+days = pd.date_range("2024-01-02", periods=2)
+table = pd.DataFrame({"series_id": "a", "date": days, "actual": [1.0, float("nan")], "q0.5": 2.0})
+table.to_parquet(run / "forecasts.parquet")
+(run / "scores.json").write_text(json.dumps({"forecaster": {"mase": 0.5}, "naive": {"mase": 1.0}}))
+(run / "backtest.png").write_bytes(b"a picture")
+assert REGISTER is False"""
+
+
+def test_backtest_hands_over_forecasts_and_scores_and_registers_nothing(project, monkeypatch):
+    (project.notebooks / "02_use.ipynb").unlink()
+    project.write("03_training", 'RUN_DIR: str = ""\nREGISTER: bool = True', JUDGED)
+    project.write("04_more", 'RUN_DIR: str = ""', "raise SystemExit('not part of a backtest')")
+    out = project.notebooks.parent / "my results"
+    monkeypatch.setenv("VAR_DIR", str(project.settings.var_dir))
+    asked = ["backtest", "--notebooks", str(project.notebooks), "--out", str(out)]
+    assert pipeline.main(asked) == 0
+    names = {"forecasts.parquet", "metrics.json", "backtest.png", "report.html"}
+    assert {path.name for path in out.iterdir()} == names
+    found = pd.read_parquet(out / "forecasts.parquet")
+    assert list(found.columns) == ["series_id", "date", "q0.5"]
+    assert len(found) == 2  # the day without a truth too
+    scores = json.loads((out / "metrics.json").read_text())
+    assert scores == {"ours": {"mase": 0.5}, "naive": {"mase": 1.0}}
+    assert not (project.settings.var_dir / "mlflow.db").exists()
+
+
+def test_backtest_without_a_folder_for_its_results_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        pipeline.main(["backtest", "DATA=sales.csv"])
+    assert "--out" in capsys.readouterr().err

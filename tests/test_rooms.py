@@ -18,7 +18,8 @@ ALLOWED = {
     "features": {"panel"},
     "undated": {"features"},
     "season": {"features"},
-    "model": {"features", "season"},
+    "network": {"features", "season"},
+    "model": {"features", "network", "season"},
     "training": {"features", "model", "panel", "season"},
     "calibration": {"season", "training"},
     "search": {"model", "panel", "settings", "training"},
@@ -35,7 +36,9 @@ ALLOWED = {
     "batch": {"forecaster", "panel", "registry", "series", "settings"},
     "shapley": set(),
     "explanation": {"features", "forecaster", "panel", "shapley"},
-    "store": {"settings"},
+    "store": {"migrations"},
+    "migrations": {"store"},  # the tables alone
+    "alerts": {"settings", "store"},
     "monitoring": {"features", "forecaster", "panel", "series", "settings", "store"},
     "plots": {"backtest", "explanation", "features", "monitoring", "panel", "series"},
     "parameters": set(),
@@ -44,7 +47,7 @@ ALLOWED = {
     "pipeline": {"execution", "parameters", "settings", "stages"},
 }
 HEAVY = {"mlflow", "shap", "torch"}
-TORCH = {"season", "model", "training", "distributed", "calibration", "tuning", "export"}
+TORCH = {"season", "network", "model", "training", "distributed", "calibration", "tuning", "export"}
 MODULES = sorted(path.stem for path in (ROOT / "lib").glob("*.py") if path.stem != "__init__")
 
 

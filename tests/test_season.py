@@ -22,7 +22,7 @@ from lib.season import (
     series_values,
     squash,
 )
-from tests.panels import forecast, inputs, lively_panel, network, panel_of
+from tests.panels import forecast, inputs, lively_panel, members, network, panel_of
 
 DAYS = 182
 FIRST_TREND = len(RAW_HALF_LIVES + LEVEL_HALF_LIVES) + 4
@@ -141,7 +141,7 @@ def test_forecast_follows_scale_and_shift_but_for_what_the_network_is_told_of_th
     told = 3.0 * forecast(model, *before) + 700.0
     assert not np.allclose(forecast(model, *after), told, rtol=1e-6)
     with torch.no_grad():
-        model.summary.weight[:, [-4, -2]] = 0.0
+        members(model)[0].summary.weight[:, [-4, -2]] = 0.0
     expected = 3.0 * forecast(model, *before) + 700.0
     np.testing.assert_allclose(forecast(model, *after), expected, rtol=1e-6)
 

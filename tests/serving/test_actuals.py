@@ -10,9 +10,9 @@ import sqlalchemy as sa
 from pydantic import ValidationError
 
 from lib.settings import get_settings
-from lib.store import Store, actuals
+from lib.store import Store, actuals, corrections
+from lib.store_retention import purge
 from serving.actuals import ITEMS, Actual, ActualsBody, keep
-from serving.jobs import Jobs
 from serving.recorder import Prediction, Recorder
 
 ONE = {"trace_id": "t", "value": 1.0}
@@ -20,8 +20,8 @@ DAY = {"series_id": "shop 1", "date": "2026-01-31", "value": 1.0}
 
 
 @pytest.fixture
-def store(tmp_path):
-    store = Store(f"sqlite:///{tmp_path}/state.db")
+def store(database_url):
+    store = Store(database_url)
     yield store
     store.close()
 
@@ -92,6 +92,10 @@ def test_actuals_corrected_keep_the_last_value_and_count(store, predicted):
     row = rows(store)[1]
     assert (row.value, row.corrections) == (1.0, 2)
     assert row.created_at < row.updated_at
+    with store.reading() as connection:
+        replaced = connection.execute(sa.select(corrections).order_by(corrections.c.id)).all()
+    assert [(old.key, old.value) for old in replaced] == [("trace t", 1.0), ("trace t", 2.0)]
+    assert replaced[-1].replaced_at == row.updated_at
 
 
 @pytest.mark.parametrize(
@@ -112,7 +116,7 @@ def test_actuals_never_forecast_are_kept_and_said_so(store, predicted, item, unm
 
 
 def test_actuals_late_are_kept_when_the_forecast_is_deleted(store, predicted):
-    Jobs(store).forget(results_days=1e-9, predictions_days=1e-9)
+    purge(store, days=1e-9)
     assert send(store, ONE, DAY) == (2, 0, 0, 2)
 
 

@@ -36,14 +36,14 @@ def body(n):
     return {"sequence": [BODY["sequence"][0], {"lag_1": float(n), "lag_7": None}]}
 
 
-@pytest.fixture
-def settings(tmp_path):
+# SQLite on files, or servers for both; each kind of queue is with each table in other tests.
+@pytest.fixture(params=["files", pytest.param("servers", marks=pytest.mark.services)])
+def settings(request, tmp_path):
+    database, queue = f"sqlite:///{tmp_path}/state.db", f"sqlite:///{tmp_path}/queue.db"
+    if request.param == "servers":
+        database, queue = map(request.getfixturevalue, ("postgresql_url", "redis_url"))
     return get_settings(None).model_copy(
-        update={
-            "database_url": f"sqlite:///{tmp_path}/state.db",
-            "queue_url": f"sqlite:///{tmp_path}/queue.db",
-            "explanation_queue_max": 3,
-        }
+        update={"database_url": database, "queue_url": queue, "explanation_queue_max": 3}
     )
 
 

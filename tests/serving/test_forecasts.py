@@ -4,12 +4,14 @@ import json
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from lib import features as ft
 from lib.forecaster import Forecaster
+from lib.store import predictions
 from serving import schemas
 from serving.history import histories_of
 from serving.problems import RequestError
@@ -394,3 +396,35 @@ def test_without_a_model_both_are_unavailable(tmp_path):
     assert client.get("/health/ready").status_code == 503
     assert client.get("/health/live").status_code == 200
     close(app)
+
+
+def test_features_of_the_last_day_are_stored_with_every_forecast(tmp_path):
+    app = app_on(Shelf(production=7), tmp_path)
+    panel = lively_panel(days=200, series=3)
+    rows = ft.compute(panel)
+    lasts = [150, 200 + 170, 400 + 199]
+    posted = []
+    for s, last in enumerate(lasts):
+        alone = slice(200 * s, last + 1)
+        columns = (panel.dates[alone], panel.values[alone], panel.factor[alone], panel.event[alone])
+        names = ("date", "value", "fator_externo", "evento_especial")
+        days = [(str(d), *map(plain, numbers)) for d, *numbers in zip(*columns, strict=True)]
+        posted.append(
+            {
+                "series_id": f"s{s}",
+                "history": [dict(zip(names, day, strict=True)) for day in days],
+            }
+        )
+    client = app.test_client()
+    assert client.post("/forecast", json={"series": posted}).status_code == 200
+    window = schemas.example_rows()
+    window[-1] |= {"lag_7": None}
+    assert client.post("/predict", json={"sequence": window}).status_code == 200
+    close(app)
+    with state_of(app).recorder.store.reading() as connection:
+        found = connection.execute(sa.select(predictions).order_by(predictions.c.id)).all()
+    for row, last in zip(found[:3], lasts, strict=True):
+        assert row.features == [plain(x) for x in rows[last]]
+    assert found[3].features == [window[-1][name] for name in ft.FEATURES]
+    assert found[3].features[ft.FEATURES.index("lag_7")] is None
+    state_of(app).recorder.store.close()

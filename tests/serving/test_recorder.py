@@ -1,4 +1,4 @@
-"""The recorder on real SQLite files: what is kept, and that nobody waits where nothing can be."""
+"""The recorder on real databases: what is kept, and that nobody waits where nothing can be."""
 
 import json
 import sqlite3
@@ -23,12 +23,21 @@ def settings(tmp_path):
     return get_settings(None).model_copy(update={"database_url": f"sqlite:///{tmp_path}/s.db"})
 
 
-@pytest.fixture
-def recorder(settings):
+def on(settings):
     recorder = Recorder(settings)
     yield recorder
     recorder.close()
     recorder.store.close()
+
+
+@pytest.fixture
+def recorder(settings, database_url):
+    yield from on(settings.model_copy(update={"database_url": database_url}))
+
+
+@pytest.fixture
+def sqlite_recorder(settings):
+    yield from on(settings)
 
 
 def predicted(trace_id="t", body=BODY, version=3):
@@ -64,6 +73,17 @@ def test_recorder_keeps_the_days_of_a_forecast(recorder):
     )
     assert row.quantiles == quantiles.tolist()
     assert recorder.body("t") is None  # nothing that /request-explanation could take
+
+
+def test_recorder_keeps_the_features_with_null_where_they_are_missing(recorder):
+    features = np.arange(11.0)
+    features[[4, 9]] = np.nan, np.inf
+    recorder.prediction(Prediction("t", 1, LEVELS, [[1.0, 2.0, 3.0]], features=features))
+    recorder.prediction(predicted())
+    recorder.close()
+    first, second = rows(recorder)
+    assert first.features == [0.0, 1.0, 2.0, 3.0, None, 5.0, 6.0, 7.0, 8.0, None, 10.0]
+    assert second.features is None
 
 
 def test_recorder_body_is_the_last_of_a_trace(recorder):
@@ -133,22 +153,22 @@ def test_recorder_with_a_folder_that_is_not_there_slows_nothing_and_counts(setti
     assert recorder.stored == 0
 
 
-def test_recorder_with_a_full_disk_counts(recorder, tmp_path):
-    assert rows(recorder) == []
-    with recorder.store.writing() as connection:  # SQLite's own word for it, without a disk
+def test_recorder_with_a_full_disk_counts(sqlite_recorder, tmp_path):
+    assert rows(sqlite_recorder) == []
+    with sqlite_recorder.store.writing() as connection:  # SQLite's own word for it, without a disk
         connection.exec_driver_sql("PRAGMA max_page_count=1")
-    recorder.prediction(predicted(body={"long": "x" * 200_000}))
-    recorder.close()
-    assert recorder.dropped["failed"] == 1
+    sqlite_recorder.prediction(predicted(body={"long": "x" * 200_000}))
+    sqlite_recorder.close()
+    assert sqlite_recorder.dropped["failed"] == 1
 
 
-def test_recorder_with_a_database_made_read_only_counts(recorder):
-    assert rows(recorder) == []
-    with recorder.store.reading() as connection:
+def test_recorder_with_a_database_made_read_only_counts(sqlite_recorder):
+    assert rows(sqlite_recorder) == []
+    with sqlite_recorder.store.reading() as connection:
         connection.exec_driver_sql("PRAGMA query_only=ON")
-    recorder.prediction(predicted())
-    recorder.close()
-    assert recorder.dropped == {"full": 0, "failed": 1}
+    sqlite_recorder.prediction(predicted())
+    sqlite_recorder.close()
+    assert sqlite_recorder.dropped == {"full": 0, "failed": 1}
 
 
 def test_recorder_bounds_the_memory_of_what_waits(settings, monkeypatch):

@@ -1,4 +1,4 @@
-"""Real worker processes on real SQLite files, stopped, killed, and left alone."""
+"""Real worker processes on real databases and queues, stopped, killed, and left alone."""
 
 import json
 import os
@@ -38,15 +38,13 @@ MLFLOW_WARNINGS = pytest.mark.filterwarnings(
 CHEAP = Path(__file__).with_name("cheap_worker.py")
 
 
-@pytest.fixture
-def settings(tmp_path):
-    return get_settings(None).model_copy(
-        update={
-            "var_dir": tmp_path,
-            "database_url": f"sqlite:///{tmp_path}/state.db",
-            "queue_url": f"sqlite:///{tmp_path}/queue.db",
-        }
-    )
+@pytest.fixture(params=["files", pytest.param("servers", marks=pytest.mark.services)])
+def settings(request, tmp_path):
+    database, queue = f"sqlite:///{tmp_path}/state.db", f"sqlite:///{tmp_path}/queue.db"
+    if request.param == "servers":
+        database, queue = map(request.getfixturevalue, ("postgresql_url", "redis_url"))
+    places = {"var_dir": tmp_path, "database_url": database, "queue_url": queue}
+    return get_settings(None).model_copy(update=places)
 
 
 @pytest.fixture
@@ -168,7 +166,7 @@ def test_workers_beside_each_other_do_nothing_twice(settings, jobs, queue):
 
 def test_worker_takes_back_from_another_that_was_killed(settings, jobs, queue):
     """The lease is a minute, so it is the missing process that is noticed."""
-    (long,) = ask(jobs, queue, {"seconds": 2})
+    (long,) = ask(jobs, queue, {"seconds": 5})
     with working(settings) as first:
         wait(jobs, running=1)
         with working(settings) as second:

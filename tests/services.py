@@ -1,0 +1,103 @@
+"""PostgreSQL and Redis for the tests: started here, on free ports, gone afterwards.
+
+Each is a context manager that yields a URL, or skips with what is missing.
+"""
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+
+@contextmanager
+def postgresql():
+    """→ the URL of a server without its database's name: `…/`."""
+    places = [str(path) for path in sorted(Path("/usr/lib/postgresql").glob("*/bin"))[::-1]]
+    path = os.pathsep.join([os.environ.get("PATH", ""), *places])
+    initdb, control = (shutil.which(name, path=path) for name in ("initdb", "pg_ctl"))
+    if initdb is None or control is None:
+        pytest.skip("PostgreSQL is not installed: no initdb and pg_ctl (Debian: postgresql)")
+    user = _other_user("postgres")
+    with _folder(user) as folder:
+        data, log, port = str(folder / "data"), str(folder / "log"), free_port()
+
+        def run(*command):
+            # Into a file: the server lives on, and would hold a pipe of ours.
+            with (folder / "said").open("w+") as said:
+                done = subprocess.run(command, user=user, cwd=folder, stdout=said, stderr=said)
+                said.seek(0)
+                assert done.returncode == 0, said.read()
+
+        make = ["-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C"]
+        run(initdb, "-D", data, *make)
+        options = f"-p {port} -c listen_addresses=127.0.0.1 -c fsync=off"
+        options += f" -c unix_socket_directories={folder} -c max_connections=200"
+        run(control, "-D", data, "-l", log, "-w", "-t", "60", "-o", options, "start")
+        try:
+            yield f"postgresql+psycopg://postgres@127.0.0.1:{port}/"
+        finally:
+            run(control, "-D", data, "-m", "immediate", "-w", "stop")
+
+
+@contextmanager
+def redis():
+    """→ the URL of a server, database 0."""
+    program = shutil.which("redis-server")
+    if program is None:
+        pytest.skip("Redis is not installed: no redis-server (Debian: redis-server)")
+    with _folder(None) as folder:
+        port = free_port()
+        options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        server = subprocess.Popen(
+            [program, *options, "--dir", folder], stdout=subprocess.DEVNULL, cwd=folder
+        )
+        try:
+            _wait_for(port)
+            yield f"redis://127.0.0.1:{port}/0"
+        finally:
+            server.terminate()
+            server.wait(20)
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+def _wait_for(port):
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    pytest.fail(f"nothing answers on port {port}")
+
+
+@contextmanager
+def _folder(user):
+    # Not pytest's: those may be entered by nobody else.
+    with tempfile.TemporaryDirectory(prefix="service-") as name:
+        if user is not None:
+            shutil.chown(name, user)
+        yield Path(name)
+
+
+def _other_user(name):
+    """PostgreSQL refuses to run as root. → who it runs as then, None for ourselves."""
+    if os.geteuid() != 0:
+        return None
+    try:
+        pwd.getpwnam(name)
+    except KeyError:
+        pytest.skip(f"PostgreSQL does not run as root, and there is no user {name}")
+    return name
