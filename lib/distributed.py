@@ -13,6 +13,7 @@ Synchronous data parallelism with gradients averaged as in Li et al. 2020 (PyTor
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -92,6 +93,15 @@ class _SharedDropout(nn.Dropout):
         return input * nn.functional.dropout(whole, self.p)[self.rank :: self.count]
 
 
+def _join(backend: str) -> None:
+    """Meet the other processes of this start; torchrun says by its own variables where."""
+    store, rank, count = next(dist.rendezvous("env://"))
+    # torchrun keeps one store over its restarts, where processes would find the dead ones' places.
+    start = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    store = dist.PrefixStore(f"start-{start}", store)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=count)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line, run by torchrun in each process. → 0 fitted, 1 could not."""
     parser = argparse.ArgumentParser(prog="torchrun … -m lib.distributed", description=__doc__)
@@ -103,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.add_argument(flag, type=int, default=getattr(defaults, name), help="as in 03")
     asked = parser.parse_args(arguments)
     configure_logging(get_settings().log_level)
-    dist.init_process_group(asked.backend)
+    _join(asked.backend)
     try:
         tuned = tuning.read_result(asked.run_dir)
         config = ModelConfig.from_dict(tuned["model"])
