@@ -12,7 +12,7 @@ PORT    ?= 5000
 # Settings of the environment are taken too: the recipes see them as such.
 SETTINGS := VAR_DIR MLFLOW_TRACKING_URI MLFLOW_ARTIFACT_ROOT OPTUNA_STORAGE DATABASE_URL QUEUE_URL \
 	REGISTERED_MODEL_NAME LOG_LEVEL
-OWN    := $(SETTINGS) PROFILE FORCE RUN_DIR OUT PYTHON VERSION PORT PYTEST_ARGS API_ARGS ARGS ENV PY STAMP SHELL MAKE MAKEFLAGS
+OWN    := $(SETTINGS) PROFILE FORCE RUN_DIR OUT PYTHON VERSION PORT PYTEST_ARGS API_ARGS ARGS TARGET IMAGE ENGINE BUILD_ARGS RUN_ARGS API_KEYS ENV PY STAMP SHELL MAKE MAKEFLAGS
 GIVEN   = $(foreach v,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(v)))),$(v)))
 PASSED  = $(foreach v,$(sort $(filter-out $(OWN),$(GIVEN))),$(v)="$$$(v)")
 # The shell's PWD stays the caller's under `make -C`: DATA is looked for there first.
@@ -25,7 +25,7 @@ export JUPYTER_PREFER_ENV_PATH := 1
 .DEFAULT_GOAL := help
 .PHONY: help install lint format test test-slow test-services run-mlflow train tune backtest \
 	explain promote rollback run-api run-worker bench-serving bench-accuracy bench-speed example \
-	screenshots test-page lab clean clean-var
+	screenshots test-page docker-build docker-run forecast lab clean clean-var
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -127,6 +127,23 @@ screenshots: $(STAMP) ## Pictures of the page in docs/screenshots, and its speed
 
 test-page: $(STAMP) ## Run the page's tests in Chromium (skipped where there is none)
 	$(PY) -m pytest tests/serving/test_page_browser.py $(PYTEST_ARGS)
+
+RAY := $(ENV)/.installed-ray
+$(RAY): deploy/requirements-forecast.txt $(STAMP)
+	$(PY) -m pip install --requirement $<
+	touch $@
+
+forecast: $(RAY) ## Forecast a folder of Parquet files by Ray (DATA=folder OUT=folder MODEL=folder)
+	@if [ -z "$(DATA)" ] || [ -z "$(OUT)" ]; then \
+	  echo "make forecast: say where from and where to: DATA=folder OUT=folder" >&2; exit 2; fi
+	@OMP_NUM_THREADS=1 $(PY) -m lib.batch --data "$(DATA)" --out "$(OUT)" \
+	  $(if $(MODEL),--model "$(MODEL)") $(ARGS)
+
+docker-build: ## Build the image with docker, podman or buildah (TARGET=serving, worker or train)
+	deploy/container.sh build $(or $(TARGET),serving)
+
+docker-run: $(STAMP) ## Serve from the image at http://127.0.0.1:8000; needs API_KEYS, in .env or here
+	API_KEYS="$(API_KEYS)" deploy/container.sh run $(API_ARGS)
 
 bench-serving: $(STAMP) ## Load ours, MLflow's server and FastAPI + torch by wrk (ARGS="--help")
 	OMP_NUM_THREADS=1 $(PY) -m benchmarks.serving.bench $(ARGS)

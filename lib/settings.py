@@ -55,6 +55,7 @@ class Settings(BaseSettings):
     queue_url: str = Field("", repr=False)
 
     mlflow_ui_url: str = ""  # where people open MLflow; only shown
+    ray_address: str = ""  # of a cluster that forecasts many series; "" is this machine
 
     registered_model_name: str = Field("ProductionLSTM-Forecast", min_length=1)
 

@@ -25,6 +25,7 @@ ALLOWED = {
     "search": {"model", "panel", "settings", "training"},
     "study": {"search"},
     "tuning": {"model", "panel", "search", "settings", "study", "training"},
+    "distributed": {"model", "panel", "settings", "training", "tuning"},
     "forecaster": {"features", "panel"},
     "export": {"features", "forecaster", "model", "panel", "training"},
     "backtest": {"features", "forecaster", "panel"},
@@ -32,6 +33,7 @@ ALLOWED = {
     "pyfunc": {"forecaster", "panel"},
     "tracking": {"forecaster", "pyfunc", "settings"},
     "registry": {"forecaster", "gate", "settings", "tracking"},
+    "batch": {"forecaster", "panel", "registry", "series", "settings"},
     "shapley": set(),
     "explanation": {"features", "forecaster", "panel", "shapley"},
     "store": {"migrations"},
@@ -48,7 +50,7 @@ ALLOWED = {
     "pipeline": {"execution", "parameters", "settings", "stages"},
 }
 HEAVY = {"mlflow", "shap", "torch"}
-TORCH = {"season", "network", "model", "training", "calibration", "tuning", "export"}
+TORCH = {"season", "network", "model", "training", "distributed", "calibration", "tuning", "export"}
 MODULES = sorted(path.stem for path in (ROOT / "lib").glob("*.py") if path.stem != "__init__")
 
 
