@@ -127,8 +127,8 @@ def _run(
     """The partitions through Ray Data, in the order in which they finish."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing about the user leaves
     try:
-        import ray
-        from ray.data import ActorPoolStrategy
+        import ray  # ty: ignore[import-not-found] - optional
+        from ray.data import ActorPoolStrategy  # ty: ignore[import-not-found]
     except ImportError as error:
         raise BatchError(
             "Ray is not installed; run: python -m pip install -r deploy/requirements-forecast.txt"

@@ -1,4 +1,4 @@
-"""PostgreSQL, Redis and an MLflow server for the tests: started here, on free ports, gone afterwards.
+"""PostgreSQL, Redis and MLflow servers for the tests: started on free ports, gone afterwards.
 
 Each is a context manager that yields a URL, or skips with what is missing.
 """
