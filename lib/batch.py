@@ -127,8 +127,8 @@ def _run(
     """The partitions through Ray Data, in the order in which they finish."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing about the user leaves
     try:
-        import ray  # ty: ignore[import-not-found] - optional
-        from ray.data import ActorPoolStrategy  # ty: ignore[import-not-found]
+        import ray
+        from ray.data import ActorPoolStrategy
     except ImportError as error:
         raise BatchError(
             "Ray is not installed; run: python -m pip install -r deploy/requirements-forecast.txt"
@@ -159,8 +159,9 @@ def _run(
         rows = ray.data.from_items(
             [{"name": p.name, "stamp": p.stamp} for p in todo], override_num_blocks=len(todo)
         )
+        forecaster: Any = PartitionForecaster  # Ray makes one of the class in each process
         results = rows.map(
-            PartitionForecaster,  # ty: ignore[invalid-argument-type] - a class is made once a process
+            forecaster,
             fn_constructor_args=(job,),
             compute=ActorPoolStrategy(size=min(pool, len(todo))),
             num_cpus=1,
