@@ -198,11 +198,13 @@ def _history(connection: sa.Connection, start: date, end: date) -> pd.DataFrame:
     kept = actuals.c
     found = sa.select(kept.series_id, sa.cast(kept.date, sa.Text), kept.value)
     found = found.where(kept.series_id.is_not(None), kept.date >= start, kept.date <= end)
-    rows = connection.execute(found).all()
+    # tuples of the driver: SQLAlchemy's rows would take as long again, and nothing is to convert
+    cursor = connection.execute(found).cursor
+    rows = cursor.fetchall() if cursor else ()
     ids, dates, values = zip(*rows, strict=True) if rows else ((), (), ())
     return pd.DataFrame(
         {
-            "series_id": pd.Series(ids, dtype="str"),
+            "series_id": pd.Categorical(np.array(ids, dtype=object)),
             "date": np.array(dates, dtype="datetime64[D]").astype("datetime64[s]"),
             "value": np.array(values, dtype=np.float64),
         }

@@ -26,13 +26,13 @@ def with_truth(forecasts: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
     found["actual"], found["naive"], found["scale"] = kept, np.nan, np.nan
     if history.empty or forecasts.empty:
         return found
-    codes, ids = pd.factorize(history["series_id"].astype("str"))
+    codes, ids = pd.factorize(history["series_id"])
     day = history["date"].to_numpy().astype("datetime64[D]").astype(np.int64)
     origin = day.min()
     table = np.full((len(ids), day.max() - origin + 1), np.nan)
     table[codes, day - origin] = history["value"].to_numpy(np.float64)
     names, unique = pd.factorize(forecasts["series_id"])
-    row = pd.Index(ids).get_indexer(pd.Index(unique).astype("str"))[names]
+    row = pd.Index(ids).astype("str").get_indexer(pd.Index(unique).astype("str"))[names]
     target = forecasts["date"].to_numpy().astype("datetime64[D]").astype(np.int64) - origin
     horizon = forecasts["horizon"].to_numpy(np.int64)
     actual = _at(table, row, target)
