@@ -86,6 +86,27 @@ class Settings(BaseSettings):
     retrain_profile: str = Field("default", pattern=r"^[\w-]+$")
     retrain_parameters: str = ""  # NAME=value …, as behind `make train`
 
+    # Monitoring: a check looks at a window of days, and alarms once it has found the same
+    # `monitor_checks` times in a row
+    monitor_window_days: int = Field(21, ge=7, le=366)
+    monitor_checks: int = Field(3, ge=1, le=100)
+    max_mae: float | None = Field(None, gt=0)  # units of the series; none is no limit
+    max_rmse: float | None = Field(None, gt=0)
+    min_r2: float | None = Field(None, le=1)
+    max_degradation: float = Field(0.10, gt=0)  # share of the error that the backtest promised
+    max_coverage_loss: float = Field(0.10, ge=0, lt=1)  # of the 80 % interval, share of days
+    drift_alpha: float = Field(0.001, gt=0, lt=1)  # false flags of a window, before they must last
+    drift_min_effect: float = Field(0.1, ge=0)  # population stability index
+    retrain_after_days: float = Field(7, ge=0)  # 0 is never
+    retrain_after_samples: int = Field(100, ge=0)  # new actuals; 0 is never
+
+    # What forecasts cost and earn, in money per unit of the series unless said otherwise
+    cost_over: float = Field(1.0, ge=0)  # forecast, but not wanted
+    cost_under: float = Field(2.0, ge=0)  # wanted, but not forecast
+    revenue_per_accurate: float = Field(10.0, ge=0)  # money per day of a series
+    accurate_within: float = Field(0.10, gt=0)  # share of the truth
+    inventory_saving: float = Field(0.25, ge=0)  # share of the cost avoided against last week's
+
     log_level: LogLevel = "INFO"
 
     @field_validator("var_dir")
