@@ -354,6 +354,10 @@ def test_retrain_killed_at_ten_points_is_consistent_and_the_next_completes(store
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings(  # of MLflow's own code, not ours
+    "ignore:The ``noload`` loader strategy:sqlalchemy.exc.SADeprecationWarning",
+    "ignore:Operation with range is deprecated:pandas.errors.Pandas4Warning",
+)
 def test_retrain_by_the_real_pipeline_killed_and_completed(store, settings, tmp_path):
     """The committed CI profile: registered in MLflow, gated, and fetched again."""
     from lib.registry import PRODUCTION, Registry
