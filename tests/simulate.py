@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -26,7 +27,6 @@ from lib import monitor
 from lib.panel import Panel, to_table
 from lib.settings import ROOT, Settings, configure_logging
 from lib.synthesis import SynthesisSpec, synthesize
-from tests.serving.live import free_port
 
 DAYS, LIVE = 1461, 1096
 CONTEXT = 175  # days of history that are sent
@@ -66,6 +66,12 @@ def served(folder: Path, port: int):
         process.wait(60)
 
 
+def free_port() -> int:
+    with socket.socket() as door:
+        door.bind(("127.0.0.1", 0))
+        return door.getsockname()[1]
+
+
 class Client:
     """Asks and tells, and counts what failed. One a thread: connections are not shared."""
 
@@ -93,7 +99,7 @@ class Client:
         if answer is None:
             return float("nan")
         self.version = answer["model_version"]
-        medians = [one["forecast"][0]["quantiles"]["0.5"] for one in answer["series"]]
+        medians = [one["forecast"][0]["prediction"] for one in answer["forecasts"]]
         return float(np.nanmean(np.abs(np.array(medians) - panel.values[rows + 1])))
 
     def _days(self, first: int, last: int) -> list[dict]:
@@ -147,7 +153,7 @@ def simulate(folder: Path, *, series: int, change: int, days: int, every: int, s
         retrain_after_samples=0,
     )
     timeline, events = [], []
-    with served(folder, port := free_port()) as url:
+    with served(folder, free_port()) as url:
         client = Client(url, panel)
         for number in range(days):
             error = client.evening(LIVE + number)
