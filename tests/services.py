@@ -1,4 +1,4 @@
-"""PostgreSQL, Redis and an MLflow server for the tests: started here, on free ports, gone afterwards.
+"""Servers for the tests: PostgreSQL, Redis, MLflow; started here, on free ports, gone afterwards.
 
 Each is a context manager that yields a URL, or skips with what is missing.
 """
