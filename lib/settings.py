@@ -17,6 +17,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 ROOT = Path(__file__).resolve().parent.parent
+SECRETS = Path("/run/secrets")  # where containers find a file a secret, named as the setting
 
 _CRON = re.compile(r"(\*(/\d+)?|\d+(-\d+(/\d+)?)?)(,(\*(/\d+)?|\d+(-\d+(/\d+)?)?))*")
 
@@ -202,11 +203,13 @@ class Settings(BaseSettings):
 def get_settings(env_file: str | Path | None = ROOT / ".env") -> Settings:
     """Read the environment and `env_file` (None: the environment alone); make `var_dir`.
 
+    A setting that neither has is read from the file of its name in SECRETS, if there is one.
     Nothing is cached: each call tells what holds now. Raises SettingsError, naming the variables
     but never their values.
     """
     try:
-        settings = Settings(_env_file=env_file)
+        secrets = SECRETS if SECRETS.is_dir() else None
+        settings = Settings(_env_file=env_file, _secrets_dir=secrets)
     except ValidationError as error:
         problems = "; ".join(
             f"{'.'.join(map(str, item['loc'])).upper()}: {_wording(item['type'], item['msg'])}"

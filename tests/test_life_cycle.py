@@ -73,7 +73,7 @@ def call(port, method, path, body=None):
 
 def test_life_cycle_runs_on_servers_alone(environment, tmp_path):
     command = [sys.executable, "-m", "lib.pipeline", "train", "--profile", "ci"]
-    command += ["--run-dir", str(tmp_path / "run"), "TRIALS=6", "WORKERS=4"]
+    command += ["--run-dir", str(tmp_path / "run"), "N_TRIALS=6", "WORKERS=4"]
     trained = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=1500
     )
