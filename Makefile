@@ -25,10 +25,10 @@ export JUPYTER_PREFER_ENV_PATH := 1
 .DEFAULT_GOAL := help
 .PHONY: help install lint format test test-slow test-services run-mlflow train tune backtest \
 	explain promote rollback run-api run-worker bench-serving bench-accuracy bench-speed example \
-	screenshots test-page docker-build docker-run forecast lab clean clean-var
+	screenshots test-page docker-build docker-run forecast bench-robustness lab clean clean-var
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "Parameters of the notebooks go behind the target:"
 	@echo "  make train PROFILE=ci SEED=3 DATA=sales.csv VALUE_COLUMN=units"
@@ -157,6 +157,9 @@ $(PEERS)/.installed: benchmarks/accuracy/requirements.txt | $(STAMP)
 bench-accuracy: $(PEERS)/.installed ## Compare forecasts with those of other systems (ARGS="--help")
 	OMP_NUM_THREADS=1 $(PY) -m benchmarks.accuracy.bench $(ARGS)
 
+bench-robustness: $(PEERS)/.installed ## Measure how accuracy falls as data gets worse (ARGS="--help")
+	OMP_NUM_THREADS=1 $(PY) -m benchmarks.accuracy.robustness $(ARGS)
+
 bench-speed: $(PEERS)/.installed ## Measure training, tuning, explaining and more (ARGS="--help")
 	OMP_NUM_THREADS=1 $(PY) -m benchmarks.speed.bench $(ARGS)
 
@@ -165,7 +168,7 @@ lab: $(STAMP) ## Open the notebooks in JupyterLab
 
 clean: ## Remove caches; keeps the environment and var/
 	rm -rf .pytest_cache .ruff_cache .hypothesis build
-	find . -path ./$(ENV) -prune -o -path ./var -prune -o \
+	find . -path ./$(ENV) -prune -o -path ./$(PEERS) -prune -o -path ./var -prune -o \
 	  \( -name __pycache__ -o -name .ipynb_checkpoints \) -type d -prune -exec rm -rf {} +
 
 clean-var: ## Delete var/: all runs, models, studies and predictions kept here

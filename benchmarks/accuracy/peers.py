@@ -63,7 +63,7 @@ def until(table: pd.DataFrame, cutoff: pd.Timestamp) -> pd.DataFrame:
     Nothing after the cutoff is used.
     """
     past = table[table["ds"] <= cutoff].copy()
-    by_weekday = past.groupby(["unique_id", past["ds"].dt.dayofweek])["y"]
+    by_weekday = past.groupby(["unique_id", past["ds"].dt.day_of_week])["y"]
     past["y"] = by_weekday.transform(lambda y: y.interpolate().ffill().bfill())
     past["y"] = past.groupby("unique_id")["y"].transform(lambda y: y.ffill().bfill())
     observed = past["y"].notna()  # a series without one value yet cannot be forecast by anyone
@@ -122,12 +122,12 @@ def weekday_median(
     """Quantiles of the last 8 values observed on the same weekday; the middle one is the median."""
     for cutoff in cutoffs:
         past = table[(table["ds"] <= cutoff) & table["y"].notna()]
-        last = past.groupby(["unique_id", past["ds"].dt.dayofweek]).tail(8)
-        by_weekday = last.groupby(["unique_id", last["ds"].dt.dayofweek])["y"]
+        last = past.groupby(["unique_id", past["ds"].dt.day_of_week]).tail(8)
+        by_weekday = last.groupby(["unique_id", last["ds"].dt.day_of_week])["y"]
         levels = by_weekday.quantile(job["levels"]).unstack()
         levels.index.names = ["unique_id", "weekday"]
         days = pd.DataFrame({"ds": pd.date_range(cutoff, periods=job["horizon"] + 1)[1:]})
-        days["weekday"] = days["ds"].dt.dayofweek
+        days["weekday"] = days["ds"].dt.day_of_week
         names = past[["unique_id"]].drop_duplicates()
         found = names.merge(days, how="cross").join(levels, on=["unique_id", "weekday"])
         # a weekday never seen, in a series of days: the other weekdays
