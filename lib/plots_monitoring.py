@@ -13,6 +13,7 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 
 from lib.drift import RELATIVE, Drift, Profile, comparable, in_season
+from lib.live_accuracy import MIN_DAYS
 from lib.monitoring import Report
 
 INK, OURS, SOFT, ALARM = "#1f2933", "#c2410c", "#94a3b8", "#c8374a"
@@ -41,7 +42,8 @@ def plot_forecasts(forecasts: pd.DataFrame, count: int = 2) -> Figure:
 
 def plot_accuracy(reports: Sequence[Report]) -> Figure:
     """Error against the promise and against seasonal naive, and coverage, check by check."""
-    rows = [(pd.Timestamp(r.day), s) for r in reports for s in r.accuracy.scores]
+    # a line through a handful of days would say nothing
+    rows = [(r.day, s) for r in reports for s in r.accuracy.scores if s.days >= MIN_DAYS]
     figure, (error, skill, coverage) = _rows(3, 2.1, sharex=True)
     keys = dict.fromkeys((s.model_version, s.block) for _, s in rows)
     for color, (version, block) in zip(np.resize(COLORS, len(keys)), keys, strict=True):
