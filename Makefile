@@ -11,7 +11,10 @@ PORT    ?= 5000
 # Make exports them to the recipes, so that values with spaces or quotes need no quoting here.
 # Settings of the environment are taken too: the recipes see them as such.
 SETTINGS := VAR_DIR MLFLOW_TRACKING_URI MLFLOW_ARTIFACT_ROOT OPTUNA_STORAGE DATABASE_URL QUEUE_URL \
-	REGISTERED_MODEL_NAME LOG_LEVEL
+	REGISTERED_MODEL_NAME LOG_LEVEL \
+	MONITOR_WINDOW_DAYS MONITOR_CHECKS MAX_MAE MAX_RMSE MIN_R2 MAX_DEGRADATION MAX_COVERAGE_LOSS \
+	DRIFT_ALPHA DRIFT_MIN_EFFECT RETRAIN_AFTER_DAYS RETRAIN_AFTER_SAMPLES COST_OVER COST_UNDER \
+	REVENUE_PER_ACCURATE ACCURATE_WITHIN INVENTORY_SAVING
 OWN    := $(SETTINGS) PROFILE FORCE RUN_DIR OUT PYTHON VERSION PORT PYTEST_ARGS API_ARGS ARGS TARGET IMAGE ENGINE BUILD_ARGS RUN_ARGS API_KEYS ENV PY STAMP SHELL MAKE MAKEFLAGS
 GIVEN   = $(foreach v,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(v)))),$(v)))
 PASSED  = $(foreach v,$(sort $(filter-out $(OWN),$(GIVEN))),$(v)="$$$(v)")
@@ -25,7 +28,8 @@ export JUPYTER_PREFER_ENV_PATH := 1
 .DEFAULT_GOAL := help
 .PHONY: help install lint format test test-slow test-services run-mlflow train tune backtest \
 	explain promote rollback run-api run-worker bench-serving bench-accuracy bench-speed example \
-	screenshots test-page docker-build docker-run forecast bench-robustness lab clean clean-var
+	screenshots test-page docker-build docker-run forecast bench-robustness monitor check \
+	simulate lab clean clean-var
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -105,6 +109,15 @@ backtest: $(STAMP) ## Judge the forecaster on your data (DATA=sales.csv OUT=fold
 
 explain: $(STAMP) ## The main job up to the explanation; what is done is not done again
 	@$(PIPELINE) --until 04_explanation
+
+monitor: $(STAMP) ## Check forecasts against what came true: page and JSON in the run (RUN_DIR=, SOURCE=)
+	@$(PY) -m lib.pipeline monitor $(if $(RUN_DIR),--run-dir "$(RUN_DIR)") $(PASSED)
+
+check: $(STAMP) ## Check what is served, tell who has to know, retrain if AUTO_RETRAIN (ARGS="--help")
+	@$(PY) -m lib.monitor $(ARGS)
+
+simulate: $(STAMP) ## Replay a synthetic year through the real server, with a change in it (ARGS="--help")
+	OMP_NUM_THREADS=1 $(PY) -m tests.simulate $(ARGS)
 
 promote: $(STAMP) ## Make a version of the model the production one (VERSION=n)
 	@if [ -z "$(VERSION)" ]; then echo "make promote: say which: VERSION=n" >&2; exit 2; fi

@@ -224,6 +224,11 @@ def drift(
     return Drift(str(first), str(last), matched, judged, tuple(features), lasting, alarms)
 
 
+def in_season(reference: Profile, last: np.datetime64) -> np.ndarray:
+    """Rows of the reference that a window up to `last` is compared with. → (N,) bool."""
+    return _season(reference.dates, last, reference.days, apart=False)[0]
+
+
 def comparable(table: pd.DataFrame) -> dict[str, np.ndarray]:
     """The eleven features without units: values divided by the level of their day. (rows,) each.
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from lib.business import Business, Prices, business
 from lib.checks import Result
-from lib.drift import Drift, Profile, drift
+from lib.drift import Drift, Profile, drift, profile
+from lib.forecaster import CONTRACT, ArtifactError, Contract, verify
 from lib.live_accuracy import Accuracy, Limits, Promise, accuracy
 from lib.monitoring_frames import Frames, until
 from lib.settings import Settings
@@ -111,6 +114,24 @@ def check_days(
             )
         )
     return reports
+
+
+def baseline(model: Path, days: int) -> tuple[Profile, Promise]:
+    """What a model folder says the data looked like, and how good its forecasts would be.
+
+    Args:
+        days: length of the windows that will be checked.
+
+    Raises:
+        ArtifactError: the contract or the reference is missing or altered.
+    """
+    path = model / CONTRACT
+    if not path.is_file():
+        raise ArtifactError(f"{CONTRACT}: missing in {model}")
+    contract = Contract.from_json(path.read_text())
+    verify(model / "reference.parquet", contract.sha256.get("reference.parquet"))
+    reference = pd.read_parquet(model / "reference.parquet")
+    return profile(reference, days), Promise.of(contract.metrics)
 
 
 def limits_of(settings: Settings) -> Limits:

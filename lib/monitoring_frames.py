@@ -66,6 +66,16 @@ def from_store(
     return Frames(with_truth(exploded, known), known, _features(found), share)
 
 
+def last_day(store: Store) -> np.datetime64 | None:
+    """The last day that has both a forecast and a truth by series and date; None without any."""
+    found = sa.select(sa.func.max(actuals.c.date)).where(
+        actuals.c.date <= sa.select(sa.func.max(predictions.c.last_date)).scalar_subquery()
+    )
+    with store.reading() as connection:
+        day = connection.execute(found).scalar()
+    return None if day is None else np.datetime64(day, "D")
+
+
 def from_run(folder: Path, *, model_version: int = 0) -> Frames:
     """What a run of the notebooks left: its backtest and its series, as if it had been served.
 
@@ -83,6 +93,12 @@ def from_run(folder: Path, *, model_version: int = 0) -> Frames:
     table.insert(0, "series_id", history["series_id"].to_numpy())
     known = history[list(SERIES_COLUMNS[:3])]
     return Frames(with_truth(forecasts, known), known, table)
+
+
+def between(table: pd.DataFrame, first: np.datetime64, last: np.datetime64) -> pd.DataFrame:
+    """The rows whose `date` is in a period, both days included."""
+    date = table["date"].to_numpy()
+    return table[(date >= first) & (date <= last)]
 
 
 def until(frames: Frames, day: np.datetime64) -> Frames:
