@@ -1,5 +1,6 @@
 import json
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -230,7 +231,7 @@ def test_check_finds_what_changed_and_reports_it_as_json(served):
 def test_check_goes_on_from_a_report_kept_as_json(served):
     frames = from_store(served, DAY - 39, DAY)
     reference, _ = baseline(TINY_MODEL, 21)
-    options = {"trained": DAY - 30, "settings": SETTINGS}
+    options: dict[str, Any] = {"trained": DAY - 30, "settings": SETTINGS}
     promise = Promise.of({"wape": 6.5})
     first = check(frames, reference, promise, day=DAY - 1, **options)
     kept = json.loads(json.dumps(first.to_json()))
