@@ -230,11 +230,14 @@ def test_check_finds_what_changed_and_reports_it_as_json(served):
 def test_check_goes_on_from_a_report_kept_as_json(served):
     frames = from_store(served, DAY - 39, DAY)
     reference, _ = baseline(TINY_MODEL, 21)
-    options = {"trained": DAY - 30, "settings": SETTINGS}
     promise = Promise.of({"wape": 6.5})
-    first = check(frames, reference, promise, day=DAY - 1, **options)
+    first = check(frames, reference, promise, day=DAY - 1, trained=DAY - 30, settings=SETTINGS)
     kept = json.loads(json.dumps(first.to_json()))
-    by_object = check(frames, reference, promise, day=DAY, previous=first, **options)
-    by_json = check(frames, reference, promise, day=DAY, previous=kept, **options)
+    by_object = check(
+        frames, reference, promise, day=DAY, trained=DAY - 30, settings=SETTINGS, previous=first
+    )
+    by_json = check(
+        frames, reference, promise, day=DAY, trained=DAY - 30, settings=SETTINGS, previous=kept
+    )
     assert by_object == by_json
     assert by_json.accuracy.streaks == {"1 1 degraded": 2}

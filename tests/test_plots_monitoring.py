@@ -67,7 +67,7 @@ def test_figures_have_labelled_axes(checked):
 
 
 def test_figures_of_nothing_are_drawn(checked):
-    reference, frames, reports = checked
+    _, frames, reports = checked
     plots.plot_forecasts(frames.forecasts[:0])
     plots.plot_business(reports[:1]).canvas.draw()
     short = profile(feature_table(year(0, series=2))[:60])
