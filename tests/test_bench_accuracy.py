@@ -66,7 +66,7 @@ def test_weekday_median_is_that_of_the_project():
     panel = lively_panel(days=200, missing=0.0)
     ends = bt.cutoff_rows(panel, horizon=10, cutoffs=2, step=10)
     job = {"horizon": 10, "levels": list(QUANTILES)}
-    cutoffs = [pd.Timestamp(day) for day in np.unique(panel.dates[ends])]
+    cutoffs = list(pd.DatetimeIndex(np.unique(panel.dates[ends])))
     found = pd.concat(peers.weekday_median(job, peers.grid(renamed(panel), []), cutoffs, []))
     found = found.sort_values(["series_id", "cutoff", "horizon"])
     expected = bt.weekday_median(panel, ends, 10)
@@ -75,7 +75,8 @@ def test_weekday_median_is_that_of_the_project():
 
 
 def test_report_writes_rows_of_exactly_the_columns_it_names(tmp_path):
-    row = {"data_set": "bike", "model": "ours", "covariates": True, "horizon": 28, "cutoffs": 6}
+    row: dict[str, object] = {"data_set": "bike", "model": "ours", "covariates": True}
+    row |= {"horizon": 28, "cutoffs": 6}
     row |= {"mase": 0.9, "wape": 12.0, "wql": 8.0, "coverage_80": 80.0, "seconds": 60.0}
     other = row | {"model": "AutoETS", "covariates": False, "mase": 1.1}
     text = report.write_report([row | {"more": 1}, other], tmp_path)
