@@ -453,3 +453,14 @@ def test_backtest_without_a_folder_for_its_results_is_refused(capsys):
     with pytest.raises(SystemExit):
         pipeline.main(["backtest", "DATA=sales.csv"])
     assert "--out" in capsys.readouterr().err
+
+
+def test_backtest_into_a_folder_that_cannot_be_made_is_refused_before_it_runs(project, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ParameterError, match=r"OUT: cannot make the folder .*file/judged"):
+        pipeline.run_backtest(
+            out=tmp_path / "file" / "judged",
+            notebooks=project.notebooks,
+            settings=project.settings,
+        )
+    assert not (project.settings.var_dir / "runs").exists()
