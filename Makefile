@@ -11,8 +11,11 @@ PORT    ?= 5000
 # Make exports them to the recipes, so that values with spaces or quotes need no quoting here.
 # Settings of the environment are taken too: the recipes see them as such.
 SETTINGS := VAR_DIR MLFLOW_TRACKING_URI MLFLOW_ARTIFACT_ROOT OPTUNA_STORAGE DATABASE_URL QUEUE_URL \
-	REGISTERED_MODEL_NAME LOG_LEVEL
-OWN    := $(SETTINGS) PROFILE FORCE RUN_DIR OUT PYTHON VERSION PORT PYTEST_ARGS API_ARGS ARGS ENV PY STAMP SHELL MAKE MAKEFLAGS
+	REGISTERED_MODEL_NAME LOG_LEVEL \
+	MONITOR_WINDOW_DAYS MONITOR_CHECKS MAX_MAE MAX_RMSE MIN_R2 MAX_DEGRADATION MAX_COVERAGE_LOSS \
+	DRIFT_ALPHA DRIFT_MIN_EFFECT RETRAIN_AFTER_DAYS RETRAIN_AFTER_SAMPLES COST_OVER COST_UNDER \
+	REVENUE_PER_ACCURATE ACCURATE_WITHIN INVENTORY_SAVING
+OWN    := $(SETTINGS) PROFILE FORCE RUN_DIR OUT PYTHON VERSION PORT PYTEST_ARGS API_ARGS ARGS TARGET IMAGE ENGINE BUILD_ARGS RUN_ARGS API_KEYS ENV PY STAMP SHELL MAKE MAKEFLAGS
 GIVEN   = $(foreach v,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(v)))),$(v)))
 PASSED  = $(foreach v,$(sort $(filter-out $(OWN),$(GIVEN))),$(v)="$$$(v)")
 # The shell's PWD stays the caller's under `make -C`: DATA is looked for there first.
@@ -23,9 +26,10 @@ PIPELINE = $(PY) -m lib.pipeline train $(OPTIONS) $(PASSED)
 export JUPYTER_PREFER_ENV_PATH := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install lint format test test-slow test-services run-mlflow train tune backtest explain \
-	promote rollback run-api run-worker bench-serving bench-accuracy bench-robustness \
-	bench-speed lab clean clean-var
+.PHONY: help install lint format test test-slow test-services run-mlflow train tune backtest \
+	explain promote rollback run-api run-worker bench-serving bench-accuracy bench-speed example \
+	screenshots test-page docker-build docker-run forecast bench-robustness monitor check \
+	simulate lab clean clean-var
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-17s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -106,6 +110,15 @@ backtest: $(STAMP) ## Judge the forecaster on your data (DATA=sales.csv OUT=fold
 explain: $(STAMP) ## The main job up to the explanation; what is done is not done again
 	@$(PIPELINE) --until 04_explanation
 
+monitor: $(STAMP) ## Check forecasts against what came true: page and JSON in the run (RUN_DIR=, SOURCE=)
+	@$(PY) -m lib.pipeline monitor $(if $(RUN_DIR),--run-dir "$(RUN_DIR)") $(PASSED)
+
+check: $(STAMP) ## Check what is served, tell who has to know, retrain if AUTO_RETRAIN (ARGS="--help")
+	@$(PY) -m lib.monitor $(ARGS)
+
+simulate: $(STAMP) ## Replay a synthetic year through the real server, with a change in it (ARGS="--help")
+	OMP_NUM_THREADS=1 $(PY) -m tests.simulate $(ARGS)
+
 promote: $(STAMP) ## Make a version of the model the production one (VERSION=n)
 	@if [ -z "$(VERSION)" ]; then echo "make promote: say which: VERSION=n" >&2; exit 2; fi
 	@$(PY) -m lib.registry promote --version "$(VERSION)"
@@ -118,6 +131,32 @@ run-worker: $(STAMP) ## Compute explanations in the background, as they are aske
 
 run-api: $(STAMP) ## Serve http://127.0.0.1:8000, and a worker beside it (API_ARGS="--no-worker")
 	OMP_NUM_THREADS=1 exec $(PY) -m serving.run $(API_ARGS)
+
+example: $(STAMP) ## Make the synthetic example of the page again (seeded)
+	$(PY) -m tests.make_example
+
+screenshots: $(STAMP) ## Pictures of the page in docs/screenshots, and its speed (Chromium, a model)
+	$(PY) -m tests.screenshots
+
+test-page: $(STAMP) ## Run the page's tests in Chromium (skipped where there is none)
+	$(PY) -m pytest tests/serving/test_page_browser.py $(PYTEST_ARGS)
+
+RAY := $(ENV)/.installed-ray
+$(RAY): deploy/requirements-forecast.txt $(STAMP)
+	$(PY) -m pip install --requirement $<
+	touch $@
+
+forecast: $(RAY) ## Forecast a folder of Parquet files by Ray (DATA=folder OUT=folder MODEL=folder)
+	@if [ -z "$(DATA)" ] || [ -z "$(OUT)" ]; then \
+	  echo "make forecast: say where from and where to: DATA=folder OUT=folder" >&2; exit 2; fi
+	@OMP_NUM_THREADS=1 $(PY) -m lib.batch --data "$(DATA)" --out "$(OUT)" \
+	  $(if $(MODEL),--model "$(MODEL)") $(ARGS)
+
+docker-build: ## Build the image with docker, podman or buildah (TARGET=serving, worker or train)
+	deploy/container.sh build $(or $(TARGET),serving)
+
+docker-run: $(STAMP) ## Serve from the image at http://127.0.0.1:8000; needs API_KEYS, in .env or here
+	API_KEYS="$(API_KEYS)" deploy/container.sh run $(API_ARGS)
 
 bench-serving: $(STAMP) ## Load ours, MLflow's server and FastAPI + torch by wrk (ARGS="--help")
 	OMP_NUM_THREADS=1 $(PY) -m benchmarks.serving.bench $(ARGS)

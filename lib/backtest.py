@@ -242,6 +242,13 @@ def by_block(result: Backtest, blocks: Sequence[tuple[int, int]] = BLOCKS) -> pd
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("horizon_days")
 
 
+def by_name(blocks: pd.DataFrame) -> dict[str, float]:
+    """What `by_block` found, flat: `mae@2-7` is the mae of the days 2 to 7."""
+    return {
+        f"{name}@{block}": float(x) for block, row in blocks.iterrows() for name, x in row.items()
+    }
+
+
 def by_day(result: Backtest) -> pd.DataFrame:
     """Metrics by day of the horizon, index 1 … horizon."""
     days = range(1, result.actual.shape[1] + 1)

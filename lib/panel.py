@@ -127,11 +127,12 @@ class Spans:
 def choose_validation_days(panel: Panel, *, horizon: int, cutoffs: int, step: int) -> int:
     """Days to keep for stopping and calibrating: 15 % of those before the first cutoff.
 
-    At least two horizons, at most 180 days.
+    At least two horizons, at most a year: of one short series a few weeks say little of which
+    network is better.
     """
     test = horizon + (cutoffs - 1) * step
     before = int((panel.dates.max() - panel.dates.min()).astype(np.int64)) + 1 - test
-    return max(2 * horizon, min(int(0.15 * before), 180))
+    return max(2 * horizon, min(int(0.15 * before), 365))
 
 
 def split(panel: Panel, *, horizon: int, cutoffs: int, step: int, validation_days: int) -> Spans:

@@ -20,6 +20,7 @@ import structlog
 
 from lib import stages
 from lib.parameters import RESERVED, ParameterError, declared, load_profile, resolve
+from lib.pipeline_monitoring import describe_monitoring, execute_in, run_monitoring
 from lib.settings import ROOT, Settings, SettingsError, configure_logging, get_settings
 from lib.stages import StageError, StageRecord, plain, write_json
 
@@ -155,26 +156,11 @@ def _run_stage(
         log.info("stage skipped: parameters, code and inputs are unchanged", stage=stage)
         return False
 
-    from lib import execution  # papermill, nbconvert: a second to import
-
     log.info("stage started", stage=stage)
     started = time.perf_counter()
     stages.forget(run, stage)
     before = stages.signatures(run)
-    # One thread each: two in one process slow each other down by orders of magnitude.
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    environment = {**threads, "VAR_DIR": str(settings.var_dir)}
-    progress = sys.stderr.isatty()
-    try:
-        execution.execute(
-            notebook, executed, inject, run=run, environment=environment, progress=progress
-        )
-    except StageError as error:
-        raise StageError(
-            f"stage {stage}: {error}\nThe partial notebook is {executed}\n"
-            "Run the same command again to resume at this stage."
-        ) from None
-    execution.to_html(executed, page)
+    execute_in(run, notebook, inject, settings)
     outputs = stages.written_since(run, before)
     for name in sorted(inputs.keys() & outputs.keys()):
         log.warning("stage rewrote a file of an earlier stage, which will run again", file=name)
@@ -340,6 +326,17 @@ def _parser(notebooks: Path, profile: str) -> argparse.ArgumentParser:
             add("--out", type=Path, required=True, metavar="DIR", help="folder of the results")
         _add_common(command)
         command.usage = f"python -m lib.pipeline {name} [options] [NAME=value ...]"
+    monitor = commands.add_parser(
+        "monitor",
+        help="check a model's forecasts against what came true",
+        description="Run the notebook of monitoring on the run that was trained last.",
+        epilog=describe_monitoring(notebooks),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = monitor.add_argument
+    add("--run-dir", type=Path, metavar="DIR", help="run folder (default: trained last)")
+    add("--notebooks", type=Path, default=NOTEBOOKS, metavar="DIR", help="folder of the notebooks")
+    monitor.usage = "python -m lib.pipeline monitor [options] [NAME=value ...]"
     return parser
 
 
@@ -371,6 +368,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         overrides = dict(_pair(parser, text) for text in rest)
         settings = get_settings()
         configure_logging(settings.log_level)
+        if asked.command == "monitor":
+            page = run_monitoring(asked.notebooks, settings, overrides, run_dir=asked.run_dir)
+            sys.stdout.write(f"{page}\n")
+            return 0
         common: dict[str, Any] = {
             "force": asked.force,
             "run_dir": asked.run_dir,

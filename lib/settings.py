@@ -7,6 +7,7 @@ URL says otherwise.
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -16,6 +17,9 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 ROOT = Path(__file__).resolve().parent.parent
+SECRETS = Path("/run/secrets")  # where containers find a file a secret, named as the setting
+
+_CRON = re.compile(r"(\*(/\d+)?|\d+(-\d+(/\d+)?)?)(,(\*(/\d+)?|\d+(-\d+(/\d+)?)?))*")
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
@@ -51,6 +55,9 @@ class Settings(BaseSettings):
     database_url: str = Field("", repr=False)
     queue_url: str = Field("", repr=False)
 
+    mlflow_ui_url: str = ""  # where people open MLflow; only shown
+    ray_address: str = ""  # of a cluster that forecasts many series; "" is this machine
+
     registered_model_name: str = Field("ProductionLSTM-Forecast", min_length=1)
 
     # The service
@@ -72,6 +79,35 @@ class Settings(BaseSettings):
     smtp_starttls: bool = True
     alert_email: str = ""
 
+    # Monitoring: when, and whether it may retrain
+    monitor_cron: str = ""  # five fields, in UTC; "" is never
+    auto_retrain: bool = False
+    retrain_data: str = Field("", repr=False)  # a file, a glob or a SQL query
+    retrain_database_url: str = Field("", repr=False)  # of the query; "" is database_url
+    retrain_profile: str = Field("default", pattern=r"^[\w-]+$")
+    retrain_parameters: str = ""  # NAME=value …, as behind `make train`
+
+    # Monitoring: a check looks at a window of days, and alarms once it has found the same
+    # `monitor_checks` times in a row
+    monitor_window_days: int = Field(21, ge=7, le=366)
+    monitor_checks: int = Field(3, ge=1, le=100)
+    max_mae: float | None = Field(None, gt=0)  # units of the series; none is no limit
+    max_rmse: float | None = Field(None, gt=0)
+    min_r2: float | None = Field(None, le=1)
+    max_degradation: float = Field(0.10, gt=0)  # share of the error that the backtest promised
+    max_coverage_loss: float = Field(0.10, ge=0, lt=1)  # of the 80 % interval, share of days
+    drift_alpha: float = Field(0.001, gt=0, lt=1)  # false flags of a window, before they must last
+    drift_min_effect: float = Field(0.1, ge=0)  # population stability index
+    retrain_after_days: float = Field(7, ge=0)  # 0 is never
+    retrain_after_samples: int = Field(100, ge=0)  # new actuals; 0 is never
+
+    # What forecasts cost and earn, in money per unit of the series unless said otherwise
+    cost_over: float = Field(1.0, ge=0)  # forecast, but not wanted
+    cost_under: float = Field(2.0, ge=0)  # wanted, but not forecast
+    revenue_per_accurate: float = Field(10.0, ge=0)  # money per day of a series
+    accurate_within: float = Field(0.10, gt=0)  # share of the truth
+    inventory_saving: float = Field(0.25, ge=0)  # share of the cost avoided against last week's
+
     log_level: LogLevel = "INFO"
 
     @field_validator("var_dir")
@@ -92,7 +128,23 @@ class Settings(BaseSettings):
     def _upper(cls, value: object) -> object:
         return value.upper() if isinstance(value, str) else value
 
-    @field_validator("optuna_storage", "database_url", "queue_url", "mlflow_tracking_uri")
+    @field_validator("monitor_cron")
+    @classmethod
+    def _is_cron(cls, value: str) -> str:
+        fields = value.split()
+        if fields and (len(fields) != 5 or not all(map(_CRON.fullmatch, fields))):
+            raise ValueError(
+                "expected minute, hour, day, month and weekday (0 is Sunday), such as 30 5 * * 1-5"
+            )
+        return " ".join(fields)
+
+    @field_validator(
+        "optuna_storage",
+        "database_url",
+        "queue_url",
+        "mlflow_tracking_uri",
+        "retrain_database_url",
+    )
     @classmethod
     def _is_url(cls, value: str) -> str:
         if value and "://" not in value and value != "databricks":
@@ -102,6 +154,13 @@ class Settings(BaseSettings):
         file = value.removeprefix("sqlite:///")
         if file not in (value, "", ":memory:") and not Path(file).is_absolute():
             return f"sqlite:///{ROOT / file}"
+        return value
+
+    @field_validator("mlflow_ui_url")
+    @classmethod
+    def _is_page(cls, value: str) -> str:
+        if value and not value.startswith(("http://", "https://")):
+            raise ValueError("expected http://… or https://…")
         return value
 
     @field_validator("queue_url")
@@ -144,11 +203,13 @@ class Settings(BaseSettings):
 def get_settings(env_file: str | Path | None = ROOT / ".env") -> Settings:
     """Read the environment and `env_file` (None: the environment alone); make `var_dir`.
 
+    A setting that neither has is read from the file of its name in SECRETS, if there is one.
     Nothing is cached: each call tells what holds now. Raises SettingsError, naming the variables
     but never their values.
     """
     try:
-        settings = Settings(_env_file=env_file)
+        secrets = SECRETS if SECRETS.is_dir() else None
+        settings = Settings(_env_file=env_file, _secrets_dir=secrets)
     except ValidationError as error:
         problems = "; ".join(
             f"{'.'.join(map(str, item['loc'])).upper()}: {_wording(item['type'], item['msg'])}"

@@ -45,12 +45,14 @@ def connect(settings: Settings) -> MlflowClient:
     for name in ("mlflow", "alembic"):  # migrations of the store, progress of each step
         logging.getLogger(name).setLevel(logging.WARNING)
     uri = settings.mlflow_tracking_uri
-    client = MlflowClient(tracking_uri=uri, registry_uri=uri)
-    if uri.startswith("sqlite:///"):
-        Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-        # Two processes would both make the tables. Another lock than the one callers may hold.
-        with locked(settings, "mlflow.lock"):
-            client.get_experiment_by_name(EXPERIMENT)
+    if not uri.startswith("sqlite:///"):
+        return MlflowClient(tracking_uri=uri, registry_uri=uri)
+    Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    # Two processes would both make the tables, which begins with the client. Another lock than the
+    # one callers may hold.
+    with locked(settings, "mlflow.lock"):
+        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+        client.get_experiment_by_name(EXPERIMENT)
     return client
 
 

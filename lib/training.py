@@ -92,6 +92,24 @@ class Fit:
     best_step: int
 
 
+class Alone:
+    """One process computes the whole batch; `lib.distributed` has the one of several."""
+
+    leads = True
+
+    def by_member(self, model: LSTMForecaster) -> Callable[..., tuple[Tensor, Tensor, Tensor]]:
+        """What computes a batch of the training."""
+        return model.by_member
+
+    def share(self, *batch: Tensor) -> tuple[Tensor, ...]:
+        """The rows of a batch that this process computes."""
+        return batch
+
+    def mean(self, number: Tensor) -> Tensor:
+        """The mean of a number over the processes."""
+        return number
+
+
 def prepare(panel: Panel, spans: Spans, config: ModelConfig) -> Data:
     """Cut the windows of a panel by its spans; what is fitted is fitted on the training span.
 
@@ -135,7 +153,12 @@ def _unit(factor: np.ndarray) -> float:
 
 
 def pinball(
-    median: Tensor, offsets: Tensor, scale: Tensor, targets: Tensor, levels: Tensor
+    median: Tensor,
+    offsets: Tensor,
+    scale: Tensor,
+    targets: Tensor,
+    levels: Tensor,
+    mean: Callable[[Tensor], Tensor] = lambda count: count,
 ) -> Tensor:
     """Mean pinball loss in units of each window's scale; missing targets weigh nothing.
 
@@ -145,13 +168,14 @@ def pinball(
         median: (…, batch, horizon); offsets: (…, batch, horizon, quantiles) in scales, with
             one leading axis or none: the loss is the mean over members.
         scale: (batch,); targets: (batch, horizon), NaN where missing; levels: (quantiles,).
+        mean: of the count of targets over processes that share a batch.
     """
     observed = torch.isfinite(targets) & (scale > 10 * TINY)[:, None]
     error = torch.where(observed, targets - median, 0.0) / scale[:, None]
     # float32 from here: the subtraction above is where precision matters
     gap = error.float()[..., None] - offsets.float()
     loss = torch.maximum(levels * gap, (levels - 1) * gap).mean(-1)
-    count = observed.sum().clamp(min=1) * (loss.numel() // observed.numel())
+    count = mean(observed.sum()).clamp(min=1) * (loss.numel() // observed.numel())
     return torch.where(observed, loss, 0.0).sum() / count
 
 
@@ -162,6 +186,7 @@ def fit(
     *,
     checkpoint: Path | None = None,
     on_evaluation: Callable[[int, float, float], None] | None = None,
+    team: Alone | None = None,
 ) -> Fit:
     """Train one forecaster and return it with its best averaged weights.
 
@@ -169,17 +194,18 @@ def fit(
         checkpoint: a folder; state is saved there at every evaluation and a fit that finds one
             of the same settings goes on from it exactly.
         on_evaluation: called with (step, training loss, validation loss); may raise to stop.
+        team: the processes that share each batch (default: this one alone).
 
     Raises:
         TrainingError: the loss is not finite (names step and windows).
     """
-    run = _Run(data, model_config, config)
+    run = _Run(data, model_config, config, team or Alone())
     if checkpoint is not None:
         run.resume(checkpoint)
     while run.step < config.steps and run.stale < config.patience:
         train_loss = np.mean([run.train_step() for _ in range(_until_next(run.step, config))])
         loss = run.evaluate(float(train_loss))
-        if checkpoint is not None:
+        if checkpoint is not None and run.team.leads:
             run.save(checkpoint)
         if on_evaluation is not None:
             on_evaluation(run.step, float(train_loss), loss)
@@ -204,15 +230,18 @@ def _until_next(step: int, config: TrainingConfig) -> int:
 class _Run:
     """The state of a fit: all that a resume needs."""
 
-    def __init__(self, data: Data, model_config: ModelConfig, config: TrainingConfig) -> None:
+    def __init__(
+        self, data: Data, model_config: ModelConfig, config: TrainingConfig, team: Alone
+    ) -> None:
         torch.manual_seed(config.seed)
-        self.data, self.config = data, config
+        self.data, self.config, self.team = data, config, team
         self.model = LSTMForecaster(model_config)
         self.model.factor_mean.fill_(data.factor_mean)
         self.model.factor_std.fill_(data.factor_std)
         if data.nonnegative:
             self.model.floor.fill_(0.0)
         self.average = copy.deepcopy(self.model)
+        self.by_member = team.by_member(self.model)
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
@@ -239,12 +268,14 @@ class _Run:
             days = int(rng.integers(shape.context_length, shape.max_context + 1))
         context, future, targets = batch_of(self.data.train, index, days)
         _withhold(future, rng, config.withhold)
+        context, future, targets = self.team.share(context, future, targets)
         for group in self.optimizer.param_groups:
             group["lr"] = config.learning_rate * _one_cycle(self.step / config.steps)
         self.model.train()
-        median, offsets, scale = self.model.by_member(context, future)
-        loss = pinball(median, offsets, scale, targets, self.levels)
-        if not torch.isfinite(loss):
+        median, offsets, scale = self.by_member(context, future)
+        loss = pinball(median, offsets, scale, targets, self.levels, self.team.mean)
+        shown = self.team.mean(loss)
+        if not torch.isfinite(shown):
             raise TrainingError(self._describe(index))
         self.optimizer.zero_grad()
         loss.backward()
@@ -254,7 +285,7 @@ class _Run:
         self.optimizer.step()
         self.step += 1
         self._update_average()
-        return float(loss.detach())
+        return float(shown.detach())
 
     def evaluate(self, train_loss: float) -> float:
         context, future, targets = self.validation

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from lib.panel import WINDOW_DAYS
 from serving.problems import MEDIA_TYPE
 from serving.schemas import ForecastRequest, PredictRequest, Problem, example_history, example_rows
-from serving.security import KEY_HEADER, is_open
+from serving.security import KEY_HEADER, STYLED_POLICY, is_open
 from serving.state import state_of
 
 _ASSETS = Path(flask_openapi3_swagger.__file__).parent / "templates" / "swagger"
@@ -59,7 +59,8 @@ pages = Blueprint("docs", __name__)
 @pages.get("/docs", strict_slashes=False)
 def docs() -> Response:
     """Swagger UI."""
-    return Response(_PAGE, mimetype="text/html")
+    policy = {"Content-Security-Policy": STYLED_POLICY}
+    return Response(_PAGE, mimetype="text/html", headers=policy)
 
 
 @pages.get("/docs/start.js")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import cast
+
+from flask.json.provider import DefaultJSONProvider
 from flask_openapi3 import Info, OpenAPI
 
 from lib.settings import Settings, get_settings
@@ -59,6 +62,8 @@ def create_app(settings: Settings | None = None, *, model: LiveModel | None = No
         static_folder=None,
     )
     app.request_class = StrictRequest
+    # The keys of an explanation are in the order of its map's rows and columns.
+    cast(DefaultJSONProvider, app.json).sort_keys = False
     app.config["MAX_CONTENT_LENGTH"] = _MAX_BODY
     attach(app, State(settings, live, recorder, metrics))
     problems.register(app)

@@ -20,12 +20,16 @@ from flask_openapi3 import APIBlueprint, Tag
 from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 from werkzeug.exceptions import NotFound, ServiceUnavailable, TooManyRequests
 
+from lib.features import MAX_HORIZON
 from lib.settings import Settings
 from lib.store import Store, StoreError
 from serving import actuals
 from serving.actuals import ActualsBody, ActualsKept, Name
+from serving.dated import question_of
 from serving.jobs import Jobs, Queue, QueueFullError
 from serving.recorder import Recorder
+from serving.schemas import DAYS, FutureRow, HistoryRow
+from serving.state import served
 
 _PATIENCE = 0.3  # seconds to wait for a prediction that is on its way to the store
 _AWAY = 5  # seconds after which to ask again while the store or the model is away
@@ -35,17 +39,29 @@ log = structlog.get_logger()
 
 
 class ExplanationBody(BaseModel):
-    """What to explain: a /predict body, or the `trace_id` of one that was answered."""
+    """What to explain: a /predict body, the `trace_id` of one that was answered, or a `history`.
+
+    Of a history, with what is known of its future, a day of its `/forecast` is explained.
+    """
 
     model_config = ConfigDict(strict=True, extra="forbid")
 
     sequence: list[Any] | None = None
     trace_id: Name | None = None
+    history: list[HistoryRow] | None = Field(default=None, min_length=1, max_length=DAYS)
+    future: list[FutureRow] | None = Field(default=None, max_length=MAX_HORIZON)
+    horizon_day: int | None = Field(
+        default=None, ge=0, description="Day ahead, 0 for the mean of all days; default: 1"
+    )
+    context: int | None = Field(default=None, ge=1, description="As in /forecast")
 
     @model_validator(mode="after")
-    def _one_of_two(self) -> Self:
-        if (self.sequence is None) == (self.trace_id is None):
-            raise ValueError("expected either sequence or trace_id")
+    def _one_of_three(self) -> Self:
+        if sum(asked is not None for asked in (self.sequence, self.trace_id, self.history)) != 1:
+            raise ValueError("expected either sequence, trace_id or history")
+        for name in ("future", "horizon_day", "context"):
+            if self.history is None and getattr(self, name) is not None:
+                raise ValueError(f"{name}: goes together with history only")
         return self
 
 
@@ -163,7 +179,13 @@ def _body_model(predict_body: type[BaseModel]) -> type[ExplanationBody]:
 def _question(
     services: Services, predict_body: type[BaseModel], body: ExplanationBody
 ) -> tuple[dict[str, Any], int]:
-    """The /predict body to explain and the version to explain it of: the one that answered."""
+    """The question to keep and the version to explain it of: the one that answered."""
+    if body.history is not None:
+        now = served()
+        # By name and as sent: dates as text, and nothing that was left out.
+        return question_of(
+            body.model_dump(mode="json", exclude_unset=True), now.forecaster.contract
+        ), now.version
     if body.trace_id is None:
         version = services.version()
         if version is None:

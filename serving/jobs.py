@@ -10,16 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import socket
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
-from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import sqlalchemy as sa
 import structlog
@@ -29,8 +25,12 @@ from huey.exceptions import ConfigurationError
 from huey.registry import Message
 from huey.serializer import Serializer
 
+from lib.leases import is_dead
+from lib.leases import process_name as worker_name
 from lib.settings import SettingsError
 from lib.store import Store, alone, explanations, in_steps, predictions, utcnow
+
+__all__ = ["MAX_ATTEMPTS", "Job", "Jobs", "Queue", "QueueFullError", "is_dead", "worker_name"]
 
 MAX_ATTEMPTS = 10  # of a job whose worker dies each time: it may be what kills it
 SECONDS_EACH = 3  # what one explanation takes at most, on one core
@@ -265,30 +265,6 @@ class Queue:
         for identity in missing:
             self.put(identity)
         return missing
-
-
-def worker_name() -> str:
-    """A name no other worker has or will have: machine, process, its start, and a random part."""
-    pid = os.getpid()
-    return f"{socket.gethostname()}:{pid}:{_started(pid)}:{uuid4().hex[:8]}"
-
-
-def is_dead(worker: str) -> bool:
-    """Whether a worker of this machine is gone for certain; others only have their lease."""
-    host, pid, started, _ = worker.rsplit(":", 3)
-    if host != socket.gethostname() or not Path("/proc/self/stat").exists():
-        return False
-    return _started(int(pid)) != int(started)
-
-
-def _started(pid: int) -> int:
-    """When a process was started, in ticks since the machine was; 0 for none, or a zombie."""
-    try:
-        # The name, in brackets, may hold anything: count from behind it.
-        stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return 0
-    return 0 if stat[0] in "ZX" else int(stat[19])
 
 
 _QUEUED = {"status": "queued", "worker": None, "started_at": None, "lease_until": None}

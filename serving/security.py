@@ -16,7 +16,7 @@ from lib.settings import Settings, SettingsError
 
 KEY_HEADER = "X-API-Key"
 # Open without a key: first parts of paths.
-OPEN = frozenset({"", "health", "docs", "openapi.json", "metrics"})
+OPEN = frozenset({"", "health", "docs", "openapi.json", "metrics", "static"})
 
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -25,11 +25,13 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 _POLICY = "default-src 'none'; frame-ancestors 'none'"
-# Swagger UI sets styles of its own.
+# Nothing inline, and nothing of another host.
 _PAGE_POLICY = (
-    "default-src 'self'; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
+    "default-src 'self'; object-src 'none'; frame-ancestors 'none'; base-uri 'none'; "
+    "form-action 'self'"
 )
+# Swagger UI sets styles of its own.
+STYLED_POLICY = f"{_PAGE_POLICY}; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
 
 
 class Keys:
@@ -62,12 +64,12 @@ def is_open(path: str) -> bool:
 
 
 def add_headers(response: Response) -> Response:
-    """Set the security headers; a response may have set how long it is kept."""
+    """Set the security headers; a response may have set its policy, and how long it is kept."""
     headers = response.headers
     for name, value in HEADERS.items():
         headers.add(name, value)
     page = response.mimetype == "text/html"
-    headers.add("Content-Security-Policy", _PAGE_POLICY if page else _POLICY)
+    headers.setdefault("Content-Security-Policy", _PAGE_POLICY if page else _POLICY)
     headers.setdefault("Cache-Control", "no-store")
     return response
 

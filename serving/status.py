@@ -9,9 +9,10 @@ from flask import Response, g, jsonify
 from flask_openapi3 import APIBlueprint, Tag
 
 from lib.store import StoreError
-from serving import metrics
+from serving import metrics, monitoring
 from serving.explanations import Services
 from serving.live_model import card
+from serving.monitoring import Monitoring
 from serving.schemas import Health, Live, ModelCard
 from serving.state import RETRY, served, state_of
 
@@ -41,6 +42,11 @@ def make_blueprint(services: Services) -> APIBlueprint:
         now = served()
         g.version = now.version
         return jsonify(card(now, state_of().settings.registered_model_name))
+
+    @calls.get("/monitoring", responses={200: Monitoring})
+    def last_check() -> Response:
+        """What the last check of the model found; before the first, that there was none."""
+        return jsonify(monitoring.last(state_of().settings.var_dir))
 
     text = {"content": {"text/plain": {"schema": {"type": "string"}}}}
 

@@ -1,4 +1,4 @@
-"""The process that computes explanations: `python -m serving.worker`.
+"""The process that computes explanations, and runs the monitoring: `python -m serving.worker`.
 
 It has one thread and a low priority, so that forecasts, which people wait for, go first. It may be
 killed at any moment, and there may be several.
@@ -7,6 +7,7 @@ killed at any moment, and there may be several.
 from __future__ import annotations
 
 import argparse
+import copy
 import fcntl
 import io
 import json
@@ -26,6 +27,7 @@ from lib.settings import Settings, SettingsError, configure_logging, get_setting
 from lib.store import Store, StoreError
 from lib.store_retention import purge
 from serving.jobs import Job, Jobs, Queue, is_dead, worker_name
+from serving.schedule import COMMAND, Schedule
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,12 +61,14 @@ class Worker:
         *,
         lease_seconds: float = 30,
         parent: int = 0,
+        monitor: Sequence[str] = COMMAND,
     ) -> None:
         """Open the queue.
 
         Args:
             lease_seconds: a worker that is not heard of for so long has lost its job.
             parent: process without which it stops, however that ended; 0 for none.
+            monitor: the command that MONITOR_CRON runs.
         """
         self.parent = parent
         self.name = worker_name()
@@ -72,6 +76,7 @@ class Worker:
         self.store = Store(settings.database_url, busy_seconds=30)
         self.jobs = Jobs(self.store, lease_seconds=lease_seconds)
         self.queue = Queue(settings.queue_url, self.handle)
+        self._schedule = Schedule(settings.monitor_cron, self.store, monitor)
         self._compute = compute or Explainer(settings)
         self._stop = threading.Event()
 
@@ -96,6 +101,7 @@ class Worker:
         finally:
             self._stop.set()
             keeper.join(5)
+            self._schedule.stop()
             self._guarded(lambda: self.jobs.put_back(self.name))
             log.info("worker stopped", worker=self.name)
 
@@ -142,6 +148,7 @@ class Worker:
                 return
             self._guarded(lambda: self.jobs.renew(self.name))
             self.look_after()
+            self._schedule.beat()
             since_deletion += _BEAT
             if since_deletion >= _FORGET:
                 since_deletion = 0.0
@@ -175,14 +182,16 @@ class Explainer:
         import lib.plots_explanation  # noqa: F401
 
     def __call__(self, body: dict[str, Any], version: int) -> tuple[dict[str, Any], bytes]:
-        """The forecast of the next day, as `/predict` answers it. → result for JSON, PNG.
+        """One day of a forecast, as `/predict` or `/forecast` answers it. → result for JSON, PNG.
 
         Raises TryLaterError while the version cannot be had, ValueError for a body it cannot
         take, ExplanationError where the shares do not add up.
         """
         from lib.plots_explanation import plot_waterfall
 
-        model = self.model(version)
+        # The same model for every day ahead: what it holds is only read.
+        model = copy.copy(self.model(version))
+        model.horizon_day = body.get("horizon_day", 1)
         features, future = inputs(body, model.forecaster.contract)
         found = model.explain(features, future)
         return json.loads(found.to_json()), _png(plot_waterfall(found, features[-1]))
@@ -225,12 +234,15 @@ class Explainer:
 
 
 def inputs(body: dict[str, Any], contract: Contract) -> tuple[np.ndarray, np.ndarray]:
-    """What `/predict` gives to the graph. → (days, 11) and (horizon, len(FUTURE)), NaN unknown."""
+    """What the graph was given. → (days, 11) and (horizon, len(FUTURE)), NaN unknown."""
     import numpy as np
 
     from lib.features import FEATURES
     from lib.undated import future_after
+    from serving.dated import inputs_of
 
+    if "history" in body:
+        return inputs_of(body, contract)
     rows = [[row[name] for name in FEATURES] for row in body["sequence"]]
     features = np.array(rows, dtype=np.float64)
     near = np.datetime64(contract.training_span[1], "D")

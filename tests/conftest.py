@@ -10,7 +10,7 @@ from itertools import count
 import pytest
 import sqlalchemy as sa
 import structlog
-from redis import Redis
+from redis import ConnectionPool, Redis
 
 from tests import services
 
@@ -75,11 +75,20 @@ def database_url(request, tmp_path):
 
 
 @pytest.fixture
-def redis_url(redis):
-    """An empty queue of this test."""
+def redis_url(redis, monkeypatch):
+    """An empty queue of this test, whose connections are closed after it: huey leaves them open."""
     with Redis.from_url(redis) as client:
         client.flushdb()
-    return redis
+    pools, make = [], ConnectionPool.from_url
+
+    def remembered(*args, **kwargs):
+        pools.append(make(*args, **kwargs))
+        return pools[-1]
+
+    monkeypatch.setattr(ConnectionPool, "from_url", remembered)
+    yield redis
+    for pool in pools:
+        pool.disconnect()
 
 
 @pytest.fixture(params=["sqlite", pytest.param("redis", marks=pytest.mark.services)])

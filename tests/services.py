@@ -1,4 +1,4 @@
-"""PostgreSQL and Redis for the tests: started here, on free ports, gone afterwards.
+"""PostgreSQL, Redis and MLflow servers for the tests: started on free ports, gone afterwards.
 
 Each is a context manager that yields a URL, or skips with what is missing.
 """
@@ -6,8 +6,10 @@ Each is a context manager that yields a URL, or skips with what is missing.
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from contextlib import contextmanager
@@ -66,13 +68,35 @@ def redis():
             server.wait(20)
 
 
+@contextmanager
+def mlflow(database_url, artifacts):
+    """→ the URL of a tracking server on a database, which hands artifacts through itself."""
+    port = free_port()
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"]
+    command += ["--port", str(port), "--workers", "1", "--backend-store-uri", database_url]
+    command += ["--artifacts-destination", str(artifacts)]
+    environment = os.environ | {
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
+    server = subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        _wait_for(port, 180)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        os.killpg(server.pid, signal.SIGTERM)
+        server.wait(30)
+
+
 def free_port():
     with socket.create_server(("127.0.0.1", 0)) as server:
         return server.getsockname()[1]
 
 
-def _wait_for(port):
-    until = time.monotonic() + 30
+def _wait_for(port, seconds=30):
+    until = time.monotonic() + seconds
     while time.monotonic() < until:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()

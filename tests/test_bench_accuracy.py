@@ -75,9 +75,8 @@ def test_weekday_median_is_that_of_the_project():
 
 
 def test_report_writes_rows_of_exactly_the_columns_it_names(tmp_path):
-    row: dict[str, object] = {"data_set": "bike", "model": "ours", "covariates": True}
-    row |= {"horizon": 28, "cutoffs": 6}
-    row |= {"mase": 0.9, "wape": 12.0, "wql": 8.0, "coverage_80": 80.0, "seconds": 60.0}
+    what = {"data_set": "bike", "model": "ours", "covariates": True, "horizon": 28, "cutoffs": 6}
+    row = what | {"mase": 0.9, "wape": 12.0, "wql": 8.0, "coverage_80": 80.0, "seconds": 60.0}
     other = row | {"model": "AutoETS", "covariates": False, "mase": 1.1}
     text = report.write_report([row | {"more": 1}, other], tmp_path)
     assert json.loads((tmp_path / "results.json").read_text()) == [row, other]

@@ -25,6 +25,7 @@ ALLOWED = {
     "search": {"model", "panel", "settings", "training"},
     "study": {"search"},
     "tuning": {"model", "panel", "search", "settings", "study", "training"},
+    "distributed": {"model", "panel", "settings", "training", "tuning"},
     "forecaster": {"features", "panel"},
     "export": {"features", "forecaster", "model", "panel", "training"},
     "backtest": {"features", "forecaster", "panel"},
@@ -32,20 +33,67 @@ ALLOWED = {
     "pyfunc": {"forecaster", "panel"},
     "tracking": {"forecaster", "pyfunc", "settings"},
     "registry": {"forecaster", "gate", "settings", "tracking"},
+    "batch": {"forecaster", "panel", "registry", "series", "settings"},
     "shapley": set(),
     "explanation": {"features", "forecaster", "panel", "shapley"},
     "store": {"migrations"},
     "migrations": {"store"},  # the tables alone
+    "leases": {"store"},
+    "children": set(),
+    "retraining": {"children", "features", "leases", "panel", "series", "settings", "store"},
     "alerts": {"settings", "store"},
-    "monitoring": {"features", "forecaster", "panel", "series", "settings", "store"},
-    "plots": {"backtest", "explanation", "features", "monitoring", "panel", "series"},
+    "monitor": {
+        "alerts",
+        "business",
+        "drift",
+        "forecaster",
+        "leases",
+        "live_accuracy",
+        "monitoring",
+        "registry",
+        "retraining",
+        "settings",
+        "store",
+    },
+    "checks": set(),
+    "truth": set(),
+    "live_accuracy": {"backtest", "checks", "truth"},
+    "drift": {"checks", "features"},
+    "business": {"checks"},
+    "verdict": {"checks", "drift", "live_accuracy"},
+    "monitoring": {
+        "backtest",
+        "business",
+        "checks",
+        "drift",
+        "features",
+        "forecaster",
+        "live_accuracy",
+        "panel",
+        "series",
+        "settings",
+        "store",
+        "truth",
+        "verdict",
+    },
+    "plots": {
+        "backtest",
+        "business",
+        "drift",
+        "explanation",
+        "features",
+        "live_accuracy",
+        "monitoring",
+        "panel",
+        "series",
+    },
     "parameters": set(),
     "stages": {"parameters"},
     "execution": {"stages"},
     "pipeline": {"execution", "parameters", "settings", "stages"},
 }
 HEAVY = {"mlflow", "shap", "torch"}
-TORCH = {"season", "network", "model", "training", "calibration", "tuning", "export"}
+TORCH = {"season", "network", "model", "training", "distributed", "calibration", "tuning", "export"}
 MODULES = sorted(path.stem for path in (ROOT / "lib").glob("*.py") if path.stem != "__init__")
 
 
@@ -107,7 +155,15 @@ def test_modules_import_each_other_in_no_circle():
 
 
 @pytest.mark.parametrize(
-    "module", ["lib.features", "lib.forecaster", "lib.backtest", "lib.series", "lib.synthesis"]
+    "module",
+    [
+        "lib.features",
+        "lib.forecaster",
+        "lib.backtest",
+        "lib.series",
+        "lib.synthesis",
+        "lib.monitoring",
+    ],
 )
 def test_importing_loads_nothing_heavy(module):
     code = f"import sys, {module}; print(*sorted({HEAVY!r} & sys.modules.keys()))"

@@ -115,7 +115,7 @@ def test_settings_var_dir_that_cannot_be_made_is_an_error(tmp_path, monkeypatch)
 
 def test_env_example_names_every_setting_with_its_default(env_file):
     lines = (ROOT / ".env.example").read_text(encoding="utf-8").splitlines()
-    given = [line[1:] for line in lines if re.match(r"#[A-Z_]+=", line)]
+    given = [line[1:] for line in lines if re.match(r"#[A-Z0-9_]+=", line)]
     assert {line.split("=")[0].lower() for line in given} == set(Settings.model_fields)
     file = env_file("")
     file.write_text("\n".join(given), encoding="utf-8")
@@ -146,3 +146,13 @@ def test_configure_logging_writes_json_lines_to_stderr(capsys):
 def test_configure_logging_refuses_an_unknown_level():
     with pytest.raises(SettingsError, match="LOG_LEVEL: got 'loud', expected one of"):
         configure_logging("loud")
+
+
+def test_secret_is_read_from_its_file_unless_the_environment_has_it(tmp_path, monkeypatch):
+    (tmp_path / "api_keys").write_text("one,two\n")
+    (tmp_path / "smtp_user").write_text("from the file")
+    monkeypatch.setattr("lib.settings.SECRETS", tmp_path)
+    monkeypatch.setenv("SMTP_USER", "from the environment")
+    settings = get_settings(None)
+    assert [key.get_secret_value() for key in settings.api_keys] == ["one", "two"]
+    assert settings.smtp_user == "from the environment"

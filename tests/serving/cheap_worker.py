@@ -1,6 +1,7 @@
 """A real worker process whose explanations cost a moment: for tests of what happens around them.
 
 A body may ask for trouble: {"raise": text}, {"later": file} (until the file is there), {"seconds"}.
+What follows the lease's seconds on its command line is the command of MONITOR_CRON.
 """
 
 import sys
@@ -23,4 +24,4 @@ def compute(body, version):
 if __name__ == "__main__":
     settings = get_settings(None)
     configure_logging(settings.log_level)
-    Worker(settings, compute, lease_seconds=float(sys.argv[1])).run()
+    Worker(settings, compute, lease_seconds=float(sys.argv[1]), monitor=sys.argv[2:]).run()

@@ -39,6 +39,7 @@ CALLS = [
     ("GET", "/health/live"),
     ("GET", "/model"),
     ("GET", "/metrics"),
+    ("GET", "/monitoring"),
 ]
 
 

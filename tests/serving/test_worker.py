@@ -345,3 +345,22 @@ def test_worker_says_why_it_cannot_start(settings, url, message):
     assert process.returncode == 1
     assert message in error
     assert "Traceback" not in error
+
+
+def test_worker_runs_the_monitoring_by_its_cron_and_ends_it_when_it_stops(
+    settings, jobs, queue, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("MONITOR_CRON", "* * * * *")
+    file = tmp_path / "pid"
+    code = f"import os, time; open({str(file)!r}, 'w').write(str(os.getpid())); time.sleep(300)"
+    with working(settings, *cheap(lease=60), sys.executable, "-c", code) as process:
+        until = time.monotonic() + 90  # the next minute, at most
+        while not (file.exists() and file.read_text()) and time.monotonic() < until:
+            time.sleep(0.1)
+        monitoring = Path(f"/proc/{file.read_text()}")
+        ask(jobs, queue, {"n": 1})
+        wait(jobs, done=1)  # it explains beside it
+        assert monitoring.exists()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+    assert not monitoring.exists()

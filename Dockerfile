@@ -1,0 +1,104 @@
+# Images: serving (the default), `--target worker` with shap, `--target train` with the notebooks.
+# Built by docker, podman or buildah: `make docker-build`. Packages come before code in every
+# image, so that a change of code rebuilds the last, small layer only.
+ARG BASE=python:3.11-slim-bookworm
+
+# The lists are stages of their own: an edit of environment.yml that does not change the list of
+# an image does not install it again.
+FROM ${BASE} AS lists
+WORKDIR /src
+COPY environment.yml ./
+COPY deploy/pins.py deploy/
+RUN mkdir /lists \
+    && for image in serving worker train; do python deploy/pins.py $image > /lists/$image.txt; done
+FROM scratch AS serving-list
+COPY --from=lists /lists/serving.txt /list.txt
+FROM scratch AS worker-list
+COPY --from=lists /lists/worker.txt /list.txt
+FROM scratch AS train-list
+COPY --from=lists /lists/train.txt /list.txt
+
+FROM ${BASE} AS installer
+COPY deploy/install-packages.sh /usr/local/bin/install-packages
+
+FROM installer AS serving-packages
+RUN --mount=type=bind,from=serving-list,source=/list.txt,target=/list.txt \
+    --mount=type=cache,target=/root/.cache/pip \
+    sh /usr/local/bin/install-packages /list.txt
+
+FROM serving-packages AS worker-packages
+RUN --mount=type=bind,from=worker-list,source=/list.txt,target=/list.txt \
+    --mount=type=cache,target=/root/.cache/pip \
+    sh /usr/local/bin/install-packages /list.txt
+
+FROM installer AS train-packages
+# Where pip would pick a GPU build of torch: --build-arg PIP_FIND_LINKS=<CPU wheels>
+ARG PIP_FIND_LINKS=
+RUN --mount=type=bind,from=train-list,source=/list.txt,target=/list.txt \
+    --mount=type=cache,target=/root/.cache/pip \
+    sh /usr/local/bin/install-packages /list.txt
+
+FROM ${BASE} AS code
+COPY lib /app/lib
+COPY serving /app/serving
+RUN python -m compileall -q --invalidation-mode unchecked-hash /app
+
+FROM ${BASE} AS trimmed
+RUN groupadd --gid 10001 app \
+    && useradd --uid 10001 --gid app --home-dir /data --no-create-home --shell /usr/sbin/nologin app \
+    && install --directory --owner app --group app --mode 0750 /data \
+    && rm -rf /usr/share/doc /usr/share/locale /usr/share/man /usr/share/info \
+      /var/lib/apt/lists/* /var/cache/* /var/log/* /usr/local/bin/pip* \
+      /usr/local/lib/python3.11/site-packages/* /usr/local/lib/python3.11/ensurepip
+
+# One layer, or what is taken away above would still be stored below. It has no installer.
+FROM scratch AS base
+# hadolint ignore=DL3067
+COPY --from=trimmed / /
+ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+    LANG=C.UTF-8 \
+    PYTHONPATH=/app \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    OMP_NUM_THREADS=1 \
+    VAR_DIR=/data \
+    HOME=/data \
+    TMPDIR=/data
+LABEL org.opencontainers.image.title="production-lstm" \
+      org.opencontainers.image.description="Probabilistic forecasts of daily series by one ONNX graph" \
+      org.opencontainers.image.version="0.1.0" \
+      org.opencontainers.image.licenses="MIT"
+WORKDIR /app
+USER 10001:10001
+VOLUME /data
+
+FROM base AS train
+COPY --from=train-packages /opt/venv /opt/venv
+COPY pyproject.toml environment.yml ./
+ENV JUPYTER_PREFER_ENV_PATH=1 MPLCONFIGDIR=/data/matplotlib NUMBA_CACHE_DIR=/data/numba
+HEALTHCHECK NONE
+ENTRYPOINT ["python", "-m", "lib.pipeline", "train"]
+CMD ["--profile", "default"]
+COPY notebooks notebooks
+COPY --from=code /app /app
+ARG REVISION=unversioned
+LABEL org.opencontainers.image.revision=${REVISION}
+
+FROM base AS worker
+COPY --from=worker-packages /opt/venv /opt/venv
+ENV MPLCONFIGDIR=/data/matplotlib NUMBA_CACHE_DIR=/data/numba
+HEALTHCHECK NONE
+ENTRYPOINT ["python", "-m", "serving.worker"]
+COPY --from=code /app /app
+ARG REVISION=unversioned
+LABEL org.opencontainers.image.revision=${REVISION}
+
+FROM base AS serving
+COPY --from=serving-packages /opt/venv /opt/venv
+EXPOSE 8000
+HEALTHCHECK --interval=10s --timeout=5s --start-period=15s --retries=3 \
+    CMD ["python", "-Ic", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/health/ready', timeout=4)"]
+ENTRYPOINT ["python", "-m", "serving.run", "--host", "0.0.0.0", "--no-worker"]
+COPY --from=code /app /app
+ARG REVISION=unversioned
+LABEL org.opencontainers.image.revision=${REVISION}

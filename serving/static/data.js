@@ -1,0 +1,198 @@
+// The reader's rows: brought, their columns named, their faults shown and corrected.
+
+import { decode, findDecimal, guess, parse } from "./csv.js";
+import { ROLES, build, locate, wording } from "./dataset.js";
+import { $, fill, h } from "./dom.js";
+import { number, onLanguage, t } from "./i18n.js";
+
+const SIZE = 20_000_000; // bytes of a file
+const SHOWN = 20; // rows with a fault at once
+
+let table = null; // what was brought: {separator, header, rows, name}
+let mapping = null; // role → number of a column
+let refused = []; // what the API found wrong with rows, as `faults`
+let listener = () => {};
+
+/** The series now, [] where something is missing; `faults` of rows. */
+export let current = { series: [], faults: [] };
+
+/** Set up the form; `changed(current)` is called whenever the series are others. */
+export function start(changed) {
+  listener = changed;
+  $("#file").addEventListener("change", (event) => readFile(event.target.files[0]));
+  const drop = $("#drop");
+  for (const type of ["dragenter", "dragover"]) {
+    drop.addEventListener(type, (event) => {
+      event.preventDefault();
+      drop.classList.add("over");
+    });
+  }
+  for (const type of ["dragleave", "drop"]) drop.addEventListener(type, () => drop.classList.remove("over"));
+  drop.addEventListener("drop", (event) => {
+    event.preventDefault();
+    readFile(event.dataTransfer.files[0]);
+  });
+  $("#paste-open").addEventListener("click", (event) => {
+    const open = $("#paste").hidden;
+    $("#paste").hidden = !open;
+    event.currentTarget.setAttribute("aria-expanded", open);
+    if (open) $("#paste-text").focus();
+  });
+  $("#paste-use").addEventListener("click", () => bring(parse($("#paste-text").value), "pasted_name"));
+  for (const role of ROLES) {
+    $(`#map-${role}`).addEventListener("change", (event) => {
+      mapping[role] = Number(event.target.value);
+      update();
+    });
+  }
+  $("#decimal").addEventListener("change", update);
+  onLanguage(show);
+}
+
+/** Load the example that is shipped with the page. */
+export async function example() {
+  const response = await fetch(new URL("example.json", import.meta.url));
+  const { header, rows } = await response.json();
+  const written = rows.map((cells, i) => ({ line: i + 2, cells: cells.map((c) => (c === null ? "" : String(c))) }));
+  bring({ separator: ",", header, rows: written }, "example_name");
+}
+
+/** Show what the API says of rows beside them. → what it says of no row, [{detail}]. */
+export function refuse(errors) {
+  const rest = [];
+  refused = [];
+  for (const { field, detail } of errors) {
+    const place = locate(field, current.series);
+    const said = wording(detail) ?? { key: "problem_other", values: { detail } };
+    if (place) refused.push({ ...place, ...said });
+    else rest.push({ field, ...said });
+  }
+  showFaults();
+  if (refused.length) $("#rows-card").scrollIntoView({ block: "nearest" });
+  return rest;
+}
+
+async function readFile(file) {
+  if (!file) return;
+  if (file.size > SIZE) {
+    complain("fault_size");
+    return;
+  }
+  try {
+    bring(parse(decode(await file.arrayBuffer())), null, file.name);
+  } catch {
+    complain("fault_unread");
+  }
+  $("#file").value = ""; // so that the same file can be brought again, once it is corrected
+}
+
+function bring(found, key, name = "") {
+  if (!found.rows.length) {
+    complain("fault_empty");
+    return;
+  }
+  table = { ...found, key, name };
+  mapping = guess(table);
+  const numbers = [mapping.value, mapping.factor].filter((column) => column >= 0);
+  const cells = table.rows.flatMap((row) => numbers.map((column) => row.cells[column] ?? ""));
+  $("#decimal").value = findDecimal(cells, table.separator);
+  update();
+}
+
+function complain(key) {
+  const place = $("#data-fault");
+  place.textContent = key ? t(key) : "";
+  place.hidden = !key;
+}
+
+function update() {
+  refused = [];
+  current = { series: [], faults: [] };
+  const used = ROLES.map((role) => mapping[role]).filter((column) => column >= 0);
+  const twice = used.find((column, i) => used.indexOf(column) !== i);
+  if (mapping.date >= 0 && mapping.value >= 0 && twice === undefined) {
+    current = build(table, mapping, $("#decimal").value);
+  }
+  show();
+  listener(current);
+}
+
+const nameOf = (column) => table.header[column] || t("unnamed", { number: column + 1 });
+
+function show() {
+  if (!table) return;
+  const used = ROLES.map((role) => mapping[role]).filter((column) => column >= 0);
+  const twice = used.find((column, i) => used.indexOf(column) !== i);
+  const place = $("#data-fault");
+  complain(mapping.date < 0 ? "fault_no_date" : mapping.value < 0 ? "fault_no_value" : null);
+  if (twice !== undefined) {
+    place.textContent = t("fault_twice", { column: nameOf(twice) });
+    place.hidden = false;
+  }
+  $("#loaded").hidden = false;
+  const out = table.rows.filter((row) => row.out).length;
+  $("#loaded-name").textContent = [
+    t("loaded", {
+      name: table.key ? t(table.key) : table.name,
+      rows: number(table.rows.length, 0),
+      columns: table.header.length,
+    }),
+    out ? t("left_out", { count: number(out, 0) }) : "",
+  ].filter(Boolean).join(" · ");
+  for (const role of ROLES) {
+    const options = table.header.map((_, i) => h("option", { value: i }, nameOf(i)));
+    fill($(`#map-${role}`), h("option", { value: -1 }, t("column_none")), ...options);
+    $(`#map-${role}`).value = mapping[role];
+  }
+  showFaults();
+}
+
+function showFaults() {
+  const faults = [...refused, ...current.faults];
+  const byRow = new Map();
+  for (const fault of faults) byRow.set(fault.row, [...(byRow.get(fault.row) ?? []), fault]);
+  const rows = [...byRow].sort(([a], [b]) => a.line - b.line);
+  $("#rows-card").hidden = rows.length === 0;
+  const roles = ["date", "value", "factor", "event", "series"].filter((role) => mapping?.[role] >= 0);
+  const head = h("tr", {}, h("th", {}), ...roles.map((role) => h("th", { scope: "col" }, nameOf(mapping[role]))), h("th", {}));
+  const body = rows.slice(0, SHOWN).map(([row, found]) => faultRow(row, found, roles));
+  fill($("#rows"), h("thead", {}, head), h("tbody", {}, ...body));
+  const more = rows.length - SHOWN;
+  $("#rows-more").textContent = more > 0 ? t("errors_more", { count: number(more, 0) }) : "";
+}
+
+function faultRow(row, found, roles) {
+  const cells = roles.map((role) => {
+    const said = found.filter((fault) => fault.role === role);
+    const id = `fault-${row.line}-${role}`;
+    const input = h("input", {
+      type: "text",
+      value: row.cells[mapping[role]] ?? "",
+      "aria-label": t("errors_cell", { column: nameOf(mapping[role]), line: row.line }),
+      "aria-invalid": said.length > 0 ? "true" : null,
+      "aria-describedby": said.length ? id : null,
+      onchange: (event) => {
+        row.cells[mapping[role]] = event.target.value.trim();
+        update();
+      },
+    });
+    const words = said.map((fault) => t(fault.key, fault.values)).join(". ");
+    return h("td", {}, input, words ? h("span", { class: "fault", id }, words) : null);
+  });
+  const whole = found.filter((fault) => !roles.includes(fault.role));
+  const out = h(
+    "button",
+    {
+      type: "button",
+      "aria-label": t("errors_out_label", { line: row.line }),
+      onclick: () => {
+        row.out = true;
+        update();
+      },
+    },
+    t("errors_out"),
+  );
+  const words = whole.map((fault) => t(fault.key, fault.values)).join(". ");
+  const name = h("th", { scope: "row" }, t("errors_row", { line: row.line }), words ? h("span", { class: "fault" }, words) : null);
+  return h("tr", {}, name, ...cells, h("td", {}, out));
+}

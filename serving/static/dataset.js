@@ -1,0 +1,126 @@
+// A table and the meaning of its columns → the series of a /forecast body, and back from the
+// places that the API names to the rows they came from.
+
+import { findFormat, readDay, readNumber } from "./csv.js";
+
+export const ROLES = ["date", "value", "series", "factor", "event"];
+const FIELDS = { value: "value", fator_externo: "factor", evento_especial: "event", date: "date" };
+
+/**
+ * The series of a table.
+ *
+ * → {series: [{name, history, future, from: {history: [row], future: [row]}}], faults}, rows being
+ * those of the table. Rows at the end without a value, but with what is known ahead, are plans: the
+ * future. `faults` are {row, role, key, values}: a message's key and what fills it.
+ */
+export function build(table, mapping, decimal) {
+  const cell = (row, role) => (mapping[role] < 0 ? "" : (row.cells[mapping[role]] ?? "").trim());
+  const format = findFormat(table.rows.map((row) => cell(row, "date")));
+  const found = new Map();
+  const faults = [];
+  for (const row of table.rows) {
+    if (row.out) continue;
+    const before = faults.length;
+    const fault = (role, key, values = {}) => faults.push({ row, role, key, values });
+    if (row.cells.length > table.header.length) {
+      fault(null, "fault_cells", { got: row.cells.length, expected: table.header.length });
+    }
+    const text = cell(row, "date");
+    const date = readDay(text, format);
+    if (!date) fault("date", text ? "fault_date" : "fault_date_blank");
+    const numbers = {};
+    for (const role of ["value", "factor", "event"]) {
+      numbers[role] = readNumber(truth(role, cell(row, role)), decimal);
+      if (numbers[role] === undefined) fault(role, "fault_number");
+    }
+    if (numbers.event < 0 || numbers.event > 1) fault("event", "fault_share");
+    const name = mapping.series < 0 ? "series" : cell(row, "series");
+    if (!name) fault("series", "fault_series_blank");
+    // The API names the first such day; people would rather see all of them.
+    const last = found.get(name)?.at(-1)?.date;
+    if (date && date === last) fault("date", "p_twice", { date });
+    else if (date && date < last) fault("date", "p_after", { date, other: last });
+    if (faults.length > before) continue;
+    if (!found.has(name)) found.set(name, []);
+    found.get(name).push({ row, date, ...numbers });
+  }
+  const series = [...found].map(([name, days]) => divide(name, days, mapping));
+  return { series, faults };
+}
+
+function divide(name, days, mapping) {
+  let known = days.length;
+  const planned = (d) => d.value === null && (d.factor !== null || d.event !== null);
+  while (known > 0 && planned(days[known - 1])) known--;
+  // Not one known value is no plan but a history that the API will refuse.
+  if (known === 0) known = days.length;
+  const columns = (d) => ({
+    ...(mapping.factor >= 0 ? { fator_externo: d.factor } : {}),
+    ...(mapping.event >= 0 ? { evento_especial: d.event } : {}),
+  });
+  const [past, ahead] = [days.slice(0, known), days.slice(known)];
+  return {
+    name,
+    history: past.map((d) => ({ date: d.date, value: d.value, ...columns(d) })),
+    future: ahead.map((d) => ({ date: d.date, ...columns(d) })),
+    from: { history: past.map((d) => d.row), future: ahead.map((d) => d.row) },
+  };
+}
+
+/** The row and column behind a field of the API, such as series[2].history[17].value. */
+export function locate(field, series) {
+  const found = /^(?:series\[(\d+)\]\.?)?(history|future)\[(\d+)\](?:\.(\w+))?/.exec(field);
+  if (!found) return null;
+  const [, which = "0", part, index, name] = found;
+  const row = series[Number(which)]?.from[part][Number(index)];
+  return row ? { row, role: FIELDS[name] ?? null } : null;
+}
+
+// What the API says of a row or a series, and the key of the words for it.
+const KNOWN = [
+  [/^(?<date>\d{4}-\d\d-\d\d) is there twice/, "p_twice"],
+  [/^(?<date>\d{4}-\d\d-\d\d) comes after (?<other>\d{4}-\d\d-\d\d)/, "p_after"],
+  [/^expected a number or null/, "p_number"],
+  [/^expected a finite number/, "p_finite"],
+  [/^expected a number from 0 to 1/, "p_share"],
+  [/^expected an ISO day/, "p_day"],
+  [/^expected at least (?<expected>\d+) days from first to last, got (?<got>\d+)/, "p_short"],
+  [/^expected a known value among the last (?<days>\d+) days/, "p_unknown"],
+  [/^expected a day from (?<first>[\d-]{10}) to (?<last>[\d-]{10})/, "p_future"],
+  [/^expected at most \d+ (?:series|days)/, "p_many"],
+];
+
+/** The key and values of what the API says, null where the page has no words of its own for it. */
+export function wording(detail) {
+  for (const [pattern, key] of KNOWN) {
+    const found = pattern.exec(detail);
+    if (found) return { key, values: { ...found.groups } };
+  }
+  return null;
+}
+
+const LONGEST = 20_000; // days; what spans more has a mistyped year, and is not filled with days
+
+/** Every day from the first of a history to its last: {days: [ISO], values: [number|null], gaps}. */
+export function calendar(history) {
+  const at = new Map(history.map((row) => [Date.parse(row.date), row.value]));
+  const all = [...at.keys()];
+  // Rows come oldest first, or have been told apart by `build`.
+  const [first, last] = [all[0], all.at(-1)];
+  const days = [];
+  const values = [];
+  let gaps = 0;
+  const whole = last - first <= LONGEST * 864e5;
+  const times = whole ? Array.from({ length: (last - first) / 864e5 + 1 }, (_, i) => first + i * 864e5) : all;
+  for (const time of times) {
+    const value = at.get(time) ?? null;
+    if (value === null && values.length && values.at(-1) !== null) gaps++;
+    days.push(new Date(time).toISOString().slice(0, 10));
+    values.push(value);
+  }
+  if (values.length && values[0] === null) gaps++;
+  return { days, values, gaps, missing: values.filter((value) => value === null).length };
+}
+
+const truth = (role, text) =>
+  role === "event" ? text.replace(/^true$/i, "1").replace(/^false$/i, "0") : text;

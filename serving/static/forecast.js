@@ -1,0 +1,303 @@
+// The forecast: asked for, drawn as a fan behind its history, listed, and handed out as CSV.
+
+import { Problem, call } from "./api.js";
+import { chart, clear } from "./charts.js";
+import * as data from "./data.js";
+import { calendar } from "./dataset.js";
+import { $, fill, h, save } from "./dom.js";
+import { day, digits, lang, number, onLanguage, t } from "./i18n.js";
+
+let card = null; // of the model
+let answer = null; // of /forecast, for the series in `asked`
+let asked = [];
+let shownDays = innerWidth < 640 ? 92 : 183; // where there is room for them
+let said = null; // [key, values] of the note beside the button
+let listener = { explain: () => {}, forecast: () => {} };
+
+/** Set up the section. `on.forecast(what | null)` and `on.explain(day)` tell of changes. */
+export function start(on) {
+  listener = on;
+  data.start(changed);
+  $("#example").addEventListener("click", async () => {
+    await data.example();
+    if (card) await run();
+  });
+  $("#data-form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    run();
+  });
+  $("#horizon").addEventListener("input", showHorizon);
+  $("#series-pick").addEventListener("change", () => {
+    show();
+    tellForecast();
+  });
+  $("#ranges").addEventListener("click", (event) => {
+    const days = event.target.dataset.days;
+    if (days === undefined) return;
+    shownDays = Number(days);
+    showRange();
+    draw();
+  });
+  showRange();
+  $("#download").addEventListener("click", download);
+  onLanguage(() => {
+    showHorizon();
+    showIntervals();
+    show();
+    note(...(said ?? [null]));
+  });
+}
+
+/** Take the limits of the served model. */
+export function useModel(found) {
+  const first = !card || card.horizon !== found.horizon;
+  card = found;
+  if (first) {
+    Object.assign($("#horizon"), { max: card.horizon });
+    $("#horizon").value = card.horizon;
+    showIntervals();
+  }
+  showHorizon();
+  enable();
+}
+
+/** The pairs of levels that make an interval around the median, widest first: [[low, high]]. */
+function pairs() {
+  const levels = card?.quantiles ?? [];
+  const close = (a) => levels.find((b) => Math.abs(a + b - 1) < 1e-9);
+  return levels.filter((a) => a < 0.5 && close(a) !== undefined).map((a) => [a, close(a)]);
+}
+
+const share = ([low, high]) => Math.round(100 * (high - low));
+const chosen = () => pairs().filter((pair) => $(`#interval-${share(pair)}`)?.checked);
+const picked = () => Math.max(0, data.current.series.findIndex((s) => s.name === $("#series-pick").value));
+
+function showIntervals() {
+  if (!card) return;
+  const before = new Map([...$("#intervals").querySelectorAll("input")].map((box) => [box.id, box.checked]));
+  const boxes = pairs().map((pair) => {
+    const id = `interval-${share(pair)}`;
+    const box = h("input", { type: "checkbox", id, checked: before.get(id) ?? true, onchange: redrawIntervals });
+    return h("label", { for: id }, box, `${share(pair)} %`);
+  });
+  fill($("#intervals"), ...boxes);
+}
+
+function redrawIntervals() {
+  draw();
+  list();
+}
+
+function showRange() {
+  for (const button of $("#ranges").children) button.setAttribute("aria-pressed", Number(button.dataset.days) === shownDays);
+}
+
+function showHorizon() {
+  $("#horizon-shown").textContent = t("days", { count: $("#horizon").value });
+}
+
+function changed() {
+  answer = null;
+  note(null);
+  const names = data.current.series.map((s) => s.name);
+  const before = $("#series-pick").value;
+  fill($("#series-pick"), ...names.map((name) => h("option", { value: name }, name)));
+  if (names.includes(before)) $("#series-pick").value = before;
+  show();
+  enable();
+  tellForecast();
+}
+
+function enable() {
+  $("#run").disabled = !card || !data.current.series.length || data.current.faults.length > 0;
+}
+
+function note(key, values = {}) {
+  said = key ? [key, values] : null;
+  $("#run-note").textContent = key ? t(key, values) : "";
+  $("#run-note").classList.remove("fault");
+}
+
+async function run() {
+  if ($("#run").disabled) return;
+  const series = data.current.series;
+  const rows = series.map(({ name, history, future }) => ({
+    series_id: name,
+    history,
+    future: future.slice(0, card.horizon),
+  }));
+  const body = { series: rows, horizon: Number($("#horizon").value) };
+  // All that may be shown, so that a box ticked later needs no call.
+  const levels = [0.5, ...pairs().flat()].filter((level) => card.quantiles.includes(level));
+  body.levels = levels.sort((a, b) => a - b);
+  note("running");
+  $("#run").disabled = true;
+  try {
+    const found = await call("/forecast", body);
+    if (series !== data.current.series) return; // other rows were brought meanwhile
+    answer = found;
+    asked = rows;
+    data.refuse([]);
+    note("done", { days: body.horizon, version: found.model_version });
+  } catch (problem) {
+    if (!(problem instanceof Problem)) throw problem;
+    answer = null;
+    const rest = data.refuse(problem.errors);
+    note(null);
+    const words = rest.map((item) => `${item.key === "problem_other" && item.field ? `${item.field}: ` : ""}${t(item.key, item.values)}`);
+    if (!problem.errors.length) words.push(problem.words);
+    $("#run-note").textContent = words.join(" · ") || t("errors_title");
+    $("#run-note").classList.add("fault");
+  } finally {
+    enable();
+  }
+  show();
+  tellForecast();
+}
+
+function tellForecast() {
+  const i = picked();
+  const found = answer && { ...asked[i], days: answer.forecasts[i].forecast, version: answer.model_version };
+  listener.forecast(found);
+}
+
+function show() {
+  const several = data.current.series.length > 1;
+  $("#series-pick").hidden = !several;
+  draw();
+  list();
+}
+
+function draw() {
+  const element = $("#chart");
+  const one = data.current.series[picked()];
+  for (const id of ["#ranges", "#key", "#chart-hint"]) $(id).hidden = !one;
+  if (!one || !one.history.length) {
+    clear(element);
+    element.classList.add("empty");
+    fill(element, h("p", { "data-t": "chart_empty" }, t("chart_empty")));
+    fill($("#readout"));
+    $("#summary").textContent = "";
+    return;
+  }
+  const past = calendar(one.history);
+  const ahead = answer?.forecasts[picked()]?.forecast ?? [];
+  summarise(one, past);
+  const days = [...past.days, ...ahead.map((row) => row.date)];
+  const pad = (values, before) => (before ? [...past.days.map(() => null), ...values] : [...values, ...ahead.map(() => null)]);
+  const intervals = chosen();
+  const at = (row, level) => row.quantiles[String(level)] ?? null;
+  const alphas = [0.14, 0.17, 0.24];
+  const bands = intervals.map(([low, high], i) => ({
+    low: pad(ahead.map((row) => at(row, low)), true),
+    high: pad(ahead.map((row) => at(row, high)), true),
+    alpha: alphas[Math.min(i, alphas.length - 1)],
+  }));
+  const from = past.days.length - (ahead.length ? 0 : 1);
+  const first = shownDays ? Math.max(0, past.days.length - shownDays) : 0;
+  chart(element, () => ({
+    days,
+    lines: [
+      { values: pad(past.values, false), colour: "--history", width: 1.25 },
+      { values: pad(ahead.map((row) => row.prediction), true), colour: "--median", width: 2 },
+    ],
+    bands: ahead.length ? bands : [],
+    gaps: true,
+    shown: [days[first], days.at(-1)],
+    // Without a pointer, the first day ahead is told, or the last one known.
+    tell: (index) => fill($("#readout"), ...parts(index ?? from).map(([name, text]) => h("span", {}, `${name} `, h("b", {}, text)))),
+    words: (index) => parts(index).map((part) => part.join(" ")).join(", "),
+    label: t("chart_label", { series: one.name }),
+    from,
+  }));
+  showKey(ahead.length > 0, past.missing > 0, intervals, alphas);
+
+  function parts(index) {
+    const when = ["", day(days[index], { weekday: "short", day: "numeric", month: "short", year: "numeric" })];
+    if (index < past.days.length) {
+      const value = past.values[index];
+      return [when, [t("key_history"), value === null ? t("missing_value") : number(value)]];
+    }
+    const row = ahead[index - past.days.length];
+    return [
+      when,
+      [t("table_median"), number(row.prediction)],
+      ...intervals.map((pair) => [`${share(pair)} %`, `${number(at(row, pair[0]))} – ${number(at(row, pair[1]))}`]),
+    ];
+  }
+}
+
+function summarise(one, past) {
+  const parts = [
+    t("summary", { first: day(past.days[0]), last: day(past.days.at(-1)), days: number(past.days.length, 0) }),
+    past.missing ? t("summary_gaps", { missing: number(past.missing, 0), gaps: number(past.gaps, 0) }) : t("summary_no_gaps"),
+  ];
+  if (one.future.length) parts.push(t("summary_future", { days: one.future.length }));
+  $("#summary").textContent = parts.join(" · ");
+}
+
+function showKey(ahead, missing, intervals, alphas) {
+  const item = (kind, words) => h("li", {}, h("i", { class: `swatch ${kind}` }), words);
+  const items = [item("line history", t("key_history"))];
+  if (missing) items.push(item("gap", t("key_gap")));
+  if (ahead) {
+    items.push(item("line median", t("key_median")));
+    intervals.forEach((pair, i) => {
+      const entry = item("", t("key_interval", { share: share(pair) }));
+      // Bands lie on each other, so the inner ones are darker.
+      const depth = 1 - alphas.slice(0, i + 1).reduce((left, alpha) => left * (1 - alpha), 1);
+      entry.firstChild.style.background = `rgba(var(--band), ${depth})`;
+      items.push(entry);
+    });
+  }
+  fill($("#key"), ...items);
+}
+
+function list() {
+  $("#table-card").hidden = !answer;
+  if (!answer) return;
+  const intervals = chosen();
+  const rows = answer.forecasts[picked()].forecast;
+  const head = [
+    h("th", { scope: "col" }, t("table_date")),
+    h("th", { scope: "col" }, t("table_median")),
+    ...intervals.map((pair) => h("th", { scope: "col" }, `${share(pair)} %`)),
+    h("th", { scope: "col" }, h("span", { class: "quiet" }, t("table_why"))),
+  ];
+  const behind = digits(rows.map((row) => row.prediction));
+  const figure = (value) => number(value, behind);
+  const oneYear = rows[0].date.slice(0, 4) === rows.at(-1).date.slice(0, 4);
+  const form = { weekday: "short", day: "numeric", month: "short" };
+  const body = rows.map((row, i) => {
+    const date = day(row.date, oneYear ? form : { ...form, year: "numeric" });
+    const why = { type: "button", "aria-label": t("table_why_label", { date }), onclick: () => listener.explain(i + 1) };
+    return h(
+      "tr",
+      {},
+      h("th", { scope: "row" }, date),
+      h("td", { class: "mid" }, figure(row.prediction)),
+      ...intervals.map(([low, high]) => h("td", {}, `${figure(row.quantiles[String(low)])} – ${figure(row.quantiles[String(high)])}`)),
+      h("td", {}, h("button", why, t("table_why"))),
+    );
+  });
+  fill($("#table"), h("thead", {}, h("tr", {}, ...head)), h("tbody", {}, ...body));
+  $("#made-by").textContent = t("made_by", { version: answer.model_version, trace: answer.trace_id.slice(0, 8) });
+}
+
+/** All series, as the spreadsheets of the language read it. */
+function download() {
+  const [separator, mark] = lang() === "pt-BR" ? [";", ","] : [",", "."];
+  const figure = (value) => String(value).replace(".", mark);
+  // A name that a spreadsheet would take for a formula is made text.
+  const text = (value) => `"${value.replace(/^(?=[=+\-@\t])/, "'").replaceAll('"', '""')}"`;
+  const names = answer.levels.map(String);
+  const lines = [["series_id", "date", "prediction", ...names.map((name) => `q${name}`)].join(separator)];
+  for (const { series_id, forecast } of answer.forecasts) {
+    for (const row of forecast) {
+      const numbers = [row.prediction, ...names.map((name) => row.quantiles[name])].map(figure);
+      lines.push([text(series_id), row.date, ...numbers].join(separator));
+    }
+  }
+  const blob = new Blob([`\uFEFF${lines.join("\r\n")}\r\n`], { type: "text/csv" });
+  save(blob, `forecast-v${answer.model_version}-${answer.forecasts[0].forecast[0].date}.csv`);
+}

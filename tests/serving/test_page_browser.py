@@ -1,0 +1,442 @@
+"""The page in a real Chromium, against a real server: what people do with it, and how it looks."""
+
+import contextlib
+import csv
+import io
+import json
+
+import pytest
+from pydantic import SecretStr
+
+from lib.registry import Registry
+from lib.settings import ROOT
+from serving.monitoring import FILE
+from tests.panels import TINY_MODEL
+from tests.serving.browser import BROWSER, gunicorn, launch, threaded
+from tests.serving.live import Shelf, app_on, close, settings_of
+from tests.serving.test_monitoring import FINDINGS
+from tests.serving.test_page import WEIGHT
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+BIKES = ROOT.parent / "shared" / "data" / "bike_sharing_day.csv"
+DESKTOP, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
+
+pytestmark = [
+    pytest.mark.services,
+    pytest.mark.skipif(not BROWSER, reason="no Chromium: apt-get install chromium"),
+    pytest.mark.filterwarnings(
+        "ignore:The ``noload`` loader strategy:sqlalchemy.exc.SADeprecationWarning",
+        "ignore:Operation with range is deprecated:pandas.errors.Pandas4Warning",
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with sync_api.sync_playwright() as playwright:
+        browser = launch(playwright)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """Gunicorn and a worker, on a registry with the small model in it."""
+    folder = tmp_path_factory.mktemp("server")
+    settings = settings_of(folder)
+    registry = Registry(settings)
+    run = registry.log_run(params={}, metrics={})
+    registry.register(TINY_MODEL, run_id=run, metrics={"mase": 1.0})
+    registry.promote(1)
+    names = ("mlflow_tracking_uri", "mlflow_artifact_root", "database_url", "queue_url")
+    environment = {name.upper(): getattr(settings, name) for name in names}
+    with gunicorn(folder / "log", VAR_DIR=str(folder), **environment) as address:
+        yield address
+
+
+@contextlib.contextmanager
+def local(folder, **settings):
+    """The application in this process, for what needs no worker."""
+    app = app_on(Shelf(production=7), folder, **settings)
+    with threaded(app) as address:
+        yield address
+    close(app)
+
+
+@pytest.fixture(scope="module")
+def light(tmp_path_factory):
+    with local(tmp_path_factory.mktemp("light")) as address:
+        yield address
+
+
+@pytest.fixture
+def visit(browser):
+    """Opens pages and holds them to the rules: no error, and no request to another host."""
+    faults, pages = [], []
+
+    def opened(address, *, allowed=(), path="/", **options):
+        context = browser.new_context(**{"viewport": DESKTOP, "locale": "en-GB"} | options)
+        page = context.new_page()
+        page.on("pageerror", lambda error: faults.append(f"error: {error}"))
+        page.on(
+            "console",
+            lambda m: (
+                m.type in ("error", "warning")
+                and not any(status in m.text for status in allowed)
+                and faults.append(m.text)
+            ),
+        )
+        page.on(
+            "request",
+            lambda request: (
+                request.url.startswith((address, "blob:", "data:")) or faults.append(request.url)
+            ),
+        )
+        page.goto(address + path)
+        page.wait_for_selector("html[data-ready]")
+        pages.append(context)
+        return page
+
+    yield opened
+    for context in pages:
+        context.close()
+    assert faults == []
+
+
+def use_example(page):
+    page.click("#example")
+    page.wait_for_selector("#table-card:not([hidden])")
+
+
+def paste(page, text):
+    if page.locator("#paste").is_hidden():
+        page.click("#paste-open")
+    page.fill("#paste-text", text)
+    page.click("#paste-use")
+
+
+def days(count=70, start="2026-01-01"):
+    import numpy as np
+
+    first = np.datetime64(start)
+    return [f"{first + i},{100 + i % 7}" for i in range(count)]
+
+
+def serious(page):
+    from axe_playwright_python.sync_playwright import Axe
+
+    page.wait_for_timeout(200)  # colours that fade would be measured half-way
+    found = Axe().run(page).response["violations"]
+    return [
+        (v["id"], [n["target"] for n in v["nodes"]][:3])
+        for v in found
+        if v["impact"] in ("serious", "critical")
+    ]
+
+
+def test_bike_sharing_is_uploaded_forecast_and_explained(server, visit, tmp_path):
+    if not BIKES.is_file():
+        pytest.skip(f"no {BIKES.name} beside the project")
+    page = visit(server, accept_downloads=True)
+    page.set_input_files("#file", BIKES)
+    page.wait_for_selector("#loaded:not([hidden])")
+    names = {r: page.locator(f"#map-{r} option:checked").inner_text() for r in ROLES}
+    assert names == {"date": "dteday", "value": "cnt", "factor": "temp", "event": "holiday"}
+    # Other columns can be chosen, and these again.
+    page.select_option("#map-value", label="registered")
+    page.select_option("#map-value", label="cnt")
+    assert "731 days" in page.inner_text("#summary")
+    page.click("#run")
+    page.wait_for_selector("#table tbody tr")
+    assert page.locator("#table tbody tr").count() == 3  # the small model's horizon
+    assert "Jan 2013" in page.inner_text("#readout")
+    with page.expect_download() as download:
+        page.click("#download")
+    rows = list(csv.DictReader(io.StringIO(download.value.path().read_text("utf-8-sig"))))
+    assert [row["date"] for row in rows] == ["2013-01-01", "2013-01-02", "2013-01-03"]
+    assert list(rows[0]) == ["series_id", "date", "prediction", "q0.1", "q0.5", "q0.9"]
+
+    page.click("#table tbody tr:nth-child(2) button")
+    page.wait_for_selector("#why-result:not([hidden])", timeout=60_000)
+    shown = page.locator("#why-bars tbody .figure").all_inner_texts()
+    figures = [float(text.replace(",", "")) for text in shown]
+    assert len(figures) == 13
+    assert sum(figures[:-1]) == pytest.approx(figures[-1], abs=13 * 0.5)
+    assert figures[-1] == pytest.approx(float(rows[1]["prediction"]), abs=0.5)
+    for row in page.locator("#why-map tbody tr").all():
+        *cells, total = (text.replace(",", "") for text in row.locator("td").all_inner_texts())
+        known = sum(float(cell) for cell in cells if cell != "·")
+        largest = abs(figures[-1])
+        assert known == pytest.approx(float(total), abs=0.05 * largest)
+    with page.expect_download() as download:
+        page.click("#why-picture")
+    assert download.value.path().read_bytes().startswith(b"\x89PNG")
+
+    before = page.locator("#why-bars tbody .figure").count()
+    page.click("[data-lang=pt-BR]")
+    page.wait_for_selector("html[lang=pt-BR]")
+    assert page.inner_text("#why-features-title") == "Por variável"
+    assert page.locator("#why-bars tbody .figure").count() == before  # nothing is lost
+    assert "lang=pt-BR" in page.url
+    with page.expect_download() as download:
+        page.click("#download")
+    assert ";2013-01-01;" in download.value.path().read_text("utf-8-sig")
+    page.set_viewport_size(PHONE)
+    assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
+
+
+ROLES = ("date", "value", "factor", "event")
+
+
+def test_the_example_takes_one_click(light, visit):
+    page = visit(light)
+    use_example(page)
+    assert page.locator("#series-pick option").all_inner_texts() == ["Loja Centro", "Loja Norte"]
+    assert "gaps" in page.inner_text("#summary")
+    assert "plans for 28 days ahead" in page.inner_text("#summary")
+    first = page.inner_text("#table tbody tr td.mid >> nth=0")
+    page.select_option("#series-pick", "Loja Norte")
+    assert page.inner_text("#table tbody tr td.mid >> nth=0") != first
+    page.uncheck("#interval-80")
+    assert page.locator("#table thead th").count() == 3
+
+
+def test_fewer_days_are_forecast_where_fewer_are_asked_for(light, visit):
+    page = visit(light)
+    paste(page, "\n".join(["day,units", *days()]))
+    page.fill("#horizon", "2")
+    page.click("#run")
+    page.wait_for_selector("#table tbody tr")
+    assert page.locator("#table tbody tr").count() == 2
+
+
+def test_faults_are_shown_in_their_rows_and_can_be_corrected_there(light, visit):
+    rows = days()
+    rows[3] = "2026-01-04,many"
+    rows[5] = rows[4]
+    rows[8] = "2026-02-31,105"
+    page = visit(light)
+    paste(page, "\n".join(["day,units", *rows]))
+    shown = page.locator("#rows tbody tr")
+    assert [row.locator("th").inner_text() for row in shown.all()] == ["Row 5", "Row 7", "Row 10"]
+    assert "Not a number" in shown.nth(0).inner_text()
+    assert "2026-01-05 is there twice" in shown.nth(1).inner_text()
+    assert "Not a day" in shown.nth(2).inner_text()
+    assert page.is_disabled("#run")
+    cell = shown.nth(0).locator("input[aria-invalid=true]")
+    assert cell.input_value() == "many"
+    cell.fill("103")
+    cell.press("Tab")
+    shown.nth(0).locator("button").click()
+    shown.nth(0).locator("button").click()
+    assert page.is_hidden("#rows-card")
+    assert "2 rows left out" in page.inner_text("#loaded-name")
+    page.click("#run")
+    page.wait_for_selector("#table tbody tr")
+
+
+def test_what_the_api_refuses_is_shown_in_its_row(light, visit):
+    page = visit(light, allowed=("422",), path="/?lang=pt-BR")
+    paste(page, "\n".join(["day,units", *days(), "9950-01-01,5"]))
+    page.click("#run")
+    page.wait_for_selector("#rows-card:not([hidden])")
+    assert "Linha 72" in page.inner_text("#rows tbody tr")
+    assert "O esperado é um dia como 2026-01-31" in page.inner_text("#rows tbody tr")
+
+
+def test_a_history_that_is_too_short_is_said_beside_the_button(light, visit):
+    page = visit(light, allowed=("422",))
+    paste(page, "\n".join(["day,units", *days(20)]))
+    page.click("#run")
+    page.wait_for_selector("#run-note.fault")
+    assert "at least 60 days from the first to the last, got 20" in page.inner_text("#run-note")
+
+
+@pytest.mark.parametrize(
+    ("text", "guessed", "decimal", "first"),
+    [
+        (
+            "\ufeffdia;vendas;temp;feriado\r\n01/02/2026;1.234,5;20,1;0\r\n15/02/2026;12,5;;1\r\n",
+            ["dia", "vendas", "temp", "feriado"],
+            ",",
+            {"date": "2026-02-01", "value": 1234.5, "fator_externo": 20.1, "evento_especial": 0},
+        ),
+        (
+            "date,value\n2026-01-05,\"1,234.5\"\n2026-01-06,NA\n2026-01-07,3\n",
+            ["date", "value", None, None],
+            ".",
+            {"date": "2026-01-05", "value": 1234.5},
+        ),
+        (
+            "2026-01-05\t5\n2026-01-06\t6\n",
+            ["", "", None, None],
+            ".",
+            {"date": "2026-01-05", "value": 5},
+        ),
+        (
+            "12/31/2025|7\n01/01/2026|8\n",
+            ["", "", None, None],
+            ".",
+            {"date": "2025-12-31", "value": 7},
+        ),
+    ],
+    ids=["semicolon and comma", "quoted thousands", "no header, tabs", "month first"],
+)  # fmt: skip
+def test_rows_are_read_as_they_are_meant(light, visit, text, guessed, decimal, first):
+    page = visit(light)
+    found = page.evaluate(
+        """async (text) => {
+          const folder = document.querySelector('link[href$="/csv.js"]').href;
+          const { parse, guess, findDecimal } = await import(folder);
+          const { build } = await import(folder.replace("csv.js", "dataset.js"));
+          const table = parse(text);
+          const mapping = guess(table);
+          const columns = [mapping.value, mapping.factor].filter((i) => i >= 0);
+          const cells = table.rows.flatMap((row) => columns.map((i) => row.cells[i]));
+          const decimal = findDecimal(cells, table.separator);
+          const names = ["date", "value", "factor", "event"].map((role) =>
+            mapping[role] < 0 ? null : table.header[mapping[role]]);
+          const { series, faults } = build(table, mapping, decimal);
+          return { names, decimal, faults: faults.length, first: series[0].history[0] };
+        }""",
+        text,
+    )
+    assert found == {"names": guessed, "decimal": decimal, "faults": 0, "first": first}
+
+
+def test_a_key_is_asked_for_once_and_kept_in_the_tab_only(tmp_path, visit, browser):
+    with local(tmp_path, api_keys=(SecretStr("open sesame"),)) as address:
+        context = browser.new_context()
+        page = context.new_page()
+        page.goto(address)
+        page.wait_for_selector("#key-dialog[open]")
+        page.fill("#key-field", "wrong")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#key-wrong:not([hidden])")
+        page.fill("#key-field", "open sesame")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("html[data-ready]")
+        assert "Version 7" in page.inner_text("#status")
+        use_example(page)
+        page.reload()
+        page.wait_for_selector("html[data-ready]")
+        assert page.is_hidden("#key-dialog")
+        kept = page.evaluate("[JSON.stringify(localStorage), document.cookie, location.href]")
+        assert not [place for place in kept if "sesame" in place]
+        other = context.new_page()  # another tab is asked anew
+        other.goto(address)
+        other.wait_for_selector("#key-dialog[open]")
+        other.keyboard.press("Escape")
+        other.wait_for_selector("html[data-ready]")
+        assert other.is_visible("#key-again")
+        assert other.is_hidden("#key-dialog")
+        context.close()
+
+
+def test_the_chart_is_read_by_keyboard(light, visit):
+    page = visit(light)
+    use_example(page)
+    page.focus("#chart")
+    chart = page.locator("#chart")
+    assert chart.get_attribute("role") == "slider"
+    page.keyboard.press("ArrowRight")
+    first = chart.get_attribute("aria-valuetext")
+    page.keyboard.press("ArrowRight")
+    second = chart.get_attribute("aria-valuetext")
+    assert first != second
+    assert "Median" in second
+    assert "80 %" in page.inner_text("#readout")
+    page.keyboard.press("Home")
+    assert "1 Jan 2025" in chart.get_attribute("aria-valuetext")
+
+
+def test_a_phone_in_portuguese_needs_no_sideways_scrolling(light, visit):
+    page = visit(light, viewport=PHONE, locale="pt-BR")
+    assert page.get_attribute("html", "lang") == "pt-BR"
+    use_example(page)
+    assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
+    assert "Previsão por dia" in page.inner_text("#table-card h3")
+
+
+def test_colours_follow_the_system_until_they_are_chosen(light, visit):
+    page = visit(light, color_scheme="dark")
+    paper = "getComputedStyle(document.body).backgroundColor"
+    dark = page.evaluate(paper)
+    page.click("[data-choice=light]")
+    chosen = page.evaluate(paper)
+    assert chosen != dark
+    page.reload()
+    page.wait_for_selector("html[data-ready]")
+    assert page.evaluate(paper) == chosen
+    page.click("[data-choice=auto]")
+    assert page.evaluate(paper) == dark
+
+
+def test_before_a_check_the_page_says_so_and_after_one_what_it_found(tmp_path, visit):
+    with local(tmp_path) as address:
+        page = visit(address)
+        assert "No check has run yet" in page.inner_text("#monitoring-note")
+        assert page.is_hidden("#monitoring")
+        (tmp_path / FILE).parent.mkdir()
+        (tmp_path / FILE).write_text(json.dumps(FINDINGS))
+        page.reload()
+        page.wait_for_selector("html[data-ready]")
+        assert "version 3" in page.inner_text("#monitoring-note")
+        assert "drift of lag_1" in page.inner_text("#alerts")
+        assert "drifted" in page.inner_text("#drift")
+        assert "1,200 BRL" in page.inner_text("#business")
+        assert "Retraining is advised" in page.inner_text("#verdict")
+        assert serious(page) == []
+
+
+def test_without_a_model_the_page_says_why(tmp_path, visit):
+    app = app_on(Shelf(), tmp_path)
+    with threaded(app) as address:
+        page = visit(address, allowed=("503",))
+        assert page.inner_text("#status") == "No model"
+        page.click("#example")
+        page.wait_for_selector("#chart canvas")
+        assert page.is_disabled("#run")
+    close(app)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_axe_finds_no_serious_fault(light, visit, scheme, viewport):
+    page = visit(light, color_scheme=scheme, viewport=viewport)
+    assert serious(page) == []
+    use_example(page)
+    assert serious(page) == []
+    page.evaluate(SHOW_EXPLANATION)
+    page.wait_for_selector("#why-result:not([hidden])")
+    assert serious(page) == []
+    paste(page, "\n".join(["day,units", *days(), "2026-02-31,x"]))
+    assert page.is_visible("#rows-card")
+    assert serious(page) == []
+
+
+# As the worker would answer, without one.
+SHOW_EXPLANATION = """async () => {
+  const card = await (await fetch("/model")).json();
+  const by_feature = Object.fromEntries(card.features.map((name, i) => [name, (5 - i) * 3.25]));
+  const by_day = { 1: 10, "2-3": 5, ahead: 20.75 };
+  const rows = Object.values(by_feature).map((share) => [share / 2, share / 4, share / 4]);
+  const shares = Object.values(by_feature).reduce((a, b) => a + b);
+  const result = { horizon_day: 1, level: 0.5, base_value: 100, output_value: 100 + shares,
+    by_feature, by_day, feature_by_day: rows, additivity_error: 1e-9, background_windows: 3 };
+  const real = window.fetch;
+  window.fetch = (path, options) => String(path).startsWith("/explanations/")
+    ? Promise.resolve(new Response(JSON.stringify({ status: "done", result })))
+    : real(path, options);
+  document.querySelector("#why-run").click();
+}"""
+
+
+def test_the_browser_loads_less_than_three_hundred_kilobytes(light, visit):
+    page = visit(light, locale="pt-BR")
+    sizes = page.evaluate(
+        "performance.getEntries().filter((e) => e.transferSize)"
+        ".map((e) => [e.name, e.transferSize])"
+    )
+    assert len(sizes) > 15
+    assert sum(size for _, size in sizes) < WEIGHT

@@ -1,0 +1,235 @@
+"""A future, day by day through the real server: forecasts, truth, checks, retraining.
+
+Trains a small model on three synthetic years, serves it, and replays the fourth: on every evening
+the truth of the day is sent, and a forecast asked for. Checks run as the worker would run them;
+what they find, what is trained and which version answers is kept as `timeline.json` and a figure.
+`python -m tests.simulate --help`
+"""
+
+import argparse
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import requests
+
+from lib import monitor
+from lib.panel import Panel, to_table
+from lib.settings import ROOT, Settings, configure_logging
+from lib.synthesis import SynthesisSpec, synthesize
+
+DAYS, LIVE = 1461, 1096
+CONTEXT = 175  # days of history that are sent
+TRAINING = {"HORIZON": "7", "CUTOFFS": "2", "STEP": "7", "VALIDATION_DAYS": "28"}
+TRAINING |= {"TRIAL_STEPS": "60", "STEPS": "200", "MEMBERS": "1", "EVALUATE_EVERY": "20"}
+
+
+def world(series: int, change: int, seed: int) -> Panel:
+    """Four years; `change` days into the last, the week all but vanishes and the level rises."""
+    spec = SynthesisSpec(n_series=series, n_days=DAYS)
+    before, _ = synthesize(spec, seed)
+    if not change:
+        return before
+    after, _ = synthesize(replace(spec, weekly=0.02, level=300.0), seed)
+    late = np.tile(np.arange(DAYS) >= LIVE + change, series)
+    return replace(before, values=np.where(late, after.values, before.values))
+
+
+@contextmanager
+def served(folder: Path, port: int):
+    """The API with its processes, ready."""
+    command = [sys.executable, "-m", "serving.run", "--port", str(port), "--no-worker"]
+    with (folder / "api.log").open("wb") as out:
+        environment = os.environ | {"VAR_DIR": str(folder), "LOG_LEVEL": "WARNING"}
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=out, stderr=out)
+    try:
+        for _ in range(600):
+            try:
+                if requests.get(f"http://127.0.0.1:{port}/health/ready", timeout=2).ok:
+                    break
+            except requests.ConnectionError:
+                pass
+            time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def free_port() -> int:
+    with socket.socket() as door:
+        door.bind(("127.0.0.1", 0))
+        return door.getsockname()[1]
+
+
+class Client:
+    """Asks and tells, and counts what failed. One a thread: connections are not shared."""
+
+    def __init__(self, url: str, panel: Panel) -> None:
+        self.url, self.panel = url, panel
+        self.session = requests.Session()
+        self.failed: list[str] = []
+        self.version = 0
+
+    def evening(self, day: int) -> float:
+        """The truth of a day, and a forecast made on its evening. → MAE of the day after."""
+        panel, date = self.panel, str(self.panel.dates[day])
+        rows = panel.offsets[:-1] + day
+        told = [
+            {"series_id": name, "date": date, "value": value}
+            for name, value in zip(panel.ids, panel.values[rows].tolist(), strict=True)
+            if np.isfinite(value)
+        ]
+        self._post("/actuals", {"actuals": told})
+        series = [
+            {"series_id": name, "history": self._days(row - CONTEXT + 1, row + 1)}
+            for name, row in zip(panel.ids, rows, strict=True)
+        ]
+        answer = self._post("/forecast", {"series": series, "horizon": 7})
+        if answer is None:
+            return float("nan")
+        self.version = answer["model_version"]
+        medians = [one["forecast"][0]["prediction"] for one in answer["forecasts"]]
+        return float(np.nanmean(np.abs(np.array(medians) - panel.values[rows + 1])))
+
+    def _days(self, first: int, last: int) -> list[dict]:
+        panel = self.panel
+        columns = (panel.values, panel.factor, panel.event)
+        names = ("value", "fator_externo", "evento_especial")
+        return [
+            {"date": str(panel.dates[row])}
+            | {
+                name: None if np.isnan(column[row]) else float(column[row])
+                for name, column in zip(names, columns, strict=True)
+            }
+            for row in range(first, last)
+        ]
+
+    def _post(self, path: str, body: dict) -> dict | None:
+        try:
+            answer = self.session.post(self.url + path, json=body, timeout=30)
+        except requests.RequestException as error:
+            self.failed.append(f"{path}: {error}")
+            return None
+        if not answer.ok:
+            self.failed.append(f"{path}: {answer.status_code} {answer.text[:200]}")
+            return None
+        return answer.json()
+
+
+def train(folder: Path, data: Path) -> None:
+    """The first version, on the days before the service begins."""
+    command = [sys.executable, "-m", "lib.pipeline", "train", "--profile", "ci", f"DATA={data}"]
+    command += [f"{name}={value}" for name, value in TRAINING.items()]
+    environment = os.environ | {"VAR_DIR": str(folder), "LOG_LEVEL": "WARNING"}
+    subprocess.run(command, check=True, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
+
+
+def simulate(folder: Path, *, series: int, change: int, days: int, every: int, seed: int) -> dict:
+    panel = world(series, change, seed)
+    table = to_table(panel)
+    start = panel.dates[LIVE]
+    data = folder / "history.parquet"
+    table[table["date"] < start].to_parquet(data)
+    train(folder, data)
+    settings = Settings(
+        var_dir=folder,
+        log_level="WARNING",
+        auto_retrain=True,
+        retrain_data=str(data),
+        retrain_profile="ci",
+        retrain_parameters=" ".join(f"{k}={v}" for k, v in TRAINING.items()),
+        retrain_after_days=0,  # by what is found only, not by the calendar
+        retrain_after_samples=0,
+    )
+    timeline, events = [], []
+    with served(folder, free_port()) as url:
+        client = Client(url, panel)
+        for number in range(days):
+            error = client.evening(LIVE + number)
+            timeline.append({"day": number, "mae": error, "version": client.version})
+            if number < settings.monitor_window_days or number % every:
+                continue
+            stop, beside = threading.Event(), Client(url, panel)
+
+            def go_on(day=LIVE + number, stop=stop, beside=beside):
+                while not stop.wait(0.2):
+                    beside.evening(day)
+
+            asking = threading.Thread(target=go_on)
+            asking.start()
+            try:
+                report, trained = monitor.monitor(settings, day=panel.dates[LIVE + number])
+            finally:
+                stop.set()
+                asking.join()
+            client.failed += beside.failed
+            if report.alarms:
+                events.append({"day": number, "alarms": list(report.alarms)})
+            if trained is not None:
+                events.append({"day": number, "trained": trained.status, "why": trained.reason})
+            if trained is not None and trained.promoted:
+                for _ in range(100):  # served within ten seconds
+                    client.evening(LIVE + number)
+                    if client.version == trained.version:
+                        break
+                    time.sleep(0.1)
+                events.append({"day": number, "served": client.version})
+    return {"change": change, "timeline": timeline, "events": events, "failed": client.failed}
+
+
+def draw(found: dict, path: Path) -> None:
+    """MAE of the next day, a week's mean, with what happened."""
+    days = [row["day"] for row in found["timeline"]]
+    error = np.array([row["mae"] for row in found["timeline"]], dtype=float)
+    smooth = np.convolve(np.nan_to_num(error, nan=float(np.nanmean(error))), np.ones(7) / 7, "same")
+    figure, axis = plt.subplots(figsize=(10, 3.6), layout="constrained")
+    axis.plot(days, error, color="#cbd5e1", lw=0.8, label="MAE of the next day")
+    axis.plot(days[3:-3], smooth[3:-3], color="#c2410c", lw=1.8, label="mean of a week")
+    if found["change"]:
+        axis.axvline(found["change"], color="#1f2933", ls="--", label="the world changes")
+    for colour, name in (("#ca8a04", "alarms"), ("#2563eb", "trained"), ("#15803d", "served")):
+        at = [event["day"] for event in found["events"] if name in event]
+        axis.plot(at, np.zeros(len(at)), "|", ms=16, mew=2, color=colour, label=name)
+    axis.set(xlabel="day of the service", ylabel="MAE (units of the series)", ylim=(0, None))
+    axis.legend(ncols=3, fontsize=8, frameon=False)
+    figure.savefig(path, dpi=110)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    add("--series", type=int, default=8, help="(default %(default)s)")
+    add("--days", type=int, default=364, help="of service (default %(default)s)")
+    add("--change", type=int, default=150, help="day of the change, 0 for none (%(default)s)")
+    add("--every", type=int, default=3, help="days between checks (default %(default)s)")
+    add("--seed", type=int, default=0)
+    add("--out", type=Path, default=ROOT / "var" / "simulation")
+    asked = parser.parse_args()
+    configure_logging("WARNING")
+    shutil.rmtree(asked.out, ignore_errors=True)
+    asked.out.mkdir(parents=True)
+    options = {name: getattr(asked, name) for name in ("series", "change", "days", "every", "seed")}
+    started = time.monotonic()
+    found = simulate(asked.out.resolve(), **options)
+    (asked.out / "timeline.json").write_text(json.dumps(found, indent=1))
+    draw(found, asked.out / "timeline.png")
+    for event in found["events"]:
+        print(event)
+    print(f"{len(found['failed'])} requests failed; {time.monotonic() - started:.0f} seconds")
+    for line in found["failed"][:5]:
+        print(line)
+
+
+if __name__ == "__main__":
+    main()

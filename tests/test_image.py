@@ -1,0 +1,207 @@
+"""The images: what goes in, and a serving image that is built, run and asked for a forecast."""
+
+import contextlib
+import http.client
+import importlib.metadata
+import importlib.util
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lib.registry import Registry
+from lib.settings import ROOT
+from serving.schemas import example_rows
+from tests.panels import TINY_MODEL
+from tests.serving.live import settings_of
+from tests.serving.test_run import free_port
+from tests.test_rooms import imported
+
+# Of MLflow's own code, not ours.
+pytestmark = [
+    pytest.mark.filterwarnings(
+        "ignore:The ``noload`` loader strategy:sqlalchemy.exc.SADeprecationWarning",
+        "ignore:Operation with range is deprecated:pandas.errors.Pandas4Warning",
+    )
+]
+spec = importlib.util.spec_from_file_location("pins", ROOT / "deploy" / "pins.py")
+assert spec is not None
+assert spec.loader is not None
+pins = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(pins)
+ENVIRONMENT = (ROOT / "environment.yml").read_text()
+# Reached by a URL alone, never by an import of ours: the drivers, and what MLflow's stores need.
+BY_URL = {"alembic", "psycopg", "redis"}
+# Ours imports them from below a package that is listed and brings them.
+BROUGHT = {"werkzeug": "flask", "pydantic-core": "pydantic"}
+
+
+def packages_behind(starts):
+    """Normalised names of the packages that modules of ours import, and those that these import."""
+    found, todo, seen = set(), list(starts), set()
+    distributions = importlib.metadata.packages_distributions()
+    while todo:
+        module = todo.pop()
+        path = ROOT / f"{module.replace('.', '/')}.py"
+        if module in seen or not path.is_file():
+            continue
+        seen.add(module)
+        for name in imported(path, types=False):
+            root, *rest = name.split(".")
+            if root in ("lib", "serving"):
+                todo.append(f"{root}.{rest[0]}" if rest else root)
+            elif root not in sys.stdlib_module_names:
+                found |= {normal(package) for package in distributions[root]}
+    return {BROUGHT.get(name, name) for name in found}
+
+
+def normal(name):
+    return re.sub(r"[-_.]+", "-", name.partition("[")[0]).lower()
+
+
+def plain(names):
+    return {normal(name) for name in names}
+
+
+def mlflow_is_one(names):
+    return {"mlflow" if name.startswith("mlflow") else name for name in names}
+
+
+API = [f"serving.{p.stem}" for p in (ROOT / "serving").glob("*.py") if p.stem != "worker"]
+
+
+@pytest.mark.parametrize(
+    ("starts", "names"), [(API, pins.SERVING), (["serving.worker", *API], pins.WORKER)]
+)
+def test_image_installs_what_its_code_imports_and_no_more(starts, names):
+    assert mlflow_is_one(packages_behind(starts)) == plain(names) - BY_URL
+
+
+def test_requirements_of_an_image_carry_the_pins_of_the_environment():
+    lines = pins.requirements(ENVIRONMENT, "serving")
+    known = pins.pins(ENVIRONMENT)
+    assert f"onnxruntime=={known['onnxruntime'][0]}" in lines
+    assert f"mlflow-skinny=={known['mlflow'][0]}" in lines
+    assert not [line for line in lines if re.match("torch|shap|jupyter|mlflow==", line)]
+
+
+def test_requirements_of_the_training_image_leave_the_checks_out():
+    lines = pins.requirements(ENVIRONMENT, "train")
+    assert any(line.startswith("torch==") for line in lines)
+    assert not [line for line in lines if line.startswith(("pytest", "ruff"))]
+
+
+def test_requirements_name_a_package_that_is_not_pinned():
+    without = "\n".join(line for line in ENVIRONMENT.splitlines() if "- flask==" not in line)
+    with pytest.raises(ValueError, match=r"environment\.yml pins no flask"):
+        pins.requirements(without, "serving")
+
+
+def test_context_of_the_build_leaves_out_what_a_run_wrote():
+    kept = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:1] == "!"]
+    assert not [line for line in kept if re.search(r"var|\.env$|\.git|\.venv", line)]
+
+
+def base_image():
+    """The image the Dockerfile builds on; skips where it cannot be built without a registry."""
+    if shutil.which("buildah") is None:
+        pytest.skip("buildah is not installed (Debian: buildah)")
+    text = (ROOT / "Dockerfile").read_text()
+    name = text.partition("ARG BASE=")[2].split()[0]
+    for image in (name, f"docker.io/library/{name}"):
+        command = ["buildah", "inspect", "--type", "image", image]
+        if subprocess.run(command, capture_output=True, timeout=60).returncode == 0:
+            return image
+    pytest.skip(f"the base image is not on this machine: buildah pull {name}")
+
+
+@pytest.mark.slow
+@pytest.mark.services
+def test_image_is_built_runs_without_root_and_forecasts(tmp_path):
+    base = base_image()
+    var = tmp_path / "var"
+    var.mkdir()
+    registry = Registry(settings_of(var))
+    run = registry.log_run(params={}, metrics={})
+    registry.promote(registry.register(TINY_MODEL, run_id=run, metrics={"mase": 1.0}))
+    port, name = free_port(), "localhost/production-lstm-test"
+    environment = os.environ | {
+        "ENGINE": "buildah",
+        "IMAGE": name,
+        "PORT": str(port),
+        "API_KEYS": "key",
+        "BUILD_ARGS": f"--pull-never --build-arg BASE={base}",
+        "VAR_DIR": str(var),
+        "MLFLOW_TRACKING_URI": registry.settings.mlflow_tracking_uri,
+    }
+    script = str(ROOT / "deploy" / "container.sh")
+    built = subprocess.run(
+        [script, "build"], env=environment, capture_output=True, text=True, timeout=900
+    )
+    assert built.returncode == 0, built.stderr[-3000:]
+    shown = subprocess.run(
+        ["buildah", "inspect", "--type", "image", f"{name}:serving"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    config = json.loads(shown.stdout)["Docker"]["config"]
+    assert config["User"] == "10001:10001"
+    assert "/health/ready" in config["Healthcheck"]["Test"][-1]
+    assert config["Volumes"] == {"/data": {}}
+
+    log = tmp_path / "log"
+    with log.open("w") as file:
+        server = subprocess.Popen(
+            [script, "run", "--workers", "1"],
+            env=environment,
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+        )
+    try:
+        answer = ask_until(port, "/health/ready", "GET", None, lambda: server.poll() is None)
+        assert answer["source"] == "production", log.read_text()
+        body = json.dumps({"sequence": example_rows()})
+        assert ask_until(port, "/predict", "POST", body)["model_version"] == 1
+        assert owner_of(port) == 10001
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGTERM)
+        server.wait(60)
+
+
+def ask_until(port, path, method, body, alive=lambda: True, seconds=90):
+    """The JSON of the first answer that is 200."""
+    end, said = time.monotonic() + seconds, "nothing"
+    headers = {"Content-Type": "application/json", "X-API-Key": "key"}
+    while time.monotonic() < end and alive():
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        try:
+            connection.request(method, path, body, headers)
+            response = connection.getresponse()
+            said = response.read().decode()
+            if response.status == 200:
+                return json.loads(said)
+        except OSError as error:
+            said = repr(error)
+        finally:
+            connection.close()
+        time.sleep(0.2)
+    return pytest.fail(f"{path} did not answer 200 but {said[:500]}")
+
+
+def owner_of(port):
+    """The user id that listens on a port, from the kernel's table."""
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        fields = line.split()
+        if fields[1].endswith(f":{port:04X}") and fields[3] == "0A":
+            return int(fields[7])
+    return None

@@ -1,0 +1,84 @@
+"""Years of synthetic days as a service would see them, with and without a change in them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from lib import features as ft
+from lib.forecaster import forecast_panel
+from lib.monitoring_frames import Frames
+from lib.panel import Panel, to_table
+from lib.synthesis import SynthesisSpec, synthesize
+from lib.truth import with_truth
+
+DAYS = 1461
+LIVE = 1096  # the first day that is not in the reference
+# What changes for good, on all series on one day: dials of lib.synthesis.
+CHANGES = {
+    "level up": {"level": 300.0},
+    "level down": {"level": 130.0},
+    "stronger week": {"weekly": 0.45},
+    "no week": {"weekly": 0.02},
+    "noise": {"noise": 0.15},
+    "factor turns round": {"factor": -0.12},
+}
+
+
+def year(seed, change="", day=LIVE + 150, series=16):
+    """Four years of which the last is live; after `day` the dials of a change are turned.
+
+    Each effect draws from its own child of the seed, so nothing else differs.
+    """
+    spec = SynthesisSpec(n_series=series, n_days=DAYS)
+    before, _ = synthesize(spec, seed)
+    if not change:
+        return before
+    after, _ = synthesize(replace(spec, **CHANGES[change]), seed)
+    late = np.tile(np.arange(DAYS) >= day, series)
+    return replace(before, values=np.where(late, after.values, before.values))
+
+
+def cut(panel: Panel, days: int) -> Panel:
+    """The first days of each series."""
+    keep = np.tile(np.arange(DAYS) < days, panel.n_series)
+    return Panel(
+        panel.ids,
+        np.arange(panel.n_series + 1) * days,
+        panel.dates[keep],
+        panel.values[keep],
+        panel.factor[keep],
+        panel.event[keep],
+    )
+
+
+def feature_table(panel: Panel) -> pd.DataFrame:
+    """Features of all days, as a reference or as a service keeps them."""
+    table = pd.DataFrame(ft.compute(panel), columns=list(ft.FEATURES))
+    table.insert(0, "date", panel.dates.astype("datetime64[s]"))
+    names = np.repeat(np.array(panel.ids, dtype=object), np.diff(panel.offsets))
+    table.insert(0, "series_id", names)
+    return table
+
+
+def served(forecaster, panel: Panel, days: np.ndarray) -> Frames:
+    """Forecasts of every series made on the evening of each of `days` (row in the series)."""
+    contract = forecaster.contract
+    ends = (panel.offsets[:-1, None] + days).ravel()
+    quantiles = forecast_panel(forecaster, panel, ends)
+    horizon = np.tile(np.arange(1, contract.horizon + 1), len(ends))
+    row = np.repeat(np.arange(len(ends)), contract.horizon)
+    series = np.searchsorted(panel.offsets, ends, side="right") - 1
+    forecasts = pd.DataFrame(
+        {
+            "series_id": pd.Categorical.from_codes(series[row], list(panel.ids)),
+            "date": (panel.dates[ends][row] + horizon).astype("datetime64[s]"),
+            "horizon": horizon,
+            "model_version": 1,
+        }
+    )
+    levels = [f"q{level:g}" for level in contract.quantiles]
+    values = quantiles.reshape(-1, len(levels)).T
+    forecasts = forecasts.assign(**dict(zip(levels, values, strict=True)))
+    history = to_table(panel)[["series_id", "date", "value"]]
+    return Frames(with_truth(forecasts, history), history, feature_table(panel))
