@@ -216,12 +216,21 @@ def run_backtest(
     cutoff, date, horizon in days, one column `q<level>` each, in the series' own unit),
     metrics.json (mase, wape, wql, coverage_80 and n, the days scored, of ours and of every
     baseline; null where there is none), backtest.png and report.html. The other arguments are
-    those of `run_pipeline`, which says what is raised.
+    those of `run_pipeline`, which says what is raised; so is a folder that cannot be made, before
+    anything runs.
 
     One worker tunes unless WORKERS says otherwise: with more, the search's path, and with it the
     forecasts, depends on who finishes first, and a changed future could not be told from chance.
     """
     given = dict(overrides or {})
+    out = (bases[0] if bases else Path.cwd()) / out.expanduser()
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ParameterError(
+            f"OUT: cannot make the folder {out} ({error.strerror}); give one that this user may "
+            "write to"
+        ) from error
     run = run_pipeline(
         profile,
         {"WORKERS": "1"} | given | {"REGISTER": "false"},
@@ -232,7 +241,6 @@ def run_backtest(
         settings=settings,
         bases=bases,
     ).folder
-    out = (bases[0] if bases else Path.cwd()) / out.expanduser()
     _hand_over(run, out)
     return out
 
@@ -241,7 +249,6 @@ def _hand_over(run: Path, out: Path) -> None:
     """Copy what a backtest found to the folder `out`, each file whole or not at all."""
     import pandas as pd
 
-    out.mkdir(parents=True, exist_ok=True)
     forecasts = pd.read_parquet(run / "forecasts.parquet").drop(columns="actual")
     forecasts.to_parquet(out / "forecasts.parquet.tmp", index=False)
     for source, name in (("backtest.png",) * 2, ("html/03_training.html", "report.html")):

@@ -478,3 +478,14 @@ def test_monitoring_without_a_run_or_with_an_unknown_parameter_is_refused(projec
         run_monitoring(project.notebooks, project.settings, run_dir=project.notebooks)
     with pytest.raises(ParameterError, match="SEEDS"):
         run_monitoring(project.notebooks, project.settings, {"SEEDS": "1"})
+
+
+def test_backtest_into_a_folder_that_cannot_be_made_is_refused_before_it_runs(project, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ParameterError, match=r"OUT: cannot make the folder .*file/judged"):
+        pipeline.run_backtest(
+            out=tmp_path / "file" / "judged",
+            notebooks=project.notebooks,
+            settings=project.settings,
+        )
+    assert not (project.settings.var_dir / "runs").exists()

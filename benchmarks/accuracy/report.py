@@ -20,7 +20,7 @@ NOTE = (
     "WeekdayMedian, AutoETS and AutoTheta look at (or are fitted on) all days before each cutoff; "
     "the others are fitted once, on the days before the first cutoff."
 )
-OURS, PEER = "#c2410c", "#94a3b8"
+OURS = "#c2410c"
 
 
 def write_report(rows: list[dict[str, Any]], out: Path) -> str:
@@ -76,23 +76,22 @@ def _ranks(table: pd.DataFrame) -> list[str]:
 
 
 def _draw(table: pd.DataFrame) -> Figure:
-    """MASE of every model by data set, the better of its rows with and without covariates."""
-    best = table.groupby(["data_set", "model"])["mase"].min().unstack(0)
-    figure = Figure(figsize=(10, 0.8 + 1.1 * best.shape[1]), layout="constrained")
+    """MASE of every model against the best of each data set, by its better row of the two."""
+    best = table.groupby(["model", "data_set"])["mase"].min().unstack()
+    relative = best / best.min()
+    order = relative.mean(axis=1).sort_values(ascending=False).index
+    figure = Figure(figsize=(9, 1.2 + 0.36 * len(order)), layout="constrained")
     axis = figure.subplots()
-    for i, name in enumerate(best.columns):
-        column = best[name].dropna().sort_values()
-        axis.axhline(i, color="#e2e8f0", lw=1, zorder=0)
-        for n, (model, mase) in enumerate(column.items()):
-            mine = model == "ours"
-            axis.scatter(mase, i, color=OURS if mine else PEER, s=60 if mine else 28, zorder=3)
-            axis.annotate(
-                str(model), (mase, i), rotation=35, fontsize=7, textcoords="offset points",
-                xytext=(1, 5) if n % 2 else (-1, -9), va="bottom" if n % 2 else "top",
-                ha="left" if n % 2 else "right", color=OURS if mine else "#475569",
-            )  # fmt: skip
-    axis.set(yticks=range(best.shape[1]), yticklabels=list(best.columns))
-    axis.set(xlabel="MASE (season 7; lower is better)", ylim=(-0.7, best.shape[1] - 0.3))
+    markers = dict(zip(relative.columns, "osD^vPX*<>", strict=False))
+    for name, marker in markers.items():
+        column = relative.loc[order, name]
+        axis.plot(column, range(len(order)), ls="", marker=marker, ms=7, alpha=0.8, label=name)
+    for i, model in enumerate(order):
+        axis.axhline(i, color=OURS if model == "ours" else "#e2e8f0", lw=1, alpha=0.5, zorder=0)
+    axis.axvline(1, color="#1f2933", lw=0.8, ls=":")
+    axis.set(yticks=range(len(order)), yticklabels=list(order))
+    axis.set(xlabel="MASE, relative to the best of the data set (1 is best)")
+    axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
 
@@ -104,7 +103,7 @@ def write_robustness(
     models = list(dict.fromkeys(table["model"]))
     clean = table[table["condition"] == "clean"]
     figure = Figure(figsize=(12, 3.4), layout="constrained")
-    axes = figure.subplots(1, len(ladders), sharey=True)
+    axes = figure.subplots(1, len(ladders))
     text = []
     for axis, (ladder, values) in zip(axes, ladders.items(), strict=True):
         own = table[(table["ladder"] == ladder) & (table["condition"] != "clean")]
@@ -129,6 +128,7 @@ def write_robustness(
             axis.plot(range(len(values)), found["mase"][model], marker="o", label=model, **style)
         axis.set_xticks(range(len(values)), [f"{value:g}" for value in values])
         axis.set_xlabel(ladder, fontsize=8)
+        axis.set_ylim(0, None)
     axes[0].set_ylabel("MASE (season 7)")
     axes[0].legend(frameon=False, fontsize=8)
     (out / "robustness.md").write_text("\n".join(text))
