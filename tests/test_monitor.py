@@ -34,13 +34,15 @@ def store(settings):
 
 
 def live(store, *, wrong):
-    """Sixty days of the truth, and a forecast from each evening that misses it by `wrong`."""
+    """Sixty days of two series, and a forecast from each evening that misses them by `wrong`."""
     rng = np.random.default_rng(0)
     days = [days_before(n) for n in range(60)]
-    values = dict(zip(days, 100 + rng.normal(0, 1, len(days)), strict=True))
-    truths = [truth(value, day) for day, value in values.items()]
-    made = [forecast(d, days=1, value=values[d] + wrong, features=None) for d in days[:30]]
-    write(store, made, truths)
+    for series in ("a", "b"):
+        values = dict(zip(days, 100 + rng.normal(0, 1, len(days)), strict=True))
+        made = [
+            forecast(d, series, days=1, value=values[d] + wrong, features=None) for d in days[:30]
+        ]
+        write(store, made, [truth(value, day, series) for day, value in values.items()])
 
 
 def test_monitor_says_nothing_of_a_model_that_forecasts_well(settings, store):

@@ -276,7 +276,7 @@ def test_run_folder_without_earlier_results_names_the_notebook(tmp_path):
         tuning.read_result(tmp_path)
 
 
-@pytest.mark.parametrize(("days", "expected"), [(300, 56), (1000, 133), (3000, 180)])
+@pytest.mark.parametrize(("days", "expected"), [(300, 56), (1000, 133), (3000, 365)])
 def test_validation_days_are_a_share_within_bounds(days, expected):
     panel = panel_of(np.arange(float(days)))
     assert choose_validation_days(panel, horizon=28, cutoffs=4, step=28) == expected
