@@ -209,9 +209,9 @@ def _score(
     flags = {
         # Without an interval there is nothing to confirm it, and the error decides alone.
         "degraded": enough and sure > limits.max_degradation and not coverage_high >= at_least,
-        "mae": limits.max_mae is not None and mae > limits.max_mae,
-        "rmse": limits.max_rmse is not None and rmse > limits.max_rmse,
-        "r2": limits.min_r2 is not None and r2 < limits.min_r2,
+        "mae": enough and limits.max_mae is not None and mae > limits.max_mae,
+        "rmse": enough and limits.max_rmse is not None and rmse > limits.max_rmse,
+        "r2": enough and limits.min_r2 is not None and r2 < limits.min_r2,
     }
     return Score(
         model_version=version,

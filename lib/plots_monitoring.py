@@ -63,8 +63,7 @@ def plot_accuracy(reports: Sequence[Report]) -> Figure:
     skill.set_ylabel("MAE / MAE of\nseasonal naive")
     coverage.axhline(80, color=SOFT, lw=0.9, ls="--")
     coverage.set_ylabel("coverage of the\n80 % interval (%)")
-    if keys:
-        _legend(error)
+    _legend(error)
     return figure
 
 
@@ -111,7 +110,8 @@ def plot_drift_distributions(
         unit = " / level" if name in RELATIVE else ""
         axis.set_xlabel(f"{name}{unit}", fontsize=8)
         axis.set_ylabel("density", fontsize=8)
-    axes[0, 0].legend(frameon=False, fontsize=8)
+    if axes[0, 0].get_legend_handles_labels()[0]:
+        axes[0, 0].legend(frameon=False, fontsize=8)
     return _tidy(figure)
 
 
@@ -151,7 +151,8 @@ def _rows(rows: int, height: float, sharex: bool = False) -> tuple[Figure, list[
 
 
 def _legend(axis: Axes) -> None:
-    axis.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    if axis.get_legend_handles_labels()[0]:
+        axis.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
 def _tidy(figure: Figure) -> Figure:

@@ -29,6 +29,9 @@ def trace_id_of(traceparent: str) -> str:
     return f"{_random(os.getpid()).getrandbits(128) or 1:032x}"
 
 
+_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+
+
 @cache
 def _random(pid: int) -> random.Random:
     """Seeded once a process: asking the system each time is slow, a fork must not repeat it."""
@@ -54,7 +57,9 @@ def register(app: Flask) -> None:
         seconds = time.perf_counter() - g.get("started", time.perf_counter())
         # The rule, not the path: paths are anybody's to make up.
         endpoint = request.url_rule.rule if request.url_rule else "none"
-        state.metrics.observe(endpoint, request.method, response.status_code, seconds)
+        # and so is the method, which would make a new series of numbers each
+        method = request.method if request.method in _METHODS else "other"
+        state.metrics.observe(endpoint, method, response.status_code, seconds)
         log.info(
             "request",
             trace_id=g.get("trace_id"),

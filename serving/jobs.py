@@ -135,9 +135,11 @@ class Jobs:
             body, version = connection.execute(asked).one()
         return Job(identity, json.loads(body), version)
 
-    def renew(self, worker: str) -> None:
-        """Prolong the leases of a worker that lives."""
-        mine = explanations.update().where(_ROWS.status == "running", _ROWS.worker == worker)
+    def renew(self, identity: str, worker: str) -> None:
+        """Prolong the lease of the job that a worker has in hand."""
+        mine = explanations.update().where(
+            _ROWS.id == identity, _ROWS.status == "running", _ROWS.worker == worker
+        )
         with self.store.writing() as connection:
             connection.execute(mine.values(lease_until=utcnow() + self.lease))
 

@@ -111,7 +111,9 @@ def _http(error: HTTPException) -> Response:
 
 
 def _unexpected(error: Exception) -> Response:
-    log.error("request failed", error=type(error).__name__, exc_info=error)
+    log.error(
+        "request failed", trace_id=g.get("trace_id"), error=type(error).__name__, exc_info=error
+    )
     return problem(500, detail="Something went wrong here; the log has it under this trace_id")
 
 

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+import threading
+import time
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,7 @@ from serving.security import check_bind
 
 THREADS = 4  # a worker; one of them computes, others read and write
 _PATIENCE = 20.0  # seconds that a process waits for its model before it answers without
+_PAUSES = (1.0, 60.0)  # seconds before a worker that ended is started again, first and longest
 _HEADER = 8190  # bytes of one header, and of the first line
 
 log = structlog.get_logger()
@@ -48,18 +52,69 @@ def main(arguments: Sequence[str] | None = None) -> int:
     configure_logging(settings.log_level)
     # Read when numpy, ONNX Runtime and prometheus_client are imported.
     os.environ["OMP_NUM_THREADS"] = "1"
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(_metrics_folder(settings, asked.port))
-    worker = None if asked.no_worker else _start_worker()
-    try:
-        _serve(settings, asked)
-    finally:
-        if worker is not None:
-            worker.terminate()
-            try:
-                worker.wait(15)
-            except subprocess.TimeoutExpired:
-                worker.kill()
+    # Not beside the databases: a page that a full disk cannot hold would be the end of a process
+    # that writes to it. A folder of this server's own: counts begin at 0.
+    memory = Path("/dev/shm")
+    place = memory if os.access(memory, os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="metrics-", dir=place) as metrics:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics
+        beside = nullcontext() if asked.no_worker else Beside().running()
+        with beside:
+            _serve(settings, asked)
     return 0
+
+
+class Beside:
+    """Keeps a worker for explanations running beside the server."""
+
+    def __init__(self, command: Sequence[str] | None = None) -> None:
+        self.command = command or [
+            sys.executable,
+            "-m",
+            "serving.worker",
+            f"--parent={os.getpid()}",
+        ]
+        self.process: subprocess.Popen[bytes] | None = None
+        self._stop = threading.Event()
+
+    @contextmanager
+    def running(self) -> Generator[Beside]:
+        """Start it, and again whenever it ends, until the block does."""
+        self.process = subprocess.Popen(self.command, cwd=ROOT)
+        keeper = threading.Thread(target=self._keep, name="worker keeper", daemon=True)
+        keeper.start()
+        owner = os.getpid()
+        try:
+            yield self
+        finally:
+            if os.getpid() == owner:  # a forked web process leaves by here too
+                self._stop.set()
+                keeper.join(5)
+                self._end()
+
+    def _keep(self) -> None:
+        pause = _PAUSES[0]
+        while self.process is not None:
+            began = time.monotonic()
+            while self.process.poll() is None:
+                if self._stop.wait(0.5):
+                    return
+            if time.monotonic() - began > 60:
+                pause = _PAUSES[0]
+            log.error("the worker ended", code=self.process.returncode, starts_again_in=pause)
+            if self._stop.wait(pause):
+                return
+            pause = min(2 * pause, _PAUSES[1])
+            self.process = subprocess.Popen(self.command, cwd=ROOT)
+
+    def _end(self) -> None:
+        if self.process is None:
+            return
+        self.process.terminate()
+        try:
+            self.process.wait(15)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
 
 
 def _serve(settings: Settings, asked: argparse.Namespace) -> None:
@@ -124,19 +179,6 @@ def _serve(settings: Settings, asked: argparse.Namespace) -> None:
 
     log.info("serving", host=asked.host, port=asked.port, workers=asked.workers)
     Server().run()
-
-
-def _start_worker() -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "serving.worker", f"--parent={os.getpid()}"]
-    return subprocess.Popen(command, cwd=ROOT)
-
-
-def _metrics_folder(settings: Settings, port: int) -> Path:
-    """A folder for the numbers of this server's processes, empty: counts begin at 0."""
-    folder = settings.var_dir / "cache" / f"metrics-{port}"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    return folder
 
 
 def _cores() -> int:

@@ -27,6 +27,7 @@ from lib.settings import Settings, SettingsError, configure_logging, get_setting
 from lib.store import Store, StoreError
 from lib.store_retention import purge
 from serving.jobs import Job, Jobs, Queue, is_dead, worker_name
+from serving.model_cache import brief
 from serving.schedule import COMMAND, Schedule
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ class Worker:
         self.store = Store(settings.database_url, busy_seconds=30)
         self.jobs = Jobs(self.store, lease_seconds=lease_seconds)
         self.queue = Queue(settings.queue_url, self.handle)
+        self._in_hand = ""
         self._schedule = Schedule(settings.monitor_cron, self.store, monitor)
         self._compute = compute or Explainer(settings)
         self._stop = threading.Event()
@@ -110,10 +112,14 @@ class Worker:
         try:
             job = self.jobs.claim(identity, self.name)
             if job is not None:
+                self._in_hand = job.id
                 self._do(job)
         except StoreError as error:
             # The row stays as it is: it is queued, or its lease ends.
             log.warning("store failed", explanation_id=identity, error=str(error))
+        finally:
+            # Only what is in hand is prolonged: what could not be written must come back.
+            self._in_hand = ""
 
     def look_after(self) -> None:
         """Take back what dead workers had, and send again what the queue has lost."""
@@ -133,7 +139,7 @@ class Worker:
             self.jobs.put_back(self.name)
         except Exception as error:
             log.exception("explanation failed", explanation_id=job.id)
-            self.jobs.fail(job.id, self.name, f"{type(error).__name__}: {error}"[:1000])
+            self.jobs.fail(job.id, self.name, brief(error))
         else:
             kept = self.jobs.finish(job.id, self.name, result, plot)
             log.info("explanation done", explanation_id=job.id, kept=kept)
@@ -146,7 +152,8 @@ class Worker:
                 log.warning("the server that started this worker is gone")
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
-            self._guarded(lambda: self.jobs.renew(self.name))
+            if identity := self._in_hand:
+                self._guarded(lambda held=identity: self.jobs.renew(held, self.name))
             self.look_after()
             self._schedule.beat()
             since_deletion += _BEAT
@@ -229,7 +236,7 @@ class Explainer:
         except (RegistryError, ArtifactError):
             raise
         except Exception as error:
-            raise TryLaterError(f"version {version} cannot be fetched: {error}") from error
+            raise TryLaterError(f"version {version} cannot be fetched: {brief(error)}") from error
         return Shapley(Forecaster.load(folder))
 
 

@@ -57,7 +57,7 @@ def served(folder: Path, port: int):
             try:
                 if requests.get(f"http://127.0.0.1:{port}/health/ready", timeout=2).ok:
                     break
-            except requests.ConnectionError:
+            except requests.RequestException:
                 pass
             time.sleep(0.1)
         yield f"http://127.0.0.1:{port}"

@@ -40,10 +40,11 @@ def run_dir(tmp_path):
     return tmp_path
 
 
-def alone(evaluate_every):
+def alone(evaluate_every, checkpoint=None):
     panel = lively_panel(missing=0.2)
     data = training.prepare(panel, spans_of(panel), MODEL)
-    return training.fit(data, MODEL, replace(TRAINING, evaluate_every=evaluate_every))
+    settings = replace(TRAINING, evaluate_every=evaluate_every)
+    return training.fit(data, MODEL, settings, checkpoint=checkpoint)
 
 
 def torchrun(run_dir, evaluate_every, *options):
@@ -72,6 +73,8 @@ def test_two_processes_draw_the_loss_curve_of_one(run_dir):
     assert len(found) == len(expected) == STEPS
     for name in ("train_loss", "validation_loss"):
         np.testing.assert_allclose(curve(found, name), curve(expected, name), rtol=1e-4)
+    # the stage of the notebook goes on from there, and has nothing left to do
+    assert alone(1, run_dir / "checkpoint").history == found
 
 
 def test_process_that_dies_is_restarted_from_the_checkpoint(run_dir):

@@ -15,7 +15,7 @@ import optuna
 import pytest
 import sqlalchemy as sa
 
-from lib.settings import ROOT, get_settings
+from lib.settings import ROOT
 from serving.schemas import example_rows
 from tests import services
 from tests.serving.test_run import free_port, until_ready
@@ -81,11 +81,15 @@ def test_life_cycle_runs_on_servers_alone(environment, tmp_path):
     outcome = json.loads((tmp_path / "run" / "mlflow.json").read_text())
     assert (outcome["version"], outcome["promoted"]) == (1, True)
 
-    (summary,) = optuna.get_all_study_summaries(environment["OPTUNA_STORAGE"])
-    study = optuna.load_study(study_name=summary.study_name, storage=environment["OPTUNA_STORAGE"])
+    storage = optuna.storages.RDBStorage(environment["OPTUNA_STORAGE"])
+    (summary,) = optuna.get_all_study_summaries(storage)
+    study = optuna.load_study(study_name=summary.study_name, storage=storage)
     states = optuna.trial.TrialState
-    assert len(study.get_trials(states=(states.COMPLETE, states.PRUNED))) == 6
-    assert not study.get_trials(states=(states.RUNNING,))
+    finished = study.get_trials(states=(states.COMPLETE, states.PRUNED))
+    running = study.get_trials(states=(states.RUNNING,))
+    storage.remove_session()
+    storage.engine.dispose()
+    assert (len(finished), len(running)) == (6, 0)
 
     log = tmp_path / "api.log"
     with api(environment, log) as port:
@@ -112,6 +116,4 @@ def test_life_cycle_runs_on_servers_alone(environment, tmp_path):
     text = log.read_text()
     assert "locked" not in text
     assert '"level": "error"' not in text
-    # nothing was written to a file of SQLite
-    var = get_settings(None).model_copy(update={"var_dir": tmp_path / "var"}).var_dir
-    assert not list(var.rglob("*.db"))
+    assert not list((tmp_path / "var").glob("*.db"))  # no store of a file was made

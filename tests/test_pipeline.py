@@ -17,6 +17,7 @@ import pytest
 from lib import execution, pipeline
 from lib.parameters import ParameterError, read_notebook
 from lib.pipeline import record, run_folder, run_pipeline
+from lib.pipeline_monitoring import run_monitoring
 from lib.settings import ROOT, Settings
 from lib.stages import StageError
 
@@ -453,6 +454,30 @@ def test_backtest_without_a_folder_for_its_results_is_refused(capsys):
     with pytest.raises(SystemExit):
         pipeline.main(["backtest", "DATA=sales.csv"])
     assert "--out" in capsys.readouterr().err
+
+
+def test_monitoring_runs_its_notebook_on_the_run_trained_last(project):
+    project.write("05_watch", PARAMETERS_1, MAKE)
+    runs = project.settings.var_dir / "runs"
+    for age, name in enumerate(["new", "old"]):
+        contract = runs / name / "model" / "contract.json"
+        contract.parent.mkdir(parents=True)
+        contract.write_text("{}")
+        os.utime(contract, (1e9 - age, 1e9 - age))
+    page = run_monitoring(project.notebooks, project.settings, {"SEED": "5"})
+    assert page == runs.resolve() / "new" / "html" / "05_watch.html"
+    assert page.is_file()
+    assert (runs / "new" / "made.txt").read_text() == "made 5"
+
+
+def test_monitoring_without_a_run_or_with_an_unknown_parameter_is_refused(project):
+    project.write("05_watch", PARAMETERS_1, MAKE)
+    with pytest.raises(ParameterError, match="make train"):
+        run_monitoring(project.notebooks, project.settings)
+    with pytest.raises(ParameterError, match="no model"):
+        run_monitoring(project.notebooks, project.settings, run_dir=project.notebooks)
+    with pytest.raises(ParameterError, match="SEEDS"):
+        run_monitoring(project.notebooks, project.settings, {"SEEDS": "1"})
 
 
 def test_backtest_into_a_folder_that_cannot_be_made_is_refused_before_it_runs(project, tmp_path):

@@ -428,3 +428,19 @@ def test_features_of_the_last_day_are_stored_with_every_forecast(tmp_path):
     assert found[3].features == [window[-1][name] for name in ft.FEATURES]
     assert found[3].features[ft.FEATURES.index("lag_7")] is None
     state_of(app).recorder.store.close()
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"history": 5}, "history"),
+        ({"history": True}, "history"),
+        ({"series": [{"history": 7}]}, "history"),
+        ({"history": [{"date": list("2026-01-01"), "value": 1.0}] * 3}, "date"),
+        ({"history": [{"date": dict.fromkeys("0123456789", 1), "value": 1.0}] * 3}, "date"),
+    ],
+)
+def test_forecast_refuses_what_is_no_list_and_no_day(client, body, field):
+    response = client.post("/forecast", json=body)
+    assert response.status_code == 422, response.text
+    assert field in response.text

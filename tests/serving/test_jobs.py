@@ -169,10 +169,20 @@ def test_jobs_renew_keeps_a_lease(jobs, store):
     identity = jobs.submit(BODY, 1)[0]
     jobs.claim(identity, "w")
     change(store, lease_until=utcnow() - timedelta(seconds=1))
-    jobs.renew("other")
+    jobs.renew(identity, "other")
     assert jobs.get(identity).lease_until < utcnow()
-    jobs.renew("w")
+    jobs.renew(identity, "w")
     assert jobs.take_back(never) == []
+
+
+def test_jobs_renew_prolongs_what_is_in_hand_and_nothing_that_was_given_up(jobs, store):
+    given_up = jobs.submit(BODY, 1)[0]
+    in_hand = jobs.submit(BODY, 2)[0]
+    for identity in (given_up, in_hand):
+        jobs.claim(identity, "w")
+    change(store, lease_until=utcnow() - timedelta(seconds=1))
+    jobs.renew(in_hand, "w")
+    assert jobs.take_back(never) == [given_up]
 
 
 def test_jobs_take_back_gives_up_on_a_job_that_kills_its_workers(jobs):

@@ -18,6 +18,7 @@ import pytest
 
 from lib.registry import Registry
 from lib.settings import ROOT
+from serving import run
 from serving.schemas import example_rows
 from tests.panels import TINY_MODEL
 from tests.serving.live import settings_of
@@ -270,3 +271,20 @@ def test_three_minutes_of_everything_with_promotions_and_the_registry_gone_for_a
     # After the last promotion nothing is left to load: what still grows is a leak.
     assert weights[180] < 1.05 * weights[130], weights
     assert weights[180] < 1.25 * weights[40], weights
+
+
+def test_worker_beside_the_server_is_started_again_when_it_ends(monkeypatch):
+    monkeypatch.setattr(run, "_PAUSES", (0.05, 0.1))
+    beside = run.Beside([sys.executable, "-c", "import time; time.sleep(60)"])
+    with beside.running():
+        first = beside.process
+        assert first is not None
+        first.kill()
+        until = time.monotonic() + 20
+        while beside.process is first:
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        second = beside.process
+        assert second is not None
+        assert second.poll() is None
+    assert second.poll() is not None

@@ -171,6 +171,14 @@ def test_metrics_count_by_rule_and_not_by_path(client):
     assert "http_request_seconds_bucket" in text
 
 
+def test_metrics_of_made_up_methods_are_one_series(client):
+    for n in range(5):
+        client.open("/", method=f"MADEUP{n}")
+    text = client.get("/metrics").text
+    assert "MADEUP" not in text
+    assert 'method="other"' in text
+
+
 def test_the_description_has_every_call_and_its_problems(client):
     spec = client.get("/openapi.json").json
     assert spec["openapi"].startswith("3.1")

@@ -1,0 +1,103 @@
+import json
+from datetime import timedelta
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+
+from lib import monitor
+from lib.alerts import open_incidents
+from lib.settings import Settings
+from lib.store import Store, checks
+from serving.monitoring import last
+from tests.panels import TINY_MODEL
+from tests.test_monitoring import DAY, days_before, forecast, truth, write
+
+
+@pytest.fixture
+def settings(tmp_path, monkeypatch):
+    monkeypatch.setattr(monitor, "_production", lambda settings: (1, TINY_MODEL))
+    return Settings(
+        var_dir=tmp_path,
+        database_url=f"sqlite:///{tmp_path}/state.db",
+        max_mae=20.0,
+        retrain_after_days=0,
+        retrain_after_samples=0,
+    )
+
+
+@pytest.fixture
+def store(settings):
+    store = Store(settings.database_url)
+    yield store
+    store.close()
+
+
+def live(store, *, wrong):
+    """Sixty days of the truth, and a forecast from each evening that misses it by `wrong`."""
+    rng = np.random.default_rng(0)
+    days = [days_before(n) for n in range(60)]
+    values = dict(zip(days, 100 + rng.normal(0, 1, len(days)), strict=True))
+    truths = [truth(value, day) for day, value in values.items()]
+    made = [forecast(d, days=1, value=values[d] + wrong, features=None) for d in days[:30]]
+    write(store, made, truths)
+
+
+def test_monitor_says_nothing_of_a_model_that_forecasts_well(settings, store):
+    live(store, wrong=0.5)
+    report, trained = monitor.monitor(settings, day=DAY)
+    assert trained is None
+    assert not report.accuracy.alarms
+    assert open_incidents(store) == []
+
+
+def test_monitor_tells_once_of_forecasts_that_are_wrong_day_after_day(settings, store):
+    live(store, wrong=60.0)
+    reports = [monitor.monitor(settings, day=DAY - n)[0] for n in (2, 1, 0)]
+    assert [bool(report.accuracy.alarms) for report in reports] == [False, False, True]
+    (incident,) = open_incidents(store)
+    assert (incident["key"], incident["severity"]) == ("model accuracy", "critical")
+    with store.reading() as connection:
+        kept = connection.execute(sa.select(checks.c.kind, checks.c.status)).all()
+    assert [tuple(row) for row in kept] == [("report", s) for s in ("ok", "ok", "alarm")]
+
+
+def test_monitor_leaves_what_the_service_shows(settings, store):
+    live(store, wrong=60.0)
+    for n in (2, 1, 0):
+        monitor.monitor(settings, day=DAY - n)
+    found = last(settings.var_dir)
+    assert found["status"] == "checked"
+    history = found["findings"]["accuracy"]["history"]
+    assert [point["date"] for point in history] == [str(DAY - n) for n in (2, 1, 0)]
+    assert history[-1]["mae"] == pytest.approx(60.0, abs=0.1)
+    assert found["findings"]["alerts"][0]["severity"] == "critical"
+    assert found["findings"]["verdict"]["retrain"] is True
+    assert not list((settings.var_dir / "monitoring").glob("*.tmp"))
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_monitor_retrains_only_where_it_may(settings, store, monkeypatch, allowed):
+    live(store, wrong=60.0)
+    monkeypatch.setattr(monitor, "retrain", lambda store, settings: "a challenger")
+    settings = settings.model_copy(update={"auto_retrain": allowed})
+    done = [monitor.monitor(settings, day=DAY - n)[1] for n in (2, 1, 0)]
+    assert done == [None, None, "a challenger" if allowed else None]
+
+
+def test_monitor_without_a_truth_says_what_to_do(settings, store, capsys, monkeypatch):
+    write(store, [forecast(days_before(1) + timedelta(days=1))])
+    with pytest.raises(monitor.MonitorError, match="POST /actuals"):
+        monitor.monitor(settings)
+    monkeypatch.setattr(monitor, "get_settings", lambda: settings)
+    assert monitor.main([]) == 1
+    assert "POST /actuals" in capsys.readouterr().err
+
+
+def test_monitor_prints_its_report_as_json(settings, store, capsys, monkeypatch):
+    live(store, wrong=0.5)
+    monkeypatch.setattr(monitor, "get_settings", lambda: settings)
+    assert monitor.main(["--day", str(DAY)]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert said["day"] == str(DAY)
+    assert said["retraining"] is None
