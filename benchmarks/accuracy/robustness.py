@@ -141,7 +141,7 @@ def _cell(
             table.to_parquet(folder / "given.parquet")
             parameters = {"DATA": str(folder / "given.parquet"), "HORIZON": str(HORIZON)}
             parameters |= {"CUTOFFS": "1", "N_TRIALS": str(asked.trials)}
-            forecasts, seconds = ours(parameters, folder, asked.profile, force=asked.force)
+            forecasts, seconds = ours(parameters, folder, asked.profile)
         else:
             job = {"cutoffs": [str(cutoff.date())], "horizon": HORIZON, "model": model}
             job |= {"covariates": False, "steps": 0}
