@@ -135,9 +135,13 @@ class Jobs:
             body, version = connection.execute(asked).one()
         return Job(identity, json.loads(body), version)
 
-    def renew(self, worker: str) -> None:
-        """Prolong the leases of a worker that lives."""
-        mine = explanations.update().where(_ROWS.status == "running", _ROWS.worker == worker)
+    def renew(self, identity: str, worker: str) -> None:
+        """Prolong the lease of what a worker has in hand.
+
+        Not of all that is running in its name: what it could not store is for another to do.
+        """
+        whose = [_ROWS.id == identity, _ROWS.status == "running", _ROWS.worker == worker]
+        mine = explanations.update().where(*whose)
         with self.store.writing() as connection:
             connection.execute(mine.values(lease_until=utcnow() + self.lease))
 

@@ -79,6 +79,7 @@ class Worker:
         self._schedule = Schedule(settings.monitor_cron, self.store, monitor)
         self._compute = compute or Explainer(settings)
         self._stop = threading.Event()
+        self._in_hand: str | None = None
 
     def run(self) -> None:
         """Work until SIGTERM or SIGINT, which let the job in hand be finished for ten seconds."""
@@ -110,10 +111,19 @@ class Worker:
         try:
             job = self.jobs.claim(identity, self.name)
             if job is not None:
+                self._in_hand = job.id
                 self._do(job)
         except StoreError as error:
             # The row stays as it is: it is queued, or its lease ends.
             log.warning("store failed", explanation_id=identity, error=str(error))
+        finally:
+            self._in_hand = None
+
+    def renew(self) -> None:
+        """Prolong the lease of the job in hand, if there is one."""
+        identity = self._in_hand
+        if identity is not None:
+            self._guarded(lambda: self.jobs.renew(identity, self.name))
 
     def look_after(self) -> None:
         """Take back what dead workers had, and send again what the queue has lost."""
@@ -146,7 +156,7 @@ class Worker:
                 log.warning("the server that started this worker is gone")
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
-            self._guarded(lambda: self.jobs.renew(self.name))
+            self.renew()
             self.look_after()
             self._schedule.beat()
             since_deletion += _BEAT
