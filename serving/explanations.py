@@ -17,8 +17,16 @@ from typing import Annotated, Any, Literal, Self
 import structlog
 from flask import Response, make_response
 from flask_openapi3 import APIBlueprint, Tag
-from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
-from werkzeug.exceptions import NotFound, ServiceUnavailable, TooManyRequests
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    create_model,
+    model_validator,
+)
+from werkzeug.exceptions import Conflict, NotFound, ServiceUnavailable, TooManyRequests
 
 from lib.features import MAX_HORIZON
 from lib.settings import Settings
@@ -199,8 +207,17 @@ def _question(
             )
         time.sleep(0.05)
     asked, version = found
-    # Through the model, so that it is the same question as the sequence sent anew.
-    return predict_body.model_validate(asked).model_dump(include={"sequence"}), version
+    # Through the model's rows, so that it is the same question as the sequence sent anew; of as
+    # many as the version that answered wanted, which may be more or fewer than are wanted now.
+    rows = TypeAdapter(predict_body.model_fields["sequence"].annotation)
+    try:
+        sequence = rows.dump_python(rows.validate_python(asked["sequence"]))
+    except (KeyError, TypeError, ValidationError) as error:
+        raise Conflict(
+            f"What was sent with this trace_id, to version {version}, has not the fields of a "
+            "/predict body of today; send a sequence instead"
+        ) from error
+    return {"sequence": sequence}, version
 
 
 def _state(jobs: Jobs, identity: str) -> ExplanationState:

@@ -144,6 +144,26 @@ def test_request_explanation_of_an_unknown_trace_is_not_found(client):
     assert time.monotonic() - start < 2
 
 
+@pytest.mark.parametrize("wanted", [1, 3])
+def test_request_explanation_by_trace_is_as_long_as_the_version_wanted(services, wanted):
+    sent = {"sequence": example_rows(2)}
+    predicted(services, sent=sent, version=2)
+    client = client_of(services, predict_request(lambda: wanted))
+    answer = client.post("/request-explanation", json={"trace_id": "t"})
+    assert answer.status_code == 202, answer.text
+    job = services.jobs.claim(answer.json["explanation_id"], "w")
+    assert (job.body, job.model_version) == (sent, 2)
+
+
+@pytest.mark.parametrize("sent", [{"sequence": [{"lag_99": 1.0}]}, {"sequence": None}, {}, []])
+def test_request_explanation_of_what_has_other_fields_today_is_a_conflict(client, services, sent):
+    predicted(services, sent=sent)
+    answer = client.post("/request-explanation", json={"trace_id": "t"})
+    assert answer.status_code == 409
+    assert answer.mimetype == "application/problem+json"
+    assert "send a sequence instead" in answer.json["detail"]
+
+
 def test_request_explanation_past_the_limit_is_told_when_to_come_back(client):
     for n in range(3):
         assert client.post("/request-explanation", json=body(n)).status_code == 202
