@@ -24,7 +24,8 @@ from lib.forecaster import ArtifactError, Forecaster
 from lib.registry import PRODUCTION, STAGING, Registry
 from lib.settings import Settings
 from serving.batching import Batcher
-from serving.model_cache import Cache, brief, ready
+from serving.errors import brief, frames
+from serving.model_cache import Cache, ready
 
 LAST_KNOWN_GOOD = "last-known-good"
 POLL = 5.0  # seconds between two questions to the registry
@@ -222,10 +223,10 @@ class LiveModel:
         while not self._stop.is_set():
             try:
                 retrying(self._attempt)
-            except Exception:
+            except Exception as error:  # noqa: BLE001 - nothing may end the thread
                 if self._stop.is_set():
                     return
-                log.exception("model thread")
+                log.error("model thread", error=brief(error), where=frames(error))
             self._stop.wait(self._poll * jitter.uniform(0.8, 1.0))
 
     def _attempt(self) -> None:

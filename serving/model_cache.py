@@ -17,6 +17,7 @@ import structlog
 from lib.features import FUTURE
 from lib.forecaster import ArtifactError, Forecaster
 from lib.settings import Settings
+from serving.errors import brief
 
 _NOTE = "last-known-good.json"
 _KEPT = 5  # versions
@@ -111,11 +112,3 @@ def check(forecaster: Forecaster) -> None:
         if not np.isfinite(quantiles).all() or (np.diff(quantiles) < 0).any():
             raise ArtifactError("model.onnx: quantiles are not finite and rising")
         forecaster.predict(features, future)
-
-
-def brief(error: BaseException) -> str:
-    """Enough of an error to know it by; addresses of stores may hold passwords."""
-    text = str(error).splitlines()[0] if str(error) else ""
-    if "://" in text:
-        text = text[: text.index("://")] + "://…"
-    return f"{type(error).__name__}: {text}"[:300]

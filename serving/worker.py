@@ -26,6 +26,7 @@ import structlog
 from lib.settings import Settings, SettingsError, configure_logging, get_settings
 from lib.store import Store, StoreError
 from lib.store_retention import purge
+from serving.errors import brief, frames
 from serving.jobs import Job, Jobs, Queue, is_dead, worker_name
 from serving.schedule import COMMAND, Schedule
 
@@ -138,12 +139,17 @@ class Worker:
         try:
             result, plot = self._compute(job.body, job.model_version)
         except TryLaterError as error:
-            log.warning("explanation waits", explanation_id=job.id, error=str(error))
+            log.warning("explanation waits", explanation_id=job.id, error=brief(error))
             # `look_after` sends it again: that is the pause.
             self.jobs.put_back(self.name)
-        except Exception as error:
-            log.exception("explanation failed", explanation_id=job.id)
-            self.jobs.fail(job.id, self.name, f"{type(error).__name__}: {error}"[:1000])
+        except Exception as error:  # noqa: BLE001 - no job may end the worker
+            log.error(
+                "explanation failed",
+                explanation_id=job.id,
+                error=brief(error),
+                where=frames(error),
+            )
+            self.jobs.fail(job.id, self.name, brief(error))
         else:
             kept = self.jobs.finish(job.id, self.name, result, plot)
             log.info("explanation done", explanation_id=job.id, kept=kept)
@@ -175,7 +181,7 @@ class Worker:
         try:
             work()
         except Exception as error:  # noqa: BLE001 - backends of the queue raise what they like
-            log.warning("worker cannot look after its jobs", error=str(error))
+            log.warning("worker cannot look after its jobs", error=brief(error))
 
 
 class Explainer:
@@ -239,7 +245,7 @@ class Explainer:
         except (RegistryError, ArtifactError):
             raise
         except Exception as error:
-            raise TryLaterError(f"version {version} cannot be fetched: {error}") from error
+            raise TryLaterError(f"version {version} cannot be fetched: {brief(error)}") from error
         return Shapley(Forecaster.load(folder))
 
 
@@ -272,7 +278,9 @@ class _AsJson(logging.Handler):
     """Huey's own messages in the form of ours."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        log.log(record.levelno, record.getMessage(), exc_info=record.exc_info)
+        error = record.exc_info[1] if record.exc_info else None
+        more = {"error": brief(error), "where": frames(error)} if error else {}
+        log.log(record.levelno, record.getMessage(), **more)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
