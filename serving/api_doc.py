@@ -154,9 +154,9 @@ _MEANINGS = {
     401: "No key of this API",
     404: "There is no such thing, or no longer",
     409: "What is stored under this trace_id cannot be explained any more",
-    413: "The body is too large",
+    413: "The body is too large, or has more in it than the limits allow",
     415: "The body does not say that it is JSON",
     422: "A field is wrong; `errors` names it",
     429: "Too many explanations wait; see Retry-After",
-    503: "No model or store at the moment; see Retry-After",
+    503: "No model, store or place at the moment; see Retry-After",
 }

@@ -13,6 +13,7 @@ from lib import features as ft
 from lib.forecaster import Forecaster
 from lib.store import predictions
 from serving import schemas
+from serving.forecasts import LARGE, _bounded, large_bodies
 from serving.history import histories_of
 from serving.problems import RequestError
 from serving.rows import sequence_of
@@ -377,6 +378,40 @@ def test_forecast_names_the_field_that_is_wrong(client, change, field):
 )
 def test_forecast_of_several_names_the_series(client, series, field):
     assert refused(client.post("/forecast", json={"series": series}))[0] == field
+
+
+@pytest.mark.parametrize(
+    "inside", [b"{},", b"[],", b"1,", b'"a",'], ids=["objects", "lists", "numbers", "texts"]
+)
+def test_forecast_of_more_than_the_limits_is_refused_before_it_is_parsed(
+    client, inside, monkeypatch
+):
+    monkeypatch.setattr("serving.forecasts.loads", None)
+    body = b'{"history":[' + inside * 5_000_000 + b"1]}"
+    answer = client.post("/forecast", data=body, content_type="application/json")
+    refused(answer, 413)
+    assert "send it in several calls" in answer.json["detail"]
+
+
+def test_the_largest_call_that_the_limits_allow_is_not_refused_for_its_size(client):
+    day = {"date": "2026-01-01", "value": 1.0, "fator_externo": 1.0, "evento_especial": 0.5}
+    plan = [day | {"value": None}] * ft.MAX_HORIZON
+    one = {"series_id": "{[,", "history": [day] * 500, "future": plan}
+    text = json.dumps(one, separators=(",", ":"))
+    _bounded(b'{"levels":[0.5],"series":[' + ",".join([text] * schemas.SERIES).encode() + b"]}")
+
+
+def test_one_large_body_is_read_at_a_time_and_small_ones_beside_it(client):
+    small = {"history": schemas.example_history()}
+    large = json.dumps(small).encode() + b" " * LARGE
+    with large_bodies.one():
+        answer = client.post("/forecast", data=large, content_type="application/json")
+        refused(answer, 503)
+        assert int(answer.headers["Retry-After"]) > 0
+        assert client.post("/forecast", json=small).status_code == 200
+    for _ in range(2):  # and the place is free again after each
+        answer = client.post("/forecast", data=large, content_type="application/json")
+        assert answer.status_code == 200
 
 
 def test_forecast_of_a_history_without_a_value_is_refused(client):
