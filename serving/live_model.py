@@ -172,10 +172,13 @@ class LiveModel:
         if registry is None:
             return
         try:
-            with self._cache.exclusive() as cache:
-                folder = registry.fetch(version, cache / "models" / str(version))
+            # Without the lock: a slow registry must not keep `restore` from what is there.
+            with self._cache.arriving() as place:
+                folder = registry.fetch(version, place / str(version))
                 forecaster = ready(folder)
-                self._cache.remember(cache, version)
+                with self._cache.exclusive() as cache:
+                    if self._cache.keep(cache, folder, version):
+                        self._cache.remember(cache, version)
         except ArtifactError as error:
             self._refused = (version, time.monotonic() + _AGAIN)
             self._detail = f"version {version} is refused: {error}"

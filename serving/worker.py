@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import fcntl
 import io
 import json
 import logging
@@ -18,7 +17,6 @@ import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -219,34 +217,40 @@ class Explainer:
         such version, ArtifactError for one that must not be used.
         """
         if version not in self._models:
-            cache = self.settings.var_dir / "cache"
-            cache.mkdir(parents=True, exist_ok=True)
-            # The lock of the web processes, which replace and delete copies.
-            with (cache / "lock").open("a") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)
-                self._models[version] = self._load(version, cache / "models" / str(version))
+            self._models[version] = self._load(version)
         self._models.move_to_end(version)
         while len(self._models) > _KEPT:
             self._models.popitem(last=False)
         return self._models[version]
 
-    def _load(self, version: int, folder: Path) -> Shapley:
+    def _load(self, version: int) -> Shapley:
         # It reads all it needs now, so that the copy may be deleted afterwards.
         from lib.explanation import Explainer as Shapley
         from lib.forecaster import ArtifactError, Forecaster
+        from serving.model_cache import Cache
 
+        cache = Cache(self.settings, lambda reason: None)
         try:
-            return Shapley(Forecaster.load(folder))
+            # The web processes replace and delete copies.
+            with cache.exclusive() as folder:
+                return Shapley(Forecaster.load(folder / "models" / str(version)))
         except ArtifactError:  # not there, or not whole
             from lib.registry import Registry, RegistryError
 
-        try:
-            Registry(self.settings).fetch(version, folder)
-        except (RegistryError, ArtifactError):
-            raise
-        except Exception as error:
-            raise TryLaterError(f"version {version} cannot be fetched: {brief(error)}") from error
-        return Shapley(Forecaster.load(folder))
+        # Without the lock: a web process that starts meanwhile needs the copies.
+        with cache.arriving() as place:
+            try:
+                arrived = Registry(self.settings).fetch(version, place / str(version))
+            except (RegistryError, ArtifactError):
+                raise
+            except Exception as error:
+                raise TryLaterError(
+                    f"version {version} cannot be fetched: {brief(error)}"
+                ) from error
+            found = Shapley(Forecaster.load(arrived))
+            with cache.exclusive() as folder:
+                cache.keep(folder, arrived, version)
+            return found
 
 
 def inputs(body: dict[str, Any], contract: Contract) -> tuple[np.ndarray, np.ndarray]:
