@@ -152,7 +152,7 @@ def _responses(operation: dict[str, Any], statuses: set[int]) -> None:
 _MEANINGS = {
     400: "The body is no strict JSON",
     401: "No key of this API",
-    404: "There is no such thing, or no longer",
+    404: "There is no such thing, or no longer; or not yet, where there is Retry-After",
     409: "What is stored under this trace_id cannot be explained any more",
     413: "The body is too large, or has more in it than the limits allow",
     415: "The body does not say that it is JSON",
