@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, Self
 import sqlalchemy as sa
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from lib.features import MAX_HORIZON
 from lib.store import Store, actuals, alone, corrections, predictions, utcnow
 
 ITEMS = 1_000  # of one request
@@ -102,7 +103,7 @@ def keep(store: Store, items: list[Actual]) -> ActualsKept:
     """Write truths, in one transaction. Raises StoreError, and then none is written."""
     now = utcnow()
     with store.reading() as connection:
-        matched = [_is_forecast(connection, item) for item in items]
+        matched = _forecast_of(connection, items)
     status: dict[str, Literal["added", "corrected", "unchanged"]] = {}
     with store.writing() as connection:
         alone(connection)  # or two requests could both believe to be the first
@@ -148,18 +149,45 @@ def keep(store: Store, items: list[Actual]) -> ActualsKept:
     )
 
 
-def _is_forecast(connection: sa.Connection, item: Actual) -> bool:
+def _forecast_of(connection: sa.Connection, items: list[Actual]) -> list[bool]:
+    """Of each truth, whether a forecast is kept that it is about."""
     kept = predictions.c
-    if item.trace_id is not None:
-        # Of a /forecast, a trace does not say which series and day is meant.
-        about = [kept.trace_id == item.trace_id, kept.series_id.is_(None)]
-    else:
-        about = [
-            kept.series_id == item.series_id,
-            kept.first_date <= item.date,
-            kept.last_date >= item.date,
-        ]
-    return connection.execute(sa.select(kept.id).where(*about).limit(1)).first() is not None
+    traces = {item.trace_id for item in items if item.trace_id is not None}
+    # Of a /forecast, a trace does not say which series and day is meant.
+    of_one = sa.select(kept.trace_id).where(kept.trace_id.in_(traces), kept.series_id.is_(None))
+    known = set(connection.scalars(of_one.distinct())) if traces else set()
+    days = [
+        # No forecast is longer, so no earlier row is looked at.
+        (
+            i,
+            item.series_id,
+            date.fromordinal(max(1, item.date.toordinal() - MAX_HORIZON)),
+            item.date,
+        )
+        for i, item in enumerate(items)
+        if item.date is not None
+    ]
+    found = set(connection.scalars(_within_forecasts(days))) if days else set()
+    return [item.trace_id in known or i in found for i, item in enumerate(items)]
+
+
+def _within_forecasts(days: list[tuple[Any, ...]]) -> sa.Select[Any]:
+    """The numbers of those (number, series, earliest first day, day) that a forecast is about."""
+    columns = [
+        sa.column("number", sa.Integer),
+        sa.column("series_id", sa.String),
+        sa.column("earliest", sa.Date),
+        sa.column("day", sa.Date),
+    ]
+    asked = sa.values(*columns).data(days).cte("asked").c
+    kept = predictions.c
+    about = sa.select(kept.id).where(
+        kept.series_id == asked.series_id,
+        kept.first_date >= asked.earliest,
+        kept.first_date <= asked.day,
+        kept.last_date >= asked.day,
+    )
+    return sa.select(asked.number).where(about.exists())
 
 
 def _values(connection: sa.Connection, keys: list[str]) -> dict[str, float]:

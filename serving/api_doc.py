@@ -26,7 +26,7 @@ _BODY = {400, 413, 415, 422}
 _PROBLEMS: dict[str, set[int]] = {
     "/predict": _BODY | {503},
     "/forecast": _BODY | {503},
-    "/request-explanation": _BODY | {404, 429, 503},
+    "/request-explanation": _BODY | {404, 409, 429, 503},
     "/explanations/{explanation_id}": {404, 503},
     "/explanations/{explanation_id}/plot.png": {404, 503},
     "/actuals": _BODY | {503},
@@ -152,10 +152,11 @@ def _responses(operation: dict[str, Any], statuses: set[int]) -> None:
 _MEANINGS = {
     400: "The body is no strict JSON",
     401: "No key of this API",
-    404: "There is no such thing, or no longer",
-    413: "The body is too large",
+    404: "There is no such thing, or no longer; or not yet, where there is Retry-After",
+    409: "What is stored under this trace_id cannot be explained any more",
+    413: "The body is too large, or has more in it than the limits allow",
     415: "The body does not say that it is JSON",
     422: "A field is wrong; `errors` names it",
     429: "Too many explanations wait; see Retry-After",
-    503: "No model or store at the moment; see Retry-After",
+    503: "No model, store or place at the moment; see Retry-After",
 }

@@ -8,7 +8,6 @@ HTTPException, which the application renders as a problem document.
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,8 +16,16 @@ from typing import Annotated, Any, Literal, Self
 import structlog
 from flask import Response, make_response
 from flask_openapi3 import APIBlueprint, Tag
-from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
-from werkzeug.exceptions import NotFound, ServiceUnavailable, TooManyRequests
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    create_model,
+    model_validator,
+)
+from werkzeug.exceptions import Conflict, NotFound, ServiceUnavailable, TooManyRequests
 
 from lib.features import MAX_HORIZON
 from lib.settings import Settings
@@ -27,15 +34,31 @@ from serving import actuals
 from serving.actuals import ActualsBody, ActualsKept, Name
 from serving.dated import question_of
 from serving.jobs import Jobs, Queue, QueueFullError
+from serving.places import Places
 from serving.recorder import Recorder
 from serving.schemas import DAYS, FutureRow, HistoryRow
 from serving.state import served
 
-_PATIENCE = 0.3  # seconds to wait for a prediction that is on its way to the store
+_SOON = 1  # seconds after which a prediction is in the store
 _AWAY = 5  # seconds after which to ask again while the store or the model is away
 _TAGS = [Tag(name="explanations"), Tag(name="actuals")]
 
 log = structlog.get_logger()
+
+# Fewer than a process has threads: a slow store must not keep /predict waiting.
+store_calls = Places(
+    2,
+    wait=0.25,
+    retry_after=1,
+    detail="Too many calls wait for the store; try again in a moment",
+)
+
+
+class _NotYet(NotFound):
+    """What is not there may be in a moment."""
+
+    def get_headers(self, *args: Any, **kwargs: Any) -> list[tuple[str, str]]:
+        return [*super().get_headers(*args, **kwargs), ("Retry-After", str(_SOON))]
 
 
 class ExplanationBody(BaseModel):
@@ -191,16 +214,26 @@ def _question(
         if version is None:
             raise ServiceUnavailable("No model is served yet", retry_after=_AWAY)
         return body.model_dump(include={"sequence"}), version
-    until = time.monotonic() + _PATIENCE
-    while (found := services.recorder.body(body.trace_id)) is None:
-        if time.monotonic() > until:
-            raise NotFound(
-                "No /predict answer with this trace_id is stored; send its sequence instead"
-            )
-        time.sleep(0.05)
+    found = services.recorder.body(body.trace_id)
+    if found is None:
+        # Another process may have answered, and be about to write it.
+        raise _NotYet(
+            "No /predict answer with this trace_id is stored; one of just now may be in a moment, "
+            "otherwise send its sequence instead"
+        )
     asked, version = found
-    # Through the model, so that it is the same question as the sequence sent anew.
-    return predict_body.model_validate(asked).model_dump(include={"sequence"}), version
+    # Through the model's rows, so that it is the same question as the sequence sent anew; of as
+    # many as the version that answered wanted, which may be more or fewer than are wanted now.
+    kind: Any = predict_body.model_fields["sequence"].annotation
+    rows = TypeAdapter(kind)
+    try:
+        sequence = rows.dump_python(rows.validate_python(asked["sequence"]))
+    except (KeyError, TypeError, ValidationError) as error:
+        raise Conflict(
+            f"What was sent with this trace_id, to version {version}, has not the fields of a "
+            "/predict body of today; send a sequence instead"
+        ) from error
+    return {"sequence": sequence}, version
 
 
 def _state(jobs: Jobs, identity: str) -> ExplanationState:
@@ -232,7 +265,8 @@ def _wake(queue: Queue, identity: str) -> None:
 @contextmanager
 def _stored() -> Generator[None]:
     try:
-        yield
+        with store_calls.one():
+            yield
     except StoreError as error:
         log.warning("store failed", error=str(error))
         raise ServiceUnavailable("The store does not answer now", retry_after=_AWAY) from error

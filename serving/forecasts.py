@@ -3,26 +3,40 @@
 from __future__ import annotations
 
 import json
-from typing import Any, cast
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from flask import Response, g, request
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import ValidationError
 
+from lib.features import MAX_HORIZON
 from lib.forecaster import forecast_panel
 from lib.undated import future_after
 from serving.history import histories_of, last_features
-from serving.problems import invalid, refusal_of
+from serving.places import Places
+from serving.problems import RequestError, invalid, refusal_of
 from serving.recorder import Prediction as Record
 from serving.rows import sequence_of
-from serving.schemas import Forecast, ForecastRequest, Prediction
+from serving.schemas import ROWS, SERIES, Forecast, ForecastRequest, Prediction
 from serving.state import served, state_of
 from serving.strict_json import StrictRequest, loads
 
+if TYPE_CHECKING:
+    from serving.live_model import Served
+
 MAX_PREDICT = 1_000_000  # bytes
 MAX_FORECAST = 64_000_000
+LARGE = 2_000_000  # bytes, from which on a body is read and parsed beside no other such
 BATCH = 1_000
+
+large_bodies = Places(
+    1,
+    wait=0,
+    retry_after=5,
+    detail="Another large body is being forecast; try again later, or send fewer series at once",
+)
 
 calls = APIBlueprint("forecasts", __name__, abp_tags=[Tag(name="forecasts")])
 
@@ -63,7 +77,16 @@ def forecast() -> Response:
     model = served()
     g.version = model.version
     request.max_content_length = MAX_FORECAST
-    asked = loads(cast(StrictRequest, request).json_bytes())
+    # Without a length, in pieces, it may be of any size.
+    small = request.content_length is not None and request.content_length <= LARGE
+    with nullcontext() if small else large_bodies.one():
+        return _forecast(model)
+
+
+def _forecast(model: Served) -> Response:
+    body = cast(StrictRequest, request).json_bytes()
+    _bounded(body)
+    asked = loads(body)
     items, place = _series_of(asked)
     contract = model.forecaster.contract
     options = _options(asked)
@@ -119,6 +142,28 @@ def forecast() -> Response:
     )
 
 
+def _bounded(body: bytes) -> None:
+    """Raises RequestError (413) for what has more in it than the limits allow.
+
+    What is parsed takes thirty times the memory of the body, so this is looked at before.
+    """
+    for sign, most in _MOST.items():
+        if (found := body.count(sign)) > most:
+            raise RequestError(
+                413,
+                f"the body has {found} times {sign.decode()!r}, more than {SERIES} series with "
+                f"{ROWS} days in all can have; send it in several calls",
+            )
+
+
+_PLANNED = SERIES * MAX_HORIZON  # days of `future`
+_IN_NAMES = SERIES * 200  # names may hold any of these signs
+_MOST = {
+    b"{": 1 + SERIES + ROWS + _PLANNED + _IN_NAMES,
+    b"[": 2 + 2 * SERIES + _IN_NAMES,
+    # Up to four fields a day, three a series; levels and the fields of the call.
+    b",": 4 * (ROWS + _PLANNED) + 4 * SERIES + 200 + _IN_NAMES,
+}
 _UNUSABLE = "the model has no forecast for these numbers; they are too large, or none is known"
 _OPTIONS = ("horizon", "levels", "context")
 

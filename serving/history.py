@@ -52,9 +52,8 @@ def histories_of(
     """
     if len(items) > SERIES:
         raise invalid("series", f"expected at most {SERIES} series, got {len(items)}")
-    found_rows = (item.get("history") for item in items if isinstance(item, dict))
-    sizes = (len(rows) for rows in found_rows if isinstance(rows, list))
-    if (rows := sum(sizes)) > ROWS:
+    sent = (item.get("history") for item in items if isinstance(item, dict))
+    if (rows := sum(len(days) for days in sent if isinstance(days, list))) > ROWS:
         raise invalid("series", f"expected at most {ROWS} days in one call, got {rows}")
     found = [_series(item, contract, context, place.format(i)) for i, item in enumerate(items)]
     names = [series.name for series in found]
@@ -214,13 +213,9 @@ def _days(rows: list[dict[str, Any]], field: str) -> np.ndarray:
 
 def _day(text: Any) -> str:
     # Only this form: NumPy also reads months, times and NaT.
-    if (
-        not isinstance(text, str)
-        or len(text) != 10
-        or text[4] != "-"
-        or text[7] != "-"
-        or not text.isascii()
-    ):
+    if not isinstance(text, str) or len(text) != 10:
+        raise ValueError
+    if text[4] != "-" or text[7] != "-" or not text.isascii():
         raise ValueError
     if not (text[:4] + text[5:7] + text[8:]).isdigit() or not "0001" <= text < "9900":
         raise ValueError
@@ -229,6 +224,6 @@ def _day(text: Any) -> str:
 
 def _is_day(text: Any) -> bool:
     try:
-        return isinstance(text, str) and not np.isnat(np.datetime64(_day(text), "D"))
+        return not np.isnat(np.datetime64(_day(text), "D"))
     except ValueError:
         return False

@@ -136,10 +136,12 @@ class Jobs:
         return Job(identity, json.loads(body), version)
 
     def renew(self, identity: str, worker: str) -> None:
-        """Prolong the lease of the job that a worker has in hand."""
-        mine = explanations.update().where(
-            _ROWS.id == identity, _ROWS.status == "running", _ROWS.worker == worker
-        )
+        """Prolong the lease of what a worker has in hand.
+
+        Not of all that is running in its name: what it could not store is for another to do.
+        """
+        whose = [_ROWS.id == identity, _ROWS.status == "running", _ROWS.worker == worker]
+        mine = explanations.update().where(*whose)
         with self.store.writing() as connection:
             connection.execute(mine.values(lease_until=utcnow() + self.lease))
 

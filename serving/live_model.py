@@ -24,7 +24,8 @@ from lib.forecaster import ArtifactError, Forecaster
 from lib.registry import PRODUCTION, STAGING, Registry
 from lib.settings import Settings
 from serving.batching import Batcher
-from serving.model_cache import Cache, brief, ready
+from serving.errors import brief, frames
+from serving.model_cache import Cache, ready
 
 LAST_KNOWN_GOOD = "last-known-good"
 POLL = 5.0  # seconds between two questions to the registry
@@ -171,10 +172,13 @@ class LiveModel:
         if registry is None:
             return
         try:
-            with self._cache.exclusive() as cache:
-                folder = registry.fetch(version, cache / "models" / str(version))
+            # Without the lock: a slow registry must not keep `restore` from what is there.
+            with self._cache.arriving() as place:
+                folder = registry.fetch(version, place / str(version))
                 forecaster = ready(folder)
-                self._cache.remember(cache, version)
+                with self._cache.exclusive() as cache:
+                    if self._cache.keep(cache, folder, version):
+                        self._cache.remember(cache, version)
         except ArtifactError as error:
             self._refused = (version, time.monotonic() + _AGAIN)
             self._detail = f"version {version} is refused: {error}"
@@ -222,10 +226,10 @@ class LiveModel:
         while not self._stop.is_set():
             try:
                 retrying(self._attempt)
-            except Exception:
+            except Exception as error:  # noqa: BLE001 - nothing may end the thread
                 if self._stop.is_set():
                     return
-                log.exception("model thread")
+                log.error("model thread", error=brief(error), where=frames(error))
             self._stop.wait(self._poll * jitter.uniform(0.8, 1.0))
 
     def _attempt(self) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,9 +18,12 @@ import structlog
 from lib.features import FUTURE
 from lib.forecaster import ArtifactError, Forecaster
 from lib.settings import Settings
+from serving.errors import brief
 
 _NOTE = "last-known-good.json"
 _KEPT = 5  # versions
+_ARRIVING = ".arriving-"
+_LEFT = 86_400.0  # seconds after which nothing is downloaded any more
 _WARM = 3  # forecasts before the first that someone waits for
 
 log = structlog.get_logger()
@@ -65,6 +69,37 @@ class Cache:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield cache
 
+    @contextmanager
+    def arriving(self) -> Generator[Path]:
+        """An empty folder of this process to download into, beside the copies if that can be."""
+        beside: Path | None = self._folder / "models"
+        try:
+            (self._folder / "models").mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=beside).close()
+        except OSError:
+            beside = None  # `exclusive` says so
+        with tempfile.TemporaryDirectory(
+            prefix=_ARRIVING, dir=beside, ignore_cleanup_errors=True
+        ) as place:
+            yield Path(place)
+
+    def keep(self, cache: Path, arrived: Path, version: int) -> bool:
+        """Put a folder that arrived in the place of a version's copy. → whether it is there.
+
+        `cache` is what `exclusive` gave, so that nobody reads or deletes the copy meanwhile.
+        """
+        copy = cache / "models" / str(version)
+        try:
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            if copy.exists():
+                copy.rename(arrived.with_name("before"))
+            shutil.move(arrived, copy)
+        except OSError as error:
+            self._on_failure("cache")
+            log.error("copy of a model not kept", version=version, error=str(error))
+            return False
+        return True
+
     def remember(self, cache: Path, version: int) -> None:
         """Note a version as last-known-good and delete the oldest copies."""
         try:
@@ -76,6 +111,9 @@ class Cache:
             os.utime(cache / "models" / str(version))
             for old in sorted(copies, key=lambda p: p.stat().st_mtime)[:-_KEPT]:
                 shutil.rmtree(old, ignore_errors=True)
+            for left in (cache / "models").glob(f"{_ARRIVING}*"):  # by a process that was killed
+                if left.stat().st_mtime < time.time() - _LEFT:
+                    shutil.rmtree(left, ignore_errors=True)
         except OSError as error:
             self._on_failure("cache")
             log.error("last-known-good copy not kept", error=str(error))
@@ -111,11 +149,3 @@ def check(forecaster: Forecaster) -> None:
         if not np.isfinite(quantiles).all() or (np.diff(quantiles) < 0).any():
             raise ArtifactError("model.onnx: quantiles are not finite and rising")
         forecaster.predict(features, future)
-
-
-def brief(error: BaseException) -> str:
-    """Enough of an error to know it by; addresses of stores may hold passwords."""
-    text = str(error).splitlines()[0] if str(error) else ""
-    if "://" in text:
-        text = text[: text.index("://")] + "://…"
-    return f"{type(error).__name__}: {text}"[:300]

@@ -12,6 +12,8 @@ from flask import Flask, Response, g, has_request_context
 from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
+from serving.errors import frames
+
 MEDIA_TYPE = "application/problem+json"
 _TOLD = 20  # errors of one request
 _TEXT = 300  # characters of a message
@@ -111,9 +113,9 @@ def _http(error: HTTPException) -> Response:
 
 
 def _unexpected(error: Exception) -> Response:
-    log.error(
-        "request failed", trace_id=g.get("trace_id"), error=type(error).__name__, exc_info=error
-    )
+    trace = g.get("trace_id") if has_request_context() else None
+    # Not the error's text, nor a traceback, which ends with it: either may quote the body.
+    log.error("request failed", trace_id=trace, error=type(error).__name__, where=frames(error))
     return problem(500, detail="Something went wrong here; the log has it under this trace_id")
 
 

@@ -104,6 +104,8 @@ class Recorder:
         self._on_dropped = on_dropped
         self._waiting: queue.Queue[Prediction | None] = queue.Queue(records)
         self._bytes = 0
+        # By trace, the last /predict of those that wait.
+        self._bodies: dict[str, Prediction] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._told = -_QUIET
@@ -116,6 +118,8 @@ class Recorder:
                 try:
                     self._waiting.put_nowait(record)
                     self._bytes += size
+                    if record.body is not None:
+                        self._bodies[record.trace_id] = record
                 except queue.Full:
                     fits = False
             if self._thread is None:
@@ -128,8 +132,13 @@ class Recorder:
     def body(self, trace_id: str) -> tuple[dict[str, Any], int] | None:
         """The last /predict body of a trace and the model version that answered it.
 
-        None where there is none, or none yet: writing takes a moment. Raises StoreError.
+        None where there is none, or another process answered and has not written it yet. Raises
+        StoreError.
         """
+        with self._lock:
+            waits = self._bodies.get(trace_id)
+        if waits is not None and waits.body is not None:
+            return json.loads(waits.body), waits.model_version
         kept = predictions.c
         found = sa.select(kept.body, kept.model_version)
         found = found.where(kept.trace_id == trace_id, kept.body.is_not(None))
@@ -185,6 +194,9 @@ class Recorder:
         finally:
             with self._lock:
                 self._bytes -= sum(record.size() for record in batch)
+                for record in batch:
+                    if self._bodies.get(record.trace_id) is record:
+                        del self._bodies[record.trace_id]
 
     def _drop(self, reason: str, count: int, error: Exception | None = None) -> None:
         with self._lock:

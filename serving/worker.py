@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import fcntl
 import io
 import json
 import logging
@@ -18,7 +17,6 @@ import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -26,8 +24,8 @@ import structlog
 from lib.settings import Settings, SettingsError, configure_logging, get_settings
 from lib.store import Store, StoreError
 from lib.store_retention import purge
+from serving.errors import brief, frames
 from serving.jobs import Job, Jobs, Queue, is_dead, worker_name
-from serving.model_cache import brief
 from serving.schedule import COMMAND, Schedule
 
 if TYPE_CHECKING:
@@ -77,10 +75,10 @@ class Worker:
         self.store = Store(settings.database_url, busy_seconds=30)
         self.jobs = Jobs(self.store, lease_seconds=lease_seconds)
         self.queue = Queue(settings.queue_url, self.handle)
-        self._in_hand = ""
         self._schedule = Schedule(settings.monitor_cron, self.store, monitor)
         self._compute = compute or Explainer(settings)
         self._stop = threading.Event()
+        self._in_hand: str | None = None
 
     def run(self) -> None:
         """Work until SIGTERM or SIGINT, which let the job in hand be finished for ten seconds."""
@@ -118,8 +116,13 @@ class Worker:
             # The row stays as it is: it is queued, or its lease ends.
             log.warning("store failed", explanation_id=identity, error=str(error))
         finally:
-            # Only what is in hand is prolonged: what could not be written must come back.
-            self._in_hand = ""
+            self._in_hand = None
+
+    def renew(self) -> None:
+        """Prolong the lease of the job in hand, if there is one."""
+        identity = self._in_hand
+        if identity is not None:
+            self._guarded(lambda: self.jobs.renew(identity, self.name))
 
     def look_after(self) -> None:
         """Take back what dead workers had, and send again what the queue has lost."""
@@ -134,11 +137,16 @@ class Worker:
         try:
             result, plot = self._compute(job.body, job.model_version)
         except TryLaterError as error:
-            log.warning("explanation waits", explanation_id=job.id, error=str(error))
+            log.warning("explanation waits", explanation_id=job.id, error=brief(error))
             # `look_after` sends it again: that is the pause.
             self.jobs.put_back(self.name)
-        except Exception as error:
-            log.exception("explanation failed", explanation_id=job.id)
+        except Exception as error:  # noqa: BLE001 - no job may end the worker
+            log.error(
+                "explanation failed",
+                explanation_id=job.id,
+                error=brief(error),
+                where=frames(error),
+            )
             self.jobs.fail(job.id, self.name, brief(error))
         else:
             kept = self.jobs.finish(job.id, self.name, result, plot)
@@ -152,8 +160,7 @@ class Worker:
                 log.warning("the server that started this worker is gone")
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
-            if identity := self._in_hand:
-                self._guarded(lambda held=identity: self.jobs.renew(held, self.name))
+            self.renew()
             self.look_after()
             self._schedule.beat()
             since_deletion += _BEAT
@@ -172,7 +179,7 @@ class Worker:
         try:
             work()
         except Exception as error:  # noqa: BLE001 - backends of the queue raise what they like
-            log.warning("worker cannot look after its jobs", error=str(error))
+            log.warning("worker cannot look after its jobs", error=brief(error))
 
 
 class Explainer:
@@ -210,34 +217,40 @@ class Explainer:
         such version, ArtifactError for one that must not be used.
         """
         if version not in self._models:
-            cache = self.settings.var_dir / "cache"
-            cache.mkdir(parents=True, exist_ok=True)
-            # The lock of the web processes, which replace and delete copies.
-            with (cache / "lock").open("a") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)
-                self._models[version] = self._load(version, cache / "models" / str(version))
+            self._models[version] = self._load(version)
         self._models.move_to_end(version)
         while len(self._models) > _KEPT:
             self._models.popitem(last=False)
         return self._models[version]
 
-    def _load(self, version: int, folder: Path) -> Shapley:
+    def _load(self, version: int) -> Shapley:
         # It reads all it needs now, so that the copy may be deleted afterwards.
         from lib.explanation import Explainer as Shapley
         from lib.forecaster import ArtifactError, Forecaster
+        from serving.model_cache import Cache
 
+        cache = Cache(self.settings, lambda reason: None)
         try:
-            return Shapley(Forecaster.load(folder))
+            # The web processes replace and delete copies.
+            with cache.exclusive() as folder:
+                return Shapley(Forecaster.load(folder / "models" / str(version)))
         except ArtifactError:  # not there, or not whole
             from lib.registry import Registry, RegistryError
 
-        try:
-            Registry(self.settings).fetch(version, folder)
-        except (RegistryError, ArtifactError):
-            raise
-        except Exception as error:
-            raise TryLaterError(f"version {version} cannot be fetched: {brief(error)}") from error
-        return Shapley(Forecaster.load(folder))
+        # Without the lock: a web process that starts meanwhile needs the copies.
+        with cache.arriving() as place:
+            try:
+                arrived = Registry(self.settings).fetch(version, place / str(version))
+            except (RegistryError, ArtifactError):
+                raise
+            except Exception as error:
+                raise TryLaterError(
+                    f"version {version} cannot be fetched: {brief(error)}"
+                ) from error
+            found = Shapley(Forecaster.load(arrived))
+            with cache.exclusive() as folder:
+                cache.keep(folder, arrived, version)
+            return found
 
 
 def inputs(body: dict[str, Any], contract: Contract) -> tuple[np.ndarray, np.ndarray]:
@@ -269,7 +282,9 @@ class _AsJson(logging.Handler):
     """Huey's own messages in the form of ours."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        log.log(record.levelno, record.getMessage(), exc_info=record.exc_info)
+        error = record.exc_info[1] if record.exc_info else None
+        more = {"error": brief(error), "where": frames(error)} if error else {}
+        log.log(record.levelno, record.getMessage(), **more)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,17 +2,19 @@
 
 import json
 import threading
-from datetime import date
+from datetime import date, timedelta
 
 import numpy as np
 import pytest
 import sqlalchemy as sa
 from pydantic import ValidationError
+from sqlalchemy import event
 
+from lib.features import MAX_HORIZON
 from lib.settings import get_settings
-from lib.store import Store, actuals, corrections
+from lib.store import Store, actuals, corrections, predictions
 from lib.store_retention import purge
-from serving.actuals import ITEMS, Actual, ActualsBody, keep
+from serving.actuals import ITEMS, Actual, ActualsBody, _forecast_of, keep
 from serving.recorder import Prediction, Recorder
 
 ONE = {"trace_id": "t", "value": 1.0}
@@ -113,6 +115,31 @@ def test_actuals_corrected_keep_the_last_value_and_count(store, predicted):
 def test_actuals_never_forecast_are_kept_and_said_so(store, predicted, item, unmatched):
     assert send(store, item) == (1, 0, 0, unmatched)
     assert len(rows(store)) == 1
+
+
+def test_actuals_of_many_series_and_days_are_matched_by_one_query(store, predicted):
+    days = [date(1, 1, 1), date(2026, 1, 30), date(2026, 2, 27), date(2026, 2, 28), date.max]
+    items = [
+        DAY | {"series_id": name, "date": str(day)} for name in ("shop 1", "shop 2") for day in days
+    ]
+    asked = []
+    with store.reading() as connection:
+        event.listen(connection, "before_cursor_execute", lambda *args: asked.append(args[2]))
+        found = _forecast_of(connection, parsed(*items, ONE, ONE | {"trace_id": "f"}))
+    assert [i for i, matched in enumerate(found) if matched] == [2, 10]
+    assert len(asked) == 2  # one for traces, one for days
+
+
+def test_actuals_match_the_last_day_of_the_longest_forecast(store, predicted):
+    longest = Prediction(
+        "l", 1, (0.5,), np.ones((MAX_HORIZON, 1)), series_id="shop 3", first_date=date(2026, 1, 1)
+    )
+    with store.writing() as connection:
+        connection.execute(predictions.insert(), [longest.row()])
+    last = longest.row()["last_date"]
+    days = [last, last + timedelta(days=1)]
+    items = [DAY | {"series_id": "shop 3", "date": str(day)} for day in days]
+    assert [item.matched for item in keep(store, parsed(*items)).results] == [True, False]
 
 
 def test_actuals_late_are_kept_when_the_forecast_is_deleted(store, predicted):

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lib.settings import ROOT, get_settings
 from serving import problems
-from serving.explanations import Services, make_blueprint
+from serving.explanations import Services, make_blueprint, store_calls
 from serving.recorder import Prediction, Recorder
 from serving.schemas import example_rows, predict_request
 
@@ -142,6 +142,56 @@ def test_request_explanation_of_an_unknown_trace_is_not_found(client):
     answer = client.post("/request-explanation", json={"trace_id": "unknown"})
     assert answer.status_code == 404
     assert time.monotonic() - start < 2
+
+
+def test_calls_past_the_places_for_the_store_are_told_when_to_come_back(client):
+    calls = [
+        lambda: client.post("/request-explanation", json=BODY),
+        lambda: client.get(f"/explanations/{'0' * 32}"),
+        lambda: client.post("/actuals", json={"actuals": [DAY]}),
+    ]
+    with store_calls.one(), store_calls.one():
+        for call in calls:
+            answer = call()
+            assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+            assert answer.mimetype == "application/problem+json"
+    assert [call().status_code for call in calls] == [202, 404, 200]
+
+
+def test_request_explanation_finds_what_is_not_written_yet(client, services, monkeypatch):
+    monkeypatch.setattr("serving.recorder._GATHER", 0.5)
+    predicted(services)
+    assert services.recorder.stored == 0
+    assert client.post("/request-explanation", json={"trace_id": "t"}).status_code == 202
+    services.recorder.close()
+    assert services.recorder.stored == 1
+    assert services.recorder._bodies == {}
+    assert client.post("/request-explanation", json={"trace_id": "t"}).status_code == 202
+
+
+def test_request_explanation_of_a_trace_not_found_may_be_asked_again(client):
+    answer = client.post("/request-explanation", json={"trace_id": "unknown"})
+    assert (answer.status_code, answer.headers["Retry-After"]) == (404, "1")
+
+
+@pytest.mark.parametrize("wanted", [1, 3])
+def test_request_explanation_by_trace_is_as_long_as_the_version_wanted(services, wanted):
+    sent = {"sequence": example_rows(2)}
+    predicted(services, sent=sent, version=2)
+    client = client_of(services, predict_request(lambda: wanted))
+    answer = client.post("/request-explanation", json={"trace_id": "t"})
+    assert answer.status_code == 202, answer.text
+    job = services.jobs.claim(answer.json["explanation_id"], "w")
+    assert (job.body, job.model_version) == (sent, 2)
+
+
+@pytest.mark.parametrize("sent", [{"sequence": [{"lag_99": 1.0}]}, {"sequence": None}, {}, []])
+def test_request_explanation_of_what_has_other_fields_today_is_a_conflict(client, services, sent):
+    predicted(services, sent=sent)
+    answer = client.post("/request-explanation", json={"trace_id": "t"})
+    assert answer.status_code == 409
+    assert answer.mimetype == "application/problem+json"
+    assert "send a sequence instead" in answer.json["detail"]
 
 
 def test_request_explanation_past_the_limit_is_told_when_to_come_back(client):

@@ -13,6 +13,7 @@ from lib import features as ft
 from lib.forecaster import Forecaster
 from lib.store import predictions
 from serving import schemas
+from serving.forecasts import LARGE, _bounded, large_bodies
 from serving.history import histories_of
 from serving.problems import RequestError
 from serving.rows import sequence_of
@@ -315,6 +316,9 @@ def test_a_long_history_forecasts_as_its_whole_would():
         ({"history": [DAY]}, "history"),
         ({"history": None}, "history"),
         ({"history": [1]}, "history[0]"),
+        ({"history": 5}, "history"),
+        ({"history": True}, "history"),
+        ({"history": {"date": 1}}, "history"),
         ({"history": [{"date": "2026-01-01"}]}, "history[0].value"),
         ({"history": [{"value": 1.0}]}, "history[0].date"),
         ({"history": [DAY | {"other": 1}]}, "history[0].other"),
@@ -326,6 +330,10 @@ def test_a_long_history_forecasts_as_its_whole_would():
         ({"history": [DAY | {"date": "2026-01"}]}, "history[0].date"),
         ({"history": [DAY | {"date": 20260101}]}, "history[0].date"),
         ({"history": [DAY | {"date": None}]}, "history[0].date"),
+        ({"history": [DAY | {"date": list("2026-01-01")}]}, "history[0].date"),
+        ({"history": [DAY | {"date": dict.fromkeys("2026-13579", 1)}]}, "history[0].date"),
+        ({"history": [DAY | {"date": dict.fromkeys("abcdefghij", 1)}]}, "history[0].date"),
+        ({"future": [{"date": list("2026-04-05")}]}, "future[0].date"),
         ({"history": [DAY, DAY]}, "history[1].date"),
         ({"history": [DAY, {"date": "2025-12-31", "value": 1}]}, "history[1].date"),
         ({"future": [{"date": "2026-01-01"}]}, "future[0].date"),
@@ -360,6 +368,8 @@ def test_forecast_names_the_field_that_is_wrong(client, change, field):
         ({}, "series"),
         ([1], "series[0]"),
         ([{}], "series[0].history"),
+        ([{"history": 7}], "series[0].history"),
+        ([{"history": "7"}], "series[0].history"),
         ([{"history": schemas.example_history()}] * 2, "series[1].series_id"),
         ([{"history": schemas.example_history(), "horizon": 1}], "series[0].horizon"),
         ([{"series_id": "a", "history": [DAY]}], "series[0].history"),
@@ -368,6 +378,40 @@ def test_forecast_names_the_field_that_is_wrong(client, change, field):
 )
 def test_forecast_of_several_names_the_series(client, series, field):
     assert refused(client.post("/forecast", json={"series": series}))[0] == field
+
+
+@pytest.mark.parametrize(
+    "inside", [b"{},", b"[],", b"1,", b'"a",'], ids=["objects", "lists", "numbers", "texts"]
+)
+def test_forecast_of_more_than_the_limits_is_refused_before_it_is_parsed(
+    client, inside, monkeypatch
+):
+    monkeypatch.setattr("serving.forecasts.loads", None)
+    body = b'{"history":[' + inside * 5_000_000 + b"1]}"
+    answer = client.post("/forecast", data=body, content_type="application/json")
+    refused(answer, 413)
+    assert "send it in several calls" in answer.json["detail"]
+
+
+def test_the_largest_call_that_the_limits_allow_is_not_refused_for_its_size(client):
+    day = {"date": "2026-01-01", "value": 1.0, "fator_externo": 1.0, "evento_especial": 0.5}
+    plan = [day | {"value": None}] * ft.MAX_HORIZON
+    one = {"series_id": "{[,", "history": [day] * 500, "future": plan}
+    text = json.dumps(one, separators=(",", ":"))
+    _bounded(b'{"levels":[0.5],"series":[' + ",".join([text] * schemas.SERIES).encode() + b"]}")
+
+
+def test_one_large_body_is_read_at_a_time_and_small_ones_beside_it(client):
+    small = {"history": schemas.example_history()}
+    large = json.dumps(small).encode() + b" " * LARGE
+    with large_bodies.one():
+        answer = client.post("/forecast", data=large, content_type="application/json")
+        refused(answer, 503)
+        assert int(answer.headers["Retry-After"]) > 0
+        assert client.post("/forecast", json=small).status_code == 200
+    for _ in range(2):  # and the place is free again after each
+        answer = client.post("/forecast", data=large, content_type="application/json")
+        assert answer.status_code == 200
 
 
 def test_forecast_of_a_history_without_a_value_is_refused(client):

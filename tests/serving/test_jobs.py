@@ -175,14 +175,13 @@ def test_jobs_renew_keeps_a_lease(jobs, store):
     assert jobs.take_back(never) == []
 
 
-def test_jobs_renew_prolongs_what_is_in_hand_and_nothing_that_was_given_up(jobs, store):
-    given_up = jobs.submit(BODY, 1)[0]
-    in_hand = jobs.submit(BODY, 2)[0]
-    for identity in (given_up, in_hand):
+def test_jobs_renew_leaves_what_else_runs_in_the_same_name(jobs, store):
+    lost, in_hand = (jobs.submit(body(n), 1)[0] for n in range(2))
+    for identity in (lost, in_hand):
         jobs.claim(identity, "w")
     change(store, lease_until=utcnow() - timedelta(seconds=1))
     jobs.renew(in_hand, "w")
-    assert jobs.take_back(never) == [given_up]
+    assert jobs.take_back(never) == [lost]
 
 
 def test_jobs_take_back_gives_up_on_a_job_that_kills_its_workers(jobs):

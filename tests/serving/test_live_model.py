@@ -190,6 +190,54 @@ def test_a_cache_that_cannot_be_written_stops_nothing(live_on, counted, tmp_path
     assert counted["cache"]
 
 
+def test_a_slow_registry_does_not_keep_the_last_known_good_copy_waiting(live_on, tmp_path):
+    live_on(Shelf(production=3)).refresh()
+    asked, answer = threading.Event(), threading.Event()
+
+    class Slow(Shelf):
+        def fetch(self, which, folder):
+            asked.set()
+            assert answer.wait(30)
+            return super().fetch(which, folder)
+
+    model = live_on(Slow(production=4))
+    loading = threading.Thread(target=model.refresh)
+    loading.start()
+    try:
+        assert asked.wait(10)
+        restoring = threading.Thread(target=model.restore, daemon=True)
+        restoring.start()
+        restoring.join(10)
+        assert served(model) == (3, LAST_KNOWN_GOOD)
+    finally:
+        answer.set()
+        loading.join(10)
+    assert served(model) == (4, "production")
+    assert sorted(p.name for p in (tmp_path / "cache" / "models").iterdir()) == ["3", "4"]
+
+
+def test_an_artifact_that_is_refused_does_not_replace_its_copy(live_on, tmp_path):
+    shelf = Shelf(production=3)
+    live_on(shelf).refresh()
+    shelf.folders[3] = broken(tmp_path / "broken", _truncate)
+    model = live_on(shelf)
+    model.refresh()
+    assert model.current() is None
+    model.restore()
+    assert served(model) == (3, LAST_KNOWN_GOOD)
+
+
+def test_what_a_killed_process_left_is_deleted_after_a_day(live_on, tmp_path):
+    old, new = (tmp_path / "cache" / "models" / f".arriving-{n}" for n in range(2))
+    for left in (old, new):
+        left.mkdir(parents=True)
+    long_ago = time.time() - 100_000
+    os.utime(old, (long_ago, long_ago))
+    live_on(Shelf(production=3)).refresh()
+    assert not old.exists()
+    assert new.exists()
+
+
 def test_old_copies_are_deleted(live_on, tmp_path):
     shelf = Shelf()
     model = live_on(shelf)

@@ -8,7 +8,7 @@ import pytest
 import structlog
 from pydantic import SecretStr
 
-from lib.settings import ROOT, SettingsError, get_settings
+from lib.settings import ROOT, SettingsError, configure_logging, get_settings
 from serving import schemas
 from serving.access_log import trace_id_of
 from serving.run import main
@@ -148,6 +148,30 @@ def test_a_traceparent_that_is_none_gets_a_new_trace(sent):
     found = {trace_id_of(sent) for _ in range(10)}
     assert len(found) == 10
     assert all(len(trace) == 32 for trace in found)
+
+
+def test_a_fault_of_ours_is_found_in_the_log_by_its_trace_and_quotes_no_body(
+    app, monkeypatch, capsys
+):
+    def broken(self, *args):
+        try:
+            raise ValueError("its value is 4711")
+        except ValueError as error:
+            raise RuntimeError("postgresql://me:secret@db, 4711") from error
+
+    monkeypatch.setattr("serving.batching.Batcher.predict", broken)
+    configure_logging("INFO")
+    answer = app.test_client().post("/predict", json={"sequence": schemas.example_rows()})
+    assert answer.status_code == 500
+    told = capsys.readouterr().err
+    lines = [json.loads(line) for line in told.splitlines()]
+    (failed,) = [line for line in lines if line["event"] == "request failed"]
+    assert failed["trace_id"] == answer.json["trace_id"]
+    assert failed["error"] == "RuntimeError"
+    assert any("test_service.py" in place and "broken" in place for place in failed["where"])
+    assert "ValueError" in failed["where"]
+    assert "4711" not in told
+    assert "secret" not in told
 
 
 def test_each_request_is_one_log_line(client):
