@@ -7,17 +7,13 @@ killed at any moment, and there may be several.
 from __future__ import annotations
 
 import argparse
-import copy
-import io
-import json
 import logging
 import os
 import signal
 import sys
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import structlog
 
@@ -25,29 +21,18 @@ from lib.settings import Settings, SettingsError, configure_logging, get_setting
 from lib.store import Store, StoreError
 from lib.store_retention import purge
 from serving.errors import brief, frames
+from serving.explainer import Explainer, TryLaterError
 from serving.jobs import Job, Jobs, Queue, is_dead, worker_name
 from serving.schedule import COMMAND, Schedule
-
-if TYPE_CHECKING:
-    import numpy as np
-    from matplotlib.figure import Figure
-
-    from lib.explanation import Explainer as Shapley
-    from lib.forecaster import Contract
 
 NICE = 10
 _BEAT = 3.0  # seconds between looking after leases and lost messages
 _FORGET = 3600.0  # seconds between deletions
-_KEPT = 2  # models in memory: the one before is still asked about after a promotion
 
 # (a /predict body, a model version) → result for JSON, PNG
 Compute = Callable[[dict[str, Any], int], tuple[dict[str, Any], bytes]]
 
 log = structlog.get_logger()
-
-
-class TryLaterError(RuntimeError):
-    """Nothing is wrong with the job, but it cannot be computed now."""
 
 
 class Worker:
@@ -180,102 +165,6 @@ class Worker:
             work()
         except Exception as error:  # noqa: BLE001 - backends of the queue raise what they like
             log.warning("worker cannot look after its jobs", error=brief(error))
-
-
-class Explainer:
-    """Computes explanations with the version that is asked for; keeps the models it has loaded."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self._models: OrderedDict[int, Shapley] = OrderedDict()
-
-    def prepare(self) -> None:
-        """Import now what takes seconds, rather than when someone waits for it."""
-        import shap  # noqa: F401
-
-        import lib.plots_explanation  # noqa: F401
-
-    def __call__(self, body: dict[str, Any], version: int) -> tuple[dict[str, Any], bytes]:
-        """One day of a forecast, as `/predict` or `/forecast` answers it. → result for JSON, PNG.
-
-        Raises TryLaterError while the version cannot be had, ValueError for a body it cannot
-        take, ExplanationError where the shares do not add up.
-        """
-        from lib.plots_explanation import plot_waterfall
-
-        # The same model for every day ahead: what it holds is only read.
-        model = copy.copy(self.model(version))
-        model.horizon_day = body.get("horizon_day", 1)
-        features, future = inputs(body, model.forecaster.contract)
-        found = model.explain(features, future)
-        return json.loads(found.to_json()), _png(plot_waterfall(found, features[-1]))
-
-    def model(self, version: int) -> Shapley:
-        """What explains a version: from memory, the cache on disk, or the registry.
-
-        Raises TryLaterError where the registry cannot be reached, RegistryError where it has no
-        such version, ArtifactError for one that must not be used.
-        """
-        if version not in self._models:
-            self._models[version] = self._load(version)
-        self._models.move_to_end(version)
-        while len(self._models) > _KEPT:
-            self._models.popitem(last=False)
-        return self._models[version]
-
-    def _load(self, version: int) -> Shapley:
-        # It reads all it needs now, so that the copy may be deleted afterwards.
-        from lib.explanation import Explainer as Shapley
-        from lib.forecaster import ArtifactError, Forecaster
-        from serving.model_cache import Cache
-
-        cache = Cache(self.settings, lambda reason: None)
-        try:
-            # The web processes replace and delete copies.
-            with cache.exclusive() as folder:
-                return Shapley(Forecaster.load(folder / "models" / str(version)))
-        except ArtifactError:  # not there, or not whole
-            from lib.registry import Registry, RegistryError
-
-        # Without the lock: a web process that starts meanwhile needs the copies.
-        with cache.arriving() as place:
-            try:
-                arrived = Registry(self.settings).fetch(version, place / str(version))
-            except (RegistryError, ArtifactError):
-                raise
-            except Exception as error:
-                raise TryLaterError(
-                    f"version {version} cannot be fetched: {brief(error)}"
-                ) from error
-            found = Shapley(Forecaster.load(arrived))
-            with cache.exclusive() as folder:
-                cache.keep(folder, arrived, version)
-            return found
-
-
-def inputs(body: dict[str, Any], contract: Contract) -> tuple[np.ndarray, np.ndarray]:
-    """What the graph was given. → (days, 11) and (horizon, len(FUTURE)), NaN unknown."""
-    import numpy as np
-
-    from lib.features import FEATURES
-    from lib.undated import future_after
-    from serving.dated import inputs_of
-
-    if "history" in body:
-        return inputs_of(body, contract)
-    rows = [[row[name] for name in FEATURES] for row in body["sequence"]]
-    features = np.array(rows, dtype=np.float64)
-    near = np.datetime64(contract.training_span[1], "D")
-    return features, future_after(features, contract.horizon, near)[0]
-
-
-def _png(figure: Figure) -> bytes:
-    import matplotlib.pyplot as plt
-
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
-    plt.close(figure)  # or pyplot would keep every one of them
-    return buffer.getvalue()
 
 
 class _AsJson(logging.Handler):

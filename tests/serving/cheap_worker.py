@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 
 from lib.settings import configure_logging, get_settings
-from serving.worker import TryLaterError, Worker
+from serving.explainer import TryLaterError
+from serving.worker import Worker
 
 
 def compute(body, version):

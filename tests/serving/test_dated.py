@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from lib.forecaster import Forecaster
+from serving.explainer import Explainer
 from serving.jobs import Jobs
 from serving.schemas import example_history
 from serving.state import state_of
-from serving.worker import Explainer
 from tests.panels import TINY_MODEL
 from tests.serving.live import Shelf, app_on, close
 

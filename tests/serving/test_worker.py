@@ -21,10 +21,11 @@ from lib.registry import Registry, RegistryError
 from lib.settings import ROOT, get_settings
 from lib.store import Store, explanations
 from lib.undated import future_after
+from serving.explainer import Explainer, TryLaterError, inputs
 from serving.jobs import Jobs, Queue
 from serving.rows import sequence_of
 from serving.schemas import example_rows
-from serving.worker import NICE, Explainer, TryLaterError, inputs
+from serving.worker import NICE
 
 # Real processes against the clock: not on a machine that is busy with other tests.
 pytestmark = pytest.mark.slow

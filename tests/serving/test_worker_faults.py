@@ -6,7 +6,8 @@ import pytest
 
 from lib.settings import configure_logging, get_settings
 from lib.store import StoreError, explanations, utcnow
-from serving.worker import Explainer, TryLaterError, Worker
+from serving.explainer import Explainer, TryLaterError
+from serving.worker import Worker
 
 
 @pytest.fixture
