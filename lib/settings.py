@@ -10,7 +10,7 @@ import logging
 import re
 import sys
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TextIO, cast
 
 import structlog
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
@@ -229,6 +229,30 @@ def get_settings(env_file: str | Path | None = ROOT / ".env") -> Settings:
     return settings
 
 
+class LogFile:
+    """A log that may be full or gone without stopping what is logged; says what was lost."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+        self.lost = 0
+
+    def write(self, line: str) -> None:
+        """Write a line, or count it as lost; the next that can be written is told how many."""
+        told = self.lost
+        try:
+            if told:
+                self._file.write(f'{{"lines": {told}, "event": "log lines lost"}}\n')
+            self._file.write(line)
+            self._file.flush()
+        except (OSError, ValueError):  # full, broken pipe; closed
+            self.lost += 1
+        else:
+            self.lost -= told
+
+    def flush(self) -> None:
+        """Nothing is kept back: `write` has flushed."""
+
+
 def configure_logging(level: str = "INFO") -> None:
     """Send the logs to stderr, one JSON object a line, from `level` up (`"DEBUG"`, `"INFO"`, …).
 
@@ -247,7 +271,7 @@ def configure_logging(level: str = "INFO") -> None:
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         # One write a line: processes that share a stderr would mix theirs.
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", LogFile(sys.stderr))),
         cache_logger_on_first_use=False,
     )
 

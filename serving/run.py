@@ -161,6 +161,9 @@ def _serve(settings: Settings, asked: argparse.Namespace) -> None:
                 "limit_request_line": _HEADER,
                 "limit_request_field_size": _HEADER,
                 "limit_request_fields": 64,
+                # A proxy's headers that move the paths: nothing here stands under another.
+                "forwarder_headers": "",
+                "control_socket_disable": True,
                 "loglevel": "warning",
                 "proc_name": "production-lstm",
                 "pre_request": polite,

@@ -1,3 +1,4 @@
+import io
 import json
 import re
 from pathlib import Path
@@ -5,7 +6,14 @@ from pathlib import Path
 import pytest
 import structlog
 
-from lib.settings import ROOT, Settings, SettingsError, configure_logging, get_settings
+from lib.settings import (
+    ROOT,
+    LogFile,
+    Settings,
+    SettingsError,
+    configure_logging,
+    get_settings,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -156,3 +164,23 @@ def test_secret_is_read_from_its_file_unless_the_environment_has_it(tmp_path, mo
     settings = get_settings(None)
     assert [key.get_secret_value() for key in settings.api_keys] == ["one", "two"]
     assert settings.smtp_user == "from the environment"
+
+
+def test_logs_that_cannot_be_written_stop_nothing_and_are_counted():
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("needs the device /dev/full")
+    with full.open("w", buffering=1) as file:
+        log = LogFile(file)
+        log.write("one\n")
+        log.write("two\n")
+        assert log.lost == 2
+        log._file = io.StringIO()
+        log.write("three\n")
+        assert log._file.getvalue().splitlines() == [
+            '{"lines": 2, "event": "log lines lost"}',
+            "three",
+        ]
+        assert log.lost == 0
+        with pytest.raises(OSError, match="No space left"):
+            file.close()

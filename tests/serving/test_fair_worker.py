@@ -1,0 +1,108 @@
+"""Clients that send slowly or nothing, against a real gunicorn with one process and two threads."""
+
+import http.client
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import closing, contextmanager
+
+import pytest
+
+from lib.settings import ROOT
+
+APP = """
+import serving.fair_worker as room
+room._READ, room._RATE = 0.5, 1e6
+
+def app(environ, start):
+    try:
+        size = len(environ["wsgi.input"].read())
+    except OSError:
+        size = -1
+    start("200 OK", [("Content-Length", str(len(str(size))))])
+    return [str(size).encode()]
+"""
+
+
+@pytest.fixture
+def port(tmp_path):
+    (tmp_path / "tiny_app.py").write_text(APP)
+    with running(tmp_path) as (_, port):
+        yield port
+
+
+@contextmanager
+def running(folder):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = ["gunicorn", "--bind", f"127.0.0.1:{port}", "--threads", "2", "--chdir", str(folder)]
+    kind = ["--worker-class", "serving.fair_worker.FairWorker", "--keep-alive", "60"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", *command, *kind, "tiny_app:app"], cwd=ROOT, stderr=subprocess.DEVNULL
+    )
+    try:
+        for _ in range(200):
+            try:
+                socket.create_connection(("127.0.0.1", port)).close()
+                break
+            except OSError:
+                time.sleep(0.05)
+        yield process, port
+    finally:
+        process.kill()
+        process.wait()
+
+
+def answer(port, body=b"12345"):
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
+        connection.request("POST", "/", body)
+        return connection.getresponse().read()
+
+
+def test_connections_that_send_nothing_hold_no_thread(port):
+    silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(8)]
+    began = time.monotonic()
+    assert answer(port) == b"5"
+    waited = time.monotonic() - began
+    for each in silent:
+        each.close()
+    # A thread would wait 5 s for each pair of them.
+    assert waited < 4
+
+
+def test_requests_that_never_end_are_ended(port):
+    head = b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 100\r\n\r\n"
+    slow = [socket.create_connection(("127.0.0.1", port)) for _ in range(2)]
+    for each, sent in zip(slow, (head + b"abc", b"POST / HTT"), strict=True):
+        each.sendall(sent)
+        each.settimeout(8)
+    assert answer(port) == b"5"
+    assert slow[1].recv(100) == b""
+    for each in slow:
+        each.close()
+
+
+def test_a_long_body_that_keeps_coming_is_read(port):
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        client.settimeout(8)
+        client.sendall(b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 2000000\r\n\r\n")
+        for _ in range(8):
+            client.sendall(b"x" * 250_000)
+            time.sleep(0.15)
+        assert client.recv(1000).endswith(b"2000000")
+
+
+def test_idle_clients_do_not_hold_up_a_stop(tmp_path):
+    (tmp_path / "tiny_app.py").write_text(APP)
+    with running(tmp_path) as (process, port):
+        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as idle:
+            idle.request("POST", "/", b"123")
+            assert idle.getresponse().read() == b"3"
+            process.send_signal(signal.SIGTERM)
+            # The grace for requests in flight is 30 s.
+            assert process.wait(20) == 0
+            assert idle.sock is not None
+            assert idle.sock.recv(10) == b""
