@@ -43,6 +43,9 @@ YEAR = 364
 # The centred week of last year reaches 3 days past t - YEAR, which must be history at the cutoff.
 MAX_HORIZON = YEAR - 4
 
+# A context that holds fewer days than this says neither level nor spread.
+GAP_DAYS = 4
+
 
 def calendar(dates: np.ndarray) -> np.ndarray:
     """Weekday, month and day of year of days as sin/cos. (…,) datetime64[D] → (…, 6).
@@ -161,12 +164,38 @@ def windows(
 
 
 def gather_context(panel: Panel, features: np.ndarray, ends: np.ndarray, days: int) -> np.ndarray:
-    """Feature rows of the `days` days up to each end. → (n, days, 11), NaN before the series."""
+    """Feature rows of the `days` days up to each end. → (n, days, 11), NaN before the series.
+
+    Where a gap leaves fewer than GAP_DAYS of them, the days before the gap are taken instead,
+    whole weeks earlier: what a series was when it was last seen says more than nothing.
+    """
+    gathered = _rows_before(panel, features, ends, days)
+    if days < 28:  # a few days may be missing without a gap
+        return gathered
+    seen = np.isfinite(gathered[..., FEATURES.index("lag_1")]).sum(axis=1)
+    behind_a_gap = np.flatnonzero((seen < GAP_DAYS) & (ends - _start_of(panel, ends) >= days))
+    if len(behind_a_gap):
+        earlier = _before_the_gap(panel, ends[behind_a_gap])
+        gathered[behind_a_gap] = _rows_before(panel, features, earlier, days)
+    return gathered
+
+
+def _rows_before(panel: Panel, features: np.ndarray, ends: np.ndarray, days: int) -> np.ndarray:
     rows = ends[:, None] + np.arange(1 - days, 1)
     outside = rows < _start_of(panel, ends)[:, None]
     gathered = features[np.maximum(rows, 0)]
     gathered[outside] = np.nan
     return gathered
+
+
+def _before_the_gap(panel: Panel, ends: np.ndarray) -> np.ndarray:
+    """Rows whole weeks before the ends, each less than a week after days that are seen."""
+    moved = ends.copy()
+    for i, (start, end) in enumerate(zip(_start_of(panel, ends), ends, strict=True)):
+        seen = np.flatnonzero(np.isfinite(panel.values[start : end + 1]))
+        if len(seen) >= GAP_DAYS:
+            moved[i] = end - (end - start - seen[-GAP_DAYS]) // 7 * 7
+    return moved
 
 
 def future_of(panel: Panel, ends: np.ndarray, horizon: int, *, known: bool = True) -> np.ndarray:

@@ -260,6 +260,23 @@ def test_gather_context_equals_a_loop_also_before_the_series(uneven):
             np.testing.assert_array_equal(found[i, back], expected)
 
 
+@pytest.mark.parametrize(("after", "back"), [(0, 203), (1, 203), (3, 203), (4, 0)])
+def test_gather_context_behind_a_long_gap_is_what_was_seen_before_it(after, back):
+    values = np.random.default_rng(1).normal(50, 9, 400)
+    values[200 - after : 400 - after] = NAN  # the last days seen are `after` days old at most
+    panel = panel_of(values)
+    features = ft.compute(panel)
+    end = np.array([399])
+    expected = features[399 - back - 59 : 400 - back]
+    np.testing.assert_array_equal(ft.gather_context(panel, features, end, 60)[0], expected)
+
+
+def test_gather_context_of_a_series_never_seen_is_missing():
+    panel = panel_of(np.full(400, NAN))
+    context = ft.gather_context(panel, ft.compute(panel), np.array([399]), 60)
+    assert np.isnan(context[..., COLUMN["lag_1"]]).all()
+
+
 @pytest.mark.parametrize("known", [True, False])
 def test_future_of_equals_a_loop_over_target_days(uneven, known):
     ends = np.array([0, 380, 400, 417, 419, 420, 422, 460, 517])
