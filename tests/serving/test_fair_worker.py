@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 
 import pytest
 
@@ -97,12 +97,14 @@ def test_a_long_body_that_keeps_coming_is_read(port):
 
 def test_idle_clients_do_not_hold_up_a_stop(tmp_path):
     (tmp_path / "tiny_app.py").write_text(APP)
-    with running(tmp_path) as (process, port):
-        with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as idle:
-            idle.request("POST", "/", b"123")
-            assert idle.getresponse().read() == b"3"
-            process.send_signal(signal.SIGTERM)
-            # The grace for requests in flight is 30 s.
-            assert process.wait(20) == 0
-            assert idle.sock is not None
-            assert idle.sock.recv(10) == b""
+    with ExitStack() as stack:
+        process, port = stack.enter_context(running(tmp_path))
+        idle = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        stack.callback(idle.close)
+        idle.request("POST", "/", b"123")
+        assert idle.getresponse().read() == b"3"
+        process.send_signal(signal.SIGTERM)
+        # The grace for requests in flight is 30 s.
+        assert process.wait(20) == 0
+        assert idle.sock is not None
+        assert idle.sock.recv(10) == b""
