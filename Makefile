@@ -26,7 +26,7 @@ PIPELINE = $(PY) -m lib.pipeline train $(OPTIONS) $(PASSED)
 export JUPYTER_PREFER_ENV_PATH := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install lint format test test-slow test-services run-mlflow train tune backtest \
+.PHONY: help install lint format test test-slow test-services run-mlflow train pretrain tune backtest \
 	explain promote rollback run-api run-worker bench-serving bench-accuracy bench-speed example \
 	screenshots test-page docker-build docker-run forecast bench-robustness monitor check \
 	simulate lab clean clean-var
@@ -99,6 +99,9 @@ run-mlflow: $(STAMP) ## Show runs and models at http://127.0.0.1:5000 (PORT=5000
 
 train: $(STAMP) ## The main job: data, tuning, training, gate, explanation (PROFILE=default, FORCE=1)
 	@$(PIPELINE)
+
+pretrain: $(STAMP) ## Make the network that fits start from again (ARGS="--help"; about ten minutes)
+	OMP_NUM_THREADS=1 $(PY) -m lib.pretraining $(ARGS)
 
 tune: $(STAMP) ## The main job up to the tuning
 	@$(PIPELINE) --until 02_tuning

@@ -289,7 +289,7 @@ def to_table(result: Backtest, panel: Panel) -> pd.DataFrame:
 
 def _history(panel: Panel, ends: np.ndarray, days: int) -> np.ndarray:
     """Values of the `days` days up to each end. → (n, days), NaN before the series."""
-    return ft.gather_context(panel, panel.values[:, None], ends, days)[..., 0]
+    return ft.at(panel, panel.values, ends, np.arange(1 - days, 1))
 
 
 def _weekdays(panel: Panel, ends: np.ndarray) -> np.ndarray:

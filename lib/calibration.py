@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from lib.fitting import Fit
 from lib.season import TINY
-from lib.training import Data, Fit, batch_of
+from lib.training import Data, batch_of
 
 BATCH = 512  # windows of one pass, which bounds memory
 

@@ -24,7 +24,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from lib import training, tuning
+from lib import fitting, training, tuning
 from lib.model import LSTMForecaster, ModelConfig
 from lib.panel import to_panel
 from lib.settings import configure_logging, get_settings
@@ -33,7 +33,7 @@ from lib.training import TrainingConfig, TrainingError
 log = structlog.get_logger()
 
 
-class Processes(training.Alone):
+class Processes(fitting.Alone):
     """The processes that torchrun started, as one fit sees them."""
 
     def __init__(self) -> None:
@@ -126,7 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if team.leads:
                 log.info("evaluated", step=step, train=train_loss, validation=validation_loss)
 
-        fit = training.fit(
+        fit = fitting.fit(
             data,
             config,
             settings,

@@ -13,10 +13,11 @@ import torch
 from safetensors.torch import load_file, save
 
 from lib import features as ft
+from lib.fitting import Fit
 from lib.forecaster import CONTRACT, FILES, Contract, Forecaster, digest
 from lib.model import LSTMForecaster, ModelConfig
 from lib.panel import Panel, Spans, fingerprint
-from lib.training import Data, Fit
+from lib.training import Data
 
 BACKGROUND_WINDOWS = 8
 AGREEMENT = 1e-4  # largest difference of graph and network, in units of the forecast's spread

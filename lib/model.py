@@ -129,7 +129,7 @@ class LSTMForecaster(nn.Module):
         lags = sum(EFFECT_LAGS) + 1
         by_lag = self.filter.double().permute(0, 2, 1).reshape(2, -1)
         moved = (units @ by_lag).reshape(-1, lags, causes.shape[1]) @ causes
-        length = self.days + self.config.horizon
+        length = self.days + int(future.shape[1])
         effect = torch.stack([moved[:, lag, lag : lag + length] for lag in range(lags)], 1).sum(1)
         return effect[:, : self.days], effect[:, self.days :]
 
@@ -154,7 +154,7 @@ class LSTMForecaster(nn.Module):
         self, season: Season, features: Tensor, future: Tensor, references: Tensor
     ) -> Tensor:
         """What is told of each day of the horizon. → (batch, horizon, N_DECODER), float32."""
-        horizon = self.config.horizon
+        horizon = int(future.shape[1])
         level, scale = season.level[:, None, None], season.scale[..., None]
         first = FUTURE.index("last_year")
         last_year, middle = future[..., first : first + 2], future[..., first + 2 :]

@@ -74,15 +74,15 @@ def plot_importance(study: optuna.Study, seed: int) -> Figure:
 
 
 def plot_slices(study: optuna.Study, settings: tuple[str, ...]) -> Figure:
-    """Loss of the complete trials against single settings."""
+    """Loss of the complete trials against single settings, of those that drew them."""
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     figure, axes = plt.subplots(
         1, len(settings), figsize=(11, 2.8), layout="constrained", sharey=True, squeeze=False
     )
     for axis, name in zip(axes[0], settings, strict=True):
-        x = [t.params[name] for t in complete]
-        axis.scatter([str(v) for v in x] if isinstance(x[0], str | bool) else x,
-                     [t.value for t in complete], color=OURS, s=20, alpha=0.8)  # fmt: skip
+        drawn = [(t.params[name], t.value) for t in complete if name in t.params]
+        x = [str(v) if isinstance(v, str | bool) else v for v, _ in drawn]
+        axis.scatter(x, [loss for _, loss in drawn], color=OURS, s=20, alpha=0.8)
         axis.set_xlabel(name)
         if name in ("learning_rate", "weight_decay"):
             axis.set_xscale("log")

@@ -15,6 +15,7 @@ from typing import Any
 
 import optuna
 
+from lib import pretrained
 from lib.model import ModelConfig
 from lib.panel import Panel, Spans, fingerprint
 from lib.settings import ROOT, get_settings
@@ -38,18 +39,20 @@ class Between:
 
 
 # A list is a choice, a range are whole numbers. The order is the order of the draws.
-MODEL_SPACE: dict[str, list | range | Between] = {
+Space = dict[str, list | range | Between]
+
+SHAPE_SPACE: Space = {
     "cell": ["lstm", "gru"],
     "hidden": range(24, 65, 8),
     "layers": range(1, 3),
     "bidirectional": [False, True],
     "attention": [False, True],
     "layer_norm": [False, True],
-    "dropout": Between(0.0, 0.5),
     "decoder_hidden": range(8, 41, 8),
     "encoder_days": [28, 42, 56],
 }
-TRAINING_SPACE: dict[str, list | range | Between] = {
+PACE_SPACE: Space = {
+    "dropout": Between(0.0, 0.5),
     "learning_rate": Between(5e-4, 8e-3, log=True),
     "weight_decay": Between(1e-3, 1.0, log=True),
     # none larger than the default: it would see more windows in as many steps, at more cost
@@ -113,11 +116,11 @@ def plan(
         if number < 1:
             raise TuningError(f"{name}: expected at least 1, got {number}")
     settings = model.to_dict() | training.to_dict()
-    for name, space in (MODEL_SPACE | TRAINING_SPACE).items():
+    for name, space in (SHAPE_SPACE | PACE_SPACE).items():
         if settings[name] not in space:
             raise TuningError(f"{name}: {settings[name]} is outside of the search space {space}")
     ends = (str(spans.train_end), str(spans.validation_end), str(spans.test_end))
-    space = repr(MODEL_SPACE | TRAINING_SPACE)
+    space = repr(SHAPE_SPACE | PACE_SPACE)
     facts = [fingerprint(panel), ends, settings, trial_steps, space, code_hash()]
     name = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
     return Job(
@@ -134,14 +137,30 @@ def plan(
 
 def default_trial(job: Job) -> dict[str, Any]:
     """The job's own settings as parameters of a trial."""
-    return {name: (job.model | job.training)[name] for name in MODEL_SPACE | TRAINING_SPACE}
+    own = job.model | job.training
+    start = {"pretrained": True} if may_start_pretrained(job) else {}
+    return start | {name: own[name] for name in _space(start)}
 
 
-def draw(trial: optuna.Trial) -> dict[str, Any]:
-    """The parameters of one trial, from the search space."""
-    return {
-        name: _draw(trial, name, space) for name, space in (MODEL_SPACE | TRAINING_SPACE).items()
-    }
+def draw(trial: optuna.Trial, job: Job) -> dict[str, Any]:
+    """The parameters of one trial, from the search space.
+
+    Where the job's own shape is that of the pretrained network, a trial either starts from it, or
+    tries a shape of its own from the beginning.
+    """
+    start = {}
+    if may_start_pretrained(job):
+        start["pretrained"] = trial.suggest_categorical("pretrained", [True, False])
+    return start | {name: _draw(trial, name, space) for name, space in _space(start).items()}
+
+
+def may_start_pretrained(job: Job) -> bool:
+    """Whether trials of the job's own shape start from the pretrained network."""
+    return job.training["pretrained"] and pretrained.is_for(ModelConfig.from_dict(job.model))
+
+
+def _space(start: Mapping[str, bool]) -> Space:
+    return PACE_SPACE if start.get("pretrained") else SHAPE_SPACE | PACE_SPACE
 
 
 def _draw(trial: optuna.Trial, name: str, space: list | range | Between) -> Any:
@@ -154,8 +173,8 @@ def _draw(trial: optuna.Trial, name: str, space: list | range | Between) -> Any:
 
 def settings_of(job: Job, params: Mapping[str, Any]) -> tuple[ModelConfig, TrainingConfig]:
     """The job's settings, changed where a trial's parameters say."""
-    shape = job.model | {name: params[name] for name in MODEL_SPACE}
-    pace = job.training | {name: params[name] for name in TRAINING_SPACE}
+    shape = {name: params.get(name, value) for name, value in job.model.items()}
+    pace = {name: params.get(name, value) for name, value in job.training.items()}
     steps = {
         "steps": job.trial_steps,
         "evaluate_every": max(5, job.trial_steps // 6),

@@ -29,6 +29,7 @@ import structlog
 from optuna.trial import TrialState
 from tqdm import tqdm
 
+from lib.fitting import fit
 from lib.model import ModelConfig
 from lib.panel import Spans, to_panel
 from lib.search import Job, TuningError, draw, plan, settings_of
@@ -43,7 +44,7 @@ from lib.study import (
     requeue_dead,
     this_worker,
 )
-from lib.training import TrainingConfig, TrainingError, fit, prepare
+from lib.training import TrainingConfig, TrainingError, prepare
 
 __all__ = [
     "Job", "TuningError", "best_settings", "cores", "default_value", "finished", "open_study",
@@ -193,7 +194,7 @@ def work(job: Job, worker: int = 0, parent: int = 0) -> None:
         trial.set_user_attr("worker", me)
         if is_surplus(study, trial, job.trials):
             raise _Surplus
-        model, training = settings_of(job, draw(trial))
+        model, training = settings_of(job, draw(trial, job))
         try:
             result = fit(data, model, training, on_evaluation=_reporter(trial, parent))
         except TrainingError as error:

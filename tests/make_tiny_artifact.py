@@ -8,7 +8,7 @@ import shutil
 
 import torch
 
-from lib import calibration, training
+from lib import calibration, fitting, training
 from lib.export import add_metrics, save_artifact
 from lib.model import ModelConfig
 from tests.panels import TINY_FORECAST, TINY_MODEL, lively_panel, spans_of
@@ -29,7 +29,7 @@ def main() -> None:
     )
     settings = training.TrainingConfig(steps=20, batch=8, evaluate_every=10)
     data = training.prepare(panel, spans, shape)
-    fit = calibration.calibrate(training.fit(data, shape, settings), data)
+    fit = calibration.calibrate(fitting.fit(data, shape, settings), data)
     shutil.rmtree(TINY_MODEL, ignore_errors=True)
     save_artifact(TINY_MODEL, fit, data, panel, spans)
     forecaster = add_metrics(TINY_MODEL, {"mae": 1.0})

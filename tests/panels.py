@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 import torch
 
-from lib import calibration, training
+from lib import calibration, fitting, training
 from lib import features as ft
 from lib.model import LSTMForecaster, ModelConfig
 from lib.network import Network
@@ -104,5 +104,5 @@ def small_training():
     panel = lively_panel()
     spans = spans_of(panel)
     data = training.prepare(panel, spans, MODEL)
-    fit = calibration.calibrate(training.fit(data, MODEL, TRAINING), data)
+    fit = calibration.calibrate(fitting.fit(data, MODEL, TRAINING), data)
     return panel, spans, data, fit

@@ -14,7 +14,7 @@ import psutil
 import pytest
 from safetensors import safe_open
 
-from lib import training
+from lib import fitting, training
 from lib.model import ModelConfig
 from lib.panel import to_table
 from lib.settings import ROOT
@@ -44,7 +44,7 @@ def alone(evaluate_every, checkpoint=None):
     panel = lively_panel(missing=0.2)
     data = training.prepare(panel, spans_of(panel), MODEL)
     settings = replace(TRAINING, evaluate_every=evaluate_every)
-    return training.fit(data, MODEL, settings, checkpoint=checkpoint)
+    return fitting.fit(data, MODEL, settings, checkpoint=checkpoint)
 
 
 def torchrun(run_dir, evaluate_every, *options):

@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from lib import explanation, export, features, plots_explanation, training
+from lib import explanation, export, features, fitting, plots_explanation, training
 from lib.explanation import (
     Explainer,
     Explanation,
@@ -272,7 +272,7 @@ def test_only_cause_ranks_first(cause, tmp_path):
     data = training.prepare(panel, spans, shape := ModelConfig(horizon=7, hidden=8))
     settings = training.TrainingConfig(steps=120, batch=32, evaluate_every=40, learning_rate=0.01)
     forecaster = export.save_artifact(
-        tmp_path, training.fit(data, shape, settings), data, panel, spans
+        tmp_path, fitting.fit(data, shape, settings), data, panel, spans
     )
     table = features.compute(panel)
     ends = np.flatnonzero(panel.dates > spans.validation_end)[:8]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lib import calibration, training
+from lib import calibration, fitting, training
 from lib import features as ft
 from lib.backtest import cutoff_rows, seasonal_scale
 from lib.forecaster import Forecaster, forecast_panel
@@ -49,7 +49,7 @@ def test_known_future_holds_planned_covariates_and_no_values():
 def test_training_does_not_know_the_days_after_validation():
     panel, spans, data, fit = small_training()
     other = training.prepare(changed_after(panel, spans.validation_end), spans, MODEL)
-    again = calibration.calibrate(training.fit(other, MODEL, TRAINING), other)
+    again = calibration.calibrate(fitting.fit(other, MODEL, TRAINING), other)
     assert (other.factor_mean, other.factor_std, other.nonnegative) == (
         data.factor_mean,
         data.factor_std,

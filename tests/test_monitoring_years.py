@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lib import backtest as bt
-from lib import calibration, training
+from lib import calibration, fitting, training
 from lib.drift import profile
 from lib.export import save_artifact
 from lib.live_accuracy import Promise
@@ -28,7 +28,7 @@ def model(tmp_path_factory):
     spans = split(panel, horizon=28, cutoffs=3, step=28, validation_days=90)
     config = ModelConfig(hidden=16, decoder_hidden=16)
     data = training.prepare(panel, spans, config)
-    fit = training.fit(data, config, training.TrainingConfig(steps=150, evaluate_every=50))
+    fit = fitting.fit(data, config, training.TrainingConfig(steps=150, evaluate_every=50))
     folder = tmp_path_factory.mktemp("model")
     return save_artifact(folder, calibration.calibrate(fit, data), data, panel, spans)
 

@@ -20,14 +20,26 @@ ALLOWED = {
     "season": {"features"},
     "network": {"features", "season"},
     "model": {"features", "network", "season"},
-    "training": {"features", "model", "panel", "season"},
-    "calibration": {"season", "training"},
-    "search": {"model", "panel", "settings", "training"},
+    "pretrained": {"model"},
+    "pretraining": {
+        "features",
+        "fitting",
+        "model",
+        "panel",
+        "pretrained",
+        "settings",
+        "synthesis",
+        "training",
+    },
+    "training": {"pretrained", "features", "model", "panel", "season"},
+    "fitting": {"pretrained", "features", "model", "panel", "season", "training"},
+    "calibration": {"fitting", "season", "training"},
+    "search": {"pretrained", "model", "panel", "settings", "training"},
     "study": {"search"},
-    "tuning": {"model", "panel", "search", "settings", "study", "training"},
-    "distributed": {"model", "panel", "settings", "training", "tuning"},
+    "tuning": {"fitting", "model", "panel", "search", "settings", "study", "training"},
+    "distributed": {"fitting", "model", "panel", "settings", "training", "tuning"},
     "forecaster": {"features", "panel"},
-    "export": {"features", "forecaster", "model", "panel", "training"},
+    "export": {"fitting", "features", "forecaster", "model", "panel", "training"},
     "backtest": {"features", "forecaster", "panel"},
     "gate": set(),
     "pyfunc": {"forecaster", "panel"},
@@ -93,7 +105,19 @@ ALLOWED = {
     "pipeline": {"execution", "parameters", "settings", "stages"},
 }
 HEAVY = {"mlflow", "shap", "torch"}
-TORCH = {"season", "network", "model", "training", "distributed", "calibration", "tuning", "export"}
+TORCH = {
+    "fitting",
+    "pretrained",
+    "pretraining",
+    "season",
+    "network",
+    "model",
+    "training",
+    "distributed",
+    "calibration",
+    "tuning",
+    "export",
+}
 MODULES = sorted(path.stem for path in (ROOT / "lib").glob("*.py") if path.stem != "__init__")
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lib import calibration, training
+from lib import calibration, fitting, training
 from lib.model import ModelConfig
 from lib.training import TrainingConfig, TrainingError
 from tests.panels import (
@@ -22,30 +22,30 @@ from tests.panels import (
 
 def test_fit_repeats_to_the_bit_even_after_another_fit():
     _, _, data, fit = small_training()
-    training.fit(data, MODEL, replace(TRAINING, seed=5, steps=5))
-    again = calibration.calibrate(training.fit(data, MODEL, TRAINING), data)
+    fitting.fit(data, MODEL, replace(TRAINING, seed=5, steps=5))
+    again = calibration.calibrate(fitting.fit(data, MODEL, TRAINING), data)
     assert weights_hash(again.model) == weights_hash(fit.model)
     assert again.history == fit.history
 
 
 def test_another_seed_is_another_fit():
     _, _, data, fit = small_training()
-    other = training.fit(data, MODEL, replace(TRAINING, seed=1))
+    other = fitting.fit(data, MODEL, replace(TRAINING, seed=1))
     assert weights_hash(other.model) != weights_hash(fit.model)
 
 
 def test_interrupted_fit_resumes_exactly(tmp_path):
     _, _, data, _ = small_training()
-    whole = training.fit(data, MODEL, TRAINING)
+    whole = fitting.fit(data, MODEL, TRAINING)
 
     def interrupt(step, train_loss, validation_loss):
         if step == 10:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        training.fit(data, MODEL, TRAINING, checkpoint=tmp_path, on_evaluation=interrupt)
+        fitting.fit(data, MODEL, TRAINING, checkpoint=tmp_path, on_evaluation=interrupt)
     steps = []
-    resumed = training.fit(
+    resumed = fitting.fit(
         data,
         MODEL,
         TRAINING,
@@ -59,17 +59,17 @@ def test_interrupted_fit_resumes_exactly(tmp_path):
 
 def test_checkpoint_of_other_settings_is_left_alone(tmp_path):
     _, _, data, _ = small_training()
-    training.fit(data, MODEL, replace(TRAINING, seed=3), checkpoint=tmp_path)
-    fresh = training.fit(data, MODEL, TRAINING, checkpoint=tmp_path)
-    assert weights_hash(fresh.model) == weights_hash(training.fit(data, MODEL, TRAINING).model)
+    fitting.fit(data, MODEL, replace(TRAINING, seed=3), checkpoint=tmp_path)
+    fresh = fitting.fit(data, MODEL, TRAINING, checkpoint=tmp_path)
+    assert weights_hash(fresh.model) == weights_hash(fitting.fit(data, MODEL, TRAINING).model)
 
 
 def test_checkpoint_of_other_code_is_left_alone(tmp_path, monkeypatch):
     _, _, data, _ = small_training()
-    training.fit(data, MODEL, TRAINING, checkpoint=tmp_path)
-    monkeypatch.setattr(training, "code_hash", lambda: "other")
+    fitting.fit(data, MODEL, TRAINING, checkpoint=tmp_path)
+    monkeypatch.setattr(fitting, "code_hash", lambda: "other")
     steps = []
-    training.fit(
+    fitting.fit(
         data,
         MODEL,
         TRAINING,
@@ -83,14 +83,14 @@ def test_window_without_a_unit_weighs_nothing():
     median, offsets = torch.zeros(2, 3), torch.zeros(2, 3, 1)
     targets = torch.tensor([[1.0, 2.0, 3.0], [5.0, 5.0, 5.0]])
     levels = torch.tensor([0.5])
-    alone = training.pinball(median[:1], offsets[:1], torch.ones(1), targets[:1], levels)
+    alone = fitting.pinball(median[:1], offsets[:1], torch.ones(1), targets[:1], levels)
     scale = torch.tensor([1.0, 1e-8])
-    assert training.pinball(median, offsets, scale, targets, levels) == alone
+    assert fitting.pinball(median, offsets, scale, targets, levels) == alone
 
 
 def test_loss_falls_and_the_best_weights_are_kept():
     _, _, data, _ = small_training()
-    fit = training.fit(data, MODEL, replace(TRAINING, steps=60, learning_rate=0.01))
+    fit = fitting.fit(data, MODEL, replace(TRAINING, steps=60, learning_rate=0.01))
     losses = [entry["validation_loss"] for entry in fit.history]
     assert fit.validation_loss == min(losses) < losses[0]
     assert fit.best_step == fit.history[int(np.argmin(losses))]["step"]
@@ -99,7 +99,7 @@ def test_loss_falls_and_the_best_weights_are_kept():
 def test_training_stops_when_validation_no_longer_improves():
     _, _, data, _ = small_training()
     settings = replace(TRAINING, steps=1000, evaluate_every=2, patience=2, learning_rate=0.1)
-    fit = training.fit(data, MODEL, settings)
+    fit = fitting.fit(data, MODEL, settings)
     assert fit.history[-1]["step"] < 1000
     assert fit.history[-1]["step"] == fit.best_step + 2 * 2
 
@@ -113,7 +113,7 @@ def test_infinite_value_stops_training_and_names_the_windows():
     with pytest.raises(
         TrainingError, match=r"not finite at step \d+: batch of 16 windows.*s0 at 20"
     ):
-        training.fit(data, MODEL, TRAINING)
+        fitting.fit(data, MODEL, TRAINING)
 
 
 def test_span_without_windows_says_what_to_change():
@@ -146,7 +146,7 @@ def test_pinball_equals_the_plain_loop_and_skips_missing_targets():
             for q, level in enumerate(levels.tolist()):
                 gap = float((targets[b, h] - median[b, h]) / scale[b] - offsets[b, h, q])
                 losses.append(level * gap if gap > 0 else (level - 1) * gap)
-    found = training.pinball(median, offsets, scale, targets, levels)
+    found = fitting.pinball(median, offsets, scale, targets, levels)
     assert float(found) == pytest.approx(np.mean(losses), rel=1e-5)
 
 
@@ -154,7 +154,7 @@ def test_calibration_brings_coverage_to_the_level_on_the_validation_span():
     panel = lively_panel(days=700)
     spans = replace(spans_of(panel), train_end=spans_of(panel).validation_end - 180)
     data = training.prepare(panel, spans, MODEL)
-    fit = training.fit(data, MODEL, TRAINING)
+    fit = fitting.fit(data, MODEL, TRAINING)
     members(fit.model)[0].head.bias.data[-6:] -= 1.5  # too sure of itself
     context, future, targets = training.batch_of(
         data.validation, np.arange(len(data.validation.ends)), MODEL.max_context

@@ -15,7 +15,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from lib import plots_tuning, search, study, tuning
+from lib import plots_tuning, pretrained, search, study, tuning
 from lib.model import ModelConfig
 from lib.panel import choose_validation_days, to_table
 from lib.training import TrainingConfig
@@ -339,12 +339,43 @@ def test_validation_days_are_a_share_within_bounds(days, expected):
     assert choose_validation_days(panel, horizon=28, cutoffs=4, step=28) == expected
 
 
-def test_figures_of_a_study_label_their_axes():
+def test_trials_start_from_the_pretrained_network_or_try_a_shape_of_their_own(inputs, tmp_path):
+    storage = f"sqlite:///{tmp_path}/other.db"
+    own = tuning.plan(
+        *inputs, ModelConfig(horizon=7), QUICK, trials=3, trial_steps=6, storage=storage
+    )
+    assert search.default_trial(own)["pretrained"] is True
+    found = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    drawn = [search.draw(found.ask(), own) for _ in range(20)]
+    assert {params["pretrained"] for params in drawn} == {True, False}
+    for params in drawn:
+        model, training = search.settings_of(own, params)
+        assert training.pretrained is params["pretrained"]
+        if training.pretrained:
+            assert pretrained.is_for(model)
+            assert model == replace(ModelConfig(horizon=7), dropout=params["dropout"])
+        else:
+            assert set(search.SHAPE_SPACE) < set(params)
+
+
+def test_trials_of_another_shape_or_told_so_start_at_random(inputs, job, tmp_path):
+    assert "pretrained" not in search.default_trial(job)
+    storage = f"sqlite:///{tmp_path}/other.db"
+    scratch = replace(QUICK, pretrained=False)
+    told = tuning.plan(
+        *inputs, ModelConfig(horizon=7), scratch, trials=3, trial_steps=6, storage=storage
+    )
+    params = search.default_trial(told)
+    assert set(params) == set(search.SHAPE_SPACE) | set(search.PACE_SPACE)
+    assert search.settings_of(told, params)[1].pretrained is False
+
+
+def test_figures_of_a_study_label_their_axes(job):
     found = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     rng = np.random.default_rng(0)
     for i in range(8):
         trial = found.ask()
-        search.draw(trial)
+        search.draw(trial, job)
         trial.report(rng.random() + 1, 5)
         state = TrialState.PRUNED if i == 5 else TrialState.COMPLETE
         found.tell(trial, None if i == 5 else rng.random(), state=state)

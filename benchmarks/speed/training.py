@@ -14,8 +14,8 @@ import torch
 from benchmarks.speed import textbook
 from benchmarks.speed.data import walk_panel
 from benchmarks.speed.paired import Row, paired, row, seconds_of
+from lib import fitting, training, tuning
 from lib import panel as panels
-from lib import training, tuning
 from lib.model import ModelConfig
 from lib.search import plan
 from lib.synthesis import SynthesisSpec, synthesize
@@ -43,7 +43,7 @@ def throughput_rows(rounds: int, peers: Path) -> list[Row]:
     spans = panels.split(panel, horizon=28, cutoffs=6, step=28, validation_days=100)
     shape = ModelConfig(hidden=HIDDEN, encoder_days=56, max_context=60)
     data = training.prepare(panel, spans, shape)
-    run = training._Run(data, shape, TrainingConfig(batch=BATCH))
+    run = fitting.Run(data, shape, TrainingConfig(batch=BATCH))
     plain = textbook.steps(data, HIDDEN, BATCH)
     run.train_step(), plain(1)
     name = "DataLoader + nn.LSTM"
