@@ -21,7 +21,12 @@ from tests import services
 from tests.panels import lively_panel, spans_of
 from tests.test_tuning import QUICK, SMALL
 
-pytestmark = [pytest.mark.slow, pytest.mark.services]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.services,
+    # A trial is begun by hand here.
+    pytest.mark.filterwarnings("ignore:Heartbeat of storage is supposed:UserWarning"),
+]
 
 # Of the block that is for documentation: no network that this machine is in has them.
 SERVER, MASK = "198.51.100.1", 24

@@ -107,6 +107,7 @@ def test_requirements_name_a_package_that_is_not_pinned():
 def test_context_of_the_build_leaves_out_what_a_run_wrote():
     kept = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:1] == "!"]
     assert not [line for line in kept if re.search(r"var|\.env$|\.git|\.venv", line)]
+    assert "!lib" in kept  # with the network that a fit starts from
 
 
 def base_image():
