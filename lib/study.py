@@ -19,7 +19,14 @@ import psutil
 import structlog
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
-from tenacity import retry, retry_if_exception_message, stop_after_attempt, wait_random
+from tenacity import (
+    retry,
+    retry_if_exception_message,
+    retry_if_exception_type,
+    stop_after_attempt,
+    wait_exponential,
+    wait_random,
+)
 
 from lib.search import Job, TuningError, default_trial
 
@@ -30,6 +37,15 @@ HEARTBEAT_SECONDS = 15
 GRACE_SECONDS = 120  # a busy machine must not lose a living trial
 UNOWNED_SECONDS = 20  # a trial names its worker at once, or its worker died in that moment
 RETRIES = 2  # of one trial
+OPEN_SECONDS = 30  # a host cut off in the middle of a transaction holds its locks no longer
+
+# a server that is started again, or was out of reach, has broken the connections it had
+_patiently = retry(
+    retry=retry_if_exception_type(optuna.exceptions.StorageInternalError),
+    stop=stop_after_attempt(7),
+    wait=wait_exponential(max=30),  # a minute in all
+    reraise=True,
+)
 
 
 @retry(
@@ -46,13 +62,11 @@ def open_study(job: Job) -> optuna.Study:
         TuningError: the storage cannot be reached or is not one Optuna knows.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    sqlite = job.storage.startswith("sqlite")
     try:
         with _heartbeats():
             storage = optuna.storages.RDBStorage(
                 job.storage,
-                # workers queue for the file instead of failing with "database is locked"
-                engine_kwargs={"connect_args": {"timeout": 60}} if sqlite else {},
+                engine_kwargs=_engine(job.storage),
                 heartbeat_interval=HEARTBEAT_SECONDS,
                 grace_period=GRACE_SECONDS,
                 heartbeat_stale_trial_callback=_put_back,
@@ -76,12 +90,16 @@ def open_study(job: Job) -> optuna.Study:
 
 
 def queue_default(study: optuna.Study, job: Job) -> None:
-    """Put the job's own settings first, unless they are there: tuning never ends worse."""
+    """Put the job's own settings first, unless they are there: tuning never ends worse.
+
+    Hosts that start at the same moment may each put them; one of them is run (`is_surplus`).
+    """
     trials = study.get_trials(deepcopy=False)
     if not any(t.user_attrs.get("default") and t.state != TrialState.FAIL for t in trials):
         study.enqueue_trial(default_trial(job), user_attrs={"default": True})
 
 
+@_patiently
 def finished(study: optuna.Study) -> list[FrozenTrial]:
     """Complete and pruned trials, by number."""
     return study.get_trials(deepcopy=False, states=FINISHED)
@@ -92,6 +110,7 @@ def claimed(study: optuna.Study) -> int:
     return len(study.get_trials(deepcopy=False, states=(*FINISHED, TrialState.RUNNING)))
 
 
+@_patiently
 def elsewhere(study: optuna.Study, mine: set[int]) -> int:
     """How many trials are being run by processes other than those of the ids `mine`."""
     running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
@@ -103,12 +122,15 @@ def elsewhere(study: optuna.Study, mine: set[int]) -> int:
 def is_surplus(study: optuna.Study, trial: optuna.Trial, wanted: int) -> bool:
     """Whether a trial is one too many: workers that begin at once all see the same free place.
 
-    Places go to queued trials (the default, retries) and then by number.
+    Places go to queued trials (the default, retries) and then by number. Of several defaults the
+    first is run: numbers are given out one at a time, so that all hosts see the same one.
     """
-    if _queued(trial.user_attrs):
-        return False
     states = (*FINISHED, TrialState.RUNNING, TrialState.WAITING)
     others = study.get_trials(deepcopy=False, states=states)
+    if trial.user_attrs.get("default"):
+        return any(t.user_attrs.get("default") and t.number < trial.number for t in others)
+    if _queued(trial.user_attrs):
+        return False
     ahead = [t for t in others if t.number < trial.number or _queued(t.user_attrs)]
     return len(ahead) >= wanted
 
@@ -118,6 +140,7 @@ def this_worker() -> list[str | int | float]:
     return [socket.gethostname(), os.getpid(), psutil.Process().create_time()]
 
 
+@_patiently
 def requeue_dead(study: optuna.Study) -> None:
     """Queue the trials of dead workers again: our own at once, other hosts' by their heartbeat."""
     with _heartbeats():
@@ -167,6 +190,17 @@ def _put_back(study: optuna.Study, trial: FrozenTrial) -> None:
 
 def _queued(attributes: Mapping[str, Any]) -> bool:
     return "default" in attributes or "retry_of" in attributes
+
+
+def _engine(url: str) -> dict[str, Any]:
+    """Options of the connections to a storage."""
+    if url.startswith("sqlite"):
+        # workers queue for the file instead of failing with "database is locked"
+        return {"connect_args": {"timeout": 60}}
+    if url.startswith("postgresql"):
+        limit = f"-c idle_in_transaction_session_timeout={1000 * OPEN_SECONDS}"
+        return {"connect_args": {"options": limit}, "pool_pre_ping": True}
+    return {}
 
 
 @contextmanager

@@ -53,7 +53,7 @@ __all__ = [
 
 log = structlog.get_logger()
 
-RESTARTS = 3  # workers that may fail one after the other without a trial finished in between
+RESTARTS = 3  # times that workers may fail, any number at once, without a trial finished between
 POLL_SECONDS = 1.0  # each look at a database costs a worker some of its core
 
 
@@ -69,8 +69,8 @@ def tune(job: Job, *, workers: int = 1, progress: bool = True) -> optuna.Study:
     once. Trials that other hosts are running are waited for, not done twice.
 
     Raises:
-        TuningError: the storage cannot be used, or workers fail again and again (with the last
-            lines of what they wrote).
+        TuningError: the storage cannot be used or is gone for a minute, or workers fail again
+            and again (with the last lines of what they wrote).
     """
     if workers < 1:
         raise TuningError(f"workers: expected at least 1, got {workers}")
@@ -90,17 +90,23 @@ def tune(job: Job, *, workers: int = 1, progress: bool = True) -> optuna.Study:
         crew = _Crew(job, Path(name))
         try:
             while done < job.trials:
-                for error in crew.failed():
+                if errors := crew.failed():
                     failures = failures + 1 if done == done_at_failure else 1
                     done_at_failure = done
                     if failures > RESTARTS:
-                        raise TuningError(f"{job.trials - done} trials not finished:\n{error}")
-                    log.warning("worker replaced", error=error.splitlines()[-1])
+                        raise TuningError(f"{job.trials - done} trials not finished:\n{errors[0]}")
+                    for error in errors:
+                        log.warning("worker replaced", error=error.splitlines()[-1])
                 crew.grow_to(min(workers, job.trials - done - elsewhere(study, crew.ids())))
                 time.sleep(POLL_SECONDS)
                 requeue_dead(study)
                 done = len(finished(study))
                 _show(bar, study, min(done, job.trials))
+        except optuna.exceptions.StorageInternalError as error:
+            raise TuningError(
+                f"study storage does not answer any more ({error.__cause__}); the same command "
+                "goes on with the study once it does"
+            ) from error
         finally:
             crew.stop()
     return study
@@ -205,7 +211,13 @@ def work(job: Job, worker: int = 0, parent: int = 0) -> None:
         study.sampler = optuna.samplers.TPESampler(
             seed=int(seed), n_startup_trials=6, constant_liar=True
         )
-        study.optimize(objective, n_trials=1, catch=(_Surplus,))
+        try:
+            study.optimize(objective, n_trials=1, catch=(_Surplus,))
+        except (ValueError, optuna.exceptions.UpdateFinishedTrialError) as error:
+            if isinstance(error, ValueError) and not str(error).startswith("Cannot tell a"):
+                raise
+            # this host was cut off for so long that others took the worker for dead
+            log.warning("trial was given to another worker", error=str(error))
 
 
 def _reporter(trial: optuna.Trial, parent: int) -> Callable[[int, float, float], None]:
@@ -288,7 +300,7 @@ class _Crew:
 def _show(bar: tqdm, study: optuna.Study, done: int) -> None:
     if done == bar.n:
         return
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    complete = [t for t in finished(study) if t.state == TrialState.COMPLETE]
     if values := [t.value for t in complete if t.value is not None]:
         bar.set_postfix(best=f"{min(values):.4f}", refresh=False)
     bar.update(done - bar.n)

@@ -19,8 +19,8 @@ import pytest
 
 
 @contextmanager
-def postgresql():
-    """→ the URL of a server without its database's name: `…/`."""
+def postgresql(address="127.0.0.1"):
+    """→ the URL of a server without its database's name: `…/`. Any address is this machine's."""
     places = [str(path) for path in sorted(Path("/usr/lib/postgresql").glob("*/bin"))[::-1]]
     path = os.pathsep.join([os.environ.get("PATH", ""), *places])
     initdb, control = (shutil.which(name, path=path) for name in ("initdb", "pg_ctl"))
@@ -39,11 +39,13 @@ def postgresql():
 
         make = ["-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C"]
         run(initdb, "-D", data, *make)
-        options = f"-p {port} -c listen_addresses=127.0.0.1 -c fsync=off"
+        with (folder / "data" / "pg_hba.conf").open("a") as allowed:
+            allowed.write(f"host all postgres {address}/24 trust\n")
+        options = f"-p {port} -c listen_addresses={address} -c fsync=off"
         options += f" -c unix_socket_directories={folder} -c max_connections=200"
         run(control, "-D", data, "-l", log, "-w", "-t", "60", "-o", options, "start")
         try:
-            yield f"postgresql+psycopg://postgres@127.0.0.1:{port}/"
+            yield f"postgresql+psycopg://postgres@{address}:{port}/"
         finally:
             run(control, "-D", data, "-m", "immediate", "-w", "stop")
 

@@ -74,7 +74,9 @@ def mlflow_is_one(names):
     return {"mlflow" if name.startswith("mlflow") else name for name in names}
 
 
-API = [f"serving.{p.stem}" for p in (ROOT / "serving").glob("*.py") if p.stem != "worker"]
+# The explainer is the half of the worker that computes.
+OURS = {p.stem for p in (ROOT / "serving").glob("*.py")}
+API = [f"serving.{name}" for name in sorted(OURS - {"worker", "explainer"})]
 
 
 @pytest.mark.parametrize(
@@ -107,6 +109,7 @@ def test_requirements_name_a_package_that_is_not_pinned():
 def test_context_of_the_build_leaves_out_what_a_run_wrote():
     kept = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:1] == "!"]
     assert not [line for line in kept if re.search(r"var|\.env$|\.git|\.venv", line)]
+    assert "!lib" in kept  # with the network that a fit starts from
 
 
 def base_image():
@@ -170,7 +173,10 @@ def test_image_is_built_runs_without_root_and_forecasts(tmp_path):
         answer = ask_until(port, "/health/ready", "GET", None, lambda: server.poll() is None)
         assert answer["source"] == "production", log.read_text()
         body = json.dumps({"sequence": example_rows()})
-        assert ask_until(port, "/predict", "POST", body)["model_version"] == 1
+        forecast = ask_until(port, "/predict", "POST", body)
+        assert forecast["model_version"] == 1
+        truth = {"actuals": [{"trace_id": forecast["trace_id"], "value": 100.0}]}
+        assert ask_until(port, "/actuals", "POST", json.dumps(truth))["added"] == 1
         assert owner_of(port) == 10001
     finally:
         with contextlib.suppress(ProcessLookupError):

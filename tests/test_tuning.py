@@ -173,6 +173,63 @@ def test_workers_that_begin_at_once_do_not_overshoot(job):
     assert not study.is_surplus(found, trials[1], 1)
 
 
+def test_default_that_two_hosts_put_at_once_is_run_once(job, monkeypatch):
+    first, second = tuning.open_study(job), tuning.open_study(job)
+    with monkeypatch.context() as patch:
+        # Each looks before the other has put it.
+        patch.setattr(optuna.Study, "get_trials", lambda *_, **__: [])
+        study.queue_default(first, job)
+        study.queue_default(second, job)
+    assert [t.user_attrs["default"] for t in first.trials] == [True, True]
+    tuning.work(replace(job, trials=2))
+    assert done(job)[0].params == search.default_trial(job)
+    assert [t.user_attrs.get("default", False) for t in done(job)] == [True, False]
+
+
+def test_default_put_twice_outlives_the_host_that_ran_it(job, dead_pid):
+    found = tuning.open_study(job)
+    for _ in range(2):
+        found.enqueue_trial(search.default_trial(job), user_attrs={"default": True})
+    begin(found, [socket.gethostname(), dead_pid, 0.0])
+    study.requeue_dead(found)
+    tuning.work(replace(job, trials=2))
+    assert [t.user_attrs.get("default", False) for t in done(job)] == [True, False]
+
+
+def test_trial_taken_by_another_host_is_left_to_it(job, monkeypatch):
+    others = tuning.open_study(job)
+    real = tuning.fit
+
+    def cut_off_meanwhile(*args, **kwargs):
+        monkeypatch.setattr(tuning, "fit", real)
+        trial = others.trials[0]
+        others.tell(trial.number, state=TrialState.FAIL)
+        study._put_back(others, trial)
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(tuning, "fit", cut_off_meanwhile)
+    tuning.work(replace(job, trials=2))
+    assert [t.number for t in done(job)] == [1, 2]
+    assert [t.user_attrs.get("retry_of") for t in done(job)] == [0, None]
+
+
+def test_workers_that_fail_together_are_one_failure(job, monkeypatch):
+    monkeypatch.setattr(tuning, "RESTARTS", 1)
+    looks = iter([["lost the server"] * 4, []])
+    monkeypatch.setattr(tuning._Crew, "failed", lambda _: next(looks, []))
+    found = tuning.tune(replace(job, trials=1), progress=False)
+    assert len(tuning.finished(found)) == 1
+
+
+def test_storage_that_is_gone_is_named_with_what_to_do(job, monkeypatch):
+    def gone(*_):
+        raise optuna.exceptions.StorageInternalError from OSError("no route to host")
+
+    monkeypatch.setattr(tuning, "elsewhere", gone)
+    with pytest.raises(tuning.TuningError, match=r"no route to host\).*goes on with the study"):
+        tuning.tune(job, progress=False)
+
+
 def test_default_is_never_pruned(job):
     found = tuning.open_study(job)
     for value in (0.1, 0.1, 0.1):
