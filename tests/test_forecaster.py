@@ -4,16 +4,28 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from lib.export import add_metrics, load_weights, save_artifact
+from lib.features import FEATURES
 from lib.forecaster import CONTRACT, FILES, ArtifactError, Forecaster, forecast_panel
 from lib.panel import fingerprint
 from lib.settings import ROOT
-from tests.panels import TINY_FORECAST, TINY_MODEL, forecast, inputs, lively_panel, small_training
+from lib.training import prepare
+from tests.panels import (
+    MODEL,
+    TINY_FORECAST,
+    TINY_MODEL,
+    forecast,
+    inputs,
+    lively_panel,
+    small_training,
+    spans_of,
+)
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +75,18 @@ def test_forecast_panel_is_the_same_in_batches():
     whole = forecast_panel(forecaster, panel, ends)
     np.testing.assert_allclose(forecast_panel(forecaster, panel, ends, batch=3), whole, rtol=1e-6)
     assert forecast_panel(forecaster, panel, ends[:0]).shape == (0, 3, 3)
+
+
+def test_graph_of_data_with_a_long_gap_is_the_network_too(tmp_path):
+    _, _, _, fit = small_training()
+    panel = lively_panel(days=800, series=1)
+    values = panel.values.copy()
+    values[400:560] = np.nan  # a year after days that are seen: last year's shape is known
+    panel, spans = replace(panel, values=values), spans_of(panel)
+    data = prepare(panel, spans, MODEL)
+    background, _ = save_artifact(tmp_path, fit, data, panel, spans).background()
+    # Some of what the graph is checked with ends in the gap: its last 60 days are all missing.
+    assert np.isnan(background[:, -60:, FEATURES.index("lag_1")]).all(axis=1).any()
 
 
 @pytest.fixture
