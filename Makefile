@@ -27,7 +27,7 @@ export JUPYTER_PREFER_ENV_PATH := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help install lint format test test-slow test-services run-mlflow train pretrain tune backtest \
-	explain promote rollback run-api run-worker bench-serving bench-accuracy bench-speed example \
+	explain promote rollback run-api run-worker bench-serving bench-accuracy bench-starts bench-speed example \
 	screenshots test-page docker-build docker-run forecast bench-robustness monitor check \
 	simulate lab clean clean-var
 
@@ -172,6 +172,9 @@ $(PEERS)/.installed: benchmarks/accuracy/requirements.txt | $(STAMP)
 
 bench-accuracy: $(PEERS)/.installed ## Compare forecasts with those of other systems (ARGS="--help")
 	OMP_NUM_THREADS=1 $(PY) -m benchmarks.accuracy.bench $(ARGS)
+
+bench-starts: $(STAMP) ## Fits from random weights and from the pretrained network (ARGS="--help")
+	OMP_NUM_THREADS=1 $(PY) -m benchmarks.accuracy.starts $(ARGS)
 
 bench-robustness: $(PEERS)/.installed ## Measure how accuracy falls as data gets worse (ARGS="--help")
 	OMP_NUM_THREADS=1 $(PY) -m benchmarks.accuracy.robustness $(ARGS)

@@ -1,0 +1,132 @@
+"""What the pretrained network is worth: fits from random weights, from it, and none at all.
+
+Nothing here looks at the days that the other tables are about: each data set ends before them,
+and is divided anew, so that choices can be made by this table. Default settings, no search.
+`python -m benchmarks.accuracy.starts --help`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from benchmarks.accuracy.bench import DATA_SETS, HERE, STEP, DataSet
+from lib import backtest, calibration, fitting, panel
+from lib.features import compute
+from lib.model import ModelConfig
+from lib.settings import ROOT, configure_logging
+from lib.training import Data, TrainingConfig, batch_of, prepare
+
+SETTINGS = TrainingConfig(steps=500, evaluate_every=50)
+# No step at all: a learning rate that moves nothing.
+STARTS = {
+    "random": replace(SETTINGS, pretrained=False),
+    "pretrained": SETTINGS,
+    "zero-shot": replace(SETTINGS, steps=1, evaluate_every=1, learning_rate=1e-12),
+}
+
+
+def earlier(data_set: DataSet, folder: Path) -> panel.Panel:
+    """A data set up to its first cutoff."""
+    table = data_set.load(folder)
+    days = data_set.horizon + (data_set.cutoffs - 1) * STEP
+    return panel.to_panel(table[table["date"] <= table["date"].max() - pd.Timedelta(days=days)])
+
+
+def measure(data_set: DataSet, known: panel.Panel, seeds: int) -> Iterator[dict[str, Any]]:
+    """A row a start: validation loss and scores on the last days of `known`, mean over seeds."""
+    asked = {"horizon": data_set.horizon, "cutoffs": data_set.cutoffs, "step": STEP}
+    days = panel.choose_validation_days(known, **asked)
+    spans = panel.split(known, validation_days=days, **asked)
+    config = ModelConfig(horizon=data_set.horizon, members=3)
+    data = prepare(known, spans, config)
+    ends = backtest.cutoff_rows(known, **asked)
+    for start, settings in STARTS.items():
+        rows = []
+        for seed in range(1 if start == "zero-shot" else seeds):
+            began = time.process_time()
+            fit = fitting.fit(data, config, replace(settings, seed=seed))
+            fit = calibration.calibrate(fit, data)
+            result = backtest.collect(
+                known,
+                ends,
+                config.horizon,
+                quantiles=forecasts(fit, data, ends),
+                levels=config.quantiles,
+            )
+            scores = backtest.metrics(result)
+            rows.append(
+                {name: scores[name] for name in ("mase", "wql", "coverage_80")}
+                | {
+                    "validation_loss": fit.validation_loss,
+                    "seconds": time.process_time() - began,
+                }
+            )
+        yield {"start": start} | {
+            k: round(float(np.mean([r[k] for r in rows])), 4) for k in rows[0]
+        }
+
+
+def forecasts(fit: fitting.Fit, data: Data, ends: np.ndarray) -> np.ndarray:
+    """Quantiles of the network itself, without a graph. → (n, horizon, quantiles)."""
+    known = data.train.panel
+    windows = replace(data.train, features=compute(known), ends=ends)
+    context, future, _ = batch_of(windows, np.arange(len(ends)), fit.model.config.max_context)
+    with torch.no_grad():
+        return fit.model(context, future).numpy()
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Rows as Markdown."""
+    frame = pd.DataFrame(rows)
+    head = "MASE and WQL of the 28 (NN5: also 56) days ahead on days before those of the other "
+    head += "table, mean over seeds; validation loss in scales of each window.\n\n"
+    lines = ["| data | start | validation loss | MASE | WQL % | 80 % covers | seconds |"]
+    lines.append("|---|---|---|---|---|---|---|")
+    for row in frame.itertuples():
+        lines.append(
+            f"| {row.data_set} | {row.start} | {row.validation_loss:.4f} | {row.mase:.3f} | "
+            f"{row.wql:.2f} | {row.coverage_80:.1f} | {row.seconds:.0f} |"
+        )
+    return head + "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    """Measure, then write starts.json and starts.md. → 0."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    add("--data", type=Path, default=ROOT / "../shared/data", help="folder of the files")
+    add("--data-sets", nargs="+", default=list(DATA_SETS)[:7], choices=list(DATA_SETS))
+    add("--seeds", type=int, default=2, help="fits of each (default %(default)s)")
+    add("--out", type=Path, default=HERE / "results")
+    asked = parser.parse_args()
+    configure_logging("WARNING")
+    torch.set_num_threads(1)
+    rows = []
+    for name in (bar := tqdm(asked.data_sets, unit="data set")):
+        bar.set_postfix_str(name)
+        if not (asked.data / DATA_SETS[name].file).is_file():
+            bar.write(f"skipped, there is no {asked.data / DATA_SETS[name].file}", file=sys.stderr)
+            continue
+        known = earlier(DATA_SETS[name], asked.data)
+        rows += [{"data_set": name} | row for row in measure(DATA_SETS[name], known, asked.seeds)]
+    asked.out.mkdir(parents=True, exist_ok=True)
+    (asked.out / "starts.json").write_text(json.dumps(rows, indent=1) + "\n")
+    (asked.out / "starts.md").write_text(table(rows))
+    sys.stdout.write(table(rows))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
