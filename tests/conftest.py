@@ -10,9 +10,14 @@ from itertools import count
 import pytest
 import sqlalchemy as sa
 import structlog
+from hypothesis import settings as hypothesis_settings
 from redis import ConnectionPool, Redis
 
 from tests import services
+
+# A busy machine is no fault of what is tested.
+hypothesis_settings.register_profile("here", deadline=None)
+hypothesis_settings.load_profile("here")
 
 _SERVER = pytest.param("postgresql", marks=pytest.mark.services)
 
