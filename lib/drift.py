@@ -4,7 +4,9 @@ Days of a series are alike, seasons differ and years differ, so the p-value of a
 two-sample test would alarm all the time. What counts here is how much a window of days differs
 from the same season of the reference, *compared with how much windows of the reference itself
 differ from the same season of its other years*. Autocorrelation, dependence between series and the
-changes that are usual are all in that comparison, and nothing is assumed independent.
+changes that are usual are all in that comparison, and nothing is assumed independent. What looks
+like the reference's last days is no drift either: a model that was judged on days after a change
+knows the world after it, though no earlier year shows it.
 
 The model scales each window by itself, so a trend is nothing new to it. Features in units of the
 series are therefore compared relative to `media_movel_30` of the same day, which also makes the
@@ -175,15 +177,14 @@ def drift(
     window = live[(dates >= first) & (dates <= last)]
     columns = comparable(window)
     season, matched = _season(reference.dates, last, reference.days, apart=False)
+    newest = reference.dates > reference.dates.max() - reference.days
     found = []
     for name in FEATURES:
-        now, before = columns[name], reference.columns[name][season]
-        ks, wasserstein = effects_of(now, before)
-        score = np.nan
-        if name in reference.usual:
-            mean, spread = reference.usual[name]
-            logs = np.log(np.array([ks, wasserstein]) + _SOFT)
-            score = float(((logs - mean) / spread).max())
+        now = columns[name]
+        before, ks, wasserstein, score = min(
+            (_against(reference, name, now, rows) for rows in (season, newest)),
+            key=lambda compared: compared[-1] if math.isfinite(compared[-1]) else math.inf,
+        )
         # two effects were looked at
         p = min(1.0, math.erfc(score / math.sqrt(2))) if math.isfinite(score) else np.nan
         psi = population_stability(now, before)
@@ -222,6 +223,19 @@ def drift(
     alarms = tuple(name for name, count in lasting.items() if count >= checks)
     judged = bool(reference.usual) and len(window) >= FEWEST
     return Drift(str(first), str(last), matched, judged, tuple(features), lasting, alarms)
+
+
+def _against(
+    reference: Profile, name: str, now: np.ndarray, rows: np.ndarray
+) -> tuple[np.ndarray, float, float, float]:
+    """A feature beside some rows of the reference: those, KS, Wasserstein, and their score."""
+    before = reference.columns[name][rows]
+    effects = effects_of(now, before)
+    score = np.nan
+    if name in reference.usual:
+        mean, spread = reference.usual[name]
+        score = float(((np.log(np.array(effects) + _SOFT) - mean) / spread).max())
+    return before, *effects, score
 
 
 def in_season(reference: Profile, last: np.datetime64) -> np.ndarray:

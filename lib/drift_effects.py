@@ -45,7 +45,15 @@ def effects_of(sample: np.ndarray, reference: np.ndarray) -> tuple[float, float]
     both = np.concatenate([a, b])
     below_a, below_b = (np.searchsorted(x, both, side="right") / len(x) for x in (a, b))
     levels = (np.arange(100) + 0.5) / 100
-    quantiles = np.quantile(b, levels)
+    quantiles = _quantiles(b, levels)
     width = float(quantiles[90] - quantiles[10]) or float(b.std())
-    moved = float(np.abs(np.quantile(a, levels) - quantiles).mean())
+    moved = float(np.abs(_quantiles(a, levels) - quantiles).mean())
     return float(np.abs(below_a - below_b).max()), moved / width if width > 0 else moved
+
+
+def _quantiles(ordered: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """As np.quantile, which would put them in order once more. (n,), (k,) → (k,)."""
+    position = levels * (len(ordered) - 1)
+    below = position.astype(np.int64)
+    above = np.minimum(below + 1, len(ordered) - 1)
+    return ordered[below] + (position - below) * (ordered[above] - ordered[below])

@@ -39,7 +39,7 @@ def save_artifact(folder: Path, fit: Fit, data: Data, panel: Panel, spans: Spans
     model, config = fit.model.eval(), fit.model.config
     background, future = _background(data, config)
     np.savez_compressed(folder / "background.npz", features=background, future=future)
-    _reference(panel, data.train.features, spans).to_parquet(folder / "reference.parquet")
+    _reference(panel, data.train.features).to_parquet(folder / "reference.parquet")
     save_weights(folder / "weights.safetensors", model)
     export_onnx(folder / "model.onnx", model, background, future)
     contract = Contract(
@@ -133,12 +133,14 @@ def _history(windows: ft.Windows) -> np.ndarray:
     return windows.ends - windows.panel.offsets[series] + 1
 
 
-def _reference(
-    panel: Panel, features: np.ndarray, spans: Spans, rows: int = 20_000
-) -> pd.DataFrame:
-    """Features of the days up to the end of training, dated: what drift is measured against."""
-    past = np.flatnonzero(panel.dates <= spans.train_end)
-    past = past[np.linspace(0, len(past) - 1, min(rows, len(past))).astype(int)]
+def _reference(panel: Panel, features: np.ndarray, rows: int = 20_000) -> pd.DataFrame:
+    """Features of all days the model was fitted, calibrated and judged on, dated.
+
+    What drift is measured against, and until when a model knows the world: a change within the
+    days it was judged on is none from there on.
+    """
+    count = len(panel.dates)
+    past = np.linspace(0, count - 1, min(rows, count)).astype(int)
     series = np.searchsorted(panel.offsets, past, side="right") - 1
     table = pd.DataFrame(features[past], columns=list(ft.FEATURES))
     table.insert(0, "date", panel.dates[past].astype("datetime64[ns]"))

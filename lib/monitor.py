@@ -28,7 +28,7 @@ from lib.live_accuracy import Promise
 from lib.monitoring import Report, check
 from lib.monitoring_frames import Frames, from_store
 from lib.registry import Registry
-from lib.retraining import Retraining, retrain
+from lib.retraining import Retraining, last_kept_out, retrain
 from lib.settings import Settings, SettingsError, configure_logging, get_settings
 from lib.store import Store, StoreError, checks, utcnow
 
@@ -61,19 +61,20 @@ def monitor(
     day = day if day is not None else _last_truth(store)
     before = settings.monitor_window_days + settings.monitor_checks
     frames = from_store(store, day - before, day)
-    contract = Forecaster.load(folder).contract
+    metrics = Forecaster.load(folder).contract.metrics
+    reference = profile(pd.read_parquet(folder / "reference.parquet"), settings.monitor_window_days)
     report = check(
         _of(frames, version),
-        profile(pd.read_parquet(folder / "reference.parquet"), settings.monitor_window_days),
-        Promise.of(contract.metrics),
+        reference,
+        Promise.of(metrics),
         day=day,
-        trained=np.datetime64(contract.training_span[1], "D"),
+        trained=reference.dates.max(),  # not when it began to be judged: that is months earlier
         settings=settings,
         previous=_previous(store, version, str(day)),
     )
     _keep(store, report, version)
     raise_alerts(store, findings(report, version), settings=settings, within="model ")
-    write_latest(settings, store, report, version, contract.metrics)
+    write_latest(settings, store, report, version, metrics)
     log.info(
         "model checked",
         day=report.day,
@@ -83,6 +84,10 @@ def monitor(
         reasons=report.verdict.reasons,
     )
     if not (may_retrain and settings.auto_retrain and report.verdict.retrain):
+        return report, None
+    known = last_kept_out(store)
+    if known is not None and (day - known).astype(np.int64) < settings.retrain_pause_days:
+        log.info("no retraining yet: the gate kept the last challenger out", data_until=str(known))
         return report, None
     return report, retrain(store, settings)
 

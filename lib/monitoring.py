@@ -116,11 +116,12 @@ def check_days(
     return reports
 
 
-def baseline(model: Path, days: int) -> tuple[Profile, Promise]:
+def baseline(model: Path, days: int, until: np.datetime64 | None = None) -> tuple[Profile, Promise]:
     """What a model folder says the data looked like, and how good its forecasts would be.
 
     Args:
         days: length of the windows that will be checked.
+        until: the last day to look at; of a backtest, the one before it.
 
     Raises:
         ArtifactError: the contract or the reference is missing or altered.
@@ -131,6 +132,8 @@ def baseline(model: Path, days: int) -> tuple[Profile, Promise]:
     contract = Contract.from_json(path.read_text())
     verify(model / "reference.parquet", contract.sha256.get("reference.parquet"))
     reference = pd.read_parquet(model / "reference.parquet")
+    if until is not None:
+        reference = reference[reference["date"] <= until]
     return profile(reference, days), Promise.of(contract.metrics)
 
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 import sqlalchemy as sa
 import structlog
@@ -56,6 +57,7 @@ class Retraining:
     run: str = ""  # the run folder
     rows: int = 0  # days in the data
     added: int = 0  # of them from actuals
+    until: str = ""  # the last day in the data
     seconds: float = 0.0
 
 
@@ -123,7 +125,8 @@ def _run(
             environment=_environment(settings),
             keep_open=[lock],
         )
-    failed = Retraining("failed", "", run=str(run), rows=len(table), added=added)
+    until = str(table["date"].max().date())
+    failed = Retraining("failed", "", run=str(run), rows=len(table), added=added, until=until)
     if code:
         return replace(failed, reason=_complaint(run / "retraining.log", code))
     outcome = _outcome(run)
@@ -138,6 +141,17 @@ def _run(
         version=version,
         promoted=outcome["promoted"],
     )
+
+
+def last_kept_out(store: Store) -> np.datetime64 | None:
+    """The last day in the data of the last challenger, where the gate kept it out; else None."""
+    kept = checks.c
+    about = sa.select(kept.result).where(kept.kind == LEASE, kept.status != "failed")
+    with store.reading() as connection:
+        done = connection.execute(about.order_by(kept.id.desc()).limit(1)).scalar()
+    if not done or done["promoted"] or not done.get("until"):
+        return None
+    return np.datetime64(done["until"], "D")
 
 
 @contextmanager

@@ -100,6 +100,8 @@ class Settings(BaseSettings):
     drift_min_effect: float = Field(0.1, ge=0)  # population stability index
     retrain_after_days: float = Field(7, ge=0)  # 0 is never
     retrain_after_samples: int = Field(100, ge=0)  # new actuals; 0 is never
+    # New days before another challenger, where the gate kept the last one out; 0 is none
+    retrain_pause_days: float = Field(7, ge=0)
 
     # What forecasts cost and earn, in money per unit of the series unless said otherwise
     cost_over: float = Field(1.0, ge=0)  # forecast, but not wanted

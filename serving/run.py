@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -52,16 +53,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     configure_logging(settings.log_level)
     # Read when numpy, ONNX Runtime and prometheus_client are imported.
     os.environ["OMP_NUM_THREADS"] = "1"
-    # Not beside the databases: a page that a full disk cannot hold would be the end of a process
-    # that writes to it. A folder of this server's own: counts begin at 0.
-    memory = Path("/dev/shm")
-    place = memory if os.access(memory, os.W_OK) else None
-    with tempfile.TemporaryDirectory(prefix="metrics-", dir=place) as metrics:
+    with folder_of_metrics() as metrics:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics
         beside = nullcontext() if asked.no_worker else Beside().running()
         with beside:
             _serve(settings, asked)
     return 0
+
+
+@contextmanager
+def folder_of_metrics() -> Generator[str]:
+    """A folder of this server's own, so that counts begin at 0; gone when the server is.
+
+    Not beside the databases: a page that a full disk cannot hold would be the end of a process
+    that writes to it.
+    """
+    memory = Path("/dev/shm")
+    # No TemporaryDirectory: a forked web process that ends would delete it, and with its folder
+    # gone none can be started again.
+    folder = tempfile.mkdtemp(prefix="metrics-", dir=memory if os.access(memory, os.W_OK) else None)
+    owner = os.getpid()
+    try:
+        yield folder
+    finally:
+        if os.getpid() == owner:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 class Beside:

@@ -116,6 +116,18 @@ def test_drift_of_a_shifted_factor_is_found_in_the_factor_alone(reference, panel
     assert "distribution" in by_name(found)["fator_externo"].flags
 
 
+def test_drift_is_none_for_a_model_that_was_judged_after_the_change():
+    changed = LIVE + 40
+    panel = year(0, "stronger week", changed, series=4)
+    table, last = feature_table(panel), panel.dates[changed + 90]
+    flagged = []
+    for known in (changed, changed + 30):
+        live = dr.drift(dr.profile(feature_table(cut(panel, known))), table, last=last)
+        flagged.append([f.feature for f in live.features if f.flags])
+    assert "lag_1" in flagged[0]
+    assert flagged[1] == []
+
+
 def test_drift_of_a_factor_that_stopped_coming_is_a_missing_one(reference, panel):
     live = feature_table(panel).assign(fator_externo=np.nan)
     found = by_name(dr.drift(reference, live, last=panel.dates[LIVE + 60]))["fator_externo"]

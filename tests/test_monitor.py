@@ -1,14 +1,19 @@
+import hashlib
 import json
+import shutil
+from dataclasses import asdict
 from datetime import timedelta
 
 import numpy as np
+import pandas as pd
 import pytest
 import sqlalchemy as sa
 
 from lib import monitor
 from lib.alerts import open_incidents
+from lib.retraining import Retraining
 from lib.settings import Settings
-from lib.store import Store, checks
+from lib.store import Store, checks, utcnow
 from serving.monitoring import last
 from tests.panels import TINY_MODEL
 from tests.test_monitoring import DAY, days_before, forecast, truth, write
@@ -85,6 +90,49 @@ def test_monitor_retrains_only_where_it_may(settings, store, monkeypatch, allowe
     settings = settings.model_copy(update={"auto_retrain": allowed})
     done = [monitor.monitor(settings, day=DAY - n)[1] for n in (2, 1, 0)]
     assert done == [None, None, "a challenger" if allowed else None]
+
+
+@pytest.mark.parametrize(
+    ("status", "promoted", "until", "again"),
+    [
+        ("trained", False, DAY - 3, False),
+        ("unchanged", False, DAY - 3, False),
+        ("trained", False, DAY - 7, True),
+        ("trained", True, DAY - 3, True),
+        ("failed", None, DAY - 3, True),
+    ],
+)
+def test_monitor_waits_for_new_days_after_a_challenger_that_was_kept_out(
+    settings, store, monkeypatch, status, promoted, until, again
+):
+    live(store, wrong=60.0)
+    monkeypatch.setattr(monitor, "retrain", lambda store, settings: "a challenger")
+    settings = settings.model_copy(update={"auto_retrain": True, "monitor_checks": 1})
+    done = asdict(Retraining(status, "", version=2, promoted=promoted, until=str(until)))
+    row = {"made_at": utcnow(), "kind": "retraining", "model_version": 2, "status": status}
+    with store.writing() as connection:
+        connection.execute(checks.insert().values(**row, result=done))
+    trained = monitor.monitor(settings, day=DAY)[1]
+    assert trained == ("a challenger" if again else None)
+
+
+def test_monitor_counts_age_and_new_values_from_the_last_day_the_model_knows(
+    settings, store, tmp_path, monkeypatch
+):
+    model = tmp_path / "model"
+    shutil.copytree(TINY_MODEL, model)
+    reference = pd.read_parquet(model / "reference.parquet")
+    reference["date"] += pd.Timestamp(str(DAY - 6)) - reference["date"].max()
+    reference.to_parquet(model / "reference.parquet")
+    sha = hashlib.sha256((model / "reference.parquet").read_bytes()).hexdigest()
+    contract = json.loads((model / "contract.json").read_text())
+    contract["sha256"]["reference.parquet"] = sha
+    (model / "contract.json").write_text(json.dumps(contract))
+    monkeypatch.setattr(monitor, "_production", lambda settings: (1, model))
+    live(store, wrong=0.5)
+    found = monitor.monitor(settings.model_copy(update={"retrain_after_days": 7}), day=DAY)[0]
+    assert (found.verdict.age_days, found.verdict.new_samples) == (6, 12)
+    assert not found.verdict.retrain
 
 
 def test_monitor_without_a_truth_says_what_to_do(settings, store, capsys, monkeypatch):

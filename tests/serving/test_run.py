@@ -176,6 +176,26 @@ def test_a_promotion_under_load_fails_no_request_and_a_stop_finishes_them(server
     assert len(worked_on) == len(crowd.answers) + len(last.answers)
 
 
+def test_a_web_process_that_ends_is_replaced_and_takes_nothing_with_it(server):
+    port, process, _ = server
+    first, other = psutil.Process(process.pid).children()
+    first.terminate()
+    first.wait(30)
+    deadline = time.monotonic() + 30
+    while len(found := psutil.Process(process.pid).children()) < 2 or other not in found:
+        assert time.monotonic() < deadline, "no process has taken its place"
+        time.sleep(0.1)
+    # Those that start find the folder of the metrics where it was.
+    other.terminate()
+    other.wait(30)
+    until_ready(port)
+    with Crowd(port) as crowd:
+        time.sleep(1)
+    assert {status for status, _ in crowd.answers} == {200}
+    assert process.poll() is None
+    assert get(port, "/metrics")[0] == 200
+
+
 class Mlflow:
     """A real MLflow server on a file, that can be stopped and started again on its port."""
 
