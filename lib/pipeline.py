@@ -7,27 +7,20 @@ a stage has to run.
 from __future__ import annotations
 
 import argparse
-import json
-import shutil
 import sys
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import structlog
-
-from lib import stages
 from lib.parameters import RESERVED, ParameterError, declared, load_profile, resolve
-from lib.pipeline_monitoring import describe_monitoring, execute_in, run_monitoring
-from lib.settings import ROOT, Settings, SettingsError, configure_logging, get_settings
-from lib.stages import StageError, StageRecord, plain, write_json
+from lib.pipeline_backtest import run_backtest
+from lib.pipeline_monitoring import describe_monitoring, run_monitoring
+from lib.pipeline_run import NOTEBOOKS, PATTERN, run_pipeline
+from lib.settings import ROOT, SettingsError, configure_logging, get_settings
+from lib.stages import StageError, plain, write_json
 
-log = structlog.get_logger()
-
-NOTEBOOKS = ROOT / "notebooks"
-_PATTERN = "0[1-4]_*.ipynb"  # the main job; later notebooks stand alone
+__all__ = ["main", "record", "run_backtest", "run_folder", "run_pipeline"]
 
 
 def run_folder(run_dir: str | Path) -> Path:
@@ -57,218 +50,9 @@ def record(run_dir: str | Path, stage: str, metrics: Mapping[str, Any]) -> dict[
     return rounded
 
 
-@dataclass(frozen=True)
-class RunResult:
-    """A finished run: its folder, and the stages that ran and those that were skipped."""
-
-    folder: Path
-    ran: tuple[str, ...]
-    skipped: tuple[str, ...]
-
-
-def run_pipeline(
-    profile: str = "default",
-    overrides: Mapping[str, str] | None = None,
-    *,
-    until: str = "",
-    force: bool = False,
-    run_dir: Path | None = None,
-    notebooks: Path = NOTEBOOKS,
-    settings: Settings | None = None,
-    code: Path = ROOT / "lib",
-    bases: Sequence[Path] = (),
-) -> RunResult:
-    """Run the numbered notebooks in order; skip what is done and unchanged.
-
-    Args:
-        profile: name of a YAML file in `notebooks/params`.
-        overrides: name → text, before the profile's values.
-        until: the last stage to run, by name or number ("02"); "" means all.
-        force: run also what is done.
-        run_dir: the run folder; None derives it from the parameters and the content of DATA.
-        notebooks: folder of the notebooks.
-        settings: where `var/` and MLflow are; None reads the environment.
-        code: folder whose sources count as the library.
-        bases: folders a relative DATA may be in, before the working directory.
-
-    Raises:
-        ParameterError: a parameter, the profile or `until` is wrong; nothing was run.
-        StageError: a cell failed. Calling again resumes at that stage.
-    """
-    settings = settings or get_settings()
-    paths = {path.stem: path for path in sorted(notebooks.resolve().glob(_PATTERN))}
-    if not paths:
-        raise ParameterError(f"no notebooks {_PATTERN} in {notebooks}")
-    last = _last_stage(until, list(paths))
-    known = {name: declared(path) for name, path in paths.items()}
-    sections = load_profile(notebooks / "params" / f"{profile}.yaml")
-    values = resolve(known, sections, overrides or {})
-    from_profile = not (overrides or {}).get("DATA")
-    digest = _locate_data(values, [ROOT] if from_profile else [*bases, Path.cwd()])
-    # A moved or renamed copy of the same data is the same run.
-    by_content = {
-        stage: {n: digest if n == "DATA" and v else v for n, v in each.items()}
-        for stage, each in values.items()
-    }
-    name = f"{profile}-{stages.text_hash(by_content)[:12]}"
-    run = run_folder(run_dir.absolute() if run_dir else settings.var_dir / "runs" / name).resolve()
-    names = list(paths)[: list(paths).index(last) + 1]
-    with stages.locked(run):
-        used = {
-            stage: {n: p.value for n, p in known[stage].items() if n != RESERVED} | values[stage]
-            for stage in paths
-        }
-        write_json(run / "parameters.json", {"profile": profile, "data": digest, "stages": used})
-        log.info("run started", run=str(run), profile=profile, stages=names)
-        ran = []
-        for stage in names:
-            inject = values[stage] | ({RESERVED: str(run)} if RESERVED in known[stage] else {})
-            parts = (by_content[stage], stages.code_hash(code))
-            if _run_stage(run, paths[stage], parts, inject, settings, force=force):
-                ran.append(stage)
-        _merge_metrics(run)
-        if last == list(paths)[-1]:
-            stages.log_to_mlflow(run, settings.mlflow_tracking_uri)
-        log.info("run finished", run=str(run), ran=ran, **_outcome(run))
-    return RunResult(run, tuple(ran), tuple(s for s in names if s not in ran))
-
-
-def _run_stage(
-    run: Path,
-    notebook: Path,
-    parts: tuple[Mapping[str, Any], str],
-    inject: Mapping[str, Any],
-    settings: Settings,
-    *,
-    force: bool,
-) -> bool:
-    """Run one stage unless its record says that nothing changed; tell whether it ran."""
-    stage = notebook.stem
-    earlier = [p.stem for p in sorted(notebook.parent.glob(_PATTERN)) if p.stem < stage]
-    records = {name: StageRecord.read(run, name) for name in earlier}
-    inputs = {n: d for each in records.values() if each for n, d in each.outputs.items()}
-    values, code = parts
-    fingerprint = stages.fingerprint(notebook, values, code, inputs)
-    done = StageRecord.read(run, stage)
-    executed, page = run / "notebooks" / notebook.name, run / "html" / f"{stage}.html"
-    whole = executed.is_file() and page.is_file()
-    if done and not force and whole and done.fingerprint == fingerprint and done.holds(run):
-        log.info("stage skipped: parameters, code and inputs are unchanged", stage=stage)
-        return False
-
-    log.info("stage started", stage=stage)
-    started = time.perf_counter()
-    stages.forget(run, stage)
-    before = stages.signatures(run)
-    execute_in(run, notebook, inject, settings)
-    outputs = stages.written_since(run, before)
-    for name in sorted(inputs.keys() & outputs.keys()):
-        log.warning("stage rewrote a file of an earlier stage, which will run again", file=name)
-    seconds = round(time.perf_counter() - started, 1)
-    StageRecord(fingerprint, outputs, seconds).write(run, stage)
-    log.info("stage finished", stage=stage, seconds=seconds)
-    return True
-
-
-def _locate_data(values: Mapping[str, dict[str, Any]], bases: Sequence[Path]) -> str:
-    """Make every DATA an absolute path, in place, and return the hash of its content, or ""."""
-    digest = ""
-    for each in values.values():
-        if each.get("DATA"):
-            asked = Path(each["DATA"]).expanduser()
-            places = [(base / asked).resolve() for base in bases]
-            found = next((place for place in places if place.is_file()), None)
-            if found is None:
-                looked = " or ".join(dict.fromkeys(map(str, places)))
-                raise ParameterError(f"DATA: expected a CSV or Parquet file, there is no {looked}")
-            each["DATA"] = str(found)
-            digest = digest or f"sha256:{stages.file_hash(found)}"
-    return digest
-
-
-def _last_stage(until: str, names: list[str]) -> str:
-    matches = [name for name in names if until in (name, name[:2])] if until else names[-1:]
-    if not matches:
-        raise ParameterError(f"--until {until}: expected one of {', '.join(names)}")
-    return matches[0]
-
-
-def _merge_metrics(run: Path) -> None:
-    found = sorted((run / "metrics").glob("*.json"))
-    merged = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in found}
-    write_json(run / "metrics.json", merged)
-
-
-def run_backtest(
-    profile: str = "default",
-    overrides: Mapping[str, str] | None = None,
-    *,
-    out: Path,
-    force: bool = False,
-    run_dir: Path | None = None,
-    notebooks: Path = NOTEBOOKS,
-    settings: Settings | None = None,
-    bases: Sequence[Path] = (),
-) -> Path:
-    """Judge the forecaster: the stages up to the training, nothing registered. → the folder `out`.
-
-    `out` is created, relative to the first of `bases`, and gets forecasts.parquet (series_id,
-    cutoff, date, horizon in days, one column `q<level>` each, in the series' own unit),
-    metrics.json (mase, wape, wql, coverage_80 and n, the days scored, of ours and of every
-    baseline; null where there is none), backtest.png and report.html. The other arguments are
-    those of `run_pipeline`, which says what is raised; so is a folder that cannot be made, before
-    anything runs.
-
-    One worker tunes unless WORKERS says otherwise: with more, the search's path, and with it the
-    forecasts, depends on who finishes first, and a changed future could not be told from chance.
-    """
-    given = dict(overrides or {})
-    out = (bases[0] if bases else Path.cwd()) / out.expanduser()
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ParameterError(
-            f"OUT: cannot make the folder {out} ({error.strerror}); give one that this user may "
-            "write to"
-        ) from error
-    run = run_pipeline(
-        profile,
-        {"WORKERS": "1"} | given | {"REGISTER": "false"},
-        until="03_training",
-        force=force,
-        run_dir=run_dir,
-        notebooks=notebooks,
-        settings=settings,
-        bases=bases,
-    ).folder
-    _hand_over(run, out)
-    return out
-
-
-def _hand_over(run: Path, out: Path) -> None:
-    """Copy what a backtest found to the folder `out`, each file whole or not at all."""
-    import pandas as pd
-
-    forecasts = pd.read_parquet(run / "forecasts.parquet").drop(columns="actual")
-    forecasts.to_parquet(out / "forecasts.parquet.tmp", index=False)
-    for source, name in (("backtest.png",) * 2, ("html/03_training.html", "report.html")):
-        shutil.copyfile(run / source, out / f"{name}.tmp")
-    for name in ("forecasts.parquet", "backtest.png", "report.html"):
-        (out / f"{name}.tmp").replace(out / name)
-    found = json.loads((run / "scores.json").read_text(encoding="utf-8"))
-    names = ("mase", "wape", "wql", "coverage_80")
-    scores = {
-        name: {key: each.get(key) for key in names} | {"n": int(each["days"])}
-        for name, each in ({"ours": found.pop("forecaster")} | found).items()
-    }
-    write_json(out / "metrics.json", plain(scores))
-    for name, each in scores.items():
-        log.info("backtest", forecast=name, **plain(each))
-
-
 def _describe_parameters(notebooks: Path, profile: str) -> str:
     """Every parameter with the value it has under a profile."""
-    known = {path.stem: declared(path) for path in sorted(notebooks.glob(_PATTERN))}
+    known = {path.stem: declared(path) for path in sorted(notebooks.glob(PATTERN))}
     values = resolve(known, load_profile(notebooks / "params" / f"{profile}.yaml"), {})
     lines = []
     for stage, parameters in known.items():
@@ -279,13 +63,6 @@ def _describe_parameters(notebooks: Path, profile: str) -> str:
             if name != RESERVED:
                 lines.append(f"  {parameter}")
     return "\n".join(lines)
-
-
-def _outcome(run: Path) -> dict[str, Any]:
-    """The registered version and what the gate said of it, where there is one."""
-    path = run / "mlflow.json"
-    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return {name: found[name] for name in ("version", "promoted", "reason") if name in found}
 
 
 def _pair(parser: argparse.ArgumentParser, text: str) -> tuple[str, str]:
