@@ -8,6 +8,7 @@ import optuna
 import pandas as pd
 from matplotlib.dates import date2num
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from optuna.trial import TrialState
 
 from lib.panel import Panel, Spans
@@ -46,6 +47,7 @@ def plot_history(study: optuna.Study) -> Figure:
     axis.scatter([t.number for t in pruned], lowest, marker="x", color=SOFT, label="pruned")
     axis.step(numbers, np.minimum.accumulate(values), where="post", color=INK, lw=1, label="best")
     axis.set(xlabel="trial", ylabel="validation pinball loss (scales)")
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.legend(frameon=False, ncols=3)
     return figure
 

@@ -43,7 +43,7 @@ def throughput_rows(rounds: int, peers: Path) -> list[Row]:
     spans = panels.split(panel, horizon=28, cutoffs=6, step=28, validation_days=100)
     shape = ModelConfig(hidden=HIDDEN, encoder_days=56, max_context=60)
     data = training.prepare(panel, spans, shape)
-    run = fitting.Run(data, shape, TrainingConfig(batch=BATCH))
+    run = fitting.Run(data, shape, TrainingConfig(batch=BATCH), fitting.Alone())
     plain = textbook.steps(data, HIDDEN, BATCH)
     run.train_step(), plain(1)
     name = "DataLoader + nn.LSTM"
@@ -79,14 +79,13 @@ def neuralforecast_rate(panel: panels.Panel, peers: Path) -> float:
 
 def tuning_rows(trials: int = 15, epochs: int = 20) -> list[Row]:
     """A whole search on one synthetic series of 3,000 days, ours and the textbook's."""
-    _, table = synthesize(SynthesisSpec(n_series=1, n_days=3000), 0)
-    panel = panels.to_panel(table)
+    panel, _ = synthesize(SynthesisSpec(n_series=1, n_days=3000), 0)
     spans = panels.split(panel, horizon=28, cutoffs=6, step=28, validation_days=180)
     shape = ModelConfig()
     data = training.prepare(panel, spans, shape)
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "series.parquet"
-        table.to_parquet(path)
+        panels.to_table(panel).to_parquet(path)
         job = plan(
             path, panel, spans, shape, TrainingConfig(), trials=trials, trial_steps=150,
             storage=f"sqlite:///{name}/study.db",
