@@ -90,14 +90,18 @@ class LSTMForecaster(nn.Module):
         values = padded(series_values(features), self.days)
         past, effect = self._covariate_effect(values, features, future)
         season = Season(values - past)
-        references = season.references(future)  # (batch, horizon, references)
+        level = season.level[:, None]
+        # from the level: float32 weights sum to 1 but for a rounding, which would be that of a
+        # level far larger than what the series moves by
+        references = season.references(future) - level[..., None]  # (batch, horizon, references)
         days = self._days(season, features)
         ahead = self._ahead(season, features, future, references)
         static = filled(season.static())
         medians, offsets = [], []
         for network in self.members:
             weights, deviation, offset = network(days, static, ahead)
-            medians.append((weights * references).sum(-1) + effect + deviation * season.scale)
+            moved = (weights * references).sum(-1) + deviation * season.scale
+            medians.append(level + effect + moved)
             offsets.append(offset)
         return torch.stack(medians), torch.stack(offsets), season.scale[:, 0]
 
@@ -155,11 +159,11 @@ class LSTMForecaster(nn.Module):
     ) -> Tensor:
         """What is told of each day of the horizon. → (batch, horizon, N_DECODER), float32."""
         horizon = int(future.shape[1])
-        level, scale = season.level[:, None, None], season.scale[..., None]
+        scale = season.scale[..., None]
         first = FUTURE.index("last_year")
         last_year, middle = future[..., first : first + 2], future[..., first + 2 :]
         factor, event = future[..., CAUSES_AHEAD].split(1, dim=-1)
-        scaled = torch.cat([last_year - middle, references - level], dim=-1) / scale
+        scaled = torch.cat([last_year - middle, references], dim=-1) / scale
         numbers = torch.cat([scaled, self._factor(factor, features)], dim=-1)
         sin, cos = future[..., 4:5], future[..., 5:6]
         step = torch.arange(1, horizon + 1, device=future.device).double()

@@ -176,7 +176,8 @@ def resolve(
             str(p): None for each in known.values() for p in each.values() if p.name != RESERVED
         }
         allowed = "".join(f"\n  {line}" for line in sorted(lines))
-        raise ParameterError("\n".join(dict.fromkeys(problems)) + f"\nThe parameters are:{allowed}")
+        # the problem last: a terminal shows the end of what is printed
+        raise ParameterError(f"The parameters are:{allowed}\n" + "\n".join(dict.fromkeys(problems)))
     return resolved
 
 

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import torch
 
+from lib import fitting
 from lib.export import add_metrics, load_weights, save_artifact
 from lib.features import FEATURES
 from lib.forecaster import CONTRACT, FILES, ArtifactError, Forecaster, forecast_panel
 from lib.panel import fingerprint
 from lib.settings import ROOT
-from lib.training import prepare
+from lib.training import TrainingConfig, prepare
 from tests.panels import (
     MODEL,
     TINY_FORECAST,
@@ -87,6 +88,18 @@ def test_graph_of_data_with_a_long_gap_is_the_network_too(tmp_path):
     background, _ = save_artifact(tmp_path, fit, data, panel, spans).background()
     # Some of what the graph is checked with ends in the gap: its last 60 days are all missing.
     assert np.isnan(background[:, -60:, FEATURES.index("lag_1")]).all(axis=1).any()
+
+
+def test_graph_of_a_constant_series_is_the_network_too(tmp_path):
+    panel = lively_panel(days=400, series=1)
+    panel, spans = replace(panel, values=np.full_like(panel.values, 5.0)), spans_of(panel)
+    data = prepare(panel, spans, MODEL)
+    fit = fitting.fit(data, MODEL, TrainingConfig(steps=5, evaluate_every=5))
+    # Calibration has nothing to widen for: what is a rounding of the level must not matter.
+    fit.model.spread.fill_(0.01)
+    forecaster = save_artifact(tmp_path, fit, data, panel, spans)
+    found = forecast_panel(forecaster, panel, np.array([350]))
+    np.testing.assert_allclose(found, 5.0, rtol=1e-2)
 
 
 @pytest.fixture

@@ -31,6 +31,8 @@ def _in_one_process(profile: str, run: Path) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
+    from IPython.display import display
+
     from lib.parameters import declared, load_profile, read_notebook, resolve
 
     paths = sorted((ROOT / "notebooks").glob("0[1-4]_*.ipynb"))
@@ -39,7 +41,7 @@ def _in_one_process(profile: str, run: Path) -> None:
     storage = f"sqlite:///{run.parent}/b.db"
     values = resolve(known, sections, {"REGISTER": "false", "STUDY_STORAGE": storage})
     for path in paths:
-        names: dict[str, object] = {}
+        names: dict[str, object] = {"display": display}
         for cell in read_notebook(path):
             exec(cell["source"], names)
             if "parameters" in cell["tags"]:
