@@ -7,46 +7,60 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.speed.paired import Row, row, seconds_of
+from benchmarks.speed.paired import Row, paired, row
 from lib.settings import ROOT
+
+ROUNDS = 2  # a round is minutes
 
 
 def overhead_rows(profile: str = "default") -> list[Row]:
-    """Wall time of the main job, each way once, in folders of their own, nothing registered."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        train = ["-m", "lib.pipeline", "train", "--profile", profile, "REGISTER=false"]
-        train += ["--run-dir", str(folder / "a"), f"STUDY_STORAGE=sqlite:///{folder}/a.db"]
-        ours = seconds_of(lambda: _start(*train))
-        once = ["-m", "benchmarks.speed.whole", profile, str(folder / "b")]
-        peer = seconds_of(lambda: _start(*once))
-    return [row("make train", ours, peer, "the same cells in one process", "s", more=False)]
+    """Wall time of the main job, each way, in folders of their own, nothing registered.
+
+    Both draw every table and picture; papermill also keeps them, in notebooks and as HTML.
+    """
+
+    def by_papermill() -> None:
+        with tempfile.TemporaryDirectory() as name:
+            storage = f"STUDY_STORAGE=sqlite:///{name}/study.db"
+            train = ["lib.pipeline", "train", "--profile", profile, "REGISTER=false"]
+            _start(*train, "--run-dir", f"{name}/run", storage)
+
+    def in_one_process() -> None:
+        with tempfile.TemporaryDirectory() as name:
+            _start("benchmarks.speed.whole", profile, name)
+
+    peer_name = "the same cells in one process"
+    ours, peers = paired(by_papermill, {peer_name: in_one_process}, ROUNDS)
+    return [row("make train", ours, peers[peer_name], peer_name, "s", more=False)]
 
 
 def _start(*arguments: str) -> None:
-    subprocess.run([sys.executable, *arguments], check=True, cwd=ROOT, capture_output=True)
+    subprocess.run([sys.executable, "-m", *arguments], check=True, cwd=ROOT, capture_output=True)
 
 
-def _in_one_process(profile: str, run: Path) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from IPython.display import display
+def _run_cells(profile: str, folder: Path) -> None:
+    """The cells of the four notebooks, in the shell that a kernel would run them in."""
+    from IPython.terminal.interactiveshell import TerminalInteractiveShell
+    from IPython.utils.capture import capture_output
 
     from lib.parameters import declared, load_profile, read_notebook, resolve
 
     paths = sorted((ROOT / "notebooks").glob("0[1-4]_*.ipynb"))
     known = {path.stem: declared(path) for path in paths}
     sections = load_profile(ROOT / "notebooks" / "params" / f"{profile}.yaml")
-    storage = f"sqlite:///{run.parent}/b.db"
+    storage = f"sqlite:///{folder}/study.db"
     values = resolve(known, sections, {"REGISTER": "false", "STUDY_STORAGE": storage})
+    shell = TerminalInteractiveShell.instance()
+    shell.display_formatter.active_types = shell.display_formatter.format_types  # not text alone
+    shell.run_line_magic("matplotlib", "inline")
     for path in paths:
-        names: dict[str, object] = {"display": display}
+        shell.reset(new_session=True)
         for cell in read_notebook(path):
-            exec(cell["source"], names)
+            with capture_output():
+                shell.run_cell(cell["source"]).raise_error()
             if "parameters" in cell["tags"]:
-                names |= values[path.stem] | {"RUN_DIR": str(run)}
+                shell.push(values[path.stem] | {"RUN_DIR": str(folder / "run")})
 
 
 if __name__ == "__main__":
-    _in_one_process(sys.argv[1], Path(sys.argv[2]))
+    _run_cells(sys.argv[1], Path(sys.argv[2]))
