@@ -182,7 +182,8 @@ def test_bike_sharing_is_uploaded_forecast_and_explained(server, visit, tmp_path
         page.click("#download")
     assert ";2013-01-01;" in download.value.path().read_text("utf-8-sig")
     page.set_viewport_size(PHONE)
-    assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
+    # The chart is drawn anew a moment after its frame has changed.
+    page.wait_for_function(f"document.documentElement.scrollWidth === {PHONE['width']}")
 
 
 ROLES = ("date", "value", "factor", "event")
