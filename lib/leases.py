@@ -136,12 +136,16 @@ def is_dead(process: str) -> bool:
 
 
 def _machine() -> str:
-    """The name of this machine, and of the processes seen from here: containers may share one."""
+    """The name of this machine since its start, and of the processes seen from here.
+
+    Containers may share a machine, and machines a name, such as localhost.
+    """
     try:
         processes = str(Path("/proc/self/ns/pid").readlink()).strip("pid:[]")
+        since = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
-        processes = ""
-    return f"{socket.gethostname()}/{processes}"
+        processes = since = ""
+    return f"{socket.gethostname()}/{since}/{processes}"
 
 
 def _started(pid: int) -> int:

@@ -139,6 +139,7 @@ def test_processes_that_share_a_name_of_machine_but_not_their_numbers_are_not_ju
     assert not room.is_dead(name)
     machine, pid, started, tail = name.rsplit(":", 3)
     assert room.is_dead(f"{machine}:{pid}:{int(started) - 1}:{tail}")
-    container = f"{machine.split('/')[0]}/1"
-    assert not room.is_dead(f"{container}:{pid}:{int(started) - 1}:{tail}")
+    host, since, processes = machine.split("/")
+    for other in (f"{host}/{since}/1", f"{host}/another start/{processes}"):
+        assert not room.is_dead(f"{other}:{pid}:{int(started) - 1}:{tail}")
     assert str(os.getpid()) == pid
