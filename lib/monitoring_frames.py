@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from lib import features as ft
 from lib.panel import SERIES_COLUMNS, to_panel
-from lib.store import Store, actuals, predictions
+from lib.store import Store, actuals, predictions, utcnow
 from lib.truth import with_truth
 
 HISTORY_DAYS = 84  # of truth before the first target day: 8 weeks before a cutoff of 4 weeks ago
@@ -67,13 +67,25 @@ def from_store(
 
 
 def last_day(store: Store) -> np.datetime64 | None:
-    """The last day that has both a forecast and a truth by series and date; None without any."""
-    found = sa.select(sa.func.max(actuals.c.date)).where(
-        actuals.c.date <= sa.select(sa.func.max(predictions.c.last_date)).scalar_subquery()
+    """The last day with a truth of a forecast; None without any.
+
+    A truth of days to come is a typing error, unless there are no others. Those of forecasts
+    without a series are looked at where no truth has a day.
+    """
+    kept = predictions.c
+    come = actuals.c.date <= utcnow().date() + timedelta(days=1)  # wherever on earth it is
+    undated = sa.select(sa.func.max(kept.created_at)).where(
+        kept.series_id.is_(None), kept.trace_id == actuals.c.trace_id
     )
     with store.reading() as connection:
-        day = connection.execute(found).scalar()
-    return None if day is None else np.datetime64(day, "D")
+        furthest = connection.scalar(sa.select(sa.func.max(kept.last_date)))
+        if furthest is not None:
+            dated = sa.select(sa.func.max(actuals.c.date)).where(actuals.c.date <= furthest)
+            day = connection.scalar(dated.where(come)) or connection.scalar(dated)
+            if day is not None:
+                return np.datetime64(day, "D")
+        made = connection.scalar(undated)
+    return None if made is None else np.datetime64(made.date(), "D") + 1
 
 
 def from_run(folder: Path, *, model_version: int = 0) -> Frames:
@@ -119,7 +131,7 @@ def _predictions(
 ) -> tuple[pd.DataFrame, float]:
     """The rows of predictions that are about these days, JSON still as text; the share drawn."""
     kept = predictions.c
-    zone = _midnight(start), _midnight(end + timedelta(days=1))
+    zone = _midnight(start - timedelta(days=1)), _midnight(end + timedelta(days=1))
     dated = sa.and_(kept.first_date <= end + timedelta(days=1), kept.last_date >= start)
     undated = sa.and_(
         kept.series_id.is_(None), kept.created_at >= zone[0], kept.created_at < zone[1]

@@ -200,6 +200,7 @@ def _server(url: sa.URL, busy_seconds: float) -> sa.Engine:
     def _prepare(connection: Any, record: object) -> None:
         # The busy time of SQLite, for row locks and `alone`.
         connection.execute(f"SET lock_timeout = {round(busy_seconds * 1000)}")
+        connection.execute("SET TIME ZONE 'UTC'")  # a time that is cast to text has no other
         connection.commit()
 
     return engine

@@ -4,6 +4,7 @@ from datetime import UTC, date, datetime, timedelta
 import numpy as np
 import pandas as pd
 import pytest
+import sqlalchemy as sa
 
 from lib import features as ft
 from lib.forecaster import ArtifactError
@@ -121,6 +122,30 @@ def test_store_finds_the_truth_of_a_prediction_by_its_trace(store):
     assert np.isnan(found["actual"].tolist()[2])
     assert set(found["date"]) == {pd.Timestamp(days_before(2))}
     assert found["naive"].isna().all()
+
+
+@pytest.mark.services
+def test_store_counts_days_in_utc_whatever_the_zone_of_the_server(postgresql_url):
+    engine = sa.create_engine(postgresql_url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        name = sa.make_url(postgresql_url).database
+        connection.exec_driver_sql(f"ALTER DATABASE {name} SET TimeZone = 'Pacific/Auckland'")
+    engine.dispose()
+    store = Store(postgresql_url)
+    try:
+        write(store, [single("one", days_before(3))])
+        found = from_store(store, DAY - 5, DAY).forecasts
+    finally:
+        store.close()
+    assert found["made_at"].tolist() == [pd.Timestamp(at(days_before(3))).tz_localize(None)]
+    assert found["date"].tolist() == [pd.Timestamp(days_before(2))]
+
+
+def test_store_knows_the_first_day_of_the_period_from_a_forecast_of_the_evening_before(store):
+    write(store, [single("one", days_before(6))])
+    assert from_store(store, DAY - 5, DAY).forecasts["date"].tolist() == [
+        pd.Timestamp(days_before(5))
+    ]
 
 
 def test_store_takes_forecasts_of_other_levels_and_lengths(store):
