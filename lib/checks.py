@@ -51,3 +51,23 @@ def streaks(
     before = dict((previous or {}).get("streaks") or {})
     again = previous is not None and str(previous["last"]) >= last
     return {name: max(1, int(before.get(name, 0)) + (0 if again else 1)) for name in flagged}
+
+
+def began(
+    days: Iterable[str], lasting: Mapping[str, int], previous: Mapping[str, Any] | Result | None
+) -> str:
+    """The first day of what is found now, kept from check to check while any of it lasts.
+
+    Args:
+        days: when it seems to have begun, by this check alone. None is "".
+        lasting: `streaks` of this check.
+        previous: as of `streaks`, with `since` and `streaks`.
+    """
+    found = min(days, default="")
+    if isinstance(previous, Result):
+        previous = previous.to_json()
+    before = previous or {}
+    known = before.get("since") or ""
+    if found and known and lasting.keys() & dict(before.get("streaks") or {}).keys():
+        return min(found, known)
+    return found

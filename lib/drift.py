@@ -6,7 +6,8 @@ from the same season of the reference, *compared with how much windows of the re
 differ from the same season of its other years*. Autocorrelation, dependence between series and the
 changes that are usual are all in that comparison, and nothing is assumed independent. What looks
 like the reference's last days is no drift either: a model that was judged on days after a change
-knows the world after it, though no earlier year shows it.
+knows the world after it, though no earlier year shows it. And a service that is asked of some
+weekdays or series only is compared with those of the reference: Mondays are not like a week.
 
 The model scales each window by itself, so a trend is nothing new to it. Features in units of the
 series are therefore compared relative to `media_movel_30` of the same day, which also makes the
@@ -23,7 +24,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lib.checks import Result, streaks
+from lib.checks import Result, began, streaks
 from lib.drift_effects import FEWEST, effects_of, holm, population_stability
 from lib.features import FEATURES
 
@@ -41,6 +42,7 @@ _LEVEL_FACTOR = 3.0  # a level this far outside its range is another unit, not a
 _OUTSIDE = 0.05  # share of values that may be out of range
 _MISSING = 0.10  # share missing beyond the worst window of the reference
 _SOFT = 0.02  # added to an effect before its logarithm
+_SELDOM = 0.25  # of the rows of the weekday most asked of, below which a weekday is an exception
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,8 @@ class Drift(Result):
 
     `matched` says whether the reference has that season; `judged` whether it is long enough to
     know what is usual (otherwise only range and missing values are checked); `streaks` counts the
-    checks that each feature has been flagged in a row, `alarms` those flagged for long enough.
+    checks that each feature has been flagged in a row, `alarms` those flagged for long enough;
+    `since` is the last day of the first of these checks, "" where nothing is flagged.
     """
 
     first: str
@@ -84,6 +87,7 @@ class Drift(Result):
     features: tuple[FeatureDrift, ...]
     streaks: Mapping[str, int]
     alarms: tuple[str, ...]
+    since: str = ""
 
     @property
     def alarm(self) -> bool:
@@ -98,7 +102,9 @@ class Profile:
     Attributes:
         days: window length.
         dates: (N,) datetime64[D].
+        series: (N,) names.
         columns: comparable columns, (N,) each.
+        weekdays: how many of them there are among the dates.
         usual: feature → mean and standard deviation of log effects, (2, 2): KS and Wasserstein.
         missing: feature → largest share missing in a window.
         levels: series_id → lowest and highest level.
@@ -106,10 +112,13 @@ class Profile:
 
     days: int
     dates: np.ndarray
+    series: np.ndarray
     columns: Mapping[str, np.ndarray]
+    weekdays: int
     usual: Mapping[str, np.ndarray] = field(repr=False)
     missing: Mapping[str, float] = field(repr=False)
     levels: Mapping[str, tuple[float, float]] = field(repr=False)
+    parts: dict[tuple[str, ...], Profile] = field(default_factory=dict, repr=False)
 
 
 def profile(reference: pd.DataFrame, days: int = 21) -> Profile:
@@ -119,9 +128,16 @@ def profile(reference: pd.DataFrame, days: int = 21) -> Profile:
     """
     _require(reference)
     dates = reference["date"].to_numpy().astype("datetime64[D]")
-    columns = comparable(reference)
+    series = reference["series_id"].astype("str").to_numpy(dtype=object)
+    return _profile(days, dates, series, comparable(reference))
+
+
+def _profile(
+    days: int, dates: np.ndarray, series: np.ndarray, columns: Mapping[str, np.ndarray]
+) -> Profile:
     effects: dict[str, list[tuple[float, float]]] = {name: [] for name in TESTED}
     missing = dict.fromkeys(FEATURES, 0.0)
+    weekdays = len(np.unique(weekday(dates)))
     whole = int((dates.max() - dates.min()).astype(np.int64)) + 1 if len(dates) else 0
     ends = dates.min() + np.arange(days - 1, whole, _STEP) if len(dates) else []
     for end in ends:
@@ -131,7 +147,7 @@ def profile(reference: pd.DataFrame, days: int = 21) -> Profile:
         for name in FEATURES:
             share = float(np.isnan(columns[name][window]).mean())
             missing[name] = max(missing[name], share)
-        others, _ = _season(dates, end, days, apart=True)
+        others, _ = _season(dates, end, days, weekdays, apart=True)
         for name in TESTED:
             pair = effects_of(columns[name][window], columns[name][others])
             if np.isfinite(pair).all():
@@ -141,14 +157,41 @@ def profile(reference: pd.DataFrame, days: int = 21) -> Profile:
         for name, found in effects.items()
         if len(found) * _STEP >= WINDOWS * days
     }
-    level = pd.Series(columns[LEVEL]).groupby(reference["series_id"].astype("str").to_numpy())
+    level = pd.Series(columns[LEVEL]).groupby(series)
     low, high = level.min(), level.max()
     levels = {
         str(name): (float(low[name]), float(high[name]))
         for name in low.index
         if np.isfinite(low[name])
     }
-    return Profile(days, dates, columns, usual, missing, levels)
+    return Profile(days, dates, series, columns, weekdays, usual, missing, levels)
+
+
+def part_of(reference: Profile, live: pd.DataFrame) -> tuple[Profile, pd.DataFrame]:
+    """The weekdays and series of a reference that live rows are of; and the rows of these weekdays.
+
+    Series that the reference does not know are like any of it.
+    """
+    if not len(live) or not len(reference.dates):
+        return reference, live
+    days = weekday(live["date"].to_numpy().astype("datetime64[D]"))
+    counts = np.bincount(days, minlength=7)
+    asked = counts >= max(1, _SELDOM * counts.max())
+    names = set(live["series_id"].astype("str")) if "series_id" in live else set()
+    if not names or not names <= reference.levels.keys():
+        names = set(reference.levels)
+    if asked.all() and len(names) == len(reference.levels):
+        return reference, live
+    key = (str(asked.tolist()), *sorted(names))
+    if key not in reference.parts:
+        rows = asked[weekday(reference.dates)]
+        rows &= np.isin(reference.series, np.array(sorted(names), dtype=object))
+        columns = {name: column[rows] for name, column in reference.columns.items()}
+        reference.parts.clear()  # one is enough: what is asked of changes seldom
+        reference.parts[key] = _profile(
+            reference.days, reference.dates[rows], reference.series[rows], columns
+        )
+    return reference.parts[key], live[asked[days]]
 
 
 def drift(
@@ -175,8 +218,11 @@ def drift(
     dates = live["date"].to_numpy().astype("datetime64[D]")
     first = last - reference.days + 1
     window = live[(dates >= first) & (dates <= last)]
+    reference, window = part_of(reference, window)
     columns = comparable(window)
-    season, matched = _season(reference.dates, last, reference.days, apart=False)
+    season, matched = _season(
+        reference.dates, last, reference.days, reference.weekdays, apart=False
+    )
     newest = reference.dates > reference.dates.max() - reference.days
     found = []
     for name in FEATURES:
@@ -222,7 +268,8 @@ def drift(
     lasting = streaks([f.feature for f in features if f.flags], str(last), previous)
     alarms = tuple(name for name, count in lasting.items() if count >= checks)
     judged = bool(reference.usual) and len(window) >= FEWEST
-    return Drift(str(first), str(last), matched, judged, tuple(features), lasting, alarms)
+    since = began([str(last)] if lasting else [], lasting, previous)
+    return Drift(str(first), str(last), matched, judged, tuple(features), lasting, alarms, since)
 
 
 def _against(
@@ -240,7 +287,7 @@ def _against(
 
 def in_season(reference: Profile, last: np.datetime64) -> np.ndarray:
     """Rows of the reference that a window up to `last` is compared with. → (N,) bool."""
-    return _season(reference.dates, last, reference.days, apart=False)[0]
+    return _season(reference.dates, last, reference.days, reference.weekdays, apart=False)[0]
 
 
 def comparable(table: pd.DataFrame) -> dict[str, np.ndarray]:
@@ -262,7 +309,7 @@ def _usual(effects: np.ndarray, windows: float) -> np.ndarray:
 
 
 def _season(
-    dates: np.ndarray, end: np.datetime64, days: int, *, apart: bool
+    dates: np.ndarray, end: np.datetime64, days: int, weekdays: int, *, apart: bool
 ) -> tuple[np.ndarray, bool]:
     """Rows of the same season as the window up to `end`, and whether there are any.
 
@@ -275,8 +322,13 @@ def _season(
         other = np.abs((dates - middle).astype(np.int64)) > days + _APART
     gap = np.abs((_day_of_year(dates) - _day_of_year(middle) + 183) % 365.25 - 183)
     season = other & (gap <= days // 2 + _SLACK)
-    matched = len(np.unique(dates[season])) >= days
+    matched = len(np.unique(dates[season])) >= days * weekdays // 7
     return (season if matched else other), matched
+
+
+def weekday(dates: np.ndarray) -> np.ndarray:
+    """0 for a Monday, to 6. (n,) → (n,) int."""
+    return (dates.astype("datetime64[D]").astype(np.int64) + 3) % 7  # 1970-01-01 was a Thursday
 
 
 def _day_of_year(dates: np.ndarray | np.datetime64) -> np.ndarray:

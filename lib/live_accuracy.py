@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from lib.backtest import BLOCKS
-from lib.checks import Result, streaks
+from lib.checks import Result, began, streaks
 from lib.truth import SEASON
 
 ENOUGH = 30  # scored forecasts that a promise by block, or a judgement, needs
@@ -97,7 +97,8 @@ class Accuracy(Result):
     """The scores of a window of days, and whether they alarm.
 
     `degradation` is the largest of a degraded block, 0 where none is; `streaks` counts for how
-    many checks each flag of a version has been up; `alarms` are those up for long enough.
+    many checks each flag of a version has been up; `alarms` are those up for long enough; `since`
+    is the day from which on the error of what is degraded seems to be larger, "" where nothing is.
     """
 
     first: str
@@ -106,6 +107,7 @@ class Accuracy(Result):
     degradation: float
     streaks: Mapping[str, int]
     alarms: tuple[str, ...]
+    since: str = ""
 
     @property
     def alarm(self) -> bool:
@@ -159,7 +161,12 @@ def accuracy(
                 scores.append(_score(int(v), label, some, own, limits, seed))
     flagged = [f"{s.model_version} {s.block} {flag}" for s in scores for flag in s.flags]
     lasting = streaks(flagged, str(last), previous)
-    worst = [s.degradation for s in scores if "degraded" in s.flags]
+    degraded = [s for s in scores if "degraded" in s.flags]
+    since = [
+        first + _onset(columns, (version == s.model_version) & _within(horizon, s.block), s, limits)
+        for s in degraded
+    ]
+    worst = [s.degradation for s in degraded]
     return Accuracy(
         str(first),
         str(last),
@@ -167,6 +174,7 @@ def accuracy(
         max(worst, default=0.0),
         lasting,
         tuple(name for name, count in lasting.items() if count >= checks),
+        began([str(day) for day in since], lasting, previous),
     )
 
 
@@ -192,14 +200,15 @@ def _score(
         axis=1,
     )
     wape, coverage = _ratios(sums.sum(axis=0))
-    resampled = _ratios(_bootstrap(sums, seed))
+    there = np.bincount(rows["day"]) > 0  # a version that is new, or days without a truth
+    resampled = _ratios(_bootstrap(sums[there], seed))
     promised = promise.get("wape", block)
     variance = float(((actual - actual.mean()) ** 2).sum())
     mae, rmse = float(size.mean()), float(np.sqrt((error**2).mean()))
     r2 = 1 - float((error**2).sum()) / variance if variance > 0 else np.nan
     naive = float(np.abs(rows["naive"] - actual)[both].mean()) if both.any() else np.nan
     ours = float(size[both].mean()) if both.any() else np.nan
-    days = int((np.bincount(rows["day"]) > 0).sum())
+    days = int(there.sum())
     with np.errstate(invalid="ignore", divide="ignore"):
         degradation = float(np.divide(wape, promised)) - 1
         sure = float(np.quantile(resampled[0], 0.025) / promised) - 1
@@ -233,6 +242,25 @@ def _score(
         degradation_low=sure,
         flags=tuple(name for name, up in flags.items() if up),
     )
+
+
+def _onset(
+    columns: Mapping[str, np.ndarray], rows: np.ndarray, score: Score, limits: Limits
+) -> int:
+    """Day of the window from which on the error is the larger one: Page's (1954) last minimum.
+
+    Counted is what it is above half way between its limit and what it is in all of the window.
+    """
+    size = np.abs(columns["q0.5"] - columns["actual"])[rows]
+    middle = (score.promised_wape * (1 + limits.max_degradation) + score.wape) / 200
+    excess = np.bincount(columns["day"][rows], size - middle * np.abs(columns["actual"][rows]))
+    total = np.append(0.0, np.cumsum(excess))
+    return len(total) - 1 - int(total[::-1].argmin())
+
+
+def _within(horizon: np.ndarray, block: str) -> np.ndarray:
+    low, _, high = block.partition("-")
+    return (horizon >= int(low)) & (horizon <= int(high or low))
 
 
 def _ratios(sums: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

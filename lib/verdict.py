@@ -25,7 +25,8 @@ class Rules:
 class Verdict(Result):
     """Whether to retrain; `reasons` is kind → sentence, kinds being age, degradation, drift, data.
 
-    `urgent` where the world has changed (degradation or drift), not only time has passed.
+    `urgent` where the world has changed (degradation or drift), not only time has passed; `since`
+    is the day from which on it seems to have, "" where it has not or that is unknown.
     """
 
     day: str
@@ -35,6 +36,7 @@ class Verdict(Result):
     age_days: float
     new_samples: int
     degradation: float
+    since: str = ""
 
 
 def verdict(
@@ -67,4 +69,11 @@ def verdict(
     if rules.after_samples is not None and new_samples >= rules.after_samples:
         reasons["data"] = f"{new_samples} new values, {rules.after_samples} are enough"
     urgent = bool(reasons.keys() & {"degradation", "drift"})
-    return Verdict(str(day), bool(reasons), urgent, reasons, age, new_samples, accuracy.degradation)
+    changed = {
+        "degradation": accuracy.since if degraded else "",
+        "drift": drift.since if drift is not None else "",
+    }
+    since = min((day for name, day in changed.items() if day and name in reasons), default="")
+    return Verdict(
+        str(day), bool(reasons), urgent, reasons, age, new_samples, accuracy.degradation, since
+    )

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib import drift as dr
-from lib.checks import jsonable, streaks
+from lib.checks import began, jsonable, streaks
 from lib.drift_effects import effects_of, holm, population_stability
 from lib.features import FEATURES
 from tests.years import CHANGES, LIVE, cut, feature_table, year
@@ -208,3 +208,42 @@ def test_streaks_end_when_a_check_finds_nothing():
 def test_jsonable_of_numpy_and_not_finite():
     found = jsonable({"a": np.float64(np.nan), "b": (np.int64(2), DAY)})
     assert found == {"a": None, "b": [2, "2024-06-30"]}
+
+
+def test_began_is_kept_while_any_of_it_lasts():
+    before = {"since": "2024-01-05", "streaks": {"a": 2, "b": 1}}
+    assert began(["2024-01-09"], {"a": 3}, before) == "2024-01-05"
+    assert began(["2024-01-03", "2024-01-04"], {"a": 3}, before) == "2024-01-03"
+    assert began(["2024-01-09"], {"c": 1}, before) == "2024-01-09"
+    assert began(["2024-01-09"], {"a": 3}, {"streaks": {"a": 2}}) == "2024-01-09"
+    assert began([], {}, before) == ""
+
+
+ASKED = {
+    "early in the week": lambda live: live[dr.weekday(live["date"].to_numpy()) < 2],
+    "on workdays": lambda live: live[dr.weekday(live["date"].to_numpy()) < 5],
+    "on workdays and once on a Sunday": lambda live: live[
+        (dr.weekday(live["date"].to_numpy()) < 5) | (live["date"] == live["date"].max())
+    ],
+    "of one series": lambda live: live[live["series_id"] == live["series_id"].iloc[-1]],
+}
+
+
+@pytest.mark.parametrize("asked", ASKED.values(), ids=ASKED)
+def test_drift_of_a_part_is_measured_against_that_part(reference, panel, asked):
+    days = panel.dates[LIVE + 40 : LIVE + 364 : 9]
+    table, found = feature_table(panel), None
+    for day in days:
+        live = asked(table[table["date"] <= np.datetime64(day, "s")])
+        found = dr.drift(reference, live, last=day, previous=found)
+        assert found.judged
+        assert not found.alarms
+    live = live.assign(fator_externo=live["fator_externo"] + 25)
+    moved = by_name(dr.drift(reference, live, last=days[-1]))["fator_externo"]
+    assert "distribution" in moved.flags
+
+
+def test_drift_of_series_that_the_reference_does_not_know_is_measured_against_all(reference, panel):
+    live = feature_table(panel)
+    new = live.assign(series_id=live["series_id"].replace(panel.ids[0], "new"))
+    assert dr.part_of(reference, new)[0] is reference

@@ -198,3 +198,27 @@ def test_promise_takes_the_blocks_of_enough_days():
     assert found.get("wape", "2-7") == 8.0
     assert found.get("wape", "8-28") == 8.0
     assert np.isnan(found.get("r2", "1"))
+
+
+@pytest.mark.parametrize("healthy", [0, 8, 12])
+def test_accuracy_says_since_when_it_is_degraded(healthy):
+    """Kept while it lasts, though the day itself leaves the window."""
+    good, bad = served(days=60, error=0.10, width=0.16), served(days=60, error=0.30, width=0.16)
+    change = FIRST + 20
+    early = good["date"].to_numpy() < change
+    table = pd.concat([good[early], bad[~early]])
+    previous = None
+    for day in range(40 - healthy, 56):
+        last = FIRST + day
+        previous = accuracy(table, PROMISE, first=last - 20, last=last, previous=previous)
+    assert abs(int((np.datetime64(previous.since) - change).astype(int))) <= 1
+    assert score(good).since == ""
+
+
+def test_accuracy_of_a_version_that_is_new_is_judged_by_the_days_it_has():
+    bad = served(days=21, error=0.5)
+    new = bad[bad["date"].to_numpy() >= FIRST + 10]
+    found = score(new).scores[0]
+    assert found.days == 11
+    assert np.isfinite(found.degradation_low)
+    assert found.flags == ("degraded",)
