@@ -13,24 +13,25 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import sqlalchemy as sa
 import structlog
 
 from lib.alerts import Finding, open_incidents, raise_alerts
-from lib.drift import profile
-from lib.forecaster import Forecaster
+from lib.drift import Profile
+from lib.forecaster import ArtifactError
 from lib.live_accuracy import Promise
-from lib.monitoring import Report, check
-from lib.monitoring_frames import Frames, from_store
-from lib.registry import Registry
-from lib.retraining import Retraining, last_kept_out, retrain
+from lib.monitoring import Report, baseline, check
+from lib.monitoring_frames import Frames, from_store, last_day
+from lib.registry import Registry, RegistryError
+from lib.retraining import Retraining, retrain, too_early
 from lib.settings import Settings, SettingsError, configure_logging, get_settings
-from lib.store import Store, StoreError, checks, utcnow
+from lib.stages import text_hash, write_json
+from lib.store import Store, StoreError, alone, checks, utcnow
 
 KIND = "report"
 LATEST = Path("monitoring") / "latest.json"
@@ -61,12 +62,11 @@ def monitor(
     day = day if day is not None else _last_truth(store)
     before = settings.monitor_window_days + settings.monitor_checks
     frames = from_store(store, day - before, day)
-    metrics = Forecaster.load(folder).contract.metrics
-    reference = profile(pd.read_parquet(folder / "reference.parquet"), settings.monitor_window_days)
+    reference, promise = _baseline(folder, settings.monitor_window_days)
     report = check(
         _of(frames, version),
         reference,
-        Promise.of(metrics),
+        promise,
         day=day,
         trained=reference.dates.max(),  # not when it began to be judged: that is months earlier
         settings=settings,
@@ -74,7 +74,7 @@ def monitor(
     )
     _keep(store, report, version)
     raise_alerts(store, findings(report, version), settings=settings, within="model ")
-    write_latest(settings, store, report, version, metrics)
+    write_latest(settings, store, report, version, promise.overall)
     log.info(
         "model checked",
         day=report.day,
@@ -83,13 +83,24 @@ def monitor(
         retrain=report.verdict.retrain,
         reasons=report.verdict.reasons,
     )
-    if not (may_retrain and settings.auto_retrain and report.verdict.retrain):
+    if not report.verdict.retrain:
+        _tell_of_retraining(store, settings, "")
         return report, None
-    known = last_kept_out(store)
-    if known is not None and (day - known).astype(np.int64) < settings.retrain_pause_days:
-        log.info("no retraining yet: the gate kept the last challenger out", data_until=str(known))
+    if not (may_retrain and settings.auto_retrain):
         return report, None
-    return report, retrain(store, settings)
+    if early := too_early(store, settings, report.verdict):
+        log.info("no retraining yet", reason=early)
+        return report, None
+    trained = retrain(store, settings)
+    if trained.status != "busy":
+        _tell_of_retraining(store, settings, trained.reason if trained.status == "failed" else "")
+    return report, trained
+
+
+def _tell_of_retraining(store: Store, settings: Settings, problem: str) -> None:
+    failed = Finding("retraining", "warning", "The model cannot be trained again", problem)
+    findings = [failed] if problem else []
+    raise_alerts(store, findings, settings=settings, within="retraining")
 
 
 def findings(report: Report, version: int) -> list[Finding]:
@@ -97,7 +108,9 @@ def findings(report: Report, version: int) -> list[Finding]:
     found = []
     if report.accuracy.alarms:
         detail = f"version {version}: {'; '.join(report.accuracy.alarms)}"
-        what = f"{report.accuracy.degradation:+.0%} of the error that the backtest promised"
+        what = "an error beyond the limits that are set"
+        if any(name.endswith("degraded") for name in report.accuracy.alarms):
+            what = f"{report.accuracy.degradation:+.0%} of the error that the backtest promised"
         found.append(Finding("model accuracy", "critical", f"Forecasts are worse: {what}", detail))
     if report.drift and report.drift.alarms:
         detail = f"version {version}: {', '.join(report.drift.alarms)}"
@@ -149,21 +162,31 @@ def write_latest(
         },
     }
     path = settings.var_dir / LATEST
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".tmp")
-    part.write_text(json.dumps(latest, indent=1, allow_nan=False))
-    return part.replace(path)
+    write_json(path, latest)
+    return path
 
 
 def _production(settings: Settings) -> tuple[int, Path]:
-    registry = Registry(settings)
-    version = registry.version_of("production")
-    if version is None:
-        raise MonitorError("there is no production model to check: run make train first")
-    folder = settings.var_dir / "monitoring" / f"model-{version}"
-    if not (folder / "contract.json").is_file():
-        registry.fetch(version, folder)
+    from mlflow.exceptions import MlflowException
+
+    # Versions are numbers of one name in one registry.
+    where = text_hash([settings.mlflow_tracking_uri, settings.registered_model_name])[:8]
+    try:
+        registry = Registry(settings)
+        version = registry.version_of("production")
+        if version is None:
+            raise MonitorError("there is no production model to check: run make train first")
+        folder = settings.var_dir / "monitoring" / f"model-{where}-{version}"
+        if not (folder / "contract.json").is_file():
+            registry.fetch(version, folder)
+    except (MlflowException, RegistryError, ArtifactError) as error:
+        raise MonitorError(f"the production model cannot be had: {error}") from error
     return version, folder
+
+
+@lru_cache(maxsize=1)
+def _baseline(folder: Path, days: int) -> tuple[Profile, Promise]:
+    return baseline(folder, days)
 
 
 def _of(frames: Frames, version: int) -> Frames:
@@ -173,13 +196,10 @@ def _of(frames: Frames, version: int) -> Frames:
 
 
 def _last_truth(store: Store) -> np.datetime64:
-    from lib.store import actuals
-
-    with store.reading() as connection:
-        last = connection.execute(sa.select(sa.func.max(actuals.c.date))).scalar()
+    last = last_day(store)
     if last is None:
-        raise MonitorError("no truth is known yet: send it to POST /actuals")
-    return np.datetime64(last, "D")
+        raise MonitorError("no truth of a forecast is known yet: send it to POST /actuals")
+    return last
 
 
 def _previous(store: Store, version: int, day: str) -> dict[str, Any] | None:
@@ -188,7 +208,7 @@ def _previous(store: Store, version: int, day: str) -> dict[str, Any] | None:
     newest = sa.select(checks.c.result).where(own).order_by(checks.c.id.desc()).limit(50)
     with store.reading() as connection:
         rows = connection.execute(newest).scalars().all()
-    return next((row for row in rows if row["day"] < day), None)
+    return max((row for row in rows if row["day"] < day), key=lambda row: row["day"], default=None)
 
 
 def _keep(store: Store, report: Report, version: int) -> None:
@@ -199,7 +219,15 @@ def _keep(store: Store, report: Report, version: int) -> None:
         "status": "alarm" if report.alarms else "ok",
         "result": report.to_json(),
     }
+    kept = checks.c
+    own = (kept.kind == KIND) & (kept.model_version == version)
+    newest = sa.select(kept.id, kept.result).where(own).order_by(kept.id.desc()).limit(1)
     with store.writing() as connection:
+        alone(connection)
+        # One a day: whoever checks every few minutes has the same day many times.
+        last = connection.execute(newest).first()
+        if last is not None and last.result["day"] == report.day:
+            connection.execute(checks.delete().where(kept.id == last.id))
         connection.execute(checks.insert().values(**row))
 
 

@@ -29,9 +29,10 @@ import structlog
 from lib import children
 from lib.leases import held
 from lib.panel import SeriesError
-from lib.retraining_data import RetrainingError, gather, parameters
+from lib.retraining_data import RetrainingError, gather, held_out, parameters
 from lib.settings import Settings, SettingsError, configure_logging, get_settings
 from lib.store import Store, StoreError, checks, utcnow
+from lib.verdict import Verdict
 
 LEASE = "retraining"
 SECONDS = 60.0  # after which another host takes over from one that is not heard of
@@ -57,7 +58,7 @@ class Retraining:
     run: str = ""  # the run folder
     rows: int = 0  # days in the data
     added: int = 0  # of them from actuals
-    until: str = ""  # the last day in the data
+    until: str = ""  # the last day in the data that has a value
     seconds: float = 0.0
 
 
@@ -125,7 +126,7 @@ def _run(
             environment=_environment(settings),
             keep_open=[lock],
         )
-    until = str(table["date"].max().date())
+    until = str(table.loc[table["value"].notna(), "date"].max().date())
     failed = Retraining("failed", "", run=str(run), rows=len(table), added=added, until=until)
     if code:
         return replace(failed, reason=_complaint(run / "retraining.log", code))
@@ -140,6 +141,33 @@ def _run(
         reason=outcome["reason"],
         version=version,
         promoted=outcome["promoted"],
+    )
+
+
+def too_early(store: Store, settings: Settings, found: Verdict) -> str:
+    """Why a challenger of now would only be kept out by the gate, "" where it may get in.
+
+    Either the last one was, and few days have come since; or nothing asks for it but a change of
+    the world, and of the days after that too few would be there to learn from: the last days of
+    the data are for choosing and judging. Raises StoreError.
+    """
+    day = np.datetime64(found.day, "D")
+    known = last_kept_out(store)
+    if known is not None and (day - known).astype(np.int64) < settings.retrain_pause_days:
+        return f"the gate kept out the last challenger, whose data ended on {known}"
+    if not found.since or found.reasons.keys() - {"degradation", "drift"}:
+        return ""
+    try:
+        judging = held_out(settings)
+    except RetrainingError:
+        return ""  # the retraining will say so
+    after = int((day - np.datetime64(found.since, "D")).astype(np.int64)) + 1
+    learned = max(0, after - judging)
+    if learned >= settings.retrain_learn_days:
+        return ""
+    return (
+        f"{learned} days after the change of {found.since} to learn from, "
+        f"{settings.retrain_learn_days:g} are needed: {judging} are held out to choose and judge by"
     )
 
 

@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from lib import series
 from lib.features import FEATURES
 from lib.panel import SERIES_COLUMNS, WINDOW_DAYS
+from lib.parameters import ParameterError, declared, load_profile, resolve
 from lib.series_io import PARAMETERS, Source, match_columns
 from lib.settings import ROOT, Settings
 from lib.store import Store, actuals, predictions
@@ -56,6 +57,25 @@ def parameters(settings: Settings) -> tuple[dict[str, str], dict[str, str]]:
     given = {name: value for name, _, value in pairs}
     reading = {name: value for name, value in given.items() if name in own}
     return reading, {name: value for name, value in given.items() if name not in own}
+
+
+def held_out(settings: Settings) -> int:
+    """Days at the end of the data that a challenger is judged by and never learns from, at least.
+
+    Raises RetrainingError naming a parameter that is wrong.
+    """
+    notebooks = ROOT / "notebooks"
+    known = {path.stem: declared(path) for path in sorted(notebooks.glob("0[1-4]_*.ipynb"))}
+    try:
+        profile = load_profile(notebooks / "params" / f"{settings.retrain_profile}.yaml")
+        given = resolve(known, profile, parameters(settings)[1])
+    except ParameterError as error:
+        last = str(error).splitlines()[-1]
+        raise RetrainingError(f"RETRAIN_PROFILE, RETRAIN_PARAMETERS: {last}") from error
+    stage = next(name for name in known if name.startswith("02"))
+    days = {name: parameter.value for name, parameter in known[stage].items()} | given[stage]
+    validation = days["VALIDATION_DAYS"] or 2 * days["HORIZON"]
+    return days["HORIZON"] + (days["CUTOFFS"] - 1) * days["STEP"] + validation
 
 
 def gather(store: Store, settings: Settings) -> tuple[pd.DataFrame, int]:

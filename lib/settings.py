@@ -100,6 +100,9 @@ class Settings(BaseSettings):
     drift_min_effect: float = Field(0.1, ge=0)  # population stability index
     retrain_after_days: float = Field(7, ge=0)  # 0 is never
     retrain_after_samples: int = Field(100, ge=0)  # new actuals; 0 is never
+    # Days after a change that a challenger must have to learn from, where nothing but the change
+    # asks for one; 0 is none
+    retrain_learn_days: float = Field(14, ge=0)
     # New days before another challenger, where the gate kept the last one out; 0 is none
     retrain_pause_days: float = Field(7, ge=0)
 

@@ -19,7 +19,7 @@ from lib.features import FEATURES
 from lib.leases import Lease
 from lib.panel import SeriesError
 from lib.retraining import LEASE, retrain
-from lib.retraining_data import RetrainingError, gather, parameters
+from lib.retraining_data import RetrainingError, gather, held_out, parameters
 from lib.settings import ROOT, get_settings
 from lib.store import Store, actuals, checks, predictions, utcnow
 
@@ -210,6 +210,30 @@ def test_retrain_names_what_is_wrong_with_its_data(store, settings, changes, err
     done = retrain(store, wrong, pipeline=TOY)
     assert done.status == "failed"
     assert [row.status for row in kept(store)] == ["failed"]
+
+
+@pytest.mark.parametrize(
+    ("given", "days"),
+    [
+        ("", 28 + 2 * 28 + 56),  # of the notebooks themselves: validation is two horizons at least
+        ("HORIZON=7 CUTOFFS=4 STEP=1 VALIDATION_DAYS=7", 7 + 3 + 7),
+    ],
+)
+def test_held_out_are_the_days_of_validation_and_backtest(settings, given, days):
+    assert held_out(settings.model_copy(update={"retrain_parameters": given})) == days
+
+
+def test_held_out_names_a_parameter_that_is_unknown(settings):
+    wrong = settings.model_copy(update={"retrain_parameters": "CUTOFS=2"})
+    with pytest.raises(RetrainingError, match=r"RETRAIN_PARAMETERS: .*CUTOFS"):
+        held_out(wrong)
+
+
+def test_retrain_says_the_last_day_that_has_a_value(store, settings, tmp_path):
+    planned = frame(days=100).assign(evento_especial=0.0)
+    planned.loc[90:, "value"] = np.nan
+    planned.to_csv(tmp_path / "data.csv", index=False)
+    assert retrain(store, settings, pipeline=TOY).until == str(day(89))
 
 
 def test_retrain_trains_on_the_data_up_to_today_and_keeps_what_came_of_it(store, settings):
