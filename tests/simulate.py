@@ -176,7 +176,7 @@ def simulate(folder: Path, *, series: int, change: int, days: int, every: int, s
             stop, beside = threading.Event(), Client(url, panel)
 
             def go_on(day=LIVE + number, stop=stop, beside=beside):
-                while not stop.wait(0.2):
+                while not stop.wait(0.5):
                     beside.evening(day)
 
             asking = threading.Thread(target=go_on)
