@@ -274,6 +274,23 @@ def test_alerts_of_two_checks_at_once_are_told_once(store):
     assert len(rows(store)) == 1
 
 
+@pytest.mark.parametrize("behind", [timedelta(seconds=2), timedelta(hours=2)])
+def test_alerts_being_told_by_a_host_whose_clock_is_ahead_are_left_to_it(store, behind):
+    told = []
+
+    class Slow:
+        name = "slow"
+
+        def send(self, notices):
+            told.append(len(notices))
+            if len(told) == 1:  # another host checks meanwhile; by hours it is no claim any more
+                now = START - behind
+                raise_alerts(store, [DRIFT], settings=settings_for(), channels=[self], now=now)
+
+    raise_alerts(store, [DRIFT], settings=settings_for(), channels=[Slow()], now=START)
+    assert len(told) == (1 if behind < HOUR else 2)
+
+
 def test_alerts_of_many_threads_are_one_incident(store):
     channel = Telling()
     threads = [
