@@ -39,7 +39,10 @@ class Prices:
 
 @dataclass(frozen=True)
 class Business(Result):
-    """Money and volumes of a window of days. Volumes in units of the series."""
+    """Money and volumes of a window of days. Volumes in units of the series.
+
+    `forecasts` and `accurate` count the days that were looked at: of a sample those in it.
+    """
 
     first: str
     last: str
@@ -67,6 +70,7 @@ def business(
     *,
     first: np.datetime64,
     last: np.datetime64,
+    share: float = 1.0,
 ) -> Business:
     """Price the forecasts of the target days `first` to `last`, by the formulae above. Pure.
 
@@ -75,6 +79,8 @@ def business(
 
     Args:
         forecasts: as `lib.truth.with_truth` returns them.
+        share: part of all forecasts that these are, where they are a sample; money and volumes are
+            those of all.
     """
     prices = prices or Prices()
     date = forecasts["date"].to_numpy().astype("datetime64[D]")
@@ -84,15 +90,15 @@ def business(
     chosen = chosen.sort_values("horizon", kind="stable").drop_duplicates(keys)
     actual, point = chosen["actual"].to_numpy(), chosen["q0.5"].to_numpy()
     naive = chosen["naive"].to_numpy()
-    over, under = _sides(point - actual)
+    over, under = (side.sum() / share for side in _sides(point - actual))
     known = np.isfinite(naive)
     ours = _cost(point - actual, prices)
     accurate = int((np.abs(point - actual) <= prices.tolerance * np.abs(actual)).sum())
-    volume = float(np.abs(actual).sum())
-    cost_over, cost_under = prices.cost_over * over.sum(), prices.cost_under * under.sum()
+    volume = float(np.abs(actual).sum() / share)
+    cost_over, cost_under = prices.cost_over * over, prices.cost_under * under
     cost = float(cost_over + cost_under)
-    revenue = prices.revenue_per_accurate * accurate
-    avoided = float((_cost(naive - actual, prices) - ours)[known].sum())
+    revenue = prices.revenue_per_accurate * accurate / share
+    avoided = float((_cost(naive - actual, prices) - ours)[known].sum() / share)
     saving = prices.inventory_saving * avoided
     total = revenue + saving - cost
     roi = total / cost if cost > 0 else np.nan
@@ -101,9 +107,9 @@ def business(
         last=str(last),
         forecasts=len(chosen),
         volume=volume,
-        forecast_volume=float(np.abs(point).sum()),
-        over_volume=float(over.sum()),
-        under_volume=float(under.sum()),
+        forecast_volume=float(np.abs(point).sum() / share),
+        over_volume=float(over),
+        under_volume=float(under),
         cost_over=float(cost_over),
         cost_under=float(cost_under),
         cost=cost,

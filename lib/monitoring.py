@@ -86,7 +86,9 @@ def check(
     decided = verdict(
         accurate, drifting, day=day, trained=trained, new_samples=new, rules=rules_of(settings)
     )
-    priced = business(frames.forecasts, prices_of(settings), first=first, last=day)
+    priced = business(
+        frames.forecasts, prices_of(settings), first=first, last=day, share=frames.share
+    )
     return Report(str(day), accurate, drifting, priced, decided)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
@@ -50,7 +51,8 @@ def from_store(
 
     A forecast of the same series, day and version that was asked for more than once counts once,
     the last. One without a series (of `/predict`) is about the day after it was made. With more
-    than `most` forecasts an even, repeatable sample of them is read.
+    than `most` forecasts a sample of them is read, the same each time: all of
+    some series.
     """
     start, end = _date(first), _date(last)
     with store.reading() as connection:
@@ -137,10 +139,7 @@ def _predictions(
         kept.series_id.is_(None), kept.created_at >= zone[0], kept.created_at < zone[1]
     )
     about = sa.or_(dated, undated)
-    count = connection.execute(sa.select(sa.func.count()).where(about)).scalar_one()
-    if count > most:
-        factor, modulus = _HASH
-        about = sa.and_(about, (kept.id * factor) % modulus < int(modulus * most / count))
+    about, share = _drawn(connection, about, most)
     # cast, or both SQLAlchemy and psycopg would build lists of Python floats
     text = ("levels", "quantiles", *(["features"] if "features" in kept else []))
     columns = {
@@ -164,7 +163,33 @@ def _predictions(
     found["first_date"] = np.where(dated_rows, first, made.astype("datetime64[D]") + 1)
     found.loc[dated_rows, "trace"] = ""  # the series and the day are what it is about
     found["series_id"] = found["series_id"].where(dated_rows, "")
-    return found.astype({"model_version": np.int64}), min(1.0, most / count) if count else 1.0
+    return found.astype({"model_version": np.int64}), share
+
+
+def _drawn(
+    connection: sa.Connection, about: sa.ColumnElement[bool], most: int
+) -> tuple[sa.ColumnElement[bool], float]:
+    """Which rows to read of those that are `about` these days, and their share.
+
+    Whole series, so that of each day its last forecast is among them; in the order of a hash, the
+    same at each check. Single rows where some have no series, or one has most of them.
+    """
+    kept = predictions.c
+    count = connection.execute(sa.select(sa.func.count()).where(about)).scalar_one()
+    if count <= most:
+        return about, 1.0
+    by_name = sa.select(kept.series_id, sa.func.count()).where(about).group_by(kept.series_id)
+    numbers = {row[0]: row[1] for row in connection.execute(by_name)}
+    chosen, total = [], 0
+    for name in sorted(numbers, key=lambda name: zlib.crc32((name or "").encode())):
+        if total + numbers[name] > most:
+            break
+        chosen.append(name)
+        total += numbers[name]
+    if 2 * total >= most and None not in chosen:
+        return sa.and_(about, kept.series_id.in_(chosen)), total / count
+    factor, modulus = _HASH
+    return sa.and_(about, (kept.id * factor) % modulus < int(modulus * most / count)), most / count
 
 
 def _exploded(found: pd.DataFrame, first: np.datetime64, last: np.datetime64) -> pd.DataFrame:

@@ -7,6 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from lib import features as ft
+from lib.business import business
 from lib.forecaster import ArtifactError
 from lib.live_accuracy import Promise
 from lib.monitoring import baseline, check, check_days
@@ -165,6 +166,33 @@ def test_store_draws_an_even_sample_of_many(store):
     assert 60 < len(found.forecasts) < 140
     again = from_store(store, DAY - 2, DAY, most=100)
     assert again.forecasts.equals(found.forecasts)
+
+
+def test_store_draws_whole_series_and_prices_all_of_them(store):
+    days = [days_before(n) for n in range(8)]
+    many = [forecast(day, series=f"s{i}", days=3) for i in range(40) for day in days]
+    write(store, many, [truth(110.0, day, f"s{i}") for i in range(40) for day in days])
+    whole, part = (from_store(store, DAY - 6, DAY, most=most) for most in (1000, 100))
+    assert part.share == 96 / 320
+    per_series = part.forecasts.groupby("series_id", observed=True).size()
+    assert set(per_series) == set(whole.forecasts.groupby("series_id", observed=True).size())
+    found, expected = (
+        business(frames.forecasts, first=DAY - 6, last=DAY, share=frames.share)
+        for frames in (part, whole)
+    )
+    assert (found.forecasts, expected.forecasts) == (84, 280)
+    for name in ("cost", "revenue", "saving", "total", "volume", "over_volume", "per_unit"):
+        assert getattr(found, name) == pytest.approx(getattr(expected, name))
+
+
+def test_store_draws_rows_where_one_series_has_most(store):
+    write(
+        store, [forecast(days_before(1), series="a", days=1, trace_id=f"{i}") for i in range(400)]
+    )
+    write(store, [single(f"b{i}", days_before(2)) for i in range(400)])
+    found = from_store(store, DAY - 2, DAY, most=100)
+    assert found.share == 0.125
+    assert 25 < len(found.forecasts) < 100
 
 
 def test_store_without_anything_gives_empty_frames(store):
