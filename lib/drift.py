@@ -185,7 +185,7 @@ def part_of(reference: Profile, live: pd.DataFrame) -> tuple[Profile, pd.DataFra
     key = (str(asked.tolist()), *sorted(names))
     if key not in reference.parts:
         rows = asked[weekday(reference.dates)]
-        rows &= np.isin(reference.series, np.array(sorted(names), dtype=object))
+        rows &= pd.Series(reference.series).isin(names).to_numpy()
         columns = {name: column[rows] for name, column in reference.columns.items()}
         reference.parts.clear()  # one is enough: what is asked of changes seldom
         reference.parts[key] = _profile(
@@ -322,7 +322,7 @@ def _season(
         other = np.abs((dates - middle).astype(np.int64)) > days + _APART
     gap = np.abs((_day_of_year(dates) - _day_of_year(middle) + 183) % 365.25 - 183)
     season = other & (gap <= days // 2 + _SLACK)
-    matched = len(np.unique(dates[season])) >= days * weekdays // 7
+    matched = len(np.unique(dates[season])) >= max(1, days * weekdays // 7)
     return (season if matched else other), matched
 
 
