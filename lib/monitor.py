@@ -208,7 +208,8 @@ def _previous(store: Store, version: int, day: str) -> dict[str, Any] | None:
     newest = sa.select(checks.c.result).where(own).order_by(checks.c.id.desc()).limit(50)
     with store.reading() as connection:
         rows = connection.execute(newest).scalars().all()
-    return max((row for row in rows if row["day"] < day), key=lambda row: row["day"], default=None)
+    earlier = [row for row in rows if row["day"] < day]
+    return max(earlier, key=lambda row: row["day"]) if earlier else None
 
 
 def _keep(store: Store, report: Report, version: int) -> None:

@@ -211,6 +211,7 @@ def test_accuracy_says_since_when_it_is_degraded(healthy):
     for day in range(40 - healthy, 56):
         last = FIRST + day
         previous = accuracy(table, PROMISE, first=last - 20, last=last, previous=previous)
+    assert previous is not None
     assert abs(int((np.datetime64(previous.since) - change).astype(int))) <= 1
     assert score(good).since == ""
 

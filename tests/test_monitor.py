@@ -199,8 +199,8 @@ def test_monitor_waits_for_days_after_a_change_to_learn_from(
     promised = Promise({"wape": 2.0, "coverage_80": 80.0}, {})
     monkeypatch.setattr(monitor, "_baseline", lambda folder, days: (reference, promised))
     update = {"auto_retrain": True, "monitor_checks": 1, "max_mae": None}
-    update |= {"retrain_parameters": "CUTOFFS=2 STEP=1 HORIZON=1 VALIDATION_DAYS=2"}
-    settings = settings.model_copy(update=update | {"retrain_learn_days": learn})
+    given = {"retrain_parameters": "CUTOFFS=2 STEP=1 HORIZON=1 VALIDATION_DAYS=2"}
+    settings = settings.model_copy(update={**update, **given, "retrain_learn_days": learn})
     report, trained = monitor.monitor(settings, day=DAY)
     assert report.verdict.since == str(DAY - 15)
     assert trained == (None if learn else CHALLENGER)
