@@ -15,9 +15,9 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from lib import plots_tuning, pretrained, search, study, tuning
+from lib import plots_tuning, pretrained, search, study, training, tuning
 from lib.model import ModelConfig
-from lib.panel import choose_validation_days, to_table
+from lib.panel import choose_validation_days, split, to_table
 from lib.training import TrainingConfig
 from tests.panels import lively_panel, panel_of, spans_of
 
@@ -337,6 +337,16 @@ def test_run_folder_without_earlier_results_names_the_notebook(tmp_path):
 def test_validation_days_are_a_share_within_bounds(days, expected):
     panel = panel_of(np.arange(float(days)))
     assert choose_validation_days(panel, horizon=28, cutoffs=4, step=28) == expected
+
+
+@pytest.mark.parametrize(("known", "expected"), [(176, 56), (160, 40), (90, 28)])
+def test_validation_of_a_short_history_leaves_days_to_learn_from(known, expected):
+    panel = panel_of(np.arange(float(known + 28)))
+    asked = {"horizon": 28, "cutoffs": 1, "step": 1}
+    days = choose_validation_days(panel, **asked)
+    assert days == expected
+    spans = split(panel, validation_days=days, **asked)
+    assert len(training.prepare(panel, spans, ModelConfig(horizon=28)).train.ends) > 0
 
 
 def test_trials_start_from_the_pretrained_network_or_try_a_shape_of_their_own(inputs, tmp_path):
