@@ -244,7 +244,7 @@ def test_all_values_missing_is_refused(csv):
     written += [(day, "", "b") for day in DAYS]
     refused(
         r"column 'value', line 72: every value of series 'b' is missing; expected known values\. "
-        r'Set VALUE_COLUMN .*or drop it: frame\[frame\["loja"\] != "b"\]',
+        r'Set VALUE_COLUMN .*or drop it: frame\[frame\["loja"\]\.astype\(str\) != "b"\]',
         csv(written, header="date,value,loja"),
         series_column="loja",
     )
@@ -267,6 +267,20 @@ def test_series_shorter_than_a_window_is_refused(csv):
     )
     assert len(load(csv(rows(DAYS[:60])))) == 60
     assert len(load(csv(rows(DAYS[:9])), min_days=9)) == 9
+
+
+def test_short_series_beside_a_long_one_is_kept_and_told(csv):
+    written = [(day, str(i), "1") for i, day in enumerate(DAYS)]
+    written += [(day, str(i), "2") for i, day in enumerate(DAYS[-5:])]
+    with capture_logs() as logs:
+        loaded = load(csv(written, header="date,value,series_id"))
+    assert loaded["series_id"].value_counts().to_dict() == {"1": len(DAYS), "2": 5}
+    (log,) = logs
+    assert (log["event"], log["series"], log["days"]) == ("series_short", ["2"], 5)
+    refused(
+        "series '1' has 40 days from first to last, and none of 2 has enough; expected at least 60",
+        csv([*written[:40], *written[-5:]], header="date,value,series_id"),
+    )
 
 
 def test_series_without_a_name_is_refused(csv):
