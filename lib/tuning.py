@@ -47,8 +47,8 @@ from lib.study import (
 from lib.training import TrainingConfig, TrainingError, prepare
 
 __all__ = [
-    "Job", "TuningError", "best_settings", "cores", "default_value", "finished", "open_study",
-    "plan", "read_result", "read_table", "tune", "work", "write_result",
+    "Job", "TuningError", "best_settings", "cores", "default_value", "finished", "gain_percent",
+    "open_study", "plan", "read_result", "read_table", "tune", "work", "write_result",
 ]  # fmt: skip
 
 log = structlog.get_logger()
@@ -130,6 +130,15 @@ def default_value(study: optuna.Study) -> float:
     trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     values = [t.value for t in trials if t.user_attrs.get("default") and t.value is not None]
     return values[0] if values else float("nan")
+
+
+def gain_percent(study: optuna.Study) -> float:
+    """How much lower the best loss is than that of the default settings, NaN where that is 0.
+
+    It is 0 where there is nothing to learn: no value of the training is other than zero.
+    """
+    default = default_value(study)
+    return 100 * (1 - study.best_value / default) if default else float("nan")
 
 
 def write_result(folder: Path, study: optuna.Study, job: Job) -> dict[str, Any]:

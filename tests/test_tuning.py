@@ -326,6 +326,16 @@ def test_study_without_a_complete_trial_has_no_best_settings(job):
         tuning.best_settings(found, job)
 
 
+@pytest.mark.parametrize(("losses", "gain"), [((0.4, 0.3), 25.0), ((0.0, 0.0), np.nan)])
+def test_gain_is_against_the_default_and_none_where_nothing_is_learned(job, losses, gain):
+    found = tuning.open_study(job)
+    for default, loss in zip((True, False), losses, strict=True):
+        trial = found.ask()
+        trial.set_user_attr("default", default)
+        found.tell(trial, loss)
+    np.testing.assert_allclose(tuning.gain_percent(found), gain)
+
+
 def test_run_folder_without_earlier_results_names_the_notebook(tmp_path):
     with pytest.raises(FileNotFoundError, match="run 01_synthesis first"):
         tuning.read_table(tmp_path)
