@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 # A longer gap is a wrong year rather than missing days.
 MAX_GAP_DAYS = 3660
+# The forecaster cannot tell the days of smaller values from one another.
+SMALLEST = 1e-5
 
 
 def check_midnight(days: Days, several: bool, decimal: str, source: Source) -> None:
@@ -202,6 +204,14 @@ def check_series(
             row=int(order[starts[s]]),
             expected="known values",
             remedy=f"Set VALUE_COLUMN to the column that holds them{drop}",
+        )
+    size = np.fmax(-low, high).max()
+    if 0 < size < SMALLEST:
+        raise source.error(
+            f"no value is larger than {size:.3g}",
+            column="value",
+            expected=f"some of {SMALLEST:g} or more",
+            remedy="Give them in a smaller unit, such as millionths",
         )
     constant = np.flatnonzero(low == high)
     if len(constant):

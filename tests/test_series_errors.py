@@ -269,6 +269,14 @@ def test_series_shorter_than_a_window_is_refused(csv):
     assert len(load(csv(rows(DAYS[:9])), min_days=9)) == 9
 
 
+def test_values_that_are_all_tiny_are_refused(csv):
+    refused(
+        r"column 'value': no value is larger than 7e-09; expected some of 1e-05 or more\. Give",
+        csv([(day, f"{i % 8 - 4}e-9") for i, day in enumerate(DAYS)] + [("2021-03-12", "7e-9")]),
+    )
+    assert len(load(csv([(day, f"{i % 8}e-5") for i, day in enumerate(DAYS)]))) == len(DAYS)
+
+
 def test_short_series_beside_a_long_one_is_kept_and_told(csv):
     written = [(day, str(i), "1") for i, day in enumerate(DAYS)]
     written += [(day, str(i), "2") for i, day in enumerate(DAYS[-5:])]
