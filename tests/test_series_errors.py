@@ -233,10 +233,25 @@ def test_event_outside_its_range_names_the_row(csv):
     refused(r"column 'feriado', line 6: got 2\.0; expected 0 to 1", file, event_column="feriado")
 
 
-def test_event_as_true_and_false_is_read(csv):
-    written = [(day, "1", "True" if i == 4 else "false") for i, day in enumerate(DAYS)]
+@pytest.mark.parametrize("words", [("True", "false"), ("t", "f"), ("yes", "No"), ("Sim", "não")])
+@pytest.mark.parametrize("kind", ["csv", "str", "category"])
+def test_event_in_words_is_read(csv, tmp_path, words, kind):
+    written = [(day, "1", words[i != 4]) for i, day in enumerate(DAYS)]
     file = csv(written, header="date,value,evento_especial")
+    if kind != "csv":
+        frame = pd.read_csv(file, dtype=str).astype({"evento_especial": kind})
+        file = tmp_path / "words.parquet"
+        frame.to_parquet(file)
     assert load(file)["evento_especial"].to_numpy().nonzero()[0].tolist() == [4]
+
+
+def test_event_by_its_name_is_refused(csv):
+    written = [(day, "1", "Natal" if i == 4 else "") for i, day in enumerate(DAYS)]
+    refused(
+        "column 'feriado', line 6: got 'Natal'; expected 0 to 1, or a word such as true or no. Wri",
+        csv(written, header="date,value,feriado"),
+        event_column="feriado",
+    )
 
 
 def test_all_values_missing_is_refused(csv):
