@@ -306,6 +306,23 @@ def test_plan_refuses_what_cannot_work(inputs, change, message):
         tuning.plan(inputs[0], inputs[1], inputs[2], **numbers)
 
 
+def test_repeatable_search_has_a_study_of_its_own(inputs, tmp_path):
+    def name(trials, repeatable=False):
+        return tuning.plan(
+            *inputs,
+            SMALL,
+            QUICK,
+            trials=trials,
+            trial_steps=6,
+            storage=f"sqlite:///{tmp_path}/optuna.db",
+            repeatable=repeatable,
+        ).study
+
+    assert name(3) == name(5)
+    assert len({name(3), name(3, repeatable=True), name(5, repeatable=True)}) == 3
+    assert name(3, repeatable=True) == name(3, repeatable=True)
+
+
 @pytest.mark.parametrize("url", ["nonsense", "redis://host", "sqlite:////no/such/folder/a.db"])
 def test_unusable_storage_says_what_a_storage_is(job, url):
     with pytest.raises(tuning.TuningError, match="expected a URL such as sqlite:///"):
