@@ -214,8 +214,9 @@ def work(job: Job, worker: int = 0, parent: int = 0) -> None:
 
     while claimed(study) < job.trials:
         _leave_without(parent)
-        begun = len(study.get_trials(deepcopy=False))
-        # by the number of trials begun, or a resumed study would draw its first trials again
+        # by the number of trials begun, or a resumed study would draw its first trials again;
+        # without those put back, so that a search that was cut off ends as it would have
+        begun = sum("retry_of" not in t.user_attrs for t in study.get_trials(deepcopy=False))
         seed = np.random.SeedSequence([job.training["seed"], worker, begun]).generate_state(1)[0]
         study.sampler = optuna.samplers.TPESampler(
             seed=int(seed), n_startup_trials=6, constant_liar=True

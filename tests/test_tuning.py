@@ -94,6 +94,19 @@ def test_one_worker_repeats_a_study_exactly_also_in_two_goes(job):
     assert [t.value for t in done(job)] == [t.value for t in done(again)]
 
 
+def test_search_that_was_cut_off_ends_as_it_would_have(job, dead_pid):
+    tuning.work(job)
+    again = replace(job, study="another")
+    found = tuning.open_study(again)
+    study.queue_default(found, again)
+    begin(found, [socket.gethostname(), dead_pid, 0.0])
+    study.requeue_dead(found)
+    tuning.work(again)
+    assert len(found.trials) == 4
+    assert [t.params for t in done(job)] == [t.params for t in done(again)]
+    assert [t.value for t in done(job)] == [t.value for t in done(again)]
+
+
 def test_killed_worker_loses_no_trial_and_counts_none_twice(job):
     job = replace(job, trials=2, trial_steps=30)
     killed = []
