@@ -36,8 +36,10 @@ from lib.search import Job, TuningError, draw, plan, settings_of
 from lib.settings import ROOT
 from lib.study import (
     claimed,
+    default_value,
     elsewhere,
     finished,
+    gain_percent,
     is_surplus,
     open_study,
     queue_default,
@@ -123,22 +125,6 @@ def best_settings(study: optuna.Study, job: Job) -> tuple[ModelConfig, TrainingC
             "the series"
         )
     return settings_of(job, study.best_trial.params)
-
-
-def default_value(study: optuna.Study) -> float:
-    """Validation loss of the default settings, NaN if they diverged."""
-    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    values = [t.value for t in trials if t.user_attrs.get("default") and t.value is not None]
-    return values[0] if values else float("nan")
-
-
-def gain_percent(study: optuna.Study) -> float:
-    """How much lower the best loss is than that of the default settings, NaN where that is 0.
-
-    It is 0 where there is nothing to learn: no value of the training is other than zero.
-    """
-    default = default_value(study)
-    return 100 * (1 - study.best_value / default) if default else float("nan")
 
 
 def write_result(folder: Path, study: optuna.Study, job: Job) -> dict[str, Any]:
