@@ -27,7 +27,7 @@ import numpy as np
 
 from lib.features import FEATURES, FUTURE
 from lib.forecaster import Forecaster
-from lib.panel import Panel, fingerprint
+from lib.panel import MIN_HISTORY_DAYS, Panel, fingerprint
 from lib.shapley import Game, exact_shapley, sampled_owen
 
 TOLERANCE = 1e-4  # of the difference that is explained
@@ -251,7 +251,7 @@ def find_cutoff(panel: Panel, series: str, cutoff: str, horizon: int) -> int:
     """Row of the last day known to the forecast to explain.
 
     Args:
-        series: its id, "" for the first.
+        series: its id, "" for the first with MIN_HISTORY_DAYS before the last horizon.
         cutoff: YYYY-MM-DD, "" for the last day with `horizon` days after it.
 
     Raises:
@@ -260,7 +260,9 @@ def find_cutoff(panel: Panel, series: str, cutoff: str, horizon: int) -> int:
     if series and series not in panel.ids:
         some = ", ".join(panel.ids[:5]) + (", …" if panel.n_series > 5 else "")
         raise ValueError(f"SERIES: expected one of {some} or empty, got {series!r}")
-    rows = panel.series(panel.ids.index(series) if series else 0)
+    long = np.flatnonzero(np.diff(panel.offsets) >= MIN_HISTORY_DAYS + horizon)
+    first_long = int(long[0]) if len(long) else 0
+    rows = panel.series(panel.ids.index(series) if series else first_long)
     first, last = panel.dates[rows.start], panel.dates[rows.stop - 1]
     try:
         day = np.datetime64(cutoff, "D") if cutoff else last - horizon

@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 
 SERIES_COLUMNS = ("series_id", "date", "value", "fator_externo", "evento_especial")
-# A window of context; training needs two of them, one to look back on and one to learn from.
-WINDOW_DAYS = 60
-MIN_TRAINING_DAYS = 2 * WINDOW_DAYS
+WINDOW_DAYS = 60  # of context
+MIN_HISTORY_DAYS = 28  # of a series before what is learned from it
+# Where the history allows: a window to look back on and one to learn from.
+TRAINING_DAYS = 2 * WINDOW_DAYS
 
 
 class SeriesError(ValueError):
@@ -128,11 +129,11 @@ def choose_validation_days(panel: Panel, *, horizon: int, cutoffs: int, step: in
     """Days to keep for stopping and calibrating: 15 % of those before the first cutoff.
 
     At least two horizons, at most a year: of one short series a few weeks say little of which
-    network is better.
+    network is better. A history too short for that and TRAINING_DAYS keeps one horizon.
     """
-    test = horizon + (cutoffs - 1) * step
-    before = int((panel.dates.max() - panel.dates.min()).astype(np.int64)) + 1 - test
-    return max(2 * horizon, min(int(0.15 * before), 365))
+    before = _days(panel) - _test_days(horizon, cutoffs, step)
+    wanted = max(2 * horizon, min(int(0.15 * before), 365))
+    return max(horizon, min(wanted, before - TRAINING_DAYS))
 
 
 def split(panel: Panel, *, horizon: int, cutoffs: int, step: int, validation_days: int) -> Spans:
@@ -140,8 +141,8 @@ def split(panel: Panel, *, horizon: int, cutoffs: int, step: int, validation_day
 
     The test is the last `horizon + (cutoffs - 1) * step` days, so that `cutoffs` forecasts of
     `horizon` days, `step` days apart, fit in; validation is the `validation_days` before it.
-    Raises SeriesError for a number below 1, fewer than MIN_TRAINING_DAYS days of training, or a
-    span in which no series has a value.
+    Raises SeriesError for a number below 1, less training than one forecast with
+    MIN_HISTORY_DAYS before it, or a span in which no series has a value.
     """
     asked = {
         "horizon": horizon,
@@ -155,16 +156,18 @@ def split(panel: Panel, *, horizon: int, cutoffs: int, step: int, validation_day
     if not len(panel.dates):
         raise SeriesError("split: the panel has no rows, expected at least one series")
     first, last = panel.dates.min(), panel.dates.max()
-    test_days = horizon + (cutoffs - 1) * step
+    test_days = _test_days(horizon, cutoffs, step)
     spans = Spans(last - (test_days + validation_days), last - test_days, last)
-    days = int((spans.train_end - first).astype(np.int64)) + 1
-    if days < MIN_TRAINING_DAYS:
-        total = int((last - first).astype(np.int64)) + 1
+    days, least = _days(panel) - test_days - validation_days, MIN_HISTORY_DAYS + horizon
+    if days < least:
+        fewest = least + validation_days + horizon
+        remedy = f"Give at least {fewest} days, which CUTOFFS=1 takes, or a smaller HORIZON"
+        if _days(panel) >= fewest:
+            remedy = f"Say CUTOFFS={(_days(panel) - fewest) // step + 1}, or a smaller STEP"
         raise SeriesError(
-            f"split: the data has {total} days, {first} to {last}; {test_days} for the test and "
-            f"{validation_days} for validation leave {max(days, 0)} for training, expected at "
-            f"least {MIN_TRAINING_DAYS}. Give a longer history, a smaller HORIZON, fewer "
-            "CUTOFFS or a smaller STEP"
+            f"split: the data has {_days(panel)} days, {first} to {last}; {test_days} for the test "
+            f"and {validation_days} for validation leave {max(days, 0)} for training, expected at "
+            f"least {least}. {remedy}"
         )
     observed = panel.dates[np.isfinite(panel.values)]
     ends = (spans.train_end, spans.validation_end, spans.test_end)
@@ -176,3 +179,12 @@ def split(panel: Panel, *, horizon: int, cutoffs: int, step: int, validation_day
                 "least one. Cut the data so that it ends with known values, or choose other spans"
             )
     return spans
+
+
+def _days(panel: Panel) -> int:
+    """Days from the first of any series to the last of any."""
+    return int((panel.dates.max() - panel.dates.min()).astype(np.int64)) + 1
+
+
+def _test_days(horizon: int, cutoffs: int, step: int) -> int:
+    return horizon + (cutoffs - 1) * step

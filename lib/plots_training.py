@@ -111,7 +111,8 @@ def plot_by_series(results: Mapping[str, bt.Backtest], panel: Panel) -> Figure:
         error = np.nanmean(np.abs(result.point - result.actual), axis=1) / result.scale
         scores[name] = pd.Series(error).groupby(result.series).mean()
     axis.scatter(scores["seasonal_naive"], scores["forecaster"], color=OURS, s=16, alpha=0.7)
-    limit = 1.08 * np.nanmax([scores["seasonal_naive"].max(), scores["forecaster"].max()])
+    worst = pd.concat(scores).max()
+    limit = 1.08 * worst if worst > 0 else 1.0  # no MASE where no series ever changed
     axis.plot([0, limit], [0, limit], color=INK, lw=0.8, ls=":")
     axis.set(xlabel="MASE of seasonal naive", ylabel="MASE of the forecaster")
     axis.set(xlim=(0, limit), ylim=(0, limit), aspect="equal")

@@ -98,6 +98,7 @@ def plan(
     trials: int,
     trial_steps: int,
     storage: str = "",
+    repeatable: bool = False,
 ) -> Job:
     """The job of searching around `model` and `training`, under a name that finds it again.
 
@@ -107,6 +108,8 @@ def plan(
     Args:
         series: the Parquet file that `panel` was read from; workers read it too.
         storage: database URL, SQLite paths from the project root; empty for OPTUNA_STORAGE.
+        repeatable: one worker alone will search; its study is not shared with searches of
+            several or of another number of trials, whose path would show in the result.
 
     Raises:
         TuningError: a number below 1, a default outside of the search space, a storage that
@@ -122,6 +125,8 @@ def plan(
     ends = (str(spans.train_end), str(spans.validation_end), str(spans.test_end))
     space = repr(SHAPE_SPACE | PACE_SPACE)
     facts = [fingerprint(panel), ends, settings, trial_steps, space, code_hash()]
+    if repeatable:
+        facts.append(trials)
     name = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
     return Job(
         series=str(series.resolve()),

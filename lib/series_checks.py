@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 # A longer gap is a wrong year rather than missing days.
 MAX_GAP_DAYS = 3660
+# The forecaster cannot tell the days of smaller values from one another.
+SMALLEST = 1e-5
 
 
 def check_midnight(days: Days, several: bool, decimal: str, source: Source) -> None:
@@ -164,39 +166,52 @@ def check_series(
     source: Source,
     min_days: int,
 ) -> None:
-    """Check each series as a whole: long enough, not all missing; a constant one is told.
+    """Check each series as a whole: one is long enough, none is all missing; what is odd is told.
 
     `values` (N,) and `order` (N,) are grouped by series; `starts` and `lengths` (in days) (S,).
     """
     short = np.flatnonzero(lengths < min_days)
-    drop = (
-        "or drop it"
-        if len(ids) == 1
-        else f'or drop it: frame[frame["{source.column("series_id")}"] != "{{}}"]'
-    )
-    if len(short):
-        s = int(short[0])
+    if len(short) == len(ids):
         raise source.error(
-            f"series {ids[s]!r} has {lengths[s]} days from first to last"
-            + (f", as have {len(short) - 1} others too few" if len(short) > 1 else ""),
+            f"series {ids[0]!r} has {lengths[0]} days from first to last"
+            + (f", and none of {len(ids)} has enough" if len(ids) > 1 else ""),
             column="date",
-            row=int(order[starts[s]]),
+            row=int(order[starts[0]]),
             expected=f"at least {min_days}, "
             + ("one window" if min_days == WINDOW_DAYS else "as asked for"),
-            remedy=f"Give a longer history, {drop.format(ids[s])}",
+            remedy="Give a longer history",
+        )
+    if len(short):
+        structlog.get_logger().warning(
+            "series_short",
+            file=source.name,
+            series=[ids[s] for s in short[:10]],
+            count=len(short),
+            days=int(lengths[short].min()),
+            advice=f"kept; of fewer than {min_days} days little is learned",
         )
     # fmin and fmax pass over what is missing.
     low, high = np.fmin.reduceat(values, starts), np.fmax.reduceat(values, starts)
     empty = np.flatnonzero(np.isnan(low))
     if len(empty):
         s = int(empty[0])
+        names = f'frame["{source.column("series_id")}"].astype(str)'
+        drop = f', or drop it: frame[{names} != "{ids[s]}"]' if len(ids) > 1 else ""
         raise source.error(
             f"every value of series {ids[s]!r} is missing"
             + (f", as are those of {len(empty) - 1} others" if len(empty) > 1 else ""),
             column="value",
             row=int(order[starts[s]]),
             expected="known values",
-            remedy=f"Set VALUE_COLUMN to the column that holds them, {drop.format(ids[s])}",
+            remedy=f"Set VALUE_COLUMN to the column that holds them{drop}",
+        )
+    size = np.fmax(-low, high).max()
+    if 0 < size < SMALLEST:
+        raise source.error(
+            f"no value is larger than {size:.3g}",
+            column="value",
+            expected=f"some of {SMALLEST:g} or more",
+            remedy="Give them in a smaller unit, such as millionths",
         )
     constant = np.flatnonzero(low == high)
     if len(constant):

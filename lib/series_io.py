@@ -139,6 +139,8 @@ def _read_parquet(
         raise SeriesError(
             f"{path.name}: not a complete Parquet file ({error}); expected one. Write it again"
         ) from error
+    plain = [c.cast(c.type.value_type) if pa.types.is_dictionary(c.type) else c for c in table]
+    table = pa.table(plain, names=table.column_names)
     frame = table.to_pandas(ignore_metadata=True, date_as_object=False)[list(found.values())]
     frame.columns = list(found)
     return frame, Source(path.name, found, reading=source.reading)

@@ -15,7 +15,9 @@ from lib.series_io import Source
 
 MISSING = ("", "NA", "N/A", "#N/A", "NaN", "nan", "NULL", "null", "None", "<NA>")
 NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?([iI]nf|[iI]nfinity|INF)"
-TRUE_FALSE = {"true": "1", "false": "0"}
+YES_NO = dict.fromkeys(("true", "t", "yes", "y", "sim", "s"), "1") | dict.fromkeys(
+    ("false", "f", "no", "n", "não", "nao"), "0"
+)
 
 _CLOCK = (
     r"(?:[T ]\s*(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2}(?:\.\d+)?))?)?"
@@ -162,7 +164,7 @@ def parse_numbers(text: pd.Series, name: str, decimal: str, source: Source) -> n
     clean = clean.mask(clean.isin(MISSING))
     if name == "evento_especial":
         lower = clean.str.lower()
-        clean = clean.mask(lower.isin(list(TRUE_FALSE)), lower.map(TRUE_FALSE))
+        clean = clean.mask(lower.isin(list(YES_NO)), lower.map(YES_NO))
     try:
         return pa.array(clean).cast(pa.float64()).to_numpy(zero_copy_only=False).astype(np.float64)
     except pa.ArrowInvalid:
@@ -170,13 +172,18 @@ def parse_numbers(text: pd.Series, name: str, decimal: str, source: Source) -> n
     if not len(bad):  # such as +5, which Arrow does not read
         return pd.to_numeric(clean).to_numpy(np.float64, na_value=np.nan)
     row = int(bad[0])
+    expected = f"a number such as 1234{decimal}5, or nothing where it is missing"
+    remedy = "Correct it or leave it blank; set DECIMAL if the decimal mark is another"
+    if name == "evento_especial":
+        expected = "0 to 1, or a word such as true or no"
+        remedy = "Write 1 on the days of an event and 0 on all others"
     raise source.error(
         f"got {str(text.iloc[row])!r}",
         column=name,
         row=row,
         count=len(bad),
-        expected=f"a number such as 1234{decimal}5, or nothing where it is missing",
-        remedy="Correct it or leave it blank; set DECIMAL if the decimal mark is another",
+        expected=expected,
+        remedy=remedy,
     )
 
 

@@ -1,4 +1,4 @@
-"""The Optuna study of a search: its storage, and its queue of trials.
+"""The Optuna study of a search: its storage, its queue of trials, and what it gained.
 
 A trial is counted once it is complete or pruned. One whose worker died is failed and put back
 with the same settings; the default settings are a trial that is never pruned and never lost.
@@ -103,6 +103,22 @@ def queue_default(study: optuna.Study, job: Job) -> None:
 def finished(study: optuna.Study) -> list[FrozenTrial]:
     """Complete and pruned trials, by number."""
     return study.get_trials(deepcopy=False, states=FINISHED)
+
+
+def default_value(study: optuna.Study) -> float:
+    """Validation loss of the default settings, NaN if they diverged."""
+    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    values = [t.value for t in trials if t.user_attrs.get("default") and t.value is not None]
+    return values[0] if values else float("nan")
+
+
+def gain_percent(study: optuna.Study) -> float:
+    """How much lower the best loss is than that of the default settings, NaN where that is 0.
+
+    It is 0 where there is nothing to learn: no value of the training is other than zero.
+    """
+    default = default_value(study)
+    return 100 * (1 - study.best_value / default) if default else float("nan")
 
 
 def claimed(study: optuna.Study) -> int:

@@ -14,7 +14,7 @@ from torch import Tensor
 from lib import features as ft
 from lib import pretrained
 from lib.model import ModelConfig
-from lib.panel import Panel, Spans
+from lib.panel import MIN_HISTORY_DAYS, Panel, Spans
 
 SOURCES = ("features", "season", "network", "model", "training", "fitting")
 
@@ -76,7 +76,7 @@ def prepare(panel: Panel, spans: Spans, config: ModelConfig) -> Data:
         TrainingError: a span holds no window.
     """
     features = ft.compute(panel)
-    history = min(config.context_length, 28)
+    history = min(config.context_length, MIN_HISTORY_DAYS)
     train = ft.windows(panel, features, config.horizon, until=spans.train_end, min_history=history)
     validation = ft.windows(
         panel,

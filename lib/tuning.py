@@ -36,8 +36,10 @@ from lib.search import Job, TuningError, draw, plan, settings_of
 from lib.settings import ROOT
 from lib.study import (
     claimed,
+    default_value,
     elsewhere,
     finished,
+    gain_percent,
     is_surplus,
     open_study,
     queue_default,
@@ -47,8 +49,8 @@ from lib.study import (
 from lib.training import TrainingConfig, TrainingError, prepare
 
 __all__ = [
-    "Job", "TuningError", "best_settings", "cores", "default_value", "finished", "open_study",
-    "plan", "read_result", "read_table", "tune", "work", "write_result",
+    "Job", "TuningError", "best_settings", "cores", "default_value", "finished", "gain_percent",
+    "open_study", "plan", "read_result", "read_table", "tune", "work", "write_result",
 ]  # fmt: skip
 
 log = structlog.get_logger()
@@ -125,13 +127,6 @@ def best_settings(study: optuna.Study, job: Job) -> tuple[ModelConfig, TrainingC
     return settings_of(job, study.best_trial.params)
 
 
-def default_value(study: optuna.Study) -> float:
-    """Validation loss of the default settings, NaN if they diverged."""
-    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    values = [t.value for t in trials if t.user_attrs.get("default") and t.value is not None]
-    return values[0] if values else float("nan")
-
-
 def write_result(folder: Path, study: optuna.Study, job: Job) -> dict[str, Any]:
     """Keep the best settings of a study as `tuning.json` of a run folder; → what was written."""
     model, training = best_settings(study, job)
@@ -205,8 +200,9 @@ def work(job: Job, worker: int = 0, parent: int = 0) -> None:
 
     while claimed(study) < job.trials:
         _leave_without(parent)
-        begun = len(study.get_trials(deepcopy=False))
-        # by the number of trials begun, or a resumed study would draw its first trials again
+        # by the number of trials begun, or a resumed study would draw its first trials again;
+        # without those put back, so that a search that was cut off ends as it would have
+        begun = sum("retry_of" not in t.user_attrs for t in study.get_trials(deepcopy=False))
         seed = np.random.SeedSequence([job.training["seed"], worker, begun]).generate_state(1)[0]
         study.sampler = optuna.samplers.TPESampler(
             seed=int(seed), n_startup_trials=6, constant_liar=True

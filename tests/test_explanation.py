@@ -247,6 +247,12 @@ def test_find_cutoff_is_the_last_day_with_a_whole_horizon_after_it():
     assert explanation.find_cutoff(panel, "s1", "2022-03-01", 7) == 100 + 59
 
 
+def test_find_cutoff_passes_over_a_series_that_is_too_new():
+    panel = panel_of(np.arange(5.0), np.arange(34.0), np.arange(35.0))
+    assert explanation.find_cutoff(panel, "", "", 7) == 5 + 34 + 27
+    assert explanation.find_cutoff(panel, "s1", "", 7) == 5 + 26
+
+
 @pytest.mark.parametrize(
     ("series", "cutoff", "message"),
     [

@@ -180,13 +180,15 @@ def test_split_counts_back_from_the_last_day():
     assert spans.validation_end - spans.train_end == np.timedelta64(60, "D")
 
 
-def test_split_refuses_too_short_a_training():
-    panel = to_panel(validate(table((207,))))
-    asked = {"horizon": 28, "cutoffs": 1, "step": 1, "validation_days": 60}
-    with pytest.raises(SeriesError, match=r"207 days.* leave 119 for training, expected at least"):
+def test_split_refuses_too_short_a_training_and_says_how_many_cutoffs_fit():
+    panel = to_panel(validate(table((143,))))
+    asked = {"horizon": 28, "cutoffs": 1, "step": 28, "validation_days": 60}
+    with pytest.raises(SeriesError, match=r"143 days.* leave 55 .*at least 56\. Give at least 144"):
         split(panel, **asked)
-    longer = to_panel(validate(table((208,))))
-    assert split(longer, **asked).train_end == longer.dates[119]
+    longer = to_panel(validate(table((200,))))
+    with pytest.raises(SeriesError, match=r"leave 0 for training, .* Say CUTOFFS=3"):
+        split(longer, **(asked | {"cutoffs": 6}))
+    assert split(longer, **(asked | {"cutoffs": 3})).train_end == longer.dates[55]
 
 
 def test_split_refuses_spans_without_values_and_numbers_below_one():

@@ -233,10 +233,25 @@ def test_event_outside_its_range_names_the_row(csv):
     refused(r"column 'feriado', line 6: got 2\.0; expected 0 to 1", file, event_column="feriado")
 
 
-def test_event_as_true_and_false_is_read(csv):
-    written = [(day, "1", "True" if i == 4 else "false") for i, day in enumerate(DAYS)]
+@pytest.mark.parametrize("words", [("True", "false"), ("t", "f"), ("yes", "No"), ("Sim", "não")])
+@pytest.mark.parametrize("kind", ["csv", "str", "category"])
+def test_event_in_words_is_read(csv, tmp_path, words, kind):
+    written = [(day, "1", words[i != 4]) for i, day in enumerate(DAYS)]
     file = csv(written, header="date,value,evento_especial")
+    if kind != "csv":
+        frame = pd.read_csv(file, dtype=str).astype({"evento_especial": kind})
+        file = tmp_path / "words.parquet"
+        frame.to_parquet(file)
     assert load(file)["evento_especial"].to_numpy().nonzero()[0].tolist() == [4]
+
+
+def test_event_by_its_name_is_refused(csv):
+    written = [(day, "1", "Natal" if i == 4 else "") for i, day in enumerate(DAYS)]
+    refused(
+        "column 'feriado', line 6: got 'Natal'; expected 0 to 1, or a word such as true or no. Wri",
+        csv(written, header="date,value,feriado"),
+        event_column="feriado",
+    )
 
 
 def test_all_values_missing_is_refused(csv):
@@ -244,7 +259,7 @@ def test_all_values_missing_is_refused(csv):
     written += [(day, "", "b") for day in DAYS]
     refused(
         r"column 'value', line 72: every value of series 'b' is missing; expected known values\. "
-        r'Set VALUE_COLUMN .*or drop it: frame\[frame\["loja"\] != "b"\]',
+        r'Set VALUE_COLUMN .*or drop it: frame\[frame\["loja"\]\.astype\(str\) != "b"\]',
         csv(written, header="date,value,loja"),
         series_column="loja",
     )
@@ -267,6 +282,28 @@ def test_series_shorter_than_a_window_is_refused(csv):
     )
     assert len(load(csv(rows(DAYS[:60])))) == 60
     assert len(load(csv(rows(DAYS[:9])), min_days=9)) == 9
+
+
+def test_values_that_are_all_tiny_are_refused(csv):
+    refused(
+        r"column 'value': no value is larger than 7e-09; expected some of 1e-05 or more\. Give",
+        csv([(day, f"{i % 8 - 4}e-9") for i, day in enumerate(DAYS)] + [("2021-03-12", "7e-9")]),
+    )
+    assert len(load(csv([(day, f"{i % 8}e-5") for i, day in enumerate(DAYS)]))) == len(DAYS)
+
+
+def test_short_series_beside_a_long_one_is_kept_and_told(csv):
+    written = [(day, str(i), "1") for i, day in enumerate(DAYS)]
+    written += [(day, str(i), "2") for i, day in enumerate(DAYS[-5:])]
+    with capture_logs() as logs:
+        loaded = load(csv(written, header="date,value,series_id"))
+    assert loaded["series_id"].value_counts().to_dict() == {"1": len(DAYS), "2": 5}
+    (log,) = logs
+    assert (log["event"], log["series"], log["days"]) == ("series_short", ["2"], 5)
+    refused(
+        "series '1' has 40 days from first to last, and none of 2 has enough; expected at least 60",
+        csv([*written[:40], *written[-5:]], header="date,value,series_id"),
+    )
 
 
 def test_series_without_a_name_is_refused(csv):

@@ -15,9 +15,9 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from lib import plots_tuning, pretrained, search, study, tuning
+from lib import plots_tuning, pretrained, search, study, training, tuning
 from lib.model import ModelConfig
-from lib.panel import choose_validation_days, to_table
+from lib.panel import choose_validation_days, split, to_table
 from lib.training import TrainingConfig
 from tests.panels import lively_panel, panel_of, spans_of
 
@@ -90,6 +90,19 @@ def test_one_worker_repeats_a_study_exactly_also_in_two_goes(job):
     again = replace(job, study="another")
     tuning.work(replace(again, trials=5))
     tuning.work(again)
+    assert [t.params for t in done(job)] == [t.params for t in done(again)]
+    assert [t.value for t in done(job)] == [t.value for t in done(again)]
+
+
+def test_search_that_was_cut_off_ends_as_it_would_have(job, dead_pid):
+    tuning.work(job)
+    again = replace(job, study="another")
+    found = tuning.open_study(again)
+    study.queue_default(found, again)
+    begin(found, [socket.gethostname(), dead_pid, 0.0])
+    study.requeue_dead(found)
+    tuning.work(again)
+    assert len(found.trials) == 4
     assert [t.params for t in done(job)] == [t.params for t in done(again)]
     assert [t.value for t in done(job)] == [t.value for t in done(again)]
 
@@ -306,6 +319,23 @@ def test_plan_refuses_what_cannot_work(inputs, change, message):
         tuning.plan(inputs[0], inputs[1], inputs[2], **numbers)
 
 
+def test_repeatable_search_has_a_study_of_its_own(inputs, tmp_path):
+    def name(trials, repeatable=False):
+        return tuning.plan(
+            *inputs,
+            SMALL,
+            QUICK,
+            trials=trials,
+            trial_steps=6,
+            storage=f"sqlite:///{tmp_path}/optuna.db",
+            repeatable=repeatable,
+        ).study
+
+    assert name(3) == name(5)
+    assert len({name(3), name(3, repeatable=True), name(5, repeatable=True)}) == 3
+    assert name(3, repeatable=True) == name(3, repeatable=True)
+
+
 @pytest.mark.parametrize("url", ["nonsense", "redis://host", "sqlite:////no/such/folder/a.db"])
 def test_unusable_storage_says_what_a_storage_is(job, url):
     with pytest.raises(tuning.TuningError, match="expected a URL such as sqlite:///"):
@@ -326,6 +356,16 @@ def test_study_without_a_complete_trial_has_no_best_settings(job):
         tuning.best_settings(found, job)
 
 
+@pytest.mark.parametrize(("losses", "gain"), [((0.4, 0.3), 25.0), ((0.0, 0.0), np.nan)])
+def test_gain_is_against_the_default_and_none_where_nothing_is_learned(job, losses, gain):
+    found = tuning.open_study(job)
+    for default, loss in zip((True, False), losses, strict=True):
+        trial = found.ask()
+        trial.set_user_attr("default", default)
+        found.tell(trial, loss)
+    np.testing.assert_allclose(tuning.gain_percent(found), gain)
+
+
 def test_run_folder_without_earlier_results_names_the_notebook(tmp_path):
     with pytest.raises(FileNotFoundError, match="run 01_synthesis first"):
         tuning.read_table(tmp_path)
@@ -337,6 +377,16 @@ def test_run_folder_without_earlier_results_names_the_notebook(tmp_path):
 def test_validation_days_are_a_share_within_bounds(days, expected):
     panel = panel_of(np.arange(float(days)))
     assert choose_validation_days(panel, horizon=28, cutoffs=4, step=28) == expected
+
+
+@pytest.mark.parametrize(("known", "expected"), [(176, 56), (160, 40), (90, 28)])
+def test_validation_of_a_short_history_leaves_days_to_learn_from(known, expected):
+    panel = panel_of(np.arange(float(known + 28)))
+    asked = {"horizon": 28, "cutoffs": 1, "step": 1}
+    days = choose_validation_days(panel, **asked)
+    assert days == expected
+    spans = split(panel, validation_days=days, **asked)
+    assert len(training.prepare(panel, spans, ModelConfig(horizon=28)).train.ends) > 0
 
 
 def test_trials_start_from_the_pretrained_network_or_try_a_shape_of_their_own(inputs, tmp_path):
