@@ -73,6 +73,32 @@ def test_connections_that_send_nothing_hold_no_thread(port):
     assert waited < 4
 
 
+def test_a_client_that_was_told_goodbye_and_stays_holds_nobody_up(port):
+    goodbye = b"POST / HTTP/1.1\r\nHost: here\r\nConnection: close\r\nContent-Length: 1\r\n\r\nx"
+    stays = [socket.create_connection(("127.0.0.1", port)) for _ in range(4)]
+    for each in stays:
+        each.sendall(goodbye)
+        assert each.recv(1000).endswith(b"1")
+    began = time.monotonic()
+    assert answer(port) == b"5"
+    waited = time.monotonic() - began
+    for each in stays:
+        each.sendall(b"and more")  # nobody resets the connection for it
+        assert each.recv(10) == b""
+        each.close()
+    # gunicorn would wait 2 s for each.
+    assert waited < 1
+
+
+def test_an_answer_is_one_packet(port):
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        for _ in range(20):
+            client.sendall(b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 2\r\n\r\nxy")
+            whole = client.recv(1000)
+            assert whole.startswith(b"HTTP/1.1 200 OK")
+            assert whole.endswith(b"\r\n\r\n2")
+
+
 def test_requests_that_never_end_are_ended(port):
     head = b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 100\r\n\r\n"
     slow = [socket.create_connection(("127.0.0.1", port)) for _ in range(2)]
