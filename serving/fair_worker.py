@@ -14,6 +14,8 @@ import errno
 import select
 import socket
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Any
 
 from gunicorn.workers.gthread import _DEFER, ThreadWorker
@@ -21,7 +23,8 @@ from gunicorn.workers.gthread import _DEFER, ThreadWorker
 _COURTESY = 0.0003  # seconds: an idle process needs less to take the connection
 _STAY = 2  # milliseconds that a thread waits for its client's next request
 _READ = 10.0  # seconds for a request to arrive in,
-_RATE = 65536  # and one more for so many bytes of it
+_RATE = 65536  # and one more for so many bytes of it, as for its answer
+_TAKE = 30.0  # seconds for a client to take some of its answer
 _LEAVE = 1.0  # seconds for idle clients when the server stops
 _CHUNK = 65536  # bytes read at once: gunicorn asks for 8 kB, of which a request is several
 _LITTLE = 4096  # bytes that are held back for what follows them
@@ -29,7 +32,7 @@ _IN_VAIN = 65536  # bytes that are taken from a client after its last answer
 
 
 class Client(socket.socket):
-    """A connection whose requests have to arrive in time, and whose answers leave in one piece."""
+    """A connection whose requests and answers have to pass in time, each answer in one piece."""
 
     deadline = float("inf")
     leaves = False  # was told goodbye
@@ -41,29 +44,27 @@ class Client(socket.socket):
 
         Raises OSError (ECONNRESET) past the deadline, which data moves.
         """
-        self.settimeout(max(self.deadline - time.monotonic(), 0.001))
-        try:
+        with self._within(self.deadline - time.monotonic()):
             data = super().recv(max(bufsize, _CHUNK), flags)
-        except TimeoutError:
-            # What gunicorn and werkzeug take for a client that has gone.
-            raise OSError(errno.ECONNRESET, "the request did not arrive in time") from None
-        finally:
-            self.settimeout(None)
         self.deadline += len(data) / _RATE
         return data
 
     def sendall(self, data: bytes, flags: int = 0, /) -> None:
-        """As a socket's, but the head of an answer waits for its body: one packet, not two."""
+        """As a socket's, but the head of an answer waits for its body: one packet, not two.
+
+        Raises OSError (ECONNRESET) for a client that does not take it.
+        """
         held, self._held = self._held, b""
         if held or len(data) > _LITTLE:
-            super().sendall(held + data, flags)
+            self._send_whole(held + data, flags)
         else:
             self._held = data
 
     def sendfile(self, *args: Any, **kwargs: Any) -> int:
-        """As a socket's."""
+        """As a socket's. Raises OSError (ECONNRESET) for a client that does not take it."""
         self.flush()
-        return super().sendfile(*args, **kwargs)
+        with self._within(_TAKE):
+            return super().sendfile(*args, **kwargs)
 
     def shutdown(self, how: int, /) -> None:
         """As a socket's."""
@@ -74,7 +75,7 @@ class Client(socket.socket):
         """Send what is held back."""
         held, self._held = self._held, b""
         if held:
-            super().sendall(held)
+            self._send_whole(held)
 
     def has_left(self) -> bool:
         """Say goodbye, and whether the client has heard it; neither waits.
@@ -92,6 +93,24 @@ class Client(socket.socket):
             return True
         self.in_vain += len(data)
         return not data or self.in_vain > _IN_VAIN
+
+    def _send_whole(self, data: bytes, flags: int = 0) -> None:
+        until = time.monotonic() + _TAKE + len(data) / _RATE
+        rest = memoryview(data)
+        while rest:
+            with self._within(min(_TAKE, until - time.monotonic())):
+                rest = rest[self.send(rest, flags) :]
+
+    @contextmanager
+    def _within(self, seconds: float) -> Generator[None]:
+        self.settimeout(max(seconds, 0.001))
+        try:
+            yield
+        except TimeoutError:
+            # What gunicorn and werkzeug take for a client that has gone.
+            raise OSError(errno.ECONNRESET, "the client is too slow") from None
+        finally:
+            self.settimeout(None)
 
 
 class FairWorker(ThreadWorker):

@@ -14,15 +14,18 @@ from lib.settings import ROOT
 
 APP = """
 import serving.fair_worker as room
-room._READ, room._RATE = 0.5, 1e6
+room._READ, room._RATE, room._TAKE = 0.5, 1e6, 0.5
 
 def app(environ, start):
     try:
         size = len(environ["wsgi.input"].read())
     except OSError:
         size = -1
-    start("200 OK", [("Content-Length", str(len(str(size))))])
-    return [str(size).encode()]
+    text = str(size).encode()
+    if environ["PATH_INFO"] == "/much":
+        text = bytes(30_000_000)
+    start("200 OK", [("Content-Length", str(len(text)))])
+    return [text]
 """
 
 
@@ -109,6 +112,24 @@ def test_requests_that_never_end_are_ended(port):
     assert slow[1].recv(100) == b""
     for each in slow:
         each.close()
+
+
+def test_answers_that_nobody_reads_are_ended(port):
+    deaf = [socket.create_connection(("127.0.0.1", port)) for _ in range(2)]
+    for each in deaf:
+        each.sendall(b"POST /much HTTP/1.1\r\nHost: here\r\nContent-Length: 1\r\n\r\nx")
+    time.sleep(0.5)
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=50)) as connection:
+        connection.request("POST", "/", b"12345")
+        assert connection.getresponse().read() == b"5"
+    for each in deaf:
+        each.close()
+
+
+def test_a_long_answer_is_read_to_its_end(port):
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=50)) as connection:
+        connection.request("POST", "/much", b"12345")
+        assert len(connection.getresponse().read()) == 30_000_000
 
 
 def test_a_long_body_that_keeps_coming_is_read(port):
