@@ -11,14 +11,29 @@ who keep an idle connection have left.
 from __future__ import annotations
 
 import errno
+import json
 import select
 import socket
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from http import HTTPStatus
 from typing import Any
 
+import structlog
+from gunicorn.http.errors import (
+    ConfigurationProblem,
+    ExpectationFailed,
+    LimitRequestHeaders,
+    LimitRequestLine,
+    ParseException,
+    UnsupportedTransferCoding,
+)
 from gunicorn.workers.gthread import _DEFER, ThreadWorker
+
+from serving.errors import frames
+from serving.problems import MEDIA_TYPE as PROBLEM
+from serving.security import HEADERS
 
 _COURTESY = 0.0003  # seconds: an idle process needs less to take the connection
 _STAY = 2  # milliseconds that a thread waits for its client's next request
@@ -29,6 +44,14 @@ _LEAVE = 1.0  # seconds for idle clients when the server stops
 _CHUNK = 65536  # bytes read at once: gunicorn asks for 8 kB, of which a request is several
 _LITTLE = 4096  # bytes that are held back for what follows them
 _IN_VAIN = 65536  # bytes that are taken from a client after its last answer
+_STATUS = {
+    LimitRequestLine: 414,
+    LimitRequestHeaders: 431,
+    ExpectationFailed: 417,
+    UnsupportedTransferCoding: 501,
+}
+
+log = structlog.get_logger()
 
 
 class Client(socket.socket):
@@ -49,7 +72,7 @@ class Client(socket.socket):
         self.deadline += len(data) / _RATE
         return data
 
-    def sendall(self, data: bytes, flags: int = 0, /) -> None:
+    def sendall(self, data: Any, flags: int = 0, /) -> None:
         """As a socket's, but the head of an answer waits for its body: one packet, not two.
 
         Raises OSError (ECONNRESET) for a client that does not take it.
@@ -138,6 +161,28 @@ class FairWorker(ThreadWorker):
         while result is True and self.alive and self._asks_again(conn):
             result = self._in_time(conn)
         return result or self._goodbye(conn)
+
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
+        """Refuse what is no HTTP as any other fault is: by a problem, quoting nothing of it.
+
+        gunicorn would answer with a page, and log the line that is wrong: it may hold a key.
+        """
+        known = isinstance(exc, ParseException | ConfigurationProblem)
+        status = _STATUS.get(type(exc), 400) if known else 500
+        log.warning("request refused", status=status, error=type(exc).__name__, where=frames(exc))
+        phrase = HTTPStatus(status).phrase
+        detail = f"expected a request of HTTP/1.1, got one that is wrong: {type(exc).__name__}"
+        problem = {"type": "about:blank", "title": phrase, "status": status, "detail": detail}
+        body = json.dumps(problem)
+        head = [
+            f"HTTP/1.1 {status} {phrase}",
+            "Connection: close",
+            f"Content-Type: {PROBLEM}",
+            f"Content-Length: {len(body)}",
+            *(f"{name}: {value}" for name, value in HEADERS.items()),
+        ]
+        with suppress(OSError):  # has gone
+            client.sendall("\r\n".join([*head, "", body]).encode())
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         """Wait for connections; when the server stops, not for those that ask nothing."""

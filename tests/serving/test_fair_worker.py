@@ -1,6 +1,7 @@
 """Clients that send slowly or nothing, against a real gunicorn with one process and two threads."""
 
 import http.client
+import json
 import signal
 import socket
 import subprocess
@@ -43,9 +44,13 @@ def running(folder):
         port = probe.getsockname()[1]
     command = ["gunicorn", "--bind", f"127.0.0.1:{port}", "--threads", "2", "--chdir", str(folder)]
     kind = ["--worker-class", "serving.fair_worker.FairWorker", "--keep-alive", "60"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", *command, *kind, "tiny_app:app"], cwd=ROOT, stderr=subprocess.DEVNULL
-    )
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *command, *kind, "tiny_app:app"],
+            cwd=ROOT,
+            stdout=log,
+            stderr=log,
+        )
     try:
         for _ in range(200):
             try:
@@ -100,6 +105,32 @@ def test_an_answer_is_one_packet(port):
             whole = client.recv(1000)
             assert whole.startswith(b"HTTP/1.1 200 OK")
             assert whole.endswith(b"\r\n\r\n2")
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"GET / HTTP/1.1\r\nX-API-Key horse\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nX-API-Key: hor\x00se horse\r\n\r\n", 400),
+        (b"horse\r\n\r\n", 400),
+        (b"GET /" + 9000 * b"horse" + b" HTTP/1.1\r\n\r\n", 414),
+        (b"GET / HTTP/1.1\r\nX-API-Key: " + 9000 * b"horse" + b"\r\n\r\n", 431),
+        (b"GET / HTTP/1.1\r\nExpect: horse\r\n\r\n", 417),
+    ],
+)
+def test_what_is_no_http_is_a_problem_that_quotes_nothing(port, tmp_path, sent, status):
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        client.settimeout(8)
+        client.sendall(sent)
+        head, body = client.recv(5000).split(b"\r\n\r\n")
+        assert client.recv(10) == b""
+    assert head.startswith(b"HTTP/1.1 %d " % status)
+    assert b"Content-Type: application/problem+json" in head
+    assert b"X-Content-Type-Options: nosniff" in head
+    assert json.loads(body)["status"] == status
+    log = (tmp_path / "log").read_text()
+    assert "request refused" in log
+    assert "horse" not in log + body.decode()
 
 
 def test_requests_that_never_end_are_ended(port):
