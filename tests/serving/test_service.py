@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import threading
 
 import pytest
 import structlog
@@ -11,6 +12,7 @@ from pydantic import SecretStr
 from lib.settings import ROOT, SettingsError, configure_logging, get_settings
 from serving import schemas
 from serving.access_log import trace_id_of
+from serving.jobs import Jobs
 from serving.run import main
 from serving.security import KEY_HEADER, check_bind
 from serving.state import EXTENSION, state_of
@@ -193,6 +195,25 @@ def test_metrics_count_by_rule_and_not_by_path(client):
     assert 'model_load_failures_total{reason="artifact"} 0.0' in text
     assert 'explanations{status="queued"}' in text
     assert "http_request_seconds_bucket" in text
+
+
+def test_metrics_do_not_wait_for_one_another_on_a_slow_store(client, app, monkeypatch):
+    asked, answer = threading.Event(), threading.Event()
+
+    def slow(jobs):
+        asked.set()
+        assert answer.wait(30)
+        return {"queued": 3}
+
+    monkeypatch.setattr(Jobs, "depth", slow)
+    first = threading.Thread(target=app.test_client().get, args=("/metrics",))
+    first.start()
+    try:
+        assert asked.wait(10)
+        assert client.get("/metrics").status_code == 200
+    finally:
+        answer.set()
+        first.join(10)
 
 
 def test_metrics_of_made_up_methods_are_one_series(client):
