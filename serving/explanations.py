@@ -131,7 +131,8 @@ class Services:
         cls, settings: Settings, recorder: Recorder, version: Callable[[], int | None]
     ) -> Services:
         """The services of an installation; database and queue are opened when first used."""
-        jobs = Jobs(recorder.store, queue_max=settings.explanation_queue_max)
+        name, most = settings.registered_model_name, settings.explanation_queue_max
+        jobs = Jobs(recorder.store, name=name, queue_max=most)
         return cls(recorder.store, jobs, Queue(settings.queue_url), recorder, version)
 
 
