@@ -169,7 +169,8 @@ class FairWorker(ThreadWorker):
         """
         known = isinstance(exc, ParseException | ConfigurationProblem)
         status = _STATUS.get(type(exc), 400) if known else 500
-        log.warning("request refused", status=status, error=type(exc).__name__, where=frames(exc))
+        where = {} if known else {"where": frames(exc)}
+        log.warning("request refused", status=status, error=type(exc).__name__, **where)
         phrase = HTTPStatus(status).phrase
         detail = f"expected a request of HTTP/1.1, got one that is wrong: {type(exc).__name__}"
         problem = {"type": "about:blank", "title": phrase, "status": status, "detail": detail}
