@@ -209,6 +209,8 @@ class FairWorker(ThreadWorker):
         return False if conn.sock.has_left() else _DEFER
 
     def _asks_again(self, conn: Any) -> bool:
+        if conn.parser.unreader.buf.getvalue().strip():
+            return True  # read already, with the request before: nothing would wake anybody
         return self.nr_conns <= self.cfg.threads and _readable(conn.sock)
 
 

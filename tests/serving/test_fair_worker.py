@@ -98,6 +98,17 @@ def test_a_client_that_was_told_goodbye_and_stays_holds_nobody_up(port):
     assert waited < 1
 
 
+def test_requests_sent_ahead_are_answered_in_turn(port):
+    one = b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: %d\r\n\r\n%s"
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        client.settimeout(8)
+        client.sendall(b"".join(one % (n, n * b"x") for n in range(1, 6)))
+        got = b""
+        while got.count(b"HTTP/1.1 200 OK") < 5 or not got.endswith(b"5"):
+            got += client.recv(1000)
+    assert [answer[-1:] for answer in got.split(b"HTTP/1.1")[1:]] == [b"1", b"2", b"3", b"4", b"5"]
+
+
 def test_an_answer_is_one_packet(port):
     with socket.create_connection(("127.0.0.1", port)) as client:
         for _ in range(20):
