@@ -298,6 +298,14 @@ def test_this_machine_is_served_without_keys(host):
     check_bind(host, get_settings(None), anyone=False)
 
 
+@pytest.mark.parametrize("option", ["--workers=0", "--threads=0", "--port=65536", "--threads=x"])
+def test_the_launcher_refuses_numbers_with_which_it_would_not_answer(capsys, option):
+    with pytest.raises(SystemExit) as stopped:
+        main([option])
+    assert stopped.value.code == 2
+    assert f"{option.split('=')[0]}: expected" in capsys.readouterr().err
+
+
 def test_the_launcher_refuses_an_open_address(capsys, monkeypatch):
     monkeypatch.setattr("serving.run.get_settings", lambda: get_settings(None))
     assert main(["--host", "0.0.0.0"]) == 1
