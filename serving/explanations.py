@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
 import structlog
-from flask import Response, make_response
+from flask import Response, g, make_response
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import (
     BaseModel,
@@ -145,6 +145,7 @@ def make_blueprint(services: Services, predict_body: type[BaseModel]) -> APIBlue
         """Have a forecast explained in the background; look for the result at Location."""
         with _stored():
             asked, version = _question(services, predict_body, body)
+            g.version = version
             try:
                 identity, new = services.jobs.submit(asked, version)
             except QueueFullError as error:

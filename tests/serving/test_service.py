@@ -19,6 +19,7 @@ from serving.state import EXTENSION, state_of
 from tests.serving.live import Shelf, app_on, close
 
 KEY = "correct horse"
+EXAMPLE = {"sequence": schemas.example_rows()}
 
 
 @pytest.fixture(scope="module")
@@ -184,6 +185,12 @@ def test_each_request_is_one_log_line(client):
     assert line["trace_id"] == answer["trace_id"]
     assert (line["path"], line["status"], line["version"]) == ("/predict", 200, 7)
     assert line["ms"] > 0
+
+
+def test_the_log_names_the_version_that_will_be_explained(client):
+    with structlog.testing.capture_logs() as lines:
+        assert client.post("/request-explanation", json=EXAMPLE).status_code == 202
+    assert [line["version"] for line in lines if line["event"] == "request"] == [7]
 
 
 def test_metrics_count_by_rule_and_not_by_path(client):
