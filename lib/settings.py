@@ -125,6 +125,9 @@ class Settings(BaseSettings):
     @classmethod
     def _split_keys(cls, value: object) -> object:
         if isinstance(value, str):
+            # Of others, each client sends other bytes in a header, if any.
+            if not value.isascii():
+                raise ValueError("expected ASCII characters in keys")
             return tuple(key for part in value.split(",") if (key := part.strip()))
         return value
 

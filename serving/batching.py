@@ -19,7 +19,7 @@ BATCH = 16  # windows of one inference: more would make the first wait for the l
 class _Ask:
     """One window, and what became of it."""
 
-    __slots__ = ("error", "features", "future", "leads", "quantiles", "ready")
+    __slots__ = ("error", "features", "future", "leads", "quantiles", "turn")
 
     def __init__(self, features: np.ndarray, future: np.ndarray) -> None:
         self.features = features
@@ -27,7 +27,9 @@ class _Ask:
         self.quantiles: np.ndarray | None = None
         self.error: BaseException | None = None
         self.leads = False
-        self.ready = threading.Event()
+        # Released when its turn has come or its forecast is there; an Event takes longer.
+        self.turn = threading.Lock()
+        self.turn.acquire()
 
 
 class Batcher:
@@ -54,7 +56,7 @@ class Batcher:
             self._waiting.append(ask)
             ask.leads, self._busy = not self._busy, True
         if not ask.leads:
-            ask.ready.wait()
+            ask.turn.acquire()
         if ask.leads:  # from the start, or because the leader before handed over
             self._lead()
         if ask.error is not None:
@@ -82,7 +84,7 @@ class Batcher:
                     following.leads = True
             for ask in [*batch, following]:
                 if ask is not None:
-                    ask.ready.set()
+                    ask.turn.release()
 
     def _compute(self, batch: list[_Ask]) -> None:
         if len(batch) == 1:

@@ -76,7 +76,10 @@ class Explainer:
         try:
             # The web processes replace and delete copies.
             with cache.exclusive() as folder:
-                return Shapley(Forecaster.load(folder / "models" / str(version)))
+                copy = cache.copy(folder, version)
+                if copy is None:
+                    raise ArtifactError("the copies are of another model")
+                return Shapley(Forecaster.load(copy))
         except ArtifactError:  # not there, or not whole
             from lib.registry import Registry, RegistryError
 
@@ -92,7 +95,8 @@ class Explainer:
                 ) from error
             found = Shapley(Forecaster.load(arrived))
             with cache.exclusive() as folder:
-                cache.keep(folder, arrived, version)
+                if cache.copy(folder, version):
+                    cache.keep(folder, arrived, version)
             return found
 
 

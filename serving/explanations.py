@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
 import structlog
-from flask import Response, make_response
+from flask import Response, g, make_response
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import (
     BaseModel,
@@ -131,7 +131,8 @@ class Services:
         cls, settings: Settings, recorder: Recorder, version: Callable[[], int | None]
     ) -> Services:
         """The services of an installation; database and queue are opened when first used."""
-        jobs = Jobs(recorder.store, queue_max=settings.explanation_queue_max)
+        name, most = settings.registered_model_name, settings.explanation_queue_max
+        jobs = Jobs(recorder.store, name=name, queue_max=most)
         return cls(recorder.store, jobs, Queue(settings.queue_url), recorder, version)
 
 
@@ -144,6 +145,7 @@ def make_blueprint(services: Services, predict_body: type[BaseModel]) -> APIBlue
         """Have a forecast explained in the background; look for the result at Location."""
         with _stored():
             asked, version = _question(services, predict_body, body)
+            g.version = version
             try:
                 identity, new = services.jobs.submit(asked, version)
             except QueueFullError as error:

@@ -60,19 +60,23 @@ class Job:
 class Jobs:
     """The table of explanations."""
 
-    def __init__(self, store: Store, *, queue_max: int = 100, lease_seconds: float = 30) -> None:
+    def __init__(
+        self, store: Store, *, name: str = "", queue_max: int = 100, lease_seconds: float = 30
+    ) -> None:
+        """`name` is that of the registered model whose versions are explained."""
         self.store = store
+        self.name = name
         self.queue_max = queue_max
         self.lease = timedelta(seconds=lease_seconds)
 
     def submit(self, body: dict[str, Any], model_version: int) -> tuple[str, bool]:
         """Ask for an explanation of a /predict body. → its id, and whether it is newly queued.
 
-        The same question has the same id, and one that failed is tried again. Raises
-        QueueFullError and StoreError.
+        The same question to the same model has the same id, and one that failed is tried again.
+        Raises QueueFullError and StoreError.
         """
         text = json.dumps(body, sort_keys=True, separators=(",", ":"), allow_nan=False)
-        asked = json.dumps([_FORMAT, model_version, text])
+        asked = json.dumps([_FORMAT, self.name, model_version, text])
         identity = hashlib.sha256(asked.encode()).hexdigest()[:32]
         with self.store.writing() as connection:
             alone(connection)  # or two could take the last place

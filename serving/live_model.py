@@ -181,9 +181,9 @@ class LiveModel:
                         self._cache.remember(cache, version)
         except ArtifactError as error:
             self._refused = (version, time.monotonic() + _AGAIN)
-            self._detail = f"version {version} is refused: {error}"
+            self._detail = f"version {version} is refused: {brief(error)}"
             self._on_failure("artifact")
-            log.error("model refused", version=version, source=source, error=str(error))
+            log.error("model refused", version=version, source=source, error=brief(error))
             return
         except Exception as error:
             raise self._away(error) from error

@@ -47,6 +47,18 @@ class Cache:
         except (ValueError, KeyError, TypeError) as error:
             raise ArtifactError(f"{_NOTE}: {brief(error)}") from error
 
+    def copy(self, cache: Path, version: int) -> Path | None:
+        """Where the copy of a version is, or belongs; None while copies are of another model.
+
+        Versions are numbers, which every registered model has.
+        """
+        try:
+            if self.last(cache) is None and (cache / _NOTE).exists():
+                return None
+        except (ArtifactError, OSError):  # nobody knows whose they are
+            return None
+        return cache / "models" / str(version)
+
     @contextmanager
     def exclusive(self) -> Generator[Path]:
         """The cache folder, for one process at a time; a passing one where it cannot be written."""
@@ -101,15 +113,17 @@ class Cache:
         return True
 
     def remember(self, cache: Path, version: int) -> None:
-        """Note a version as last-known-good and delete the oldest copies."""
+        """Note a version as last-known-good; delete the oldest copies, and those of others."""
         try:
+            strange = self.copy(cache, version) is None
             note = {"name": self._name, "version": version}
             new = cache / f".{_NOTE}.{os.getpid()}"
             new.write_text(json.dumps(note))
             new.replace(cache / _NOTE)
             copies = [p for p in (cache / "models").iterdir() if p.name.isdigit()]
             os.utime(cache / "models" / str(version))
-            for old in sorted(copies, key=lambda p: p.stat().st_mtime)[:-_KEPT]:
+            kept = 1 if strange else _KEPT
+            for old in sorted(copies, key=lambda p: p.stat().st_mtime)[:-kept]:
                 shutil.rmtree(old, ignore_errors=True)
             for left in (cache / "models").glob(f"{_ARRIVING}*"):  # by a process that was killed
                 if left.stat().st_mtime < time.time() - _LEFT:

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -36,9 +36,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line. → exit code: 0 stopped, 1 settings or address cannot be used."""
     parser = argparse.ArgumentParser(prog="python -m serving.run", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1", help="address (default %(default)s)")
-    parser.add_argument("--port", type=int, default=8000, help="(default %(default)s)")
-    parser.add_argument("--workers", type=int, default=_cores(), help="(default: one a core)")
-    parser.add_argument("--threads", type=int, default=THREADS, help="(default %(default)s)")
+    # With no process or no thread it would listen and never answer.
+    some, port = _number(1, 1000), _number(0, 65535)
+    parser.add_argument("--port", type=port, default=8000, help="(default %(default)s)")
+    parser.add_argument("--workers", type=some, default=_cores(), help="(default: one a core)")
+    parser.add_argument("--threads", type=some, default=THREADS, help="(default %(default)s)")
     parser.add_argument("--no-worker", action="store_true", help="start no worker for explanations")
     parser.add_argument(
         "--open-to-anyone", action="store_true", help="serve others without API_KEYS"
@@ -198,6 +200,17 @@ def _serve(settings: Settings, asked: argparse.Namespace) -> None:
 
     log.info("serving", host=asked.host, port=asked.port, workers=asked.workers)
     Server().run()
+
+
+def _number(low: int, high: int) -> Callable[[str], int]:
+    """What reads an option: a whole number within limits."""
+
+    def read(text: str) -> int:
+        if not text.isascii() or not text.isdigit() or not low <= int(text) <= high:
+            raise argparse.ArgumentTypeError(f"expected {low} to {high}, got {text!r}")
+        return int(text)
+
+    return read
 
 
 def _cores() -> int:

@@ -7,14 +7,19 @@ from typing import Any
 
 from flask import Response, g, jsonify
 from flask_openapi3 import APIBlueprint, Tag
+from werkzeug.exceptions import ServiceUnavailable
 
 from lib.store import StoreError
 from serving import metrics, monitoring
 from serving.explanations import Services
 from serving.live_model import card
 from serving.monitoring import Monitoring
+from serving.places import Places
 from serving.schemas import Health, Live, ModelCard
 from serving.state import RETRY, served, state_of
+
+# Anybody may read the metrics: while the store is slow, that holds one thread and not all.
+_counting = Places(1, wait=0, retry_after=1, detail="The explanations are being counted")
 
 
 def make_blueprint(services: Services) -> APIBlueprint:
@@ -55,9 +60,10 @@ def make_blueprint(services: Services) -> APIBlueprint:
         """Numbers for Prometheus."""
         state = state_of()
         try:
-            for status, count in services.jobs.depth().items():
-                state.metrics.depth.labels(status).set(count)
-        except StoreError:  # the last numbers are better than no metrics
+            with _counting.one():
+                for status, count in services.jobs.depth().items():
+                    state.metrics.depth.labels(status).set(count)
+        except (StoreError, ServiceUnavailable):  # the last numbers are better than no metrics
             pass
         return Response(state.metrics.text(), content_type=metrics.MEDIA_TYPE)
 

@@ -82,6 +82,12 @@ def test_settings_api_keys_are_a_list_and_secret(env_file):
     assert not re.search("first|second|third", repr(settings))
 
 
+def test_settings_api_keys_that_no_client_can_send_are_refused_unquoted(env_file):
+    with pytest.raises(SettingsError, match="API_KEYS: expected ASCII") as refused:
+        get_settings(env_file("API_KEYS=first,çhave"))
+    assert not re.search("first|have", str(refused.value))
+
+
 def test_settings_repr_hides_passwords_in_urls(env_file):
     settings = get_settings(env_file("DATABASE_URL=postgresql://me:hidden@host/db"))
     assert settings.database_url == "postgresql://me:hidden@host/db"

@@ -8,7 +8,7 @@ const PAUSE = 600; // milliseconds between two looks
 const PATIENCE = 20; // seconds in the queue after which it is said that no worker may be running
 
 let forecast = null;
-let result = null; // {id, explanation, date}
+let result = null; // {id, explanation, version}
 let waiting = null; // what is being waited for; another object ends the wait
 
 /** Set up the section. */
@@ -18,7 +18,14 @@ export function start() {
     explain(Number($("#why-day").value));
   });
   $("#why-picture").addEventListener("click", async () => {
-    save(await file(`/explanations/${result.id}/plot.png`), `why-${result.id.slice(0, 8)}.png`);
+    const { id } = result;
+    try {
+      save(await file(`/explanations/${id}/plot.png`), `why-${id.slice(0, 8)}.png`);
+      complain("");
+    } catch (problem) {
+      if (!(problem instanceof Problem)) throw problem;
+      complain(problem.words);
+    }
   });
   onLanguage(() => {
     showDays();
@@ -55,7 +62,7 @@ export async function explain(step) {
     const body = { history, horizon_day: step, ...(future.length ? { future } : {}) };
     const { explanation_id: id } = await call("/request-explanation", body);
     while (waiting === mine) {
-      const state = await call(`/explanations/${id}`);
+      const state = await look(id);
       if (waiting !== mine) return;
       const seconds = (performance.now() - began) / 1000;
       if (state.status === "failed") {
@@ -63,12 +70,12 @@ export async function explain(step) {
         return;
       }
       if (state.status === "done") {
-        result = { id, explanation: state.result };
+        result = { id, explanation: state.result, version: state.model_version };
         show();
         $("#why-sentence").focus({ preventScroll: true });
         return;
       }
-      progress(state.status, seconds);
+      if (state.status) progress(state.status, seconds);
       await new Promise((resolve) => setTimeout(resolve, PAUSE));
     }
   } catch (problem) {
@@ -80,6 +87,16 @@ export async function explain(step) {
       waiting = null;
     }
     $("#why-run").disabled = false;
+  }
+}
+
+/** How far it is. A store that is busy for a moment loses nothing: then it is not known. */
+async function look(id) {
+  try {
+    return await call(`/explanations/${id}`);
+  } catch (problem) {
+    if (problem instanceof Problem && problem.status === 503 && problem.retryAfter) return { status: null };
+    throw problem;
   }
 }
 
@@ -122,6 +139,9 @@ function show() {
     difference: number(Math.abs(difference), behind),
     base: number(e.base_value, behind),
   });
+  // Another may have been promoted since the forecast.
+  $("#why-version").hidden = result.version === forecast.version;
+  $("#why-version").textContent = t("why_version", { version: result.version, before: forecast.version });
   bars(e, behind);
   map(e);
   const percent = 100 * e.additivity_error;

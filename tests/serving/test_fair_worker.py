@@ -1,6 +1,7 @@
 """Clients that send slowly or nothing, against a real gunicorn with one process and two threads."""
 
 import http.client
+import json
 import signal
 import socket
 import subprocess
@@ -14,15 +15,18 @@ from lib.settings import ROOT
 
 APP = """
 import serving.fair_worker as room
-room._READ, room._RATE = 0.5, 1e6
+room._READ, room._RATE, room._TAKE = 0.5, 1e6, 0.5
 
 def app(environ, start):
     try:
         size = len(environ["wsgi.input"].read())
     except OSError:
         size = -1
-    start("200 OK", [("Content-Length", str(len(str(size))))])
-    return [str(size).encode()]
+    text = str(size).encode()
+    if environ["PATH_INFO"] == "/much":
+        text = bytes(30_000_000)
+    start("200 OK", [("Content-Length", str(len(text)))])
+    return [text]
 """
 
 
@@ -40,9 +44,13 @@ def running(folder):
         port = probe.getsockname()[1]
     command = ["gunicorn", "--bind", f"127.0.0.1:{port}", "--threads", "2", "--chdir", str(folder)]
     kind = ["--worker-class", "serving.fair_worker.FairWorker", "--keep-alive", "60"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", *command, *kind, "tiny_app:app"], cwd=ROOT, stderr=subprocess.DEVNULL
-    )
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *command, *kind, "tiny_app:app"],
+            cwd=ROOT,
+            stdout=log,
+            stderr=log,
+        )
     try:
         for _ in range(200):
             try:
@@ -73,6 +81,69 @@ def test_connections_that_send_nothing_hold_no_thread(port):
     assert waited < 4
 
 
+def test_a_client_that_was_told_goodbye_and_stays_holds_nobody_up(port):
+    goodbye = b"POST / HTTP/1.1\r\nHost: here\r\nConnection: close\r\nContent-Length: 1\r\n\r\nx"
+    stays = [socket.create_connection(("127.0.0.1", port)) for _ in range(4)]
+    for each in stays:
+        each.sendall(goodbye)
+        assert each.recv(1000).endswith(b"1")
+    began = time.monotonic()
+    assert answer(port) == b"5"
+    waited = time.monotonic() - began
+    for each in stays:
+        each.sendall(b"and more")  # nobody resets the connection for it
+        assert each.recv(10) == b""
+        each.close()
+    # gunicorn would wait 2 s for each.
+    assert waited < 1
+
+
+def test_requests_sent_ahead_are_answered_in_turn(port):
+    one = b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: %d\r\n\r\n%s"
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        client.settimeout(8)
+        client.sendall(b"".join(one % (n, n * b"x") for n in range(1, 6)))
+        got = b""
+        while got.count(b"HTTP/1.1 200 OK") < 5 or not got.endswith(b"5"):
+            got += client.recv(1000)
+    assert [answer[-1:] for answer in got.split(b"HTTP/1.1")[1:]] == [b"1", b"2", b"3", b"4", b"5"]
+
+
+def test_an_answer_is_one_packet(port):
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        for _ in range(20):
+            client.sendall(b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 2\r\n\r\nxy")
+            whole = client.recv(1000)
+            assert whole.startswith(b"HTTP/1.1 200 OK")
+            assert whole.endswith(b"\r\n\r\n2")
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"GET / HTTP/1.1\r\nX-API-Key horse\r\n\r\n", 400),
+        (b"GET / HTTP/1.1\r\nX-API-Key: hor\x00se horse\r\n\r\n", 400),
+        (b"horse\r\n\r\n", 400),
+        (b"GET /" + 9000 * b"horse" + b" HTTP/1.1\r\n\r\n", 414),
+        (b"GET / HTTP/1.1\r\nX-API-Key: " + 9000 * b"horse" + b"\r\n\r\n", 431),
+        (b"GET / HTTP/1.1\r\nExpect: horse\r\n\r\n", 417),
+    ],
+)
+def test_what_is_no_http_is_a_problem_that_quotes_nothing(port, tmp_path, sent, status):
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        client.settimeout(8)
+        client.sendall(sent)
+        head, body = client.recv(5000).split(b"\r\n\r\n")
+        assert client.recv(10) == b""
+    assert head.startswith(b"HTTP/1.1 %d " % status)
+    assert b"Content-Type: application/problem+json" in head
+    assert b"X-Content-Type-Options: nosniff" in head
+    assert json.loads(body)["status"] == status
+    log = (tmp_path / "log").read_text()
+    assert "request refused" in log
+    assert "horse" not in log + body.decode()
+
+
 def test_requests_that_never_end_are_ended(port):
     head = b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 100\r\n\r\n"
     slow = [socket.create_connection(("127.0.0.1", port)) for _ in range(2)]
@@ -83,6 +154,24 @@ def test_requests_that_never_end_are_ended(port):
     assert slow[1].recv(100) == b""
     for each in slow:
         each.close()
+
+
+def test_answers_that_nobody_reads_are_ended(port):
+    deaf = [socket.create_connection(("127.0.0.1", port)) for _ in range(2)]
+    for each in deaf:
+        each.sendall(b"POST /much HTTP/1.1\r\nHost: here\r\nContent-Length: 1\r\n\r\nx")
+    time.sleep(0.5)
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=50)) as connection:
+        connection.request("POST", "/", b"12345")
+        assert connection.getresponse().read() == b"5"
+    for each in deaf:
+        each.close()
+
+
+def test_a_long_answer_is_read_to_its_end(port):
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=50)) as connection:
+        connection.request("POST", "/much", b"12345")
+        assert len(connection.getresponse().read()) == 30_000_000
 
 
 def test_a_long_body_that_keeps_coming_is_read(port):

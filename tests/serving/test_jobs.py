@@ -55,6 +55,10 @@ def test_jobs_submit_queues_what_is_asked(jobs):
     assert jobs.get("0" * 32) is None
 
 
+def test_jobs_submit_to_another_model_is_another_job(store, jobs):
+    assert Jobs(store, name="shops").submit(BODY, 1)[0] != jobs.submit(BODY, 1)[0]
+
+
 def test_jobs_submit_of_the_same_question_is_the_same_job(jobs):
     first = jobs.submit({"a": 1.0, "b": 2.0}, 1)[0]
     assert jobs.submit({"b": 2.0, "a": 1.0}, 1)[0] == first

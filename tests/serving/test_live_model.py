@@ -8,8 +8,9 @@ import time
 from collections import Counter
 
 import pytest
+import structlog
 
-from lib.forecaster import CONTRACT, digest
+from lib.forecaster import CONTRACT, ArtifactError, digest
 from lib.registry import Registry
 from serving.live_model import LAST_KNOWN_GOOD, LiveModel, RegistryAwayError
 from tests.panels import TINY_MODEL
@@ -25,11 +26,10 @@ def counted():
 def live_on(tmp_path, counted):
     models = []
 
-    def make(shelf, poll=0.05):
+    def make(shelf, poll=0.05, **changes):
+        settings = settings_of(tmp_path, **changes)
         count = lambda reason: counted.update([reason])  # noqa: E731
-        models.append(
-            LiveModel(settings_of(tmp_path), registry=lambda: shelf, on_failure=count, poll=poll)
-        )
+        models.append(LiveModel(settings, registry=lambda: shelf, on_failure=count, poll=poll))
         return models[-1]
 
     yield make
@@ -236,6 +236,26 @@ def test_what_a_killed_process_left_is_deleted_after_a_day(live_on, tmp_path):
     live_on(Shelf(production=3)).refresh()
     assert not old.exists()
     assert new.exists()
+
+
+def test_copies_of_another_model_are_deleted(live_on, tmp_path):
+    shelf = Shelf(production=1)
+    for version, name in ((1, "shops"), (2, "shops"), (3, "weather")):
+        shelf.aliases["production"] = version
+        live_on(shelf, registered_model_name=name).refresh()
+    assert [p.name for p in (tmp_path / "cache" / "models").iterdir()] == ["3"]
+
+
+def test_what_is_told_of_a_refusal_holds_no_address(live_on):
+    class Locked(Shelf):
+        def fetch(self, which, folder):
+            raise ArtifactError("['model.onnx'] missing in ftp://me:horse@there/models")
+
+    model = live_on(Locked(production=1))
+    with structlog.testing.capture_logs() as lines:
+        model.refresh()
+    assert "version 1 is refused" in model.detail()
+    assert "horse" not in model.detail() + str(lines)
 
 
 def test_old_copies_are_deleted(live_on, tmp_path):

@@ -413,6 +413,32 @@ def test_without_a_model_the_page_says_why(tmp_path, visit):
     close(app)
 
 
+def test_an_explanation_outlives_a_busy_store_and_tells_of_another_version(light, visit):
+    page = visit(light, allowed=("503",))
+    use_example(page)
+    names = ["lag_1", "lag_7"]
+    result = {"horizon_day": 1, "level": 0.5, "base_value": 100, "output_value": 103}
+    result |= {"by_feature": dict.fromkeys(names, 1.5), "by_day": {"1": 2, "ahead": 1}}
+    result |= {"feature_by_day": [[1, 0.5]] * 2, "additivity_error": 0, "background_windows": 3}
+    done = {"status": "done", "model_version": 8, "result": result}
+    answers = iter(
+        [
+            {"status": 503, "headers": {"Retry-After": "1"}, "json": {"detail": "busy"}},
+            {"json": done},
+            {"json": done | {"model_version": 7}},
+        ]
+    )
+    page.route("**/explanations/*", lambda route: route.fulfill(**next(answers)))
+    page.click("#why-run")
+    page.wait_for_selector("#why-result:not([hidden])")
+    assert "version 8" in page.inner_text("#why-version")
+    assert "version 7" in page.inner_text("#why-version")
+    page.click("#why-run")
+    page.wait_for_selector("#why-result:not([hidden])")
+    assert page.is_hidden("#why-version")
+    assert page.is_hidden("#why-fault")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
 def test_axe_finds_no_serious_fault(light, visit, scheme, viewport):
@@ -439,7 +465,7 @@ SHOW_EXPLANATION = """async () => {
     by_feature, by_day, feature_by_day: rows, additivity_error: 1e-9, background_windows: 3 };
   const real = window.fetch;
   window.fetch = (path, options) => String(path).startsWith("/explanations/")
-    ? Promise.resolve(new Response(JSON.stringify({ status: "done", result })))
+    ? Promise.resolve(new Response(JSON.stringify({ status: "done", model_version: 7, result })))
     : real(path, options);
   document.querySelector("#why-run").click();
 }"""

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import threading
 
 import pytest
 import structlog
@@ -11,12 +12,14 @@ from pydantic import SecretStr
 from lib.settings import ROOT, SettingsError, configure_logging, get_settings
 from serving import schemas
 from serving.access_log import trace_id_of
+from serving.jobs import Jobs
 from serving.run import main
 from serving.security import KEY_HEADER, check_bind
 from serving.state import EXTENSION, state_of
 from tests.serving.live import Shelf, app_on, close
 
 KEY = "correct horse"
+EXAMPLE = {"sequence": schemas.example_rows()}
 
 
 @pytest.fixture(scope="module")
@@ -184,6 +187,12 @@ def test_each_request_is_one_log_line(client):
     assert line["ms"] > 0
 
 
+def test_the_log_names_the_version_that_will_be_explained(client):
+    with structlog.testing.capture_logs() as lines:
+        assert client.post("/request-explanation", json=EXAMPLE).status_code == 202
+    assert [line["version"] for line in lines if line["event"] == "request"] == [7]
+
+
 def test_metrics_count_by_rule_and_not_by_path(client):
     client.get("/explanations/" + "a" * 32)
     client.get("/made/up/by/anybody")
@@ -193,6 +202,25 @@ def test_metrics_count_by_rule_and_not_by_path(client):
     assert 'model_load_failures_total{reason="artifact"} 0.0' in text
     assert 'explanations{status="queued"}' in text
     assert "http_request_seconds_bucket" in text
+
+
+def test_metrics_do_not_wait_for_one_another_on_a_slow_store(client, app, monkeypatch):
+    asked, answer = threading.Event(), threading.Event()
+
+    def slow(jobs):
+        asked.set()
+        assert answer.wait(30)
+        return {"queued": 3}
+
+    monkeypatch.setattr(Jobs, "depth", slow)
+    first = threading.Thread(target=app.test_client().get, args=("/metrics",))
+    first.start()
+    try:
+        assert asked.wait(10)
+        assert client.get("/metrics").status_code == 200
+    finally:
+        answer.set()
+        first.join(10)
 
 
 def test_metrics_of_made_up_methods_are_one_series(client):
@@ -275,6 +303,14 @@ def test_others_are_not_served_without_keys(host):
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "127.1.2.3"])
 def test_this_machine_is_served_without_keys(host):
     check_bind(host, get_settings(None), anyone=False)
+
+
+@pytest.mark.parametrize("option", ["--workers=0", "--threads=0", "--port=65536", "--threads=x"])
+def test_the_launcher_refuses_numbers_with_which_it_would_not_answer(capsys, option):
+    with pytest.raises(SystemExit) as stopped:
+        main([option])
+    assert stopped.value.code == 2
+    assert f"{option.split('=')[0]}: expected" in capsys.readouterr().err
 
 
 def test_the_launcher_refuses_an_open_address(capsys, monkeypatch):

@@ -251,6 +251,17 @@ def test_explainer_without_a_registry_says_try_later(settings, monkeypatch):
         Explainer(away).model(1)
 
 
+def test_explainer_uses_no_copy_of_another_model(settings, cached, monkeypatch):
+    note = {"name": "shops", "version": 1}
+    (settings.var_dir / "cache" / "last-known-good.json").write_text(json.dumps(note))
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    away = settings.model_copy(update={"mlflow_tracking_uri": "http://127.0.0.1:9"})
+    with pytest.raises(TryLaterError):
+        Explainer(away).model(1)
+    shops = away.model_copy(update={"registered_model_name": "shops"})
+    assert Explainer(shops).model(1)
+
+
 def test_explainer_keeps_two_models(settings, cached):
     for version in "23":
         shutil.copytree(cached, cached.with_name(version))
