@@ -20,6 +20,7 @@ from uuid import uuid4
 import sqlalchemy as sa
 import structlog
 
+from lib import children
 from lib.store import Store, StoreError, alone, leases, utcnow
 
 log = structlog.get_logger()
@@ -136,12 +137,8 @@ def is_dead(process: str) -> bool:
 
 
 def _machine() -> str:
-    """The name of this machine, and of the processes seen from here: containers may share one."""
-    try:
-        processes = str(Path("/proc/self/ns/pid").readlink()).strip("pid:[]")
-    except OSError:
-        processes = ""
-    return f"{socket.gethostname()}/{processes}"
+    """The name of this machine, and what tells it from others of the same name."""
+    return f"{socket.gethostname()}/{children.place()}"
 
 
 def _started(pid: int) -> int:
