@@ -46,7 +46,7 @@ tuning.tune(tuning.Job.read(Path(sys.argv[1])), workers=2, progress=False)
 class Host:
     """A network namespace at one end of a cable; the other end is at the bridge."""
 
-    def __init__(self, name, bridge, address):
+    def __init__(self, name, bridge):
         self.name = name
         self.space = f"{bridge}-{name}"
         self.cable = f"{bridge}{name}"
@@ -54,6 +54,8 @@ class Host:
         ip("netns", "add", self.space)
         ip("link", "add", self.cable, "type", "veth", "peer", "name", "eth0", "netns", self.space)
         ip("link", "set", self.cable, "master", bridge, "up")
+
+    def join(self, address):
         self.inside("ip", "address", "add", f"{address}/{MASK}", "dev", "eth0")
         self.inside("ip", "link", "set", "eth0", "up")
         # After a cut it tries again soon and as long as ever (an older kernel: within two minutes).
@@ -63,7 +65,10 @@ class Host:
 
     def inside(self, *command):
         subprocess.run(
-            ["ip", "netns", "exec", self.space, *command], check=True, capture_output=True
+            ["ip", "netns", "exec", self.space, *command],
+            check=True,
+            capture_output=True,
+            text=True,
         )
 
     def start(self, *command, log):
@@ -114,8 +119,12 @@ def hosts():
         ip("link", "set", bridge, "up")
         found = []
         for number, name in enumerate(("one", "two")):
-            found.append(Host(name, bridge, f"{SERVER[:-1]}{10 + number}"))
+            found.append(Host(name, bridge))
             stack.callback(found[-1].remove)
+            try:
+                found[-1].join(f"{SERVER[:-1]}{10 + number}")
+            except subprocess.CalledProcessError as error:
+                pytest.skip(f"no program runs in a namespace here: {error.stderr.strip()}")
         yield found
 
 
