@@ -136,7 +136,8 @@ def _run(
         from ray.data import ActorPoolStrategy
     except ImportError as error:
         raise BatchError(
-            "Ray is not installed; run: python -m pip install -r deploy/requirements-forecast.txt"
+            f"Ray is not installed, or not whole ({error}); run: "
+            "python -m pip install -r deploy/requirements-forecast.txt"
         ) from error
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if settings.ray_address:
