@@ -46,10 +46,9 @@ RUN python -m compileall -q --invalidation-mode unchecked-hash /app
 FROM ${BASE} AS trimmed
 RUN groupadd --gid 10001 app \
     && useradd --uid 10001 --gid app --home-dir /data --no-create-home --shell /usr/sbin/nologin app \
-    && install --directory --owner app --group app --mode 0750 /data \
-    && rm -rf /usr/share/doc /usr/share/locale /usr/share/man /usr/share/info \
-      /var/lib/apt/lists/* /var/cache/* /var/log/* /usr/local/bin/pip* \
-      /usr/local/lib/python3.11/site-packages/* /usr/local/lib/python3.11/ensurepip
+    && install --directory --owner app --group app --mode 0750 /data
+COPY deploy/trim-base.sh /tmp/trim-base
+RUN sh /tmp/trim-base && rm /tmp/trim-base
 
 # One layer, or what is taken away above would still be stored below. It has no installer.
 FROM scratch AS base

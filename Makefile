@@ -55,7 +55,7 @@ $(STAMP): environment.yml pyproject.toml
 	  esac; \
 	else \
 	  python="$(PYTHON)"; for name in python3.11 python3 python; do \
-	    if [ -z "$$python" ] && $$name -c 'import sys, venv; sys.exit(sys.version_info[:2] != (3, 11))' \
+	    if [ -z "$$python" ] && $$name -c 'import sys, venv, ensurepip; sys.exit(sys.version_info[:2] != (3, 11))' \
 	      >/dev/null 2>&1; then python=$$name; fi; \
 	  done; \
 	  if [ -z "$$python" ]; then \
@@ -159,7 +159,7 @@ docker-build: ## Build the image with docker, podman or buildah (TARGET=serving,
 	deploy/container.sh build $(or $(TARGET),serving)
 
 docker-run: $(STAMP) ## Serve from the image at http://127.0.0.1:8000; needs API_KEYS, in .env or here
-	API_KEYS="$(API_KEYS)" deploy/container.sh run $(API_ARGS)
+	deploy/container.sh run $(API_ARGS)
 
 bench-serving: $(STAMP) ## Load ours, MLflow's server and FastAPI + torch by wrk (ARGS="--help")
 	OMP_NUM_THREADS=1 $(PY) -m benchmarks.serving.bench $(ARGS)

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # container.sh build [TARGET] | run [ARGUMENTS of serving.run]
 #   The images of ./Dockerfile, by the first of docker, podman and buildah that works (or ENGINE).
-#   IMAGE names them, BUILD_ARGS goes to the build, RUN_ARGS to the run, PORT is published.
+#   IMAGE names them, BUILD_ARGS goes to the build, RUN_ARGS to the run, PORT is published, VOLUME
+#   keeps what the container writes.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 IMAGE=${IMAGE:-localhost/production-lstm}
@@ -34,11 +35,12 @@ build() {
 }
 
 run() {
-  local tool python=.venv/bin/python
+  local tool python=${PYTHON:-.venv/bin/python}
   tool=$(engine)
   local environment=()
   [ ! -f .env ] || environment+=(--env-file "$PWD/.env")
-  [ -z "${API_KEYS:-}" ] || environment+=(--env "API_KEYS=$API_KEYS")
+  # By name: the list of processes shows what stands in a command.
+  [ -z "${API_KEYS:-}" ] || environment+=(--env API_KEYS)
   # The registry of this machine is a file: it is shown, not lent. What the container writes goes
   # to a volume of its own. Stores named by another URL are taken from .env as they are.
   local var registry mounts=()
@@ -52,7 +54,7 @@ run() {
   fi
   exec "$tool" run --rm --read-only --cap-drop ALL --security-opt no-new-privileges \
     --pids-limit 256 --memory "${MEMORY:-1g}" --publish "127.0.0.1:$PORT:8000" \
-    --volume production-lstm:/data "${mounts[@]}" "${environment[@]}" "${RUN_ARGS[@]}" \
+    --volume "${VOLUME:-production-lstm}:/data" "${mounts[@]}" "${environment[@]}" "${RUN_ARGS[@]}" \
     "$IMAGE:serving" "$@"
 }
 
@@ -67,12 +69,12 @@ run_by_buildah() {
   [ -z "${API_KEYS:-}" ] || given+=(--env "API_KEYS=$API_KEYS")
   container=$(buildah from --pull-never "$IMAGE:serving")
   trap 'buildah rm "$container" >/dev/null' EXIT
-  buildah run --user 10001:10001 "${mounts[@]}" "${given[@]}" \
+  buildah run --network host --user 10001:10001 "${mounts[@]}" "${given[@]}" \
     --env "MLFLOW_TRACKING_URI=$registry" --env VAR_DIR=/data "${RUN_ARGS[@]}" "$container" -- \
     python -m serving.run --host 127.0.0.1 --port "$PORT" --no-worker "$@"
 }
 
 case ${1:-} in
   build | run) "$@" ;;
-  *) sed -n '2,4s/^# *//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
+  *) sed -n '2,5s/^# *//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
 esac

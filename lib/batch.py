@@ -78,13 +78,18 @@ def forecast_folder(
         processes: default one a core of the machine or the cluster.
 
     Raises:
-        BatchError: no partition, or another run writes into `out`.
+        BatchError: no partition, `out` is within `data` or `data` within `out`, or another run
+            writes into `out`.
         ArtifactError: the model is not whole.
     """
     settings = settings or get_settings()
     names = sorted(p.relative_to(data).as_posix() for p in data.rglob("*.parquet"))
     if not names:
         raise BatchError(f"{data}: no Parquet file; expected a folder of *.parquet")
+    inside, outside = data.resolve(), out.resolve()
+    if inside.is_relative_to(outside) or outside.is_relative_to(inside):
+        # Forecasts have the names of their partitions: they would replace them, or be read as such.
+        raise BatchError(f"{out}: is one folder with {data}; expected one apart from it")
     Forecaster.load(model)
     job = Job(
         data=str(data.resolve()),
@@ -131,7 +136,8 @@ def _run(
         from ray.data import ActorPoolStrategy
     except ImportError as error:
         raise BatchError(
-            "Ray is not installed; run: python -m pip install -r deploy/requirements-forecast.txt"
+            f"Ray is not installed, or not whole ({error}); run: "
+            "python -m pip install -r deploy/requirements-forecast.txt"
         ) from error
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if settings.ray_address:

@@ -93,27 +93,27 @@ class _SharedDropout(nn.Dropout):
         return input * nn.functional.dropout(whole, self.p)[self.rank :: self.count]
 
 
-def _join(backend: str) -> None:
+def _join() -> None:
     """Meet the other processes of this start; torchrun says by its own variables where."""
     store, rank, count = next(dist.rendezvous("env://"))
     # torchrun keeps one store over its restarts, where processes would find the dead ones' places.
     start = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
     store = dist.PrefixStore(f"start-{start}", store)
-    dist.init_process_group(backend, store=store, rank=rank, world_size=count)
+    # The fit is on processors: nccl takes tensors of graphics cards only.
+    dist.init_process_group("gloo", store=store, rank=rank, world_size=count)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line, run by torchrun in each process. → 0 fitted, 1 could not."""
     parser = argparse.ArgumentParser(prog="torchrun … -m lib.distributed", description=__doc__)
     parser.add_argument("run_dir", type=Path, help="a run whose tuning is done")
-    parser.add_argument("--backend", default="gloo", help="gloo or nccl (default %(default)s)")
     defaults = TrainingConfig()
     for name in ("seed", "steps", "evaluate_every", "patience"):
         flag = f"--{name.replace('_', '-')}"
         parser.add_argument(flag, type=int, default=getattr(defaults, name), help="as in 03")
     asked = parser.parse_args(arguments)
     configure_logging(get_settings().log_level)
-    _join(asked.backend)
+    _join()
     try:
         tuned = tuning.read_result(asked.run_dir)
         config = ModelConfig.from_dict(tuned["model"])

@@ -20,6 +20,7 @@ from uuid import uuid4
 import sqlalchemy as sa
 import structlog
 
+from lib import children
 from lib.store import Store, StoreError, alone, leases, utcnow
 
 log = structlog.get_logger()
@@ -136,16 +137,8 @@ def is_dead(process: str) -> bool:
 
 
 def _machine() -> str:
-    """The name of this machine since its start, and of the processes seen from here.
-
-    Containers may share a machine, and machines a name, such as localhost.
-    """
-    try:
-        processes = str(Path("/proc/self/ns/pid").readlink()).strip("pid:[]")
-        since = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        processes = since = ""
-    return f"{socket.gethostname()}/{since}/{processes}"
+    """The name of this machine, and what tells it from others of the same name."""
+    return f"{socket.gethostname()}/{children.place()}"
 
 
 def _started(pid: int) -> int:

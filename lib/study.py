@@ -28,6 +28,7 @@ from tenacity import (
     wait_random,
 )
 
+from lib import children
 from lib.search import Job, TuningError, default_trial
 
 log = structlog.get_logger()
@@ -130,9 +131,9 @@ def claimed(study: optuna.Study) -> int:
 def elsewhere(study: optuna.Study, mine: set[int]) -> int:
     """How many trials are being run by processes other than those of the ids `mine`."""
     running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-    here = socket.gethostname()
-    workers = [t.user_attrs.get("worker", ["", 0])[:2] for t in running]
-    return sum(not (host == here and pid in mine) for host, pid in workers)
+    here = [socket.gethostname(), children.place()]
+    workers = [t.user_attrs.get("worker", ["", 0, 0.0, ""]) for t in running]
+    return sum(not ([host, *place] == here and pid in mine) for host, pid, _, *place in workers)
 
 
 def is_surplus(study: optuna.Study, trial: optuna.Trial, wanted: int) -> bool:
@@ -152,8 +153,9 @@ def is_surplus(study: optuna.Study, trial: optuna.Trial, wanted: int) -> bool:
 
 
 def this_worker() -> list[str | int | float]:
-    """Host, process and its start: a number alone may be given to another process later."""
-    return [socket.gethostname(), os.getpid(), psutil.Process().create_time()]
+    """Host, process, its start, and where that number means it: others may have the same."""
+    started = psutil.Process().create_time()
+    return [socket.gethostname(), os.getpid(), started, children.place()]
 
 
 @_patiently
@@ -173,12 +175,12 @@ def requeue_dead(study: optuna.Study) -> None:
 
 def _is_dead(trial: FrozenTrial) -> bool:
     # a trial popped from the queue has no worker yet, and its start is that of the pop
-    host, pid, started = trial.user_attrs.get("worker", ["", 0, 0.0])
+    host, pid, started, *place = trial.user_attrs.get("worker", ["", 0, 0.0])
     if not host:
         begun = trial.datetime_start or datetime.datetime.now()
         return (datetime.datetime.now() - begun).total_seconds() > UNOWNED_SECONDS
-    if host != socket.gethostname():
-        return False
+    if host != socket.gethostname() or place not in ([], [children.place()]):
+        return False  # its heartbeat tells
     try:
         process = psutil.Process(pid)
         alive = process.status() != psutil.STATUS_ZOMBIE

@@ -56,11 +56,13 @@ def redis():
     program = shutil.which("redis-server")
     if program is None:
         pytest.skip("Redis is not installed: no redis-server (Debian: redis-server)")
-    with _folder(None) as folder:
+    # As root it would run: as anybody else then.
+    user = _other_user("nobody")
+    with _folder(user) as folder:
         port = free_port()
         options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
         server = subprocess.Popen(
-            [program, *options, "--dir", folder], stdout=subprocess.DEVNULL, cwd=folder
+            [program, *options, "--dir", folder], stdout=subprocess.DEVNULL, cwd=folder, user=user
         )
         try:
             _wait_for(port)
@@ -119,11 +121,11 @@ def _folder(user):
 
 
 def _other_user(name):
-    """PostgreSQL refuses to run as root. → who it runs as then, None for ourselves."""
+    """Who a server runs as where we are root, which PostgreSQL refuses; None is ourselves."""
     if os.geteuid() != 0:
         return None
     try:
         pwd.getpwnam(name)
     except KeyError:
-        pytest.skip(f"PostgreSQL does not run as root, and there is no user {name}")
+        pytest.skip(f"no server is run as root, and there is no user {name}")
     return name

@@ -133,6 +133,15 @@ def test_folder_without_partitions_is_an_error(tmp_path):
         batch.forecast_folder(tmp_path, tmp_path / "out", TINY_MODEL, version="1")
 
 
+@pytest.mark.parametrize(("data", "out"), [("a", "a"), ("a", "a/b"), ("a/b", "a"), ("a", "a/../a")])
+def test_forecasts_are_not_written_among_the_series(tmp_path, data, out):
+    panel = lively_panel(days=80, series=1)
+    partition = write(tmp_path / data, "x.parquet", panel)
+    with pytest.raises(batch.BatchError, match="expected one apart"):
+        batch.forecast_folder(tmp_path / data, tmp_path / out, TINY_MODEL, version="1")
+    assert Partition.of(tmp_path / data, "x.parquet") == partition
+
+
 @pytest.mark.slow
 @needs_ray
 def test_folder_killed_and_started_again_has_no_gap_and_no_duplicate(tmp_path):

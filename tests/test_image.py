@@ -7,7 +7,6 @@ import importlib.util
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +18,7 @@ import pytest
 from lib.registry import Registry
 from lib.settings import ROOT
 from serving.schemas import example_rows
+from tests.base_image import base_image
 from tests.panels import TINY_MODEL
 from tests.serving.live import settings_of
 from tests.serving.test_run import free_port
@@ -36,6 +36,7 @@ assert spec is not None
 assert spec.loader is not None
 pins = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(pins)
+SCRIPT = str(ROOT / "deploy" / "container.sh")
 ENVIRONMENT = (ROOT / "environment.yml").read_text()
 # Reached by a URL alone, never by an import of ours: the drivers, and what MLflow's stores need.
 BY_URL = {"alembic", "psycopg", "redis"}
@@ -112,58 +113,88 @@ def test_context_of_the_build_leaves_out_what_a_run_wrote():
     assert "!lib" in kept  # with the network that a fit starts from
 
 
-def base_image():
-    """The image the Dockerfile builds on; skips where it cannot be built without a registry."""
-    if shutil.which("buildah") is None:
-        pytest.skip("buildah is not installed (Debian: buildah)")
-    text = (ROOT / "Dockerfile").read_text()
-    name = text.partition("ARG BASE=")[2].split()[0]
-    for image in (name, f"docker.io/library/{name}"):
-        command = ["buildah", "inspect", "--type", "image", image]
-        if subprocess.run(command, capture_output=True, timeout=60).returncode == 0:
-            return image
-    pytest.skip(f"the base image is not on this machine: buildah pull {name}")
+MEBIBYTES = 450  # of the serving image, unpacked, by `du`
+# Without systemd and where limits may not be raised, as in containers and on small machines.
+PODMAN = """
+[containers]
+default_ulimits = []
+[engine]
+runtime = "runc"
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+"""
+
+
+@pytest.fixture
+def registry(tmp_path):
+    """A registry with a production version, that another user can read."""
+    var = tmp_path / "var"
+    var.mkdir()
+    found = Registry(settings_of(var))
+    run = found.log_run(params={}, metrics={})
+    found.promote(found.register(TINY_MODEL, run_id=run, metrics={"mase": 1.0}))
+    return found
+
+
+@pytest.fixture(scope="module")
+def image():
+    """The serving image, built by the project's own script with buildah."""
+    wanted = (ROOT / "Dockerfile").read_text().partition("ARG BASE=")[2].split()[0]
+    base, name = base_image(wanted), "localhost/production-lstm-test"
+    environment = os.environ | {
+        "ENGINE": "buildah",
+        "IMAGE": name,
+        "BUILD_ARGS": f"--pull-never --build-arg BASE={base}",
+    }
+    built = subprocess.run(
+        [SCRIPT, "build"], env=environment, capture_output=True, text=True, timeout=1500
+    )
+    assert built.returncode == 0, built.stdout[-3000:] + built.stderr[-3000:]
+    return name
 
 
 @pytest.mark.slow
 @pytest.mark.services
-def test_image_is_built_runs_without_root_and_forecasts(tmp_path):
-    base = base_image()
-    var = tmp_path / "var"
-    var.mkdir()
-    registry = Registry(settings_of(var))
-    run = registry.log_run(params={}, metrics={})
-    registry.promote(registry.register(TINY_MODEL, run_id=run, metrics={"mase": 1.0}))
-    port, name = free_port(), "localhost/production-lstm-test"
-    environment = os.environ | {
-        "ENGINE": "buildah",
-        "IMAGE": name,
-        "PORT": str(port),
-        "API_KEYS": "key",
-        "BUILD_ARGS": f"--pull-never --build-arg BASE={base}",
-        "VAR_DIR": str(var),
-        "MLFLOW_TRACKING_URI": registry.settings.mlflow_tracking_uri,
-    }
-    script = str(ROOT / "deploy" / "container.sh")
-    built = subprocess.run(
-        [script, "build"], env=environment, capture_output=True, text=True, timeout=900
-    )
-    assert built.returncode == 0, built.stderr[-3000:]
-    shown = subprocess.run(
-        ["buildah", "inspect", "--type", "image", f"{name}:serving"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    config = json.loads(shown.stdout)["Docker"]["config"]
+def test_image_is_small_has_a_user_and_a_health_check(image):
+    config = json.loads(said("buildah", "inspect", "--type", "image", f"{image}:serving"))
+    config = config["Docker"]["config"]
     assert config["User"] == "10001:10001"
     assert "/health/ready" in config["Healthcheck"]["Test"][-1]
     assert config["Volumes"] == {"/data": {}}
+    container = said("buildah", "from", "--pull-never", f"{image}:serving").strip()
+    try:
+        root = said("buildah", "mount", container).strip()
+        used = int(said("du", "--summarize", "--block-size=1M", root).split()[0])
+        assert used <= MEBIBYTES
+        assert not list(Path(root).glob("opt/venv/lib/python3*/site-packages/torch"))
+    finally:
+        said("buildah", "rm", container)
 
+
+@pytest.mark.slow
+@pytest.mark.services
+@pytest.mark.parametrize("engine", ["buildah", "podman"])
+def test_image_runs_without_root_and_forecasts(engine, image, registry, tmp_path):
+    port, name = free_port(), f"production-lstm-test-{os.getpid()}"
+    environment = os.environ | {
+        "ENGINE": engine,
+        "IMAGE": image,
+        "PORT": str(port),
+        "API_KEYS": "key",
+        "PYTHON": sys.executable,
+        "VAR_DIR": str(registry.settings.var_dir),
+        "MLFLOW_TRACKING_URI": registry.settings.mlflow_tracking_uri,
+    }
+    own = ["--workers", "1"]
+    if engine == "podman":
+        environment |= podman(tmp_path, image)
+        # No network of its own, which not every machine can make.
+        environment |= {"RUN_ARGS": f"--network host --name {name}", "VOLUME": name}
+        own += ["--port", str(port)]
     log = tmp_path / "log"
     with log.open("w") as file:
         server = subprocess.Popen(
-            [script, "run", "--workers", "1"],
+            [SCRIPT, "run", *own],
             env=environment,
             stdout=file,
             stderr=file,
@@ -178,10 +209,39 @@ def test_image_is_built_runs_without_root_and_forecasts(tmp_path):
         truth = {"actuals": [{"trace_id": forecast["trace_id"], "value": 100.0}]}
         assert ask_until(port, "/actuals", "POST", json.dumps(truth))["added"] == 1
         assert owner_of(port) == 10001
+        if engine == "podman":
+            (shown,) = json.loads(said("podman", "inspect", name, env=environment))
+            assert shown["HostConfig"]["ReadonlyRootfs"]
+            assert shown["EffectiveCaps"] in (None, [])
+            assert [m["Destination"] for m in shown["Mounts"] if m["RW"]] == ["/data"]
+            assert "API_KEYS=key" not in shown["Config"]["CreateCommand"]
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(server.pid, signal.SIGTERM)
         server.wait(60)
+        if engine == "podman":
+            for gone in (["rm", "--force", "--ignore", name], ["volume", "rm", "--force", name]):
+                said("podman", *gone, env=environment)
+
+
+def podman(folder, image):
+    """The settings with which podman runs here; skips where it does not."""
+    settings = folder / "containers.conf"
+    settings.write_text(PODMAN)
+    environment = {"CONTAINERS_CONF": str(settings)}
+    tried = ["podman", "run", "--rm", "--network=host", "--entrypoint=true", f"{image}:serving"]
+    try:
+        said(*tried, env=os.environ | environment)
+    except FileNotFoundError:
+        pytest.skip("podman is not installed (Debian: podman)")
+    except subprocess.CalledProcessError as error:
+        pytest.skip(f"podman runs no container here: {error.stderr.strip()[-300:]}")
+    return environment
+
+
+def said(*command, env=None):
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=True, timeout=120)
+    return done.stdout
 
 
 def ask_until(port, path, method, body, alive=lambda: True, seconds=90):

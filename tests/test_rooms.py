@@ -35,7 +35,7 @@ ALLOWED = {
     "fitting": {"pretrained", "features", "model", "panel", "season", "training"},
     "calibration": {"fitting", "season", "training"},
     "search": {"pretrained", "model", "panel", "settings", "training"},
-    "study": {"search"},
+    "study": {"children", "search"},
     "tuning": {"fitting", "model", "panel", "search", "settings", "study", "training"},
     "distributed": {"fitting", "model", "panel", "settings", "training", "tuning"},
     "forecaster": {"features", "panel"},
@@ -50,7 +50,7 @@ ALLOWED = {
     "explanation": {"features", "forecaster", "panel", "shapley"},
     "store": {"migrations"},
     "migrations": {"store"},  # the tables alone
-    "leases": {"store"},
+    "leases": {"children", "store"},
     "children": set(),
     "retraining": {"children", "features", "leases", "panel", "series", "settings", "store"},
     "alerts": {"settings", "store"},

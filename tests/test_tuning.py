@@ -166,6 +166,18 @@ def test_process_number_given_to_another_process_is_not_the_worker(job):
     assert found.trials[1].state == TrialState.FAIL
 
 
+def test_trial_of_another_host_of_the_same_name_is_not_judged_by_its_process(job, dead_pid):
+    found = tuning.open_study(job)
+    here = study.this_worker()
+    begin(found, [here[0], dead_pid, 0.0, "another boot/4026531836"])
+    study.requeue_dead(found)
+    assert found.trials[0].state == TrialState.RUNNING
+    assert study.elsewhere(found, {dead_pid}) == 1
+    begin(found, [here[0], dead_pid, 0.0, here[3]])
+    study.requeue_dead(found)
+    assert found.trials[1].state == TrialState.FAIL
+
+
 def test_trial_of_another_host_is_waited_for(job, monkeypatch):
     monkeypatch.setattr(tuning._Crew, "_start", lambda *_: pytest.fail("a worker was started"))
     job = replace(job, trials=1)
