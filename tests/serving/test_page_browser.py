@@ -417,7 +417,12 @@ def test_an_explanation_outlives_a_busy_store_and_tells_of_another_version(light
     page = visit(light, allowed=("503",))
     use_example(page)
     names = ["lag_1", "lag_7"]
-    result: dict[str, object] = {"horizon_day": 1, "level": 0.5, "base_value": 100, "output_value": 103}
+    result: dict[str, object] = {
+        "horizon_day": 1,
+        "level": 0.5,
+        "base_value": 100,
+        "output_value": 103,
+    }
     result |= {"by_feature": dict.fromkeys(names, 1.5), "by_day": {"1": 2, "ahead": 1}}
     result |= {"feature_by_day": [[1, 0.5]] * 2, "additivity_error": 0, "background_windows": 3}
     done = {"status": "done", "model_version": 8, "result": result}
