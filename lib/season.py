@@ -131,7 +131,9 @@ class Season:
         first = FUTURE.index("last_year")
         day, week, middle = future.transpose(1, 2)[:, first : first + 3].split(1, dim=1)
         shape = torch.cat([day - middle, week - middle + seasonal], dim=1)
-        last_year = torch.where(present(shape), shape, seasonal) + level
+        # a series at rest, such as a shop that closed, does not wake up as it was a year ago
+        moves = (self.scale > 10 * TINY)[..., None]
+        last_year = torch.where(present(shape) & moves, shape, seasonal) + level
         found = [levels, flat, flat + recent, usual, trends, last_year]
         return torch.cat(found, dim=1).transpose(1, 2)
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from lib import features
 from lib.season import (
     LEVEL_HALF_LIVES,
     N_REFERENCES,
@@ -177,3 +178,14 @@ def test_scale_of_dead_weeks_is_that_of_the_whole_window(dead):
     values[-60:] = dead
     season = season_of(inputs(panel_of(values), [199])[0])
     assert 1 < season.scale.item() < 100
+
+
+def test_series_that_has_come_to_rest_stays_there_whatever_it_was_a_year_ago():
+    was = np.arange(380) % 7 + 20.0
+    panel = panel_of(np.r_[was, np.zeros(200)])
+    end = np.array([579])
+    context = torch.from_numpy(features.gather_context(panel, features.compute(panel), end, 175))
+    future = torch.from_numpy(features.future_of(panel, end, 28))
+    assert (future[..., features.FUTURE.index("last_year")] > 0).any()
+    season = Season(padded(series_values(context), 182))
+    assert season.references(future).abs().max() < 1e-6
