@@ -157,27 +157,15 @@ class Registry:
         """
         with tempfile.TemporaryDirectory(prefix="gate-") as name:
             folder = self.fetch(version, Path(name) / "challenger")
-            horizon = _horizon(folder)
-            own = evaluate(folder, horizon)
+            own = evaluate(folder, _horizon(folder))
             while True:
                 current = self.version_of(PRODUCTION)
                 if current == version:
                     return Decision(True, f"version {version} is in production already")
                 champion, beside, problem = None, None, ""
                 if current is not None:
-                    try:
-                        theirs = self.fetch(current, Path(name) / "champion")
-                        days = min(horizon, _horizon(theirs))
-                        champion = evaluate(theirs, days)
-                        beside = evaluate(folder, days) if days < horizon else None
-                    except (OSError, MemoryError):
-                        raise
-                    except Exception as error:
-                        self._raise_if_store(error)
-                        log.warning(
-                            "production cannot be evaluated", version=current, exc_info=True
-                        )
-                        champion, problem = None, f"{type(error).__name__}: {error}"[:500]
+                    room = Path(name) / "champion"
+                    champion, beside, problem = self._side_by_side(current, folder, evaluate, room)
                 decision = decide(own, champion, seasonal_naive, beside=beside, metric=metric)
                 reason, figures = decision.reason, dict(decision.figures)
                 figures["champion_version"] = current
@@ -193,6 +181,25 @@ class Registry:
                         self._put(version, by="gate")
                 log.info("gate", version=version, promote=decision.promote, reason=decision.reason)
                 return decision
+
+    def _side_by_side(
+        self, champion: int, challenger: Path, evaluate: Evaluate, room: Path
+    ) -> tuple[Mapping[str, float] | None, Mapping[str, float] | None, str]:
+        """Scores of the champion; the challenger's over its horizon, if shorter; what went wrong.
+
+        The champion's artifact is put into the folder `room`.
+        """
+        try:
+            theirs = self.fetch(champion, room)
+            own_days, days = _horizon(challenger), _horizon(theirs)
+            scores = evaluate(theirs, min(own_days, days))
+            return scores, evaluate(challenger, days) if days < own_days else None, ""
+        except (OSError, MemoryError):
+            raise
+        except Exception as error:
+            self._raise_if_store(error)
+            log.warning("production cannot be evaluated", version=champion, exc_info=True)
+            return None, None, f"{type(error).__name__}: {error}"[:500]
 
     def promote(self, version: int) -> None:
         """Make a version production by hand, whatever the gate said. Raises RegistryError."""
