@@ -29,7 +29,7 @@ from lib.parameters import ParameterError
 from lib.settings import configure_logging, get_settings
 from lib.stages import StageError
 
-MODELS = (OURS, "SeasonalNaive", "WeekdayMedian", "AutoETS")
+MODELS = (OURS, "SeasonalNaive", "WeekdayMedian", "AutoETS", "LightGBM")
 HORIZON = 28
 DAYS = 1461
 JUMP = 0.4  # of the level, in the regime change
