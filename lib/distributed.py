@@ -111,12 +111,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in ("seed", "steps", "evaluate_every", "patience"):
         flag = f"--{name.replace('_', '-')}"
         parser.add_argument(flag, type=int, default=getattr(defaults, name), help="as in 03")
+    parser.add_argument("--members", type=int, default=1, help="as in 03 (default %(default)s)")
     asked = parser.parse_args(arguments)
     configure_logging(get_settings().log_level)
     _join()
     try:
         tuned = tuning.read_result(asked.run_dir)
-        config = ModelConfig.from_dict(tuned["model"])
+        config = ModelConfig.from_dict(tuned["model"] | {"members": asked.members})
         chosen = {n: getattr(asked, n) for n in ("seed", "steps", "evaluate_every", "patience")}
         settings = TrainingConfig.from_dict(tuned["training"] | chosen)
         data = training.prepare(to_panel(tuning.read_table(asked.run_dir)), tuned["spans"], config)

@@ -24,7 +24,7 @@ from tests.panels import lively_panel, spans_of
 pytestmark = pytest.mark.slow
 
 MODEL = ModelConfig(horizon=7, hidden=16, decoder_hidden=16, dropout=0.3)
-STEPS = 50
+STEPS, MEMBERS = 50, 2
 TRAINING = TrainingConfig(steps=STEPS, batch=16, evaluate_every=1, patience=STEPS)
 
 
@@ -42,15 +42,17 @@ def run_dir(tmp_path):
 
 def alone(evaluate_every, checkpoint=None):
     panel = lively_panel(missing=0.2)
-    data = training.prepare(panel, spans_of(panel), MODEL)
+    config = replace(MODEL, members=MEMBERS)  # of the fit: the search is with one
+    data = training.prepare(panel, spans_of(panel), config)
     settings = replace(TRAINING, evaluate_every=evaluate_every)
-    return fitting.fit(data, MODEL, settings, checkpoint=checkpoint)
+    return fitting.fit(data, config, settings, checkpoint=checkpoint)
 
 
 def torchrun(run_dir, evaluate_every, *options):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     command += ["--nproc-per-node", "2", *options]
     command += ["-m", "lib.distributed", str(run_dir), "--steps", str(STEPS)]
+    command += ["--members", str(MEMBERS)]
     return [*command, "--evaluate-every", str(evaluate_every), "--patience", str(STEPS)]
 
 
