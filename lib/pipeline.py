@@ -106,7 +106,7 @@ def _parser(notebooks: Path, profile: str) -> argparse.ArgumentParser:
     monitor = commands.add_parser(
         "monitor",
         help="check a model's forecasts against what came true",
-        description="Run the notebook of monitoring on the run that was trained last.",
+        description="Run the notebook of monitoring on the registered run that was trained last.",
         epilog=describe_monitoring(notebooks),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

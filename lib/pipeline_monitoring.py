@@ -16,7 +16,7 @@ from lib.stages import StageError
 
 log = structlog.get_logger()
 
-CONTRACT = "model/contract.json"
+CONTRACT, REGISTERED = "model/contract.json", "mlflow.json"
 _MONITORING = "05_*.ipynb"
 
 
@@ -33,7 +33,8 @@ def run_monitoring(
         notebooks: folder of the notebooks.
         settings: where `var/` is.
         overrides: name → text of its parameters.
-        run_dir: the run folder; None takes the one under `var/runs` that was trained last.
+        run_dir: the run folder; None takes the one under `var/runs` that was trained last, of
+            those that registered their model if there are any: a backtest's is served to nobody.
 
     Raises:
         ParameterError: a parameter is wrong, or there is no run with a model.
@@ -56,12 +57,13 @@ def run_monitoring(
 
 def _last_trained(settings: Settings) -> Path:
     found = (settings.var_dir / "runs").glob(f"*/{CONTRACT}")
-    if not (contracts := sorted(found, key=lambda path: path.stat().st_mtime)):
+    runs = [(path.parent.parent, path.stat().st_mtime) for path in found]
+    if not runs:
         raise ParameterError(
             f"no run with a model in {settings.var_dir / 'runs'}: run `make train` first, or say "
             "which with RUN_DIR"
         )
-    return contracts[-1].parent.parent
+    return max(runs, key=lambda run: ((run[0] / REGISTERED).is_file(), run[1]))[0]
 
 
 def execute_in(run: Path, notebook: Path, inject: Mapping[str, Any], settings: Settings) -> Path:
@@ -81,7 +83,7 @@ def execute_in(run: Path, notebook: Path, inject: Mapping[str, Any], settings: S
     except StageError as error:
         raise StageError(
             f"stage {stage}: {error}\nThe partial notebook is {executed}\n"
-            "Run the same command again to resume at this stage."
+            "Once the cause is gone, the same command resumes at this stage."
         ) from None
     execution.to_html(executed, page)
     return page

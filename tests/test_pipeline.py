@@ -468,6 +468,9 @@ def test_monitoring_runs_its_notebook_on_the_run_trained_last(project):
     assert page == runs.resolve() / "new" / "html" / "05_watch.html"
     assert page.is_file()
     assert (runs / "new" / "made.txt").read_text() == "made 5"
+    (runs / "old" / "mlflow.json").write_text("{}")
+    page = run_monitoring(project.notebooks, project.settings, {"SEED": "5"})
+    assert page.is_relative_to(runs.resolve() / "old")  # registered, as the other is not
 
 
 def test_monitoring_without_a_run_or_with_an_unknown_parameter_is_refused(project):
