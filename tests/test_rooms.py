@@ -52,7 +52,17 @@ ALLOWED = {
     "migrations": {"store"},  # the tables alone
     "leases": {"children", "store"},
     "children": set(),
-    "retraining": {"children", "features", "leases", "panel", "series", "settings", "store"},
+    "retraining": {
+        "children",
+        "features",
+        "leases",
+        "panel",
+        "parameters",
+        "series",
+        "settings",
+        "store",
+        "verdict",
+    },
     "alerts": {"settings", "store"},
     "monitor": {
         "alerts",
@@ -65,6 +75,7 @@ ALLOWED = {
         "registry",
         "retraining",
         "settings",
+        "stages",
         "store",
     },
     "checks": set(),
