@@ -4,12 +4,18 @@ import contextlib
 import csv
 import io
 import json
+import math
 
+import pandas as pd
 import pytest
 from pydantic import SecretStr
 
+from lib.panel import SeriesError
 from lib.registry import Registry
+from lib.series_io import Source
+from lib.series_parse import YES_NO, parse_numbers
 from lib.settings import ROOT
+from serving import pages
 from serving.monitoring import FILE
 from tests.panels import TINY_MODEL
 from tests.serving.browser import BROWSER, gunicorn, launch, threaded
@@ -18,6 +24,7 @@ from tests.serving.test_monitoring import FINDINGS
 from tests.serving.test_page import WEIGHT
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+SOURCE = Source("rows")
 BIKES = ROOT.parent / "shared" / "data" / "bike_sharing_day.csv"
 DESKTOP, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 
@@ -246,6 +253,77 @@ def test_faults_are_shown_in_their_rows_and_can_be_corrected_there(light, visit)
     assert "2 rows left out" in page.inner_text("#loaded-name")
     page.click("#run")
     page.wait_for_selector("#table tbody tr")
+
+
+@pytest.mark.parametrize(
+    ("name", "yes", "no"),
+    [
+        ("promoção", "sim", "não"),
+        ("Promocao", "S", "Nao"),
+        ("promotion", "yes", "no"),
+        ("feriado", "True", "False"),
+        ("holiday", "t", "f"),
+        ("evento", "Y", "N"),
+    ],
+)
+def test_words_of_a_column_of_events_are_read_and_forecast(light, visit, name, yes, no):
+    page = visit(light)
+    rows = [f"{row},{yes if i % 7 == 0 else no}" for i, row in enumerate(days())]
+    paste(page, "\n".join([f"day,units,{name}", *rows, f"2026-03-12,,{yes}"]))
+    assert page.locator("#map-event option:checked").inner_text() == name
+    assert page.is_hidden("#rows-card")
+    assert "plans for 1 days ahead" in page.inner_text("#summary")
+    with page.expect_request("**/forecast") as asked:
+        page.click("#run")
+    page.wait_for_selector("#table tbody tr")
+    (series,) = asked.value.post_data_json["series"]
+    events = [day["evento_especial"] for day in series["history"]]
+    assert events == [int(i % 7 == 0) for i in range(70)]
+    assert series["future"] == [{"date": "2026-03-12", "evento_especial": 1}]
+
+
+def test_an_event_is_read_or_refused_as_training_reads_or_refuses_it(light, visit):
+    words = [form(word) for word in YES_NO for form in (str.lower, str.upper, str.title)]
+    words += ["", "NA", "0,5", "talvez", "si", "1x"]
+    page = visit(light)
+    read = """async (words) => {
+      const { readEvent } = await import(document.querySelector('link[href$="/csv.js"]').href);
+      return words.map((word) => readEvent(word, ",") ?? String(readEvent(word, ",")));
+    }"""
+    found = dict(zip(words, page.evaluate(read, words), strict=True))
+    for word, event in found.items():
+        try:
+            known = float(parse_numbers(pd.Series([word]), "evento_especial", ",", SOURCE)[0])
+        except SeriesError:
+            assert event == "undefined", word
+        else:
+            assert event == ("null" if math.isnan(known) else known), word
+
+
+@pytest.mark.parametrize("language", list(pages.LANGUAGES))
+def test_a_word_is_no_number_but_of_an_event(light, visit, language):
+    rows = [f"{row},5,no" for row in days()]
+    rows[2] = "2026-01-03,102,5,talvez"
+    rows[4] = "2026-01-05,yes,no,1"
+    page = visit(light, path=f"/?lang={language}")
+    paste(page, "\n".join(["day,units,temp,feriado", *rows]))
+    words = pages.messages()[language]
+    event, numbers = page.locator("#rows tbody tr").all()
+    assert event.locator(".fault").all_inner_texts() == [words["fault_event"]]
+    assert numbers.locator(".fault").all_inner_texts() == [words["fault_number"]] * 2
+    assert page.is_disabled("#run")
+    cell = event.locator("input[aria-invalid=true]")
+    assert cell.input_value() == "talvez"
+    cell.fill("não")
+    cell.press("Tab")
+    assert page.locator("#rows tbody tr").count() == 1
+
+
+def test_a_wrong_event_is_told_as_training_tells_it():
+    with pytest.raises(SeriesError) as told:
+        parse_numbers(pd.Series(["talvez"]), "evento_especial", ".", SOURCE)
+    said = pages.messages()["en"]["fault_event"]
+    assert str(told.value).endswith(f"; {said[0].lower()}{said[1:]}")
 
 
 def test_what_the_api_refuses_is_shown_in_its_row(light, visit):
