@@ -480,6 +480,62 @@ def test_before_a_check_the_page_says_so_and_after_one_what_it_found(tmp_path, v
         assert serious(page) == []
 
 
+@pytest.mark.parametrize(
+    ("language", "told"),
+    [
+        (
+            "en",
+            {
+                "Total": "-30 money",
+                "Cost of the errors": "120 money",
+                "Revenue of accurate days": "80 money",
+                "Saved on stock": "10 money",
+                "Total per unit": "-0.25 money per unit",
+                "Return on the cost": "–",
+                "later_figure": "1.5 BRL",
+            },
+        ),
+        (
+            "pt-BR",
+            {
+                "Total": "-30 em dinheiro",
+                "Custo dos erros": "120 em dinheiro",
+                "Receita dos acertos": "80 em dinheiro",
+                "Economia em estoque": "10 em dinheiro",
+                "Total por unidade": "-0,25 em dinheiro por unidade",
+                "Retorno sobre o custo": "–",
+                "later_figure": "1,5 BRL",
+            },
+        ),
+    ],
+)
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_business_figures_are_told_in_the_language_of_the_page(
+    tmp_path, visit, language, told, viewport
+):
+    (tmp_path / FILE).parent.mkdir()
+    (tmp_path / FILE).write_text(json.dumps(FINDINGS | {"business": FIGURES}))
+    with local(tmp_path) as address:
+        page = visit(address, path=f"/?lang={language}", locale=language, viewport=viewport)
+        names = page.locator("#business dt").all_inner_texts()
+        assert dict(zip(names, page.locator("#business dd").all_inner_texts(), strict=True)) == told
+        assert page.inner_text("#business-note") == pages.messages()[language]["business_note"]
+        assert settled_width(page) == viewport["width"]
+        assert serious(page) == []
+
+
+# As lib.monitor writes them, but for the last, of a later release.
+FIGURES = [
+    {"name": "total", "value": -30.0, "unit": "money"},
+    {"name": "cost", "value": 120.0, "unit": "money"},
+    {"name": "revenue", "value": 80.0, "unit": "money"},
+    {"name": "saving", "value": 10.0, "unit": "money"},
+    {"name": "per_unit", "value": -0.25, "unit": "money per unit"},
+    {"name": "roi", "value": None, "unit": ""},
+    {"name": "later_figure", "value": 1.5, "unit": "BRL"},
+]
+
+
 def test_without_a_model_the_page_says_why(tmp_path, visit):
     app = app_on(Shelf(), tmp_path)
     with threaded(app) as address:
