@@ -41,7 +41,7 @@ from serving.state import served
 
 _SOON = 1  # seconds after which a prediction is in the store
 _AWAY = 5  # seconds after which to ask again while the store or the model is away
-_TAGS = [Tag(name="explanations"), Tag(name="actuals")]
+_EXPLANATIONS, _ACTUALS = [Tag(name="explanations")], [Tag(name="actuals")]
 
 log = structlog.get_logger()
 
@@ -138,7 +138,8 @@ class Services:
 
 def make_blueprint(services: Services, predict_body: type[BaseModel]) -> APIBlueprint:
     """The calls of this module. `predict_body` is the strict model of a /predict body."""
-    calls = APIBlueprint("explanations", __name__, abp_tags=_TAGS[:1])
+    # A tag of the blueprint would come on top of that of the actuals.
+    calls = APIBlueprint("explanations", __name__)
     body_model = _body_model(predict_body)
 
     def request_explanation(body: ExplanationBody) -> Response:
@@ -162,16 +163,21 @@ def make_blueprint(services: Services, predict_body: type[BaseModel]) -> APIBlue
 
     # flask-openapi3 reads the annotation, and the rows' model belongs to /predict.
     request_explanation.__annotations__["body"] = body_model
-    calls.post("/request-explanation", responses={202: ExplanationQueued})(request_explanation)
+    ask = calls.post("/request-explanation", tags=_EXPLANATIONS, responses={202: ExplanationQueued})
+    ask(request_explanation)
 
-    @calls.get("/explanations/<explanation_id>", responses={200: ExplanationState})
+    @calls.get(
+        "/explanations/<explanation_id>", tags=_EXPLANATIONS, responses={200: ExplanationState}
+    )
     def explanation(path: ExplanationPath) -> Response:
         """How far an explanation is, and the SHAP values once it is done."""
         return make_response(_state(services.jobs, path.explanation_id).model_dump())
 
     picture = {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}}
 
-    @calls.get("/explanations/<explanation_id>/plot.png", responses={200: picture})
+    @calls.get(
+        "/explanations/<explanation_id>/plot.png", tags=_EXPLANATIONS, responses={200: picture}
+    )
     def explanation_plot(path: ExplanationPath) -> Response:
         """The picture of an explanation that is done."""
         state = _state(services.jobs, path.explanation_id)
@@ -181,7 +187,7 @@ def make_blueprint(services: Services, predict_body: type[BaseModel]) -> APIBlue
             raise NotFound(f"This explanation has no picture: it is {state.status}")
         return Response(png, mimetype="image/png")
 
-    @calls.post("/actuals", tags=_TAGS[1:], responses={200: ActualsKept})
+    @calls.post("/actuals", tags=_ACTUALS, responses={200: ActualsKept})
     def post_actuals(body: ActualsBody) -> Response:
         """What really happened, to measure forecasts by. Sending it again changes nothing."""
         with _stored():

@@ -3,6 +3,9 @@
 const SEPARATORS = [",", ";", "\t", "|"];
 const MISSING = new Set(["", "na", "n/a", "#n/a", "nan", "null", "none", "<na>"]);
 const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
+// The words of a column of events, as lib/series_parse.py reads them.
+const YES = new Set(["true", "t", "yes", "y", "sim", "s"]);
+const NO = new Set(["false", "f", "no", "n", "não", "nao"]);
 
 /** Bytes to text: UTF-8 or UTF-16 with its mark, otherwise what spreadsheets of old write. */
 export function decode(bytes) {
@@ -105,6 +108,12 @@ export function readNumber(text, decimal = ".") {
   return Number.isFinite(number) ? number : undefined;
 }
 
+/** A number of a column of events, where words are read as well; otherwise as `readNumber`. */
+export function readEvent(text, decimal = ".") {
+  const word = text.trim().toLowerCase();
+  return YES.has(word) ? 1 : NO.has(word) ? 0 : readNumber(text, decimal);
+}
+
 const CLOCK = "(?:[T ]\\s*\\d{1,2}:\\d{2}(?::\\d{2}(?:\\.\\d+)?)?)?\\s*(?:Z|UTC|[+-]\\d{2}:?\\d{2})?";
 const FORMATS = [
   ["ymd", `(\\d{4})-(\\d{1,2})-(\\d{1,2})`],
@@ -167,7 +176,7 @@ export function guess(table) {
     return most(cells, (cell) => readDay(cell, format));
   });
   const isNumber = columns.map((cells) => most(cells, (c) => readNumber(c, decimal) !== undefined));
-  const share = columns.map((cells) => most(cells, (c) => Math.abs(readNumber(c, decimal) - 0.5) <= 0.5));
+  const isEvent = columns.map((cells) => most(cells, (c) => Math.abs(readEvent(c, decimal) - 0.5) <= 0.5));
   const taken = new Set();
   const pick = (role, fits, otherwise = () => -1) => {
     const named = table.header.map((name, i) => i).filter((i) => NAMES[role].test(table.header[i]));
@@ -177,7 +186,7 @@ export function guess(table) {
   };
   const date = pick("date", (i) => isDay[i], () => isDay.indexOf(true));
   const factor = pick("factor", (i) => isNumber[i]);
-  const event = pick("event", (i) => isNumber[i] && share[i]);
+  const event = pick("event", (i) => isEvent[i]);
   const days = table.rows.map((row) => row.cells[date]);
   const again = date >= 0 && new Set(days).size < 0.9 * days.length;
   const series = pick("series", (i) => again && i !== date);

@@ -1,7 +1,7 @@
 // A table and the meaning of its columns → the series of a /forecast body, and back from the
 // places that the API names to the rows they came from.
 
-import { findFormat, readDay, readNumber } from "./csv.js";
+import { findFormat, readDay, readEvent, readNumber } from "./csv.js";
 
 export const ROLES = ["date", "value", "series", "factor", "event"];
 const FIELDS = { value: "value", fator_externo: "factor", evento_especial: "event", date: "date" };
@@ -30,8 +30,8 @@ export function build(table, mapping, decimal) {
     if (!date) fault("date", text ? "fault_date" : "fault_date_blank");
     const numbers = {};
     for (const role of ["value", "factor", "event"]) {
-      numbers[role] = readNumber(truth(role, cell(row, role)), decimal);
-      if (numbers[role] === undefined) fault(role, "fault_number");
+      numbers[role] = (role === "event" ? readEvent : readNumber)(cell(row, role), decimal);
+      if (numbers[role] === undefined) fault(role, role === "event" ? "fault_event" : "fault_number");
     }
     if (numbers.event < 0 || numbers.event > 1) fault("event", "fault_share");
     const name = mapping.series < 0 ? "series" : cell(row, "series");
@@ -121,6 +121,3 @@ export function calendar(history) {
   if (values.length && values[0] === null) gaps++;
   return { days, values, gaps, missing: values.filter((value) => value === null).length };
 }
-
-const truth = (role, text) =>
-  role === "event" ? text.replace(/^true$/i, "1").replace(/^false$/i, "0") : text;

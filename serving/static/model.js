@@ -129,8 +129,18 @@ function showMonitoring() {
     ),
   );
   fill($("#alerts"), ...(alerts.length ? alerts : [h("li", { class: "note" }, t("alerts_none"))]));
-  const figures = found.business.map(({ name, value, unit }) => [name, `${number(value)} ${unit}`.trim()]);
+  const figures = found.business.map(({ name, value, unit }) => [
+    named("business_", name),
+    `${number(value)} ${named("unit_", unit)}`.trim(),
+  ]);
   define($("#business"), figures.length ? figures : [[t("business_none"), ""]]);
+  $("#business-note").hidden = figures.length === 0;
+}
+
+/** The words for what the API names, or its name where the page has none. */
+function named(prefix, name) {
+  const words = t(prefix + name);
+  return words === prefix + name ? name : words;
 }
 
 function showAccuracy(accuracy) {
@@ -174,12 +184,10 @@ function showDrift(drift) {
   const rows = drift.map((item) => {
     const bar = h("i", { class: item.drifted ? "more" : "" });
     bar.style.width = `${(100 * item.effect) / largest}%`;
-    const name = `f_${item.feature}`;
-    const words = t(name) === name ? item.feature : t(name);
     return h(
       "tr",
       {},
-      h("th", { scope: "row", title: item.feature }, words),
+      h("th", { scope: "row", title: item.feature }, named("f_", item.feature)),
       h("td", {}, h("div", { class: "track" }, bar)),
       h("td", { class: "figure" }, number(item.effect, 2)),
       h("td", { class: "figure" }, h("span", { class: `tag ${item.drifted ? "bad" : "good"}` }, t(item.drifted ? "drift_yes" : "drift_no"))),

@@ -48,6 +48,22 @@ def test_description_holds_the_calls_that_are_tried_here(description):
     assert {(o.method.upper(), o.path) for o in found} == set(CALLS)
 
 
+def test_every_call_is_listed_once_under_its_tag(app):
+    spec = app.test_client().get("/openapi.json").json
+    tags = {
+        (method.upper(), path): operation["tags"]
+        for path, item in spec["paths"].items()
+        for method, operation in item.items()
+    }
+    assert tags.keys() == set(CALLS)
+    assert [call for call, names in tags.items() if len(names) != 1] == []
+    explained = [path for (_, path), names in tags.items() if names == ["explanations"]]
+    assert set(explained) == {path for _, path in CALLS if "explanation" in path}
+    assert tags["POST", "/actuals"] == ["actuals"]
+    listed = [tag["name"] for tag in spec["tags"]]
+    assert sorted(listed) == sorted({name for names in tags.values() for name in names})
+
+
 VALID, NOT_VALID = schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE
 # Of the calls without a body nothing can be wrong: an id may be any text.
 ASKED = [(*call, VALID) for call in CALLS] + [(*c, NOT_VALID) for c in CALLS if c[0] == "POST"]

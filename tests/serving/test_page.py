@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import pytest
 from pydantic import SecretStr
 
-from lib.settings import ROOT
+from lib.settings import ROOT, Settings
 from serving import pages
 from tests import make_example
 from tests.serving.live import Shelf, app_on, close
@@ -89,6 +89,15 @@ def test_every_word_of_the_page_is_known():
         used += re.findall(r'\bt\("([\w -]+)"', text) + re.findall(r"{{ t\.(\w+) }}", text)
         used += re.findall(r'"((?:fault|p)_\w+)"', text)
         assert set(used) <= known, path.name
+
+
+@pytest.mark.parametrize("language", list(pages.LANGUAGES))
+def test_prices_are_named_with_the_values_they_have_unset(language):
+    said = pages.messages()[language]["business_note"]
+    prices = re.findall(r"[A-Z]+(?:_[A-Z]+)+", said)
+    assert prices == ["COST_OVER", "COST_UNDER", "REVENUE_PER_ACCURATE"]
+    unset = [Settings.model_fields[name.lower()].default for name in prices]
+    assert [float(number) for number in re.findall(r"\d+", said)] == unset
 
 
 @pytest.mark.parametrize("language", list(pages.LANGUAGES))

@@ -4,12 +4,18 @@ import contextlib
 import csv
 import io
 import json
+import math
 
+import pandas as pd
 import pytest
 from pydantic import SecretStr
 
+from lib.panel import SeriesError
 from lib.registry import Registry
+from lib.series_io import Source
+from lib.series_parse import YES_NO, parse_numbers
 from lib.settings import ROOT
+from serving import pages
 from serving.monitoring import FILE
 from tests.panels import TINY_MODEL
 from tests.serving.browser import BROWSER, gunicorn, launch, threaded
@@ -18,6 +24,7 @@ from tests.serving.test_monitoring import FINDINGS
 from tests.serving.test_page import WEIGHT
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+SOURCE = Source("rows")
 BIKES = ROOT.parent / "shared" / "data" / "bike_sharing_day.csv"
 DESKTOP, PHONE = {"width": 1440, "height": 900}, {"width": 390, "height": 844}
 
@@ -248,6 +255,77 @@ def test_faults_are_shown_in_their_rows_and_can_be_corrected_there(light, visit)
     page.wait_for_selector("#table tbody tr")
 
 
+@pytest.mark.parametrize(
+    ("name", "yes", "no"),
+    [
+        ("promoção", "sim", "não"),
+        ("Promocao", "S", "Nao"),
+        ("promotion", "yes", "no"),
+        ("feriado", "True", "False"),
+        ("holiday", "t", "f"),
+        ("evento", "Y", "N"),
+    ],
+)
+def test_words_of_a_column_of_events_are_read_and_forecast(light, visit, name, yes, no):
+    page = visit(light)
+    rows = [f"{row},{yes if i % 7 == 0 else no}" for i, row in enumerate(days())]
+    paste(page, "\n".join([f"day,units,{name}", *rows, f"2026-03-12,,{yes}"]))
+    assert page.locator("#map-event option:checked").inner_text() == name
+    assert page.is_hidden("#rows-card")
+    assert "plans for 1 days ahead" in page.inner_text("#summary")
+    with page.expect_request("**/forecast") as asked:
+        page.click("#run")
+    page.wait_for_selector("#table tbody tr")
+    (series,) = asked.value.post_data_json["series"]
+    events = [day["evento_especial"] for day in series["history"]]
+    assert events == [int(i % 7 == 0) for i in range(70)]
+    assert series["future"] == [{"date": "2026-03-12", "evento_especial": 1}]
+
+
+def test_an_event_is_read_or_refused_as_training_reads_or_refuses_it(light, visit):
+    words = [form(word) for word in YES_NO for form in (str.lower, str.upper, str.title)]
+    words += ["", "NA", "0,5", "talvez", "si", "1x"]
+    page = visit(light)
+    read = """async (words) => {
+      const { readEvent } = await import(document.querySelector('link[href$="/csv.js"]').href);
+      return words.map((word) => readEvent(word, ",") ?? String(readEvent(word, ",")));
+    }"""
+    found = dict(zip(words, page.evaluate(read, words), strict=True))
+    for word, event in found.items():
+        try:
+            known = float(parse_numbers(pd.Series([word]), "evento_especial", ",", SOURCE)[0])
+        except SeriesError:
+            assert event == "undefined", word
+        else:
+            assert event == ("null" if math.isnan(known) else known), word
+
+
+@pytest.mark.parametrize("language", list(pages.LANGUAGES))
+def test_a_word_is_no_number_but_of_an_event(light, visit, language):
+    rows = [f"{row},5,no" for row in days()]
+    rows[2] = "2026-01-03,102,5,talvez"
+    rows[4] = "2026-01-05,yes,no,1"
+    page = visit(light, path=f"/?lang={language}")
+    paste(page, "\n".join(["day,units,temp,feriado", *rows]))
+    words = pages.messages()[language]
+    event, numbers = page.locator("#rows tbody tr").all()
+    assert event.locator(".fault").all_inner_texts() == [words["fault_event"]]
+    assert numbers.locator(".fault").all_inner_texts() == [words["fault_number"]] * 2
+    assert page.is_disabled("#run")
+    cell = event.locator("input[aria-invalid=true]")
+    assert cell.input_value() == "talvez"
+    cell.fill("não")
+    cell.press("Tab")
+    assert page.locator("#rows tbody tr").count() == 1
+
+
+def test_a_wrong_event_is_told_as_training_tells_it():
+    with pytest.raises(SeriesError) as told:
+        parse_numbers(pd.Series(["talvez"]), "evento_especial", ".", SOURCE)
+    said = pages.messages()["en"]["fault_event"]
+    assert str(told.value).endswith(f"; {said[0].lower()}{said[1:]}")
+
+
 def test_what_the_api_refuses_is_shown_in_its_row(light, visit):
     page = visit(light, allowed=("422",), path="/?lang=pt-BR")
     paste(page, "\n".join(["day,units", *days(), "9950-01-01,5"]))
@@ -400,6 +478,62 @@ def test_before_a_check_the_page_says_so_and_after_one_what_it_found(tmp_path, v
         assert "1,200 BRL" in page.inner_text("#business")
         assert "Retraining is advised" in page.inner_text("#verdict")
         assert serious(page) == []
+
+
+@pytest.mark.parametrize(
+    ("language", "told"),
+    [
+        (
+            "en",
+            {
+                "Total": "-30 money",
+                "Cost of the errors": "120 money",
+                "Revenue of accurate days": "80 money",
+                "Saved on stock": "10 money",
+                "Total per unit": "-0.25 money per unit",
+                "Return on the cost": "–",
+                "later_figure": "1.5 BRL",
+            },
+        ),
+        (
+            "pt-BR",
+            {
+                "Total": "-30 em dinheiro",
+                "Custo dos erros": "120 em dinheiro",
+                "Receita dos acertos": "80 em dinheiro",
+                "Economia em estoque": "10 em dinheiro",
+                "Total por unidade": "-0,25 em dinheiro por unidade",
+                "Retorno sobre o custo": "–",
+                "later_figure": "1,5 BRL",
+            },
+        ),
+    ],
+)
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_business_figures_are_told_in_the_language_of_the_page(
+    tmp_path, visit, language, told, viewport
+):
+    (tmp_path / FILE).parent.mkdir()
+    (tmp_path / FILE).write_text(json.dumps(FINDINGS | {"business": FIGURES}))
+    with local(tmp_path) as address:
+        page = visit(address, path=f"/?lang={language}", locale=language, viewport=viewport)
+        names = page.locator("#business dt").all_inner_texts()
+        assert dict(zip(names, page.locator("#business dd").all_inner_texts(), strict=True)) == told
+        assert page.inner_text("#business-note") == pages.messages()[language]["business_note"]
+        assert settled_width(page) == viewport["width"]
+        assert serious(page) == []
+
+
+# As lib.monitor writes them, but for the last, of a later release.
+FIGURES = [
+    {"name": "total", "value": -30.0, "unit": "money"},
+    {"name": "cost", "value": 120.0, "unit": "money"},
+    {"name": "revenue", "value": 80.0, "unit": "money"},
+    {"name": "saving", "value": 10.0, "unit": "money"},
+    {"name": "per_unit", "value": -0.25, "unit": "money per unit"},
+    {"name": "roi", "value": None, "unit": ""},
+    {"name": "later_figure", "value": 1.5, "unit": "BRL"},
+]
 
 
 def test_without_a_model_the_page_says_why(tmp_path, visit):
