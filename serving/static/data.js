@@ -93,7 +93,7 @@ function bring(found, key, name = "") {
   }
   table = { ...found, key, name };
   mapping = guess(table);
-  const numbers = [mapping.value, mapping.factor].filter((column) => column >= 0);
+  const numbers = [mapping.value, mapping.factor, mapping.event].filter((column) => column >= 0);
   const cells = table.rows.flatMap((row) => numbers.map((column) => row.cells[column] ?? ""));
   $("#decimal").value = findDecimal(cells, table.separator);
   update();
