@@ -111,7 +111,10 @@ def write_robustness(
         found = {metric: rungs.pivot_table(index="value", columns="model", values=metric,
                  dropna=False).reindex(index=values, columns=models)
                  for metric in ("mase", "coverage_80")}  # fmt: skip
-        text += [f"### {ladder}", "", "MASE, and what the 80 % interval covers (%)", ""]
+        told = (
+            "MASE, and what the 80 % interval covers (%). Ours and LightGBM know events and factor"
+        )
+        text += [f"### {ladder}", "", f"{told} of the days ahead; the others take none.", ""]
         text += ["| | " + " | ".join(models) + " |", "|---|" + "---|" * len(models)]
         for value in values:
             cells = [

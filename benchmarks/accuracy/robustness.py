@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from benchmarks.accuracy.bench import HERE, OURS, ours, peer
+from benchmarks.accuracy.bench import HERE, OURS, TAKE_COVARIATES, ours, peer
 from benchmarks.accuracy.report import write_robustness
 from benchmarks.accuracy.scores import score
 from lib import backtest, panel, synthesis
@@ -144,7 +144,7 @@ def _cell(
             forecasts, seconds = ours(parameters, folder, asked.profile)
         else:
             job = {"cutoffs": [str(cutoff.date())], "horizon": HORIZON, "model": model}
-            job |= {"covariates": False, "steps": 0}
+            job |= {"covariates": model in TAKE_COVARIATES, "steps": 0}
             forecasts, seconds = peer(table, job, folder, asked.peers)
     except (StageError, ParameterError, ValueError) as error:
         return {}, _last_line(str(error))
