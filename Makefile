@@ -132,8 +132,9 @@ rollback: $(STAMP) ## Go back to the production version before this one
 run-worker: $(STAMP) ## Compute explanations in the background, as they are asked for
 	OMP_NUM_THREADS=1 exec $(PY) -m serving.worker
 
-run-api: $(STAMP) ## Serve http://127.0.0.1:8000, and a worker beside it (API_ARGS="--no-worker")
-	OMP_NUM_THREADS=1 exec $(PY) -m serving.run $(API_ARGS)
+run-api: $(STAMP) ## Serve http://127.0.0.1:8000, and a worker beside it (PORT=8000 API_ARGS="--help")
+	OMP_NUM_THREADS=1 exec $(PY) -m serving.run \
+	  $(if $(findstring command,$(origin PORT)),--port "$(PORT)") $(API_ARGS)
 
 example: $(STAMP) ## Make the synthetic example of the page again (seeded)
 	$(PY) -m tests.make_example

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lib.parameters import RESERVED, ParameterError, declared, load_profile, resolve
-from lib.pipeline_backtest import run_backtest
+from lib.pipeline_backtest import REGISTER, WORKERS, run_backtest
 from lib.pipeline_monitoring import describe_monitoring, run_monitoring
 from lib.pipeline_run import NOTEBOOKS, PATTERN, run_pipeline
 from lib.settings import ROOT, SettingsError, configure_logging, get_settings
@@ -50,10 +50,12 @@ def record(run_dir: str | Path, stage: str, metrics: Mapping[str, Any]) -> dict[
     return rounded
 
 
-def _describe_parameters(notebooks: Path, profile: str) -> str:
-    """Every parameter with the value it has under a profile."""
+def _describe_parameters(notebooks: Path, profile: str, given: Mapping[str, str]) -> str:
+    """Every parameter with the value it has under a profile and what the command itself gives."""
     known = {path.stem: declared(path) for path in sorted(notebooks.glob(PATTERN))}
-    values = resolve(known, load_profile(notebooks / "params" / f"{profile}.yaml"), {})
+    names = {name for parameters in known.values() for name in parameters}
+    given = {name: value for name, value in given.items() if name in names}
+    values = resolve(known, load_profile(notebooks / "params" / f"{profile}.yaml"), given)
     lines = []
     for stage, parameters in known.items():
         lines.append(f"parameters of {stage}, with their values under {profile}:")
@@ -75,14 +77,16 @@ def _pair(parser: argparse.ArgumentParser, text: str) -> tuple[str, str]:
 def _parser(notebooks: Path, profile: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m lib.pipeline", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, what, description in (
+    for name, own, what, description in (
         (
             "train",
+            {},
             "run the notebooks of the main job",
             "Run the numbered notebooks in order, skipping what is done and unchanged.",
         ),
         (
             "backtest",
+            WORKERS | REGISTER,
             "judge the forecaster on your data: forecasts and scores into a folder",
             "Tune and fit on the days before the first cutoff, forecast from each cutoff, and "
             "write forecasts.parquet, metrics.json, backtest.png and report.html to --out. "
@@ -93,7 +97,7 @@ def _parser(notebooks: Path, profile: str) -> argparse.ArgumentParser:
             name,
             help=what,
             description=description,
-            epilog=_describe_parameters(notebooks, profile),
+            epilog=_describe_parameters(notebooks, profile, own),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         add = command.add_argument

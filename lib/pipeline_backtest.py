@@ -16,6 +16,10 @@ from lib.stages import plain, write_json
 
 log = structlog.get_logger()
 
+# One worker: with more, the search's path depends on who finishes first, and a changed future
+# could not be told from chance. WORKERS overrides it, REGISTER is not to be overridden.
+WORKERS, REGISTER = {"WORKERS": "1"}, {"REGISTER": "false"}
+
 
 def run_backtest(
     profile: str = "default",
@@ -37,8 +41,7 @@ def run_backtest(
     those of `run_pipeline`, which says what is raised; so is a folder that cannot be made, before
     anything runs.
 
-    One worker tunes unless WORKERS says otherwise: with more, the search's path, and with it the
-    forecasts, depends on who finishes first, and a changed future could not be told from chance.
+    One worker tunes unless WORKERS says otherwise.
     """
     given = dict(overrides or {})
     out = (bases[0] if bases else Path.cwd()) / out.expanduser()
@@ -51,7 +54,7 @@ def run_backtest(
         ) from error
     run = run_pipeline(
         profile,
-        {"WORKERS": "1"} | given | {"REGISTER": "false"},
+        WORKERS | given | REGISTER,
         until="03_training",
         force=force,
         run_dir=run_dir,

@@ -1,6 +1,6 @@
 """Figures of explanations: waterfall, days, the feature × day map, global importance.
 
-shap draws the usual ones; it is imported only when one is drawn (it takes seconds).
+shap draws the last; it is imported only then (it takes seconds).
 """
 
 from __future__ import annotations
@@ -21,29 +21,32 @@ UP, DOWN, INK = "#c2410c", "#2563eb", "#1f2933"
 
 
 def plot_waterfall(explanation: Explanation, latest: np.ndarray) -> Figure:
-    """From the base value to the forecast, feature by feature (shap's waterfall).
+    """From the base value (bottom) to the forecast (top), feature by feature, the largest last.
 
     latest: (11,) the features of the last day, written beside their names.
     """
-    import shap
-
-    shares = shap.Explanation(
-        values=np.array(list(explanation.by_feature.values())),
-        base_values=explanation.base_value,
-        data=np.round(latest, 3),
-        feature_names=list(FEATURES),
-    )
-    interactive = plt.isinteractive()
-    figure = plt.figure()
-    shap.plots.waterfall(shares, max_display=len(FEATURES), show=False)
-    plt.interactive(interactive)  # shap switches it off, and later figures would stay hidden
-    figure.set_size_inches(8, 4.6)
-    figure.suptitle(
-        f"E[f(X)]: mean forecast of the background, f(x): {_explained(explanation)}\n"
-        "in the series' unit; grey: each feature on the last day of the window",
-        y=1.07,
-        fontsize=9,
-    )
+    shares = np.array(list(explanation.by_feature.values()))
+    order = np.argsort(np.abs(shares), kind="stable")
+    shares, values = shares[order], np.asarray(latest)[order]
+    ends = explanation.base_value + np.cumsum(shares)
+    figure, axis = plt.subplots(figsize=(8, 4.6), layout="constrained")
+    colors = np.where(shares >= 0, UP, DOWN)
+    bars = axis.barh(np.arange(len(shares)), shares, left=ends - shares, color=colors, height=0.7)
+    axis.bar_label(bars, labels=[f"{share:+.3g}" for share in shares], padding=3, fontsize=8)
+    axis.vlines(ends[:-1], np.arange(len(ends) - 1), np.arange(1, len(ends)), color=INK, lw=0.6)
+    for value, name in ((explanation.base_value, "base"), (ends[-1], "forecast")):
+        axis.axvline(value, color=INK, lw=0.8, ls=":")
+        axis.annotate(
+            f"{name} {value:.4g}", (value, 1), (0, 3), xycoords=("data", "axes fraction"),
+            textcoords="offset points", ha="center", fontsize=8,
+        )  # fmt: skip
+    names = [f"{FEATURES[i]} = {value:.4g}" for i, value in zip(order, values, strict=True)]
+    axis.set_yticks(np.arange(len(names)), names, fontsize=8)
+    axis.margins(x=0.12)
+    axis.set(xlabel="series' unit; beside the names, the last day of the window")
+    title = f"{_explained(explanation)}: from the mean forecast of the background"
+    axis.set_title(title, loc="left", fontsize=9, pad=18)
+    axis.spines[["top", "right"]].set_visible(False)
     return figure
 
 

@@ -34,8 +34,6 @@ class Explainer:
 
     def prepare(self) -> None:
         """Import now what takes seconds, rather than when someone waits for it."""
-        import shap  # noqa: F401
-
         import lib.plots_explanation  # noqa: F401
 
     def __call__(self, body: dict[str, Any], version: int) -> tuple[dict[str, Any], bytes]:
