@@ -98,7 +98,7 @@ class Beside:
     @contextmanager
     def running(self) -> Generator[Beside]:
         """Start it, and again whenever it ends, until the block does."""
-        self.process = subprocess.Popen(self.command, cwd=ROOT)
+        self.process = self._start()
         keeper = threading.Thread(target=self._keep, name="worker keeper", daemon=True)
         keeper.start()
         owner = os.getpid()
@@ -123,7 +123,12 @@ class Beside:
             if self._stop.wait(pause):
                 return
             pause = min(2 * pause, _PAUSES[1])
-            self.process = subprocess.Popen(self.command, cwd=ROOT)
+            self.process = self._start()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        # A group of its own: Ctrl-C is the server's, which then ends the worker by a signal that
+        # it knows. It would be caught in its imports, and started again while all stops.
+        return subprocess.Popen(self.command, cwd=ROOT, process_group=0)
 
     def _end(self) -> None:
         if self.process is None:

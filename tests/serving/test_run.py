@@ -299,6 +299,7 @@ def test_worker_beside_the_server_is_started_again_when_it_ends(monkeypatch):
     with beside.running():
         first = beside.process
         assert first is not None
+        assert os.getpgid(first.pid) != os.getpgrp()  # or Ctrl-C would catch it in its imports
         first.kill()
         until = time.monotonic() + 20
         while beside.process is first:
