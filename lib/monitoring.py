@@ -139,12 +139,6 @@ def baseline(model: Path, days: int, until: np.datetime64 | None = None) -> tupl
     return profile(reference, days), Promise.of(contract.metrics)
 
 
-def last_known(model: Path) -> np.datetime64:
-    """The last day that a model folder was fitted, calibrated or judged on."""
-    dates = pd.read_parquet(model / "reference.parquet", columns=["date"])["date"]
-    return np.datetime64(dates.max(), "D")
-
-
 def limits_of(settings: Settings) -> Limits:
     """The thresholds of accuracy that the settings name."""
     return Limits(
