@@ -76,8 +76,8 @@ def compute(panel: Panel) -> np.ndarray:
     """
     position = _position(panel)
     values = panel.values
-    mean_7, count_7 = _rolling_mean(values, position, 7)
-    mean_30, _ = _rolling_mean(values, position, 30)
+    mean_7, count_7 = rolling_mean(values, position, 7)
+    mean_30, _ = rolling_mean(values, position, 30)
     missing = np.isnan(values)
     columns = [
         *calendar(panel.dates)[:, :4].T,
@@ -173,7 +173,7 @@ def gather_context(panel: Panel, features: np.ndarray, ends: np.ndarray, days: i
     if days < 28:  # a few days may be missing without a gap
         return gathered
     seen = np.isfinite(gathered[..., FEATURES.index("lag_1")]).sum(axis=1)
-    behind_a_gap = np.flatnonzero((seen < GAP_DAYS) & (ends - _start_of(panel, ends) >= days))
+    behind_a_gap = np.flatnonzero((seen < GAP_DAYS) & (ends - start_of(panel, ends) >= days))
     if len(behind_a_gap):
         earlier = _before_the_gap(panel, ends[behind_a_gap])
         gathered[behind_a_gap] = _rows_before(panel, features, earlier, days)
@@ -182,7 +182,7 @@ def gather_context(panel: Panel, features: np.ndarray, ends: np.ndarray, days: i
 
 def _rows_before(panel: Panel, features: np.ndarray, ends: np.ndarray, days: int) -> np.ndarray:
     rows = ends[:, None] + np.arange(1 - days, 1)
-    outside = rows < _start_of(panel, ends)[:, None]
+    outside = rows < start_of(panel, ends)[:, None]
     gathered = features[np.maximum(rows, 0)]
     gathered[outside] = np.nan
     return gathered
@@ -191,7 +191,7 @@ def _rows_before(panel: Panel, features: np.ndarray, ends: np.ndarray, days: int
 def _before_the_gap(panel: Panel, ends: np.ndarray) -> np.ndarray:
     """Rows whole weeks before the ends, each less than a week after days that are seen."""
     moved = ends.copy()
-    for i, (start, end) in enumerate(zip(_start_of(panel, ends), ends, strict=True)):
+    for i, (start, end) in enumerate(zip(start_of(panel, ends), ends, strict=True)):
         seen = np.flatnonzero(np.isfinite(panel.values[start : end + 1]))
         if len(seen) >= GAP_DAYS:
             moved[i] = end - (end - start - seen[-GAP_DAYS]) // 7 * 7
@@ -233,7 +233,7 @@ def at(panel: Panel, column: np.ndarray, ends: np.ndarray, steps: np.ndarray) ->
     NaN outside the series; a negative step looks back.
     """
     rows = ends[:, None] + steps
-    inside = (rows >= _start_of(panel, ends)[:, None]) & (rows <= _last_of(panel, ends)[:, None])
+    inside = (rows >= start_of(panel, ends)[:, None]) & (rows <= _last_of(panel, ends)[:, None])
     return np.where(inside, column[np.clip(rows, 0, len(column) - 1)], np.nan)
 
 
@@ -248,7 +248,8 @@ def _series_of(panel: Panel, rows: np.ndarray) -> np.ndarray:
     return np.searchsorted(panel.offsets, rows, side="right") - 1
 
 
-def _start_of(panel: Panel, rows: np.ndarray) -> np.ndarray:
+def start_of(panel: Panel, rows: np.ndarray) -> np.ndarray:
+    """The first row of the series of each row."""
     return panel.offsets[_series_of(panel, rows)]
 
 
@@ -280,7 +281,7 @@ def _lag(values: np.ndarray, position: np.ndarray, days: int) -> np.ndarray:
     return lagged
 
 
-def _rolling_mean(
+def rolling_mean(
     values: np.ndarray, position: np.ndarray, days: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean and count of the observed days of the last `days`.

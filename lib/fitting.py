@@ -21,8 +21,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from lib import features as ft
 from lib import pretrained
+from lib.augmentation import batch_with_changes, withhold
 from lib.model import LSTMForecaster, ModelConfig
 from lib.panel import fingerprint
 from lib.season import TINY
@@ -177,8 +177,10 @@ class Run:
         days = shape.max_context
         if rng.random() < 0.5:
             days = int(rng.integers(shape.context_length, shape.max_context + 1))
-        context, future, targets = batch_of(self.data.train, index, days)
-        _withhold(future, rng, config.withhold)
+        context, future, targets = batch_with_changes(
+            self.data.train, index, days, config.changes, rng
+        )
+        withhold(future, rng, config.withhold)
         context, future, targets = self.team.share(context, future, targets)
         for group in self.optimizer.param_groups:
             group["lr"] = config.learning_rate * _one_cycle(self.step / config.steps)
@@ -299,17 +301,6 @@ class Run:
             f"{', '.join(names)}; lower the learning rate ({self.config.learning_rate}) or look "
             "for extreme values there"
         )
-
-
-def _withhold(future: Tensor, rng: np.random.Generator, share: float) -> None:
-    """Hide what a request may not know: planned covariates, and separately last year."""
-    for names in (
-        ("fator_externo", "evento_especial"),
-        ("last_year", "last_year_week", "last_year_level"),
-    ):
-        rows = torch.from_numpy(np.flatnonzero(rng.random(len(future)) < share))
-        for name in names:
-            future[rows, :, ft.FUTURE.index(name)] = torch.nan
 
 
 def _one_cycle(progress: float, warm: float = 0.15, floor: float = 0.02) -> float:

@@ -16,7 +16,7 @@ from lib import pretrained
 from lib.model import ModelConfig
 from lib.panel import MIN_HISTORY_DAYS, Panel, Spans
 
-SOURCES = ("features", "season", "network", "model", "training", "fitting")
+SOURCES = ("features", "season", "network", "model", "training", "augmentation", "fitting")
 
 
 class TrainingError(RuntimeError):
@@ -37,6 +37,7 @@ class TrainingConfig:
     patience: int = 6  # evaluations without a better validation loss
     ema: float = 0.98  # weight of the past in the averaged weights
     withhold: float = 0.25  # share of windows trained without known future, and without last year
+    changes: float = 0.2  # share of windows whose past is changed (lib.augmentation)
     validation_windows: int = 256
     pretrained: bool = True  # start from the network of lib.pretrained, where it has this shape
 

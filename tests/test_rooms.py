@@ -32,7 +32,8 @@ ALLOWED = {
         "training",
     },
     "training": {"pretrained", "features", "model", "panel", "season"},
-    "fitting": {"pretrained", "features", "model", "panel", "season", "training"},
+    "augmentation": {"features", "panel", "training"},
+    "fitting": {"pretrained", "augmentation", "model", "panel", "season", "training"},
     "calibration": {"fitting", "season", "training"},
     "search": {"pretrained", "model", "panel", "settings", "training"},
     "study": {"children", "search"},
@@ -117,6 +118,7 @@ ALLOWED = {
 }
 HEAVY = {"mlflow", "shap", "torch"}
 TORCH = {
+    "augmentation",
     "fitting",
     "pretrained",
     "pretraining",

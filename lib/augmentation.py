@@ -1,0 +1,85 @@
+"""What training adds to its batches: changes just before a cutoff, and futures left unknown.
+
+A training span rarely shows the day on which a level has just changed, yet that is when a
+forecast is needed most. So some windows are made again with another past.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lib import features as ft
+from lib.panel import Panel
+from lib.training import batch_of
+
+RECENT = 42  # days before the cutoff, within which a change happened
+LEVEL = 0.35  # standard deviation of the logarithm of a change of level
+SWING = 0.4  # the same of how far the days of a week lie apart; half of the changes have one
+HISTORY = ft.YEAR + 28  # days that a window reaches back, last year's level the farthest
+
+
+def changed(windows: ft.Windows, index: np.ndarray, rng: np.random.Generator) -> ft.Windows:
+    """The windows at `index` again, as if level and swing had changed shortly before each cutoff.
+
+    What came before the change is what differs, so targets stay as they are. Covariates stay too;
+    a series without negative values gets none.
+    """
+    panel, ends = windows.panel, windows.ends[index]
+    steps = np.arange(-HISTORY, windows.horizon + 1)
+    values = ft.at(panel, panel.values, ends, steps)
+    kept = (ends - ft.start_of(panel, ends))[:, None] >= -steps  # days of the series itself
+    rows = (ends[:, None] + steps)[kept]
+    offsets = np.concatenate([[0], np.cumsum(kept.sum(axis=1))])
+    before = steps <= -rng.integers(1, RECENT + 1, size=(len(ends), 1))
+    made = Panel(
+        ids=tuple(map(str, range(len(ends)))),
+        offsets=offsets,
+        dates=panel.dates[rows],
+        values=np.where(before, _other(values, rng), values)[kept],
+        factor=panel.factor[rows],
+        event=panel.event[rows],
+    )
+    cutoffs = offsets[1:] - 1 - windows.horizon
+    return replace(windows, panel=made, features=ft.compute(made), ends=cutoffs)
+
+
+def _other(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Values (n, days) of another level, half of them also of another swing about the week."""
+    n, days = values.shape
+    level = np.exp(rng.normal(0.0, LEVEL, size=(n, 1)))
+    swing = np.exp(rng.normal(0.0, SWING, size=(n, 1)))
+    swing = np.where(rng.random((n, 1)) < 0.5, swing, 1.0)
+    week = ft.rolling_mean(values.ravel(), np.tile(np.arange(days), n), 7)[0].reshape(n, days)
+    lowest = np.fmin.reduce(values, axis=1, initial=np.inf, keepdims=True)
+    floor = np.where(lowest < 0, -np.inf, 0.0)
+    return np.maximum(level * (week + swing * (values - week)), floor)
+
+
+def batch_with_changes(
+    windows: ft.Windows, index: np.ndarray, days: int, share: float, rng: np.random.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What `batch_of` gives, about a `share` of the windows `changed`."""
+    batch = batch_of(windows, index, days)
+    count = int(rng.binomial(len(index), share))
+    if count:
+        again = batch_of(changed(windows, index[:count], rng), np.arange(count), days)
+        context, future, targets = (
+            torch.cat([new, old[count:]]) for new, old in zip(again, batch, strict=True)
+        )
+        return context, future, targets
+    return batch
+
+
+def withhold(future: Tensor, rng: np.random.Generator, share: float) -> None:
+    """Hide what a request may not know: planned covariates, and separately last year."""
+    for names in (
+        ("fator_externo", "evento_especial"),
+        ("last_year", "last_year_week", "last_year_level"),
+    ):
+        rows = torch.from_numpy(np.flatnonzero(rng.random(len(future)) < share))
+        for name in names:
+            future[rows, :, ft.FUTURE.index(name)] = torch.nan

@@ -1,0 +1,101 @@
+"""Windows made again with another past: what changes, what must not, and that nothing leaks."""
+
+import numpy as np
+import pytest
+
+from lib import augmentation
+from lib import features as ft
+from tests.panels import lively_panel, panel_of
+
+HORIZON = 14
+
+
+def windows_of(panel, min_history=60):
+    return ft.windows(panel, ft.compute(panel), HORIZON, min_history=min_history)
+
+
+def made(panel, seed=0, count=40, min_history=60):
+    windows = windows_of(panel, min_history)
+    rng = np.random.default_rng(seed)
+    index = rng.integers(len(windows.ends), size=count)
+    return windows, index, augmentation.changed(windows, index, rng)
+
+
+def values_of(windows, index):
+    return ft.values_of(windows.context(index, 120))
+
+
+def test_only_what_came_before_the_change_is_another():
+    windows, index, again = made(lively_panel(days=700, series=3))
+    every = np.arange(len(index))
+    np.testing.assert_array_equal(windows.targets(index), again.targets(every))
+    before, after = values_of(windows, index), values_of(again, every)
+    np.testing.assert_array_equal(np.isnan(before), np.isnan(after))
+    differs = ~np.isclose(before, after, equal_nan=True)
+    since = differs.shape[1] - differs[:, ::-1].argmax(axis=1)  # days that differ end here
+    assert differs.any(axis=1).all()
+    assert (since >= differs.shape[1] - augmentation.RECENT).all()
+    assert (since < differs.shape[1]).all(), "the last day is as it was"
+    for row, seen, end in zip(differs, np.isfinite(before), since, strict=True):
+        assert (row & seen)[:end].sum() > 0.9 * seen[:end].sum()
+
+
+def test_calendar_and_covariates_stay_and_last_year_moves_with_its_level():
+    panel = lively_panel(days=900, series=1, missing=0.0)
+    windows, index, again = made(panel, min_history=450)
+    every = np.arange(len(index))
+    before, after = windows.future(index), again.future(every)
+    np.testing.assert_array_equal(before[..., :8], after[..., :8])
+    context, context_again = windows.context(index, 90), again.context(every, 90)
+    for name in ("dia_semana_sin", "mes_cos", "fator_externo", "evento_especial"):
+        column = ft.FEATURES.index(name)
+        np.testing.assert_array_equal(context[..., column], context_again[..., column])
+    # a change of level alone scales all of last year alike
+    ratio = after[..., 8:] / before[..., 8:]
+    spread = np.nanmax(ratio, axis=(1, 2)) - np.nanmin(ratio, axis=(1, 2))
+    assert 0.2 < (spread < 1e-9).mean() < 0.8
+
+
+def test_no_value_below_zero_where_there_was_none():
+    rng = np.random.default_rng(3)
+    counts = rng.poisson(0.7, size=600).astype(float)
+    _, _, again = made(panel_of(counts))
+    assert np.nanmin(again.panel.values) >= 0
+    _, _, again = made(panel_of(counts - 1))
+    assert np.nanmin(again.panel.values) < 0
+
+
+def test_the_future_of_a_window_does_not_reach_its_past():
+    panel = lively_panel(days=500, series=1)
+    windows = windows_of(panel)
+    index = np.array([100])
+    other = lively_panel(days=500, series=1)
+    other.values[windows.ends[100] + 1 :] *= 3
+    first, second = (
+        augmentation.changed(windows_of(p), index, np.random.default_rng(1)) for p in (panel, other)
+    )
+    only = np.array([0])
+    np.testing.assert_array_equal(first.context(only, 150), second.context(only, 150))
+    assert not np.array_equal(first.targets(only), second.targets(only))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_a_batch_has_about_the_share_of_changed_windows(share):
+    windows = windows_of(lively_panel(days=400, series=2))
+    index = np.arange(60)
+    batch = augmentation.batch_with_changes(windows, index, 90, share, np.random.default_rng(0))
+    plain = augmentation.batch_of(windows, index, 90)
+    differs = [
+        not np.array_equal(a, b, equal_nan=True) for a, b in zip(batch[0], plain[0], strict=True)
+    ]
+    assert abs(np.mean(differs) - share) < 0.15
+    np.testing.assert_array_equal(batch[2], plain[2])
+
+
+def test_short_and_silent_series_are_changed_without_complaint():
+    short, silent = np.arange(90.0), np.zeros(90)
+    missing = np.full(90, np.nan)
+    windows = windows_of(panel_of(short, silent, missing))
+    again = augmentation.changed(windows, np.arange(len(windows.ends)), np.random.default_rng(0))
+    values = again.panel.values.reshape(len(windows.ends), -1)
+    assert np.isfinite(values).any(axis=1).sum() == 2 * len(windows.ends) // 3
