@@ -106,6 +106,15 @@ def prepare(panel: Panel, spans: Spans, config: ModelConfig) -> Data:
     )
 
 
+def choose_steps(windows: int, batch: int) -> int:
+    """Batches of a training: two looks at every window, at least 500 and at most 1,500.
+
+    A single series is learned by heart if it is seen more often than 500 batches see it; a panel
+    has more to say than they can hold.
+    """
+    return min(max(500, 2 * windows // batch), 1500)
+
+
 def _unit(factor: np.ndarray) -> float:
     """Standard deviation; 1 for a constant, whose rounding would otherwise be the unit."""
     std = float(factor.std()) if len(factor) else 0.0
