@@ -18,6 +18,7 @@ from lib.training import batch_of
 
 RECENT = 42  # days before the cutoff, within which a change happened
 LEVEL = 0.35  # standard deviation of the logarithm of a change of level
+FARTHEST = 4.0  # mean absolute deviations of the last weeks that a level may move by
 SWING = 0.4  # the same of how far the days of a week lie apart; half of the changes have one
 HISTORY = ft.YEAR + 28  # days that a window reaches back, last year's level the farthest
 
@@ -26,7 +27,8 @@ def changed(windows: ft.Windows, index: np.ndarray, rng: np.random.Generator) ->
     """The windows at `index` again, as if level and swing had changed shortly before each cutoff.
 
     What came before the change is what differs, so targets stay as they are. Covariates stay too;
-    a series without negative values gets none.
+    zeros of a series without negative values stay zeros. A window without a value since the
+    change keeps its past.
     """
     panel, ends = windows.panel, windows.ends[index]
     steps = np.arange(-HISTORY, windows.horizon + 1)
@@ -35,11 +37,15 @@ def changed(windows: ft.Windows, index: np.ndarray, rng: np.random.Generator) ->
     rows = (ends[:, None] + steps)[kept]
     offsets = np.concatenate([[0], np.cumsum(kept.sum(axis=1))])
     before = steps <= -rng.integers(1, RECENT + 1, size=(len(ends), 1))
+    since = np.isfinite(values) & ~before & (steps <= 0)
+    before &= since.any(axis=1, keepdims=True)
+    past = _other(values[:, : HISTORY + 1], rng)
+    values[before] = past[before[:, : HISTORY + 1]]
     made = Panel(
         ids=tuple(map(str, range(len(ends)))),
         offsets=offsets,
         dates=panel.dates[rows],
-        values=np.where(before, _other(values, rng), values)[kept],
+        values=values[kept],
         factor=panel.factor[rows],
         event=panel.event[rows],
     )
@@ -47,31 +53,37 @@ def changed(windows: ft.Windows, index: np.ndarray, rng: np.random.Generator) ->
     return replace(windows, panel=made, features=ft.compute(made), ends=cutoffs)
 
 
-def _other(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _other(past: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Values (n, days) of another level, half of them also of another swing about the week."""
-    n, days = values.shape
-    level = np.exp(rng.normal(0.0, LEVEL, size=(n, 1)))
+    n, days = past.shape
+    recent = past[:, -2 * RECENT :]
+    seen = np.isfinite(recent)
+    count = np.maximum(seen.sum(axis=1, keepdims=True), 1)
+    mean = np.where(seen, recent, 0.0).sum(axis=1, keepdims=True) / count
+    spread = np.where(seen, np.abs(recent - mean), 0.0).sum(axis=1, keepdims=True) / count
+    # in units of the series, or a level far larger than what it moves by would leave the window
+    farthest = FARTHEST * spread / np.maximum(np.abs(mean), 1e-300)
+    level = np.exp(rng.normal(0.0, LEVEL, size=(n, 1))) - 1
+    level = 1 + np.clip(level, -farthest, farthest)
     swing = np.exp(rng.normal(0.0, SWING, size=(n, 1)))
     swing = np.where(rng.random((n, 1)) < 0.5, swing, 1.0)
-    week = ft.rolling_mean(values.ravel(), np.tile(np.arange(days), n), 7)[0].reshape(n, days)
-    lowest = np.fmin.reduce(values, axis=1, initial=np.inf, keepdims=True)
-    floor = np.where(lowest < 0, -np.inf, 0.0)
-    return np.maximum(level * (week + swing * (values - week)), floor)
+    week = ft.rolling_mean(past.ravel(), np.tile(np.arange(days), n), 7)[0].reshape(n, days)
+    other = level * (week + swing * (past - week))
+    natural = np.fmin.reduce(past, axis=1, initial=np.inf, keepdims=True) >= 0
+    return np.where(natural, np.where(past == 0, 0.0, np.maximum(other, 0.0)), other)
 
 
 def batch_with_changes(
     windows: ft.Windows, index: np.ndarray, days: int, share: float, rng: np.random.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
     """What `batch_of` gives, about a `share` of the windows `changed`."""
-    batch = batch_of(windows, index, days)
     count = int(rng.binomial(len(index), share))
-    if count:
-        again = batch_of(changed(windows, index[:count], rng), np.arange(count), days)
-        context, future, targets = (
-            torch.cat([new, old[count:]]) for new, old in zip(again, batch, strict=True)
-        )
-        return context, future, targets
-    return batch
+    plain = batch_of(windows, index[count:], days)
+    if not count:
+        return plain
+    again = batch_of(changed(windows, index[:count], rng), np.arange(count), days)
+    context, future, targets = (torch.cat(pair) for pair in zip(again, plain, strict=True))
+    return context, future, targets
 
 
 def withhold(future: Tensor, rng: np.random.Generator, share: float) -> None:

@@ -45,6 +45,9 @@ class TrainingConfig:
         for name in ("steps", "batch", "evaluate_every", "patience", "validation_windows"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        for name in ("changes", "withhold"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name}: expected a share of 0 to 1, got {getattr(self, name)}")
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TrainingConfig:
@@ -106,13 +109,14 @@ def prepare(panel: Panel, spans: Spans, config: ModelConfig) -> Data:
     )
 
 
-def choose_steps(windows: int, batch: int) -> int:
-    """Batches of a training: two looks at every window, at least 500 and at most 1,500.
+def pace(windows: int, batch: int, *, steps: int = 0, evaluate_every: int = 0) -> dict[str, int]:
+    """`steps` and `evaluate_every` of a training, each as given or, for 0, by its `windows`.
 
-    A single series is learned by heart if it is seen more often than 500 batches see it; a panel
-    has more to say than they can hold.
+    Two looks at every window, in 500 to 1,500 batches, and ten looks at the validation loss. A
+    single series is learned by heart if it is seen more often; a panel has more to say.
     """
-    return min(max(500, 2 * windows // batch), 1500)
+    steps = steps or min(max(500, 2 * windows // batch), 1500)
+    return {"steps": steps, "evaluate_every": evaluate_every or max(1, steps // 10)}
 
 
 def _unit(factor: np.ndarray) -> float:
