@@ -1,5 +1,7 @@
 """Windows made again with another past: what changes, what must not, and that nothing leaks."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -56,27 +58,67 @@ def test_calendar_and_covariates_stay_and_last_year_moves_with_its_level():
     assert 0.2 < (spread < 1e-9).mean() < 0.8
 
 
-def test_no_value_below_zero_where_there_was_none():
-    rng = np.random.default_rng(3)
-    counts = rng.poisson(0.7, size=600).astype(float)
-    _, _, again = made(panel_of(counts))
+def test_a_window_equals_that_of_a_series_changed_as_a_whole(monkeypatch):
+    """The features of a changed window are those of the whole series, had it changed then."""
+    monkeypatch.setattr(augmentation, "_other", lambda past, rng: 1.5 * past + 2)
+    panel = lively_panel(days=800, series=2)
+    windows, index, again = made(panel, count=12)
+    every = np.arange(len(index))
+    contexts, futures = again.context(every, 150), again.future(every)
+    drawn = np.random.default_rng(0)
+    drawn.integers(len(windows.ends), size=12)
+    days = drawn.integers(1, augmentation.RECENT + 1, size=12)
+    for row, (end, day) in enumerate(zip(windows.ends[index], days, strict=True)):
+        values = panel.values.copy()
+        start = ft.start_of(panel, np.array([end]))[0]
+        values[start : end - day + 1] = 1.5 * values[start : end - day + 1] + 2
+        whole = windows_of(replace(panel, values=values))
+        same = np.flatnonzero(whole.ends == end)
+        np.testing.assert_allclose(contexts[row], whole.context(same, 150)[0], rtol=1e-9)
+        np.testing.assert_allclose(futures[row], whole.future(same)[0], rtol=1e-9)
+
+
+def test_zeros_stay_and_no_value_falls_below_zero_where_none_did():
+    counts = np.random.default_rng(3).poisson(0.7, size=600).astype(float)
+    windows, index, again = made(panel_of(counts))
+    before, after = values_of(windows, index), values_of(again, np.arange(len(index)))
+    np.testing.assert_array_equal(before[:, :-1] == 0, after[:, :-1] == 0)
     assert np.nanmin(again.panel.values) >= 0
-    _, _, again = made(panel_of(counts - 1))
-    assert np.nanmin(again.panel.values) < 0
+    _, _, signed = made(panel_of(counts - 1))
+    assert np.nanmin(signed.panel.values) < -1
+
+
+def test_a_level_moves_no_farther_than_the_series_does():
+    rng = np.random.default_rng(0)
+    far = panel_of(10_000 + rng.normal(0, 10, 600))
+    windows, index, again = made(far, min_history=150)
+    moved = values_of(again, np.arange(len(index))) - values_of(windows, index)
+    level = np.abs(np.nanmedian(moved[:, :60], axis=1))  # of it, the swing averages out
+    assert 10 < level.max() < 10 * augmentation.FARTHEST  # a mean deviation is 8
+
+
+def test_a_window_without_a_value_since_the_change_keeps_its_past():
+    weekly = np.where(np.arange(600) % 28 == 0, 100.0 + np.arange(600), np.nan)
+    windows, index, again = made(panel_of(weekly))
+    before, after = values_of(windows, index), values_of(again, np.arange(len(index)))
+    last = np.array([row[np.isfinite(row)][-1] for row in before])
+    np.testing.assert_array_equal(last, [row[np.isfinite(row)][-1] for row in after])
 
 
 def test_the_future_of_a_window_does_not_reach_its_past():
-    panel = lively_panel(days=500, series=1)
+    panel, other = lively_panel(days=500, series=1), lively_panel(days=500, series=1)
     windows = windows_of(panel)
     index = np.array([100])
-    other = lively_panel(days=500, series=1)
-    other.values[windows.ends[100] + 1 :] *= 3
-    first, second = (
-        augmentation.changed(windows_of(p), index, np.random.default_rng(1)) for p in (panel, other)
-    )
+    other.values[windows.ends[100] + 1 :] *= -3  # also its sign, by which zero is a floor
     only = np.array([0])
-    np.testing.assert_array_equal(first.context(only, 150), second.context(only, 150))
-    assert not np.array_equal(first.targets(only), second.targets(only))
+    for seed in range(20):
+        first, second = (
+            augmentation.changed(windows_of(p), index, np.random.default_rng(seed))
+            for p in (panel, other)
+        )
+        np.testing.assert_array_equal(first.context(only, 150), second.context(only, 150))
+        np.testing.assert_array_equal(first.future(only), second.future(only))
+        assert not np.array_equal(first.targets(only), second.targets(only))
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
