@@ -22,8 +22,8 @@ import pandas as pd
 INTERVALS = [50, 80, 90]  # per cent: the levels 0.05 0.1 0.25 | 0.75 0.9 0.95
 EXOGENOUS = ["fator_externo", "evento_especial"]
 WEEK = 7
-# Windows of a step of DeepAR, TFT and PatchTST: as many as LSTM's default has. Theirs, 1,024,
-# takes forty minutes a row on one core.
+# Windows of a step of DeepAR, TFT and PatchTST: as many as LSTM's default has. With theirs, 1,024,
+# DeepAR had not finished a row after 18 minutes of one core.
 WINDOWS = 128
 Peer = Callable[[dict, pd.DataFrame, list[pd.Timestamp], list[str]], Iterator[pd.DataFrame]]
 
