@@ -109,8 +109,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("run_dir", type=Path, help="a run whose tuning is done")
     for name, default in {"seed": 0, "steps": 0, "evaluate_every": 0, "patience": 6}.items():
         flag = f"--{name.replace('_', '-')}"
-        parser.add_argument(flag, type=int, default=default, help="as in 03 (default %(default)s)")
-    parser.add_argument("--members", type=int, default=1, help="as in 03 (default %(default)s)")
+        parser.add_argument(flag, type=int, default=default, help="as 03 is given it")
+    parser.add_argument("--members", type=int, default=1, help="as 03 is given it (default 1)")
     asked = parser.parse_args(arguments)
     configure_logging(get_settings().log_level)
     _join()

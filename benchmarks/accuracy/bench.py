@@ -94,7 +94,7 @@ def main() -> int:
         for covariates in (False, True)
         if not covariates or (DATA_SETS[name].covariates and model in TAKE_COVARIATES)
     ]
-    failed = 0
+    failed, there = 0, 0
     for name, model, covariates in (bar := tqdm(jobs, unit="model")):
         bar.set_postfix_str(f"{name} {model}{' with covariates' if covariates else ''}")
         source = asked.data / DATA_SETS[name].file
@@ -104,6 +104,7 @@ def main() -> int:
         key = f"{name}-{model}-{'with' if covariates else 'without'}"
         kept = asked.out / "rows" / f"{key}.json"
         if kept.exists() and not asked.force:
+            there += 1
             continue
         folder = work / key
         folder.mkdir(parents=True, exist_ok=True)
@@ -123,6 +124,10 @@ def main() -> int:
     if not rows:
         sys.stderr.write("nothing was run: give the folder of the data by --data\n")
         return 1
+    if there:
+        sys.stderr.write(
+            f"{there} rows were there, of whatever code; --force measures them again\n"
+        )
     sys.stdout.write(write_report(rows, asked.out))
     return 1 if failed else 0
 

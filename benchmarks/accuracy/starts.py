@@ -105,7 +105,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 
 def main() -> int:
-    """Measure, then write starts.json and starts.md. → 0."""
+    """Measure, then write starts.json and starts.md. → 0, 1 where nothing was measured."""
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
     add("--data", type=Path, default=ROOT / "../shared/data", help="folder of the files")
@@ -123,8 +123,14 @@ def main() -> int:
             continue
         known = earlier(DATA_SETS[name], asked.data)
         rows += [{"data_set": name} | row for row in measure(DATA_SETS[name], known, asked.seeds)]
+    if not rows:
+        sys.stderr.write("nothing was run: give the folder of the data by --data\n")
+        return 1
     asked.out.mkdir(parents=True, exist_ok=True)
-    (asked.out / "starts.json").write_text(json.dumps(rows, indent=1) + "\n")
+    there = asked.out / "starts.json"
+    old = json.loads(there.read_text()) if there.exists() else []
+    rows += [row for row in old if row["data_set"] not in asked.data_sets]
+    there.write_text(json.dumps(rows, indent=1) + "\n")
     (asked.out / "starts.md").write_text(table(rows))
     sys.stdout.write(table(rows))
     return 0
