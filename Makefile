@@ -100,7 +100,7 @@ run-mlflow: $(STAMP) ## Show runs and models at http://127.0.0.1:5000 (PORT=5000
 train: $(STAMP) ## The main job: data, tuning, training, gate, explanation (PROFILE=default, FORCE=1)
 	@$(PIPELINE)
 
-pretrain: $(STAMP) ## Make the network that fits start from again (ARGS="--help"; about 20 minutes)
+pretrain: $(STAMP) ## Make the network that fits start from again (ARGS="--help"; about ten minutes)
 	OMP_NUM_THREADS=1 $(PY) -m lib.pretraining $(ARGS)
 
 tune: $(STAMP) ## The main job up to the tuning
