@@ -107,24 +107,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line, run by torchrun in each process. → 0 fitted, 1 could not."""
     parser = argparse.ArgumentParser(prog="torchrun … -m lib.distributed", description=__doc__)
     parser.add_argument("run_dir", type=Path, help="a run whose tuning is done")
-    for name, default in {"seed": 0, "steps": 0, "evaluate_every": 0, "patience": 6}.items():
+    defaults = TrainingConfig()
+    for name in ("seed", "steps", "evaluate_every", "patience"):
         flag = f"--{name.replace('_', '-')}"
-        parser.add_argument(flag, type=int, default=default, help="as 03 is given it")
-    parser.add_argument("--members", type=int, default=1, help="as 03 is given it (default 1)")
+        parser.add_argument(flag, type=int, default=getattr(defaults, name), help="as in 03")
+    parser.add_argument("--members", type=int, default=1, help="as in 03 (default %(default)s)")
     asked = parser.parse_args(arguments)
     configure_logging(get_settings().log_level)
     _join()
     try:
         tuned = tuning.read_result(asked.run_dir)
         config = ModelConfig.from_dict(tuned["model"] | {"members": asked.members})
-        data = training.prepare(to_panel(tuning.read_table(asked.run_dir)), tuned["spans"], config)
-        chosen = {"seed": asked.seed, "patience": asked.patience} | training.pace(
-            len(data.train.ends),
-            tuned["training"]["batch"],
-            steps=asked.steps,
-            evaluate_every=asked.evaluate_every,
-        )
+        chosen = {n: getattr(asked, n) for n in ("seed", "steps", "evaluate_every", "patience")}
         settings = TrainingConfig.from_dict(tuned["training"] | chosen)
+        data = training.prepare(to_panel(tuning.read_table(asked.run_dir)), tuned["spans"], config)
         team = Processes()
 
         def told(step: int, train_loss: float, validation_loss: float) -> None:

@@ -45,7 +45,6 @@ TRAINING = TrainingConfig(
     evaluate_every=250,
     patience=1000,
     ema=0.995,
-    changes=0.0,  # the regimes of the worlds are enough
     validation_windows=1024,
     pretrained=False,
 )

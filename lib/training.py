@@ -37,7 +37,7 @@ class TrainingConfig:
     patience: int = 6  # evaluations without a better validation loss
     ema: float = 0.98  # weight of the past in the averaged weights
     withhold: float = 0.25  # share of windows trained without known future, and without last year
-    changes: float = 0.1  # share of windows whose past is changed (lib.augmentation)
+    changes: float = 0.0  # share of windows whose past is changed (lib.augmentation)
     validation_windows: int = 256
     pretrained: bool = True  # start from the network of lib.pretrained, where it has this shape
 
@@ -107,16 +107,6 @@ def prepare(panel: Panel, spans: Spans, config: ModelConfig) -> Data:
         factor_std=_unit(factor),
         nonnegative=bool((values >= 0).all()),
     )
-
-
-def pace(windows: int, batch: int, *, steps: int = 0, evaluate_every: int = 0) -> dict[str, int]:
-    """`steps` and `evaluate_every` of a training, each as given or, for 0, by its `windows`.
-
-    Two looks at every window, in 500 to 1,500 batches, and ten looks at the validation loss. A
-    single series is learned by heart if it is seen more often; a panel has more to say.
-    """
-    steps = steps or min(max(500, 2 * windows // batch), 1500)
-    return {"steps": steps, "evaluate_every": evaluate_every or max(1, steps // 10)}
 
 
 def _unit(factor: np.ndarray) -> float:

@@ -116,14 +116,6 @@ def test_infinite_value_stops_training_and_names_the_windows():
         fitting.fit(data, MODEL, TRAINING)
 
 
-def test_pace_is_by_the_windows_unless_it_is_given():
-    assert training.pace(600, 64) == {"steps": 500, "evaluate_every": 50}
-    assert training.pace(25_600, 64) == {"steps": 800, "evaluate_every": 80}
-    assert training.pace(10**6, 32) == {"steps": 1500, "evaluate_every": 150}
-    assert training.pace(10**6, 32, steps=5) == {"steps": 5, "evaluate_every": 1}
-    assert training.pace(600, 64, evaluate_every=7) == {"steps": 500, "evaluate_every": 7}
-
-
 @pytest.mark.parametrize("share", [-0.1, 1.5, float("nan")])
 def test_a_share_is_between_nothing_and_all(share):
     with pytest.raises(ValueError, match="changes: expected a share of 0 to 1"):

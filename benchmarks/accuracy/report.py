@@ -126,8 +126,9 @@ def write_robustness(
             text.append(f"| {value:g} | " + " | ".join(cells) + " |")
         text.append("")
         for model in models:
-            mine = model == "ours"
-            style = {"color": OURS, "lw": 2.2} if mine else {"lw": 1.2}
+            mine = model.startswith("ours")
+            style = {"color": OURS, "lw": 2.2, "ls": "-" if model == "ours" else "--"}
+            style = style if mine else {"lw": 1.2}
             axis.plot(range(len(values)), found["mase"][model], marker="o", label=model, **style)
         axis.set_xticks(range(len(values)), [f"{value:g}" for value in values])
         axis.set_xlabel(ladder, fontsize=8)

@@ -26,14 +26,14 @@ from lib import backtest, calibration, fitting, panel
 from lib.features import compute
 from lib.model import ModelConfig
 from lib.settings import ROOT, configure_logging
-from lib.training import Data, TrainingConfig, batch_of, pace, prepare
+from lib.training import Data, TrainingConfig, batch_of, prepare
 
-SETTINGS = TrainingConfig()  # as many steps as the data asks for
+SETTINGS = TrainingConfig(steps=500, evaluate_every=50)
 # No step at all: a learning rate that moves nothing.
 STARTS = {
     "random": replace(SETTINGS, pretrained=False),
     "pretrained": SETTINGS,
-    "zero-shot": replace(SETTINGS, learning_rate=1e-12),
+    "zero-shot": replace(SETTINGS, steps=1, evaluate_every=1, learning_rate=1e-12),
 }
 
 
@@ -54,8 +54,6 @@ def measure(data_set: DataSet, known: panel.Panel, seeds: int) -> Iterator[dict[
     ends = backtest.cutoff_rows(known, **asked)
     for start, settings in STARTS.items():
         rows = []
-        steps = 1 if start == "zero-shot" else 0
-        settings = replace(settings, **pace(len(data.train.ends), settings.batch, steps=steps))
         for seed in range(1 if start == "zero-shot" else seeds):
             began = time.process_time()
             fit = fitting.fit(data, config, replace(settings, seed=seed))
