@@ -34,6 +34,13 @@ def test_another_seed_is_another_fit():
     assert weights_hash(other.model) != weights_hash(fit.model)
 
 
+def test_a_fit_with_changes_is_another_and_repeats():
+    _, _, data, fit = small_training()
+    changing = replace(TRAINING, changes=0.5)
+    once, again = (fitting.fit(data, MODEL, changing) for _ in range(2))
+    assert weights_hash(once.model) == weights_hash(again.model) != weights_hash(fit.model)
+
+
 def test_interrupted_fit_resumes_exactly(tmp_path):
     _, _, data, _ = small_training()
     whole = fitting.fit(data, MODEL, TRAINING)

@@ -294,6 +294,13 @@ def test_interrupt_stops_the_workers_and_leaves_a_study_that_goes_on(job, monkey
     assert found.trials[1].user_attrs["default"]
 
 
+def test_every_trial_has_the_share_of_changes_that_was_asked_for(inputs):
+    training = replace(QUICK, changes=0.1)
+    asked = tuning.plan(*inputs, SMALL, training, trials=1, trial_steps=6)
+    assert search.settings_of(asked, search.default_trial(asked))[1].changes == 0.1
+    assert asked.study != tuning.plan(*inputs, SMALL, QUICK, trials=1, trial_steps=6).study
+
+
 def test_four_workers_share_a_sqlite_study(job, monkeypatch):
     monkeypatch.setattr(tuning, "RESTARTS", 0)  # "database is locked" would end a worker
     found = tuning.tune(replace(job, trials=8), workers=4, progress=False)
