@@ -126,9 +126,9 @@ def write_robustness(
             text.append(f"| {value:g} | " + " | ".join(cells) + " |")
         text.append("")
         for model in models:
-            mine = model.startswith("ours")
-            style = {"color": OURS, "lw": 2.2, "ls": "-" if model == "ours" else "--"}
-            style = style if mine else {"lw": 1.2}
+            style = {"lw": 1.2}
+            if model.startswith("ours"):
+                style = {"color": OURS, "lw": 2.2, "ls": "-" if model == "ours" else "--"}
             axis.plot(range(len(values)), found["mase"][model], marker="o", label=model, **style)
         axis.set_xticks(range(len(values)), [f"{value:g}" for value in values])
         axis.set_xlabel(ladder, fontsize=8)
