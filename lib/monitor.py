@@ -22,7 +22,7 @@ import sqlalchemy as sa
 import structlog
 
 from lib.alerts import Finding, open_incidents, raise_alerts
-from lib.drift import Profile
+from lib.drift_profile import Profile
 from lib.forecaster import ArtifactError
 from lib.live_accuracy import Promise
 from lib.monitoring import Report, baseline, check

@@ -12,7 +12,8 @@ import pandas as pd
 
 from lib.business import Business, Prices, business
 from lib.checks import Result
-from lib.drift import Drift, Profile, drift, profile
+from lib.drift import Drift, drift
+from lib.drift_profile import Profile, profile
 from lib.forecaster import CONTRACT, ArtifactError, Contract, verify
 from lib.live_accuracy import Accuracy, Limits, Promise, accuracy
 from lib.monitoring_frames import Frames, until

@@ -12,7 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 
-from lib.drift import RELATIVE, Drift, Profile, comparable, in_season
+from lib.drift import Drift
+from lib.drift_profile import RELATIVE, Profile, comparable, in_season
 from lib.live_accuracy import MIN_DAYS
 from lib.monitoring import Report
 
@@ -94,7 +95,7 @@ def plot_drift_distributions(
     day = features["date"].to_numpy()
     window = (day >= np.datetime64(found.first)) & (day <= np.datetime64(found.last))
     now = comparable(features[window])
-    season = in_season(reference, np.datetime64(found.last))
+    season, _ = in_season(reference, np.datetime64(found.last))
     figure, axes = plt.subplots(
         1, len(names), figsize=(2.8 * len(names), 2.6), layout="constrained", squeeze=False
     )

@@ -7,12 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lib import drift as dr
+from lib import drift_profile as dp
 from lib.checks import began, jsonable, streaks
 from lib.drift_effects import effects_of, holm, population_stability
 from lib.features import FEATURES
 from tests.years import CHANGES, LIVE, cut, feature_table, year
 
-VALUES = [dr.LEVEL, *dr.RELATIVE]
+VALUES = [dp.LEVEL, *dp.RELATIVE]
 DAY = np.datetime64("2024-06-30")
 
 
@@ -23,7 +24,7 @@ def panel():
 
 @pytest.fixture(scope="module")
 def reference(panel):
-    return dr.profile(feature_table(cut(panel, LIVE)))
+    return dp.profile(feature_table(cut(panel, LIVE)))
 
 
 def by_name(found):
@@ -87,10 +88,10 @@ def test_drift_of_values_in_another_unit_is_only_one_of_range(reference, panel, 
     before = by_name(dr.drift(reference, live, last=day))
     after = by_name(dr.drift(reference, scaled, last=day))
     for name in FEATURES:
-        if name != dr.LEVEL:
+        if name != dp.LEVEL:
             assert after[name].score == pytest.approx(before[name].score, nan_ok=True)
             assert after[name].flags == before[name].flags
-    outside = after[dr.LEVEL].flags == ("range",)
+    outside = after[dp.LEVEL].flags == ("range",)
     assert outside or 1 / 20 < factor < 20  # within that the series' own range decides
 
 
@@ -122,7 +123,7 @@ def test_drift_is_none_for_a_model_that_was_judged_after_the_change():
     table, last = feature_table(panel), panel.dates[changed + 90]
     flagged = []
     for known in (changed, changed + 30):
-        live = dr.drift(dr.profile(feature_table(cut(panel, known))), table, last=last)
+        live = dr.drift(dp.profile(feature_table(cut(panel, known))), table, last=last)
         flagged.append([f.feature for f in live.features if f.flags])
     assert "lag_1" in flagged[0]
     assert flagged[1] == []
@@ -154,7 +155,7 @@ def test_drift_alarms_when_it_lasts_and_not_when_asked_again(reference, panel):
 
 
 def test_drift_against_a_short_reference_judges_no_distribution(panel):
-    short = dr.profile(feature_table(cut(panel, 90)))
+    short = dp.profile(feature_table(cut(panel, 90)))
     found = dr.drift(short, feature_table(panel), last=panel.dates[LIVE + 60])
     assert not found.judged
     assert not any("distribution" in f.flags for f in found.features)
@@ -175,7 +176,7 @@ def test_drift_names_columns_that_are_missing(reference, panel):
     with pytest.raises(ValueError, match="lag_1"):
         dr.drift(reference, feature_table(panel).drop(columns="lag_1"), last=DAY)
     with pytest.raises(ValueError, match="series_id"):
-        dr.profile(pd.DataFrame({"date": []}))
+        dp.profile(pd.DataFrame({"date": []}))
 
 
 def test_drift_of_a_healthy_quarter_is_silent_and_of_a_change_is_not(reference, panel):
@@ -220,10 +221,10 @@ def test_began_is_kept_while_any_of_it_lasts():
 
 
 ASKED = {
-    "early in the week": lambda live: live[dr.weekday(live["date"].to_numpy()) < 2],
-    "on workdays": lambda live: live[dr.weekday(live["date"].to_numpy()) < 5],
+    "early in the week": lambda live: live[dp.weekday(live["date"].to_numpy()) < 2],
+    "on workdays": lambda live: live[dp.weekday(live["date"].to_numpy()) < 5],
     "on workdays and once on a Sunday": lambda live: live[
-        (dr.weekday(live["date"].to_numpy()) < 5) | (live["date"] == live["date"].max())
+        (dp.weekday(live["date"].to_numpy()) < 5) | (live["date"] == live["date"].max())
     ],
     "of one series": lambda live: live[live["series_id"] == live["series_id"].iloc[-1]],
 }
@@ -246,4 +247,4 @@ def test_drift_of_a_part_is_measured_against_that_part(reference, panel, asked):
 def test_drift_of_series_that_the_reference_does_not_know_is_measured_against_all(reference, panel):
     live = feature_table(panel)
     new = live.assign(series_id=live["series_id"].replace(panel.ids[0], "new"))
-    assert dr.part_of(reference, new)[0] is reference
+    assert dp.part_of(reference, new)[0] is reference

@@ -5,7 +5,7 @@ import pytest
 
 from lib import backtest as bt
 from lib import calibration, fitting, training
-from lib.drift import profile
+from lib.drift_profile import profile
 from lib.export import save_artifact
 from lib.live_accuracy import Promise
 from lib.model import ModelConfig

@@ -6,7 +6,7 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 
 from lib import plots_monitoring as plots
-from lib.drift import profile
+from lib.drift_profile import profile
 from lib.live_accuracy import Promise
 from lib.monitoring import check_days
 from lib.monitoring_frames import Frames
