@@ -16,9 +16,11 @@ from lib import features as ft
 from lib.panel import Panel
 from lib.training import batch_of
 
-RECENT = 42  # days before the cutoff, within which a change happened
-LEVEL = 0.35  # standard deviation of the logarithm of a change of level
-FARTHEST = 4.0  # mean absolute deviations of the last weeks that a level may move by
+# A change that noise could have made teaches to follow noise: each is some days old and large.
+DAYS = (4, 42)  # before the cutoff, between which a change happened
+LEVEL = 0.35  # standard deviation of the logarithm of a change of level, before it is bounded
+NEAREST, FARTHEST = 2.0, 4.0  # mean absolute deviations of the last weeks that a level moves by
+HALF = 0.5  # of the level: a change as large as that is enough, whatever the deviations
 SWING = 0.4  # the same of how far the days of a week lie apart; half of the changes have one
 HISTORY = ft.YEAR + 28  # days that a window reaches back, last year's level the farthest
 
@@ -36,7 +38,7 @@ def changed(windows: ft.Windows, index: np.ndarray, rng: np.random.Generator) ->
     kept = (ends - ft.start_of(panel, ends))[:, None] >= -steps  # days of the series itself
     rows = (ends[:, None] + steps)[kept]
     offsets = np.concatenate([[0], np.cumsum(kept.sum(axis=1))])
-    before = steps <= -rng.integers(1, RECENT + 1, size=(len(ends), 1))
+    before = steps <= -rng.integers(DAYS[0], DAYS[1] + 1, size=(len(ends), 1))
     since = np.isfinite(values) & ~before & (steps <= 0)
     before &= since.any(axis=1, keepdims=True)
     past = _other(values[:, : HISTORY + 1], rng)
@@ -56,15 +58,16 @@ def changed(windows: ft.Windows, index: np.ndarray, rng: np.random.Generator) ->
 def _other(past: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Values (n, days) of another level, half of them also of another swing about the week."""
     n, days = past.shape
-    recent = past[:, -2 * RECENT :]
+    recent = past[:, -2 * DAYS[1] :]
     seen = np.isfinite(recent)
     count = np.maximum(seen.sum(axis=1, keepdims=True), 1)
     mean = np.where(seen, recent, 0.0).sum(axis=1, keepdims=True) / count
     spread = np.where(seen, np.abs(recent - mean), 0.0).sum(axis=1, keepdims=True) / count
     # in units of the series, or a level far larger than what it moves by would leave the window
-    farthest = FARTHEST * spread / np.maximum(np.abs(mean), 1e-300)
-    level = np.exp(rng.normal(0.0, LEVEL, size=(n, 1))) - 1
-    level = 1 + np.clip(level, -farthest, farthest)
+    unit = spread / np.maximum(np.abs(mean), 1e-300)
+    moved = np.exp(rng.normal(0.0, LEVEL, size=(n, 1))) - 1
+    size = np.clip(np.abs(moved), np.minimum(NEAREST * unit, HALF), FARTHEST * unit)
+    level = 1 + np.copysign(size, moved)
     swing = np.exp(rng.normal(0.0, SWING, size=(n, 1)))
     swing = np.where(rng.random((n, 1)) < 0.5, swing, 1.0)
     week = ft.rolling_mean(past.ravel(), np.tile(np.arange(days), n), 7)[0].reshape(n, days)

@@ -46,6 +46,7 @@ TRAINING = TrainingConfig(
     patience=1000,
     ema=0.995,
     validation_windows=1024,
+    changes=0.0,  # worlds have their own
     pretrained=False,
 )
 

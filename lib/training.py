@@ -37,7 +37,7 @@ class TrainingConfig:
     patience: int = 6  # evaluations without a better validation loss
     ema: float = 0.98  # weight of the past in the averaged weights
     withhold: float = 0.25  # share of windows trained without known future, and without last year
-    changes: float = 0.0  # share of windows whose past is changed (lib.augmentation)
+    changes: float = 0.1  # share of windows whose past is changed (lib.augmentation)
     validation_windows: int = 256
     pretrained: bool = True  # start from the network of lib.pretrained, where it has this shape
 
