@@ -295,9 +295,9 @@ def test_interrupt_stops_the_workers_and_leaves_a_study_that_goes_on(job, monkey
 
 
 def test_every_trial_has_the_share_of_changes_that_was_asked_for(inputs):
-    training = replace(QUICK, changes=0.1)
+    training = replace(QUICK, changes=0.3)
     asked = tuning.plan(*inputs, SMALL, training, trials=1, trial_steps=6)
-    assert search.settings_of(asked, search.default_trial(asked))[1].changes == 0.1
+    assert search.settings_of(asked, search.default_trial(asked))[1].changes == 0.3
     assert asked.study != tuning.plan(*inputs, SMALL, QUICK, trials=1, trial_steps=6).study
 
 
