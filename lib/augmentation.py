@@ -1,7 +1,9 @@
-"""What training adds to its batches: changes just before a cutoff, and futures left unknown.
+"""What training adds to its batches: changes shortly before a cutoff, and futures left unknown.
 
-A training span rarely shows the day on which a level has just changed, yet that is when a
-forecast is needed most. So some windows are made again with another past.
+A training span rarely shows the days and weeks after a level has changed, yet that is when a
+forecast is needed most. So some windows are made again with another past. A change that noise
+could have made would teach to follow noise: each is some days old and, where the series moves
+little beside its level, large.
 """
 
 from __future__ import annotations
@@ -16,11 +18,10 @@ from lib import features as ft
 from lib.panel import Panel
 from lib.training import batch_of
 
-# A change that noise could have made teaches to follow noise: each is some days old and large.
 DAYS = (4, 42)  # before the cutoff, between which a change happened
 LEVEL = 0.35  # standard deviation of the logarithm of a change of level, before it is bounded
 NEAREST, FARTHEST = 2.0, 4.0  # mean absolute deviations of the last weeks that a level moves by
-HALF = 0.5  # of the level: a change as large as that is enough, whatever the deviations
+HALF = 0.5  # of the level: the largest change that NEAREST asks for; noisier series have smaller
 SWING = 0.4  # the same of how far the days of a week lie apart; half of the changes have one
 HISTORY = ft.YEAR + 28  # days that a window reaches back, last year's level the farthest
 

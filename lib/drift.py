@@ -25,7 +25,8 @@ from lib.drift_effects import FEWEST, effects_of, holm, population_stability
 from lib.drift_profile import LEVEL, SOFT, Profile, comparable, in_season, part_of, require
 from lib.features import FEATURES
 
-BOUNDS = {**dict.fromkeys(FEATURES[:4], (-1.0, 1.0)), "evento_especial": (0.0, 1.0)}
+CALENDAR = FEATURES[:4]
+BOUNDS = {**dict.fromkeys(CALENDAR, (-1.0, 1.0)), "evento_especial": (0.0, 1.0)}
 
 _LEVEL_FACTOR = 3.0  # a level this far outside its range is another unit, not a trend
 _OUTSIDE = 0.05  # share of values that may be out of range
@@ -163,7 +164,7 @@ def _judge(
 
 
 def _tail(score: float) -> float:
-    """Probability of a score at least as high. Of two effects: the larger was looked at."""
+    """Probability of a score at least as high, doubled: it is the larger of two effects'."""
     return min(1.0, math.erfc(score / math.sqrt(2))) if math.isfinite(score) else np.nan
 
 

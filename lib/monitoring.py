@@ -55,7 +55,7 @@ def check(
 
     Args:
         frames: what is known on the evening of that day.
-        reference: of the model that serves (`lib.drift.profile`).
+        reference: of the model that serves (`lib.drift_profile.profile`).
         promise: the backtest of the model, or of each version.
         trained: the day the model was trained.
         previous: the report before this one, as it was or as JSON.

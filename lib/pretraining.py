@@ -46,7 +46,7 @@ TRAINING = TrainingConfig(
     patience=1000,
     ema=0.995,
     validation_windows=1024,
-    changes=0.0,  # worlds have their own
+    changes=0.0,  # the worlds have regimes of their own
     pretrained=False,
 )
 

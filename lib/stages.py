@@ -144,16 +144,20 @@ def locked(run: Path) -> Generator[None]:
         yield
 
 
-def plain(value: Any) -> Any:
-    """Return `value` in JSON's kinds: rounded, sorted by name, null for what is not finite."""
+def plain(value: Any, digits: int = _DIGITS) -> Any:
+    """Return `value` in JSON's kinds: sorted by name, null for what is not finite.
+
+    Numbers keep `digits` significant digits: by default those that a rounding does not reach.
+    """
     if hasattr(value, "tolist"):  # NumPy and torch, without importing them
         value = value.tolist()
     if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in sorted(value.items(), key=lambda item: str(item[0]))}
+        items = sorted(value.items(), key=lambda item: str(item[0]))
+        return {str(k): plain(v, digits) for k, v in items}
     if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
+        return [plain(item, digits) for item in value]
     if isinstance(value, float):
-        return float(f"{value:.{_DIGITS}g}") if math.isfinite(value) else None
+        return float(f"{value:.{digits}g}") if math.isfinite(value) else None
     if value is None or isinstance(value, (bool, int, str)):
         return value
     return str(value)

@@ -88,14 +88,38 @@ def test_zeros_stay_and_no_value_falls_below_zero_where_none_did():
     assert np.nanmin(signed.panel.values) < -1
 
 
+def sizes(level, noise, count=300):
+    """By how much of themselves the pasts of a noisy level were moved, swings left out."""
+    past = level + np.random.default_rng(0).normal(0, noise, size=(count, augmentation.HISTORY + 1))
+    week = ft.rolling_mean(past.ravel(), np.tile(np.arange(past.shape[1]), count), 7)[0]
+    week = week.reshape(past.shape)
+    other = augmentation._other(past, np.random.default_rng(1))
+    later = slice(30, None)  # whose weeks are whole
+    again = ft.rolling_mean(other.ravel(), np.tile(np.arange(past.shape[1]), count), 7)[0]
+    return np.abs(np.median(again.reshape(past.shape)[:, later] / week[:, later], axis=1) - 1)
+
+
 def test_a_level_moves_farther_than_noise_and_no_farther_than_the_series_does():
-    rng = np.random.default_rng(0)
-    far = panel_of(10_000 + rng.normal(0, 10, 600))
-    windows, index, again = made(far, min_history=150)
-    moved = values_of(again, np.arange(len(index))) - values_of(windows, index)
-    level = np.abs(np.nanmedian(moved[:, :60], axis=1))  # of it, the swing averages out
-    assert level.min() > 6 * augmentation.NEAREST  # a mean deviation is 8
-    assert level.max() < 10 * augmentation.FARTHEST
+    # two to four mean deviations, each as its own weeks show it: 8 of 10,000, then 12 of 100
+    few, more = 10_000 * sizes(10_000, 10) / 8, 100 * sizes(100, 15) / 12
+    assert few.min() > 1.5
+    assert 3.5 < few.max() < 5.5
+    assert 1.5 < more.min() < 2.1
+    assert more.max() < 5.5
+
+
+def test_no_more_than_half_of_a_level_is_asked_for():
+    noisy = sizes(100, 60)
+    assert 0.4 < noisy.min() < 0.6
+
+
+def test_a_constant_and_a_negative_series_change_as_they_can():
+    constant = np.full((3, augmentation.HISTORY + 1), 5.0)
+    np.testing.assert_array_equal(augmentation._other(constant, np.random.default_rng(0)), constant)
+    negative = -100 + np.random.default_rng(0).normal(0, 10, size=(50, augmentation.HISTORY + 1))
+    other = augmentation._other(negative, np.random.default_rng(0)).mean(axis=1)
+    assert (np.abs(other + 100) > 10).all()
+    assert (other < 0).all()
 
 
 def test_a_window_without_a_value_since_the_change_keeps_its_past():
