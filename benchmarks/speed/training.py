@@ -43,7 +43,7 @@ def throughput_rows(rounds: int, peers: Path) -> list[Row]:
     spans = panels.split(panel, horizon=28, cutoffs=6, step=28, validation_days=100)
     shape = ModelConfig(hidden=HIDDEN, encoder_days=56, max_context=60)
     data = training.prepare(panel, spans, shape)
-    run = fitting.Run(data, shape, TrainingConfig(batch=BATCH), fitting.Alone())
+    run = fitting.Run(data, shape, TrainingConfig(batch=BATCH, changes=0.0), fitting.Alone())
     plain = textbook.steps(data, HIDDEN, BATCH)
     run.train_step(), plain(1)
     name = "DataLoader + nn.LSTM"
