@@ -166,21 +166,23 @@ bench-serving: $(STAMP) ## Load ours, MLflow's server and FastAPI + torch by wrk
 	OMP_NUM_THREADS=1 $(PY) -m benchmarks.serving.bench $(ARGS)
 
 PEERS := benchmarks/accuracy/.venv
+# what a comparison needs; to be told of its options, nothing more than the project's environment
+COMPARISON = $(if $(filter --help -h,$(ARGS)),$(STAMP),$(PEERS)/.installed)
 $(PEERS)/.installed: benchmarks/accuracy/requirements.txt | $(STAMP)
 	$(PY) -m venv $(PEERS)
 	$(PEERS)/bin/python -m pip install --quiet --requirement $<
 	touch $@
 
-bench-accuracy: $(PEERS)/.installed ## Compare forecasts with those of other systems (ARGS="--help")
+bench-accuracy: $(COMPARISON) ## Compare forecasts with those of other systems (ARGS="--help")
 	OMP_NUM_THREADS=1 $(PY) -m benchmarks.accuracy.bench $(ARGS)
 
 bench-starts: $(STAMP) ## Fits from random weights and from the pretrained network (ARGS="--help")
 	OMP_NUM_THREADS=1 $(PY) -m benchmarks.accuracy.starts $(ARGS)
 
-bench-robustness: $(PEERS)/.installed ## Measure how accuracy falls as data gets worse (ARGS="--help")
+bench-robustness: $(COMPARISON) ## Measure how accuracy falls as data gets worse (ARGS="--help")
 	OMP_NUM_THREADS=1 $(PY) -m benchmarks.accuracy.robustness $(ARGS)
 
-bench-speed: $(PEERS)/.installed ## Measure training, tuning, explaining and more (ARGS="--help")
+bench-speed: $(COMPARISON) ## Measure training, tuning, explaining and more (ARGS="--help")
 	OMP_NUM_THREADS=1 $(PY) -m benchmarks.speed.bench $(ARGS)
 
 lab: $(STAMP) ## Open the notebooks in JupyterLab

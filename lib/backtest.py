@@ -187,25 +187,28 @@ def metrics(result: Backtest, *, first: int = 1, last: int | None = None) -> dic
     days = slice(first - 1, last)
     actual, point = result.actual[:, days], result.point[:, days]
     seen = np.isfinite(actual) & np.isfinite(point)
-    if not seen.any():
-        return {"mae": np.nan, "mase": np.nan, "days": 0}
     error, truth, forecast = (point - actual)[seen], actual[seen], point[seen]
-    variance = float(((truth - truth.mean()) ** 2).sum())
+    variance = float(((truth - _average(truth)) ** 2).sum())
     total = float(np.abs(truth).sum())
     size = np.abs(truth) + np.abs(forecast)
     scores = {
-        "mae": float(np.abs(error).mean()),
-        "rmse": float(np.sqrt((error**2).mean())),
-        "bias": float(error.mean()),
+        "mae": _average(np.abs(error)),
+        "rmse": float(np.sqrt(_average(error**2))),
+        "bias": _average(error),
         "r2": 1 - float((error**2).sum()) / variance if variance > 0 else np.nan,
         "mase": _mase(np.abs(point - actual), result),
-        "smape": 200 * float(np.divide(np.abs(error), size, where=size > 0, out=0 * size).mean()),
+        "smape": 200 * _average(np.divide(np.abs(error), size, where=size > 0, out=0 * size)),
         "wape": 100 * float(np.abs(error).sum()) / total if total > 0 else np.nan,
         "days": int(seen.sum()),
     }
     if result.quantiles is not None:
         scores |= _quantile_scores(result.quantiles[:, days][seen], truth, result.levels, total)
     return scores
+
+
+def _average(numbers: np.ndarray) -> float:
+    """Their mean, NaN of none."""
+    return float(numbers.mean()) if numbers.size else np.nan
 
 
 def _mase(error: np.ndarray, result: Backtest) -> float:
@@ -219,13 +222,13 @@ def _quantile_scores(
 ) -> dict[str, float]:
     gap = truth[:, None] - quantiles
     loss = np.maximum(np.array(levels) * gap, (np.array(levels) - 1) * gap)
-    scores = {f"pinball_{q:g}": float(loss[:, i].mean()) for i, q in enumerate(levels)}
+    scores = {f"pinball_{q:g}": _average(loss[:, i]) for i, q in enumerate(levels)}
     scores["wql"] = 100 * 2 * float(loss.mean(axis=1).sum()) / total if total > 0 else np.nan
     for i, low in enumerate(levels):
         j = len(levels) - 1 - i
         if i < j and np.isclose(low + levels[j], 1):
             inside = (truth >= quantiles[:, i]) & (truth <= quantiles[:, j])
-            scores[f"coverage_{100 * (levels[j] - low):.0f}"] = 100 * float(inside.mean())
+            scores[f"coverage_{100 * (levels[j] - low):.0f}"] = 100 * _average(inside)
     return scores
 
 

@@ -1,4 +1,4 @@
-"""Make the quantiles cover what they say, on days that training has not seen."""
+"""Make the quantiles cover what they say, on days that no gradient has seen."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ BATCH = 512  # windows of one pass, which bounds memory
 def calibrate(fit: Fit, data: Data, *, blocks: tuple[int, ...] = (1, 7, 14, 28)) -> Fit:
     """Widen or narrow the quantiles so that each covers what it says on the validation span.
 
-    Split-conformal in the manner of CQR (Romano et al. 2019), multiplicative: per block of the
-    horizon, each level's offset from the median is multiplied by the factor under which the
-    validation targets fall below it as often as it says. Factors are kept rising away from the
-    median, so quantiles stay ordered, and shrunk towards 1 where targets are few.
+    In the manner of CQR (Romano et al. 2019), multiplicative: per block of the horizon, each
+    level's offset from the median is multiplied by the factor under which the validation targets
+    fall below it as often as it says. Factors are kept rising away from the median, so quantiles
+    stay ordered, and shrunk towards 1 where targets are few. No guarantee of a finite sample:
+    days of a series depend on each other, and the same span has chosen the network.
     """
     model = fit.model
     config = model.config
@@ -50,7 +51,7 @@ def _factors(
 ) -> np.ndarray:
     """Factor by level for residuals `gap` (n, days) and offsets (n, days, levels), in scales."""
     seen = np.isfinite(gap)
-    independent = seen.sum() / gap.shape[1] / 2  # windows overlap: count half of them
+    independent = seen.sum() / gap.shape[1] / 2  # windows overlap: half, by rule of thumb
     factors = np.ones(len(levels))
     if independent < 5:
         return factors

@@ -10,6 +10,7 @@ import ast
 import difflib
 import io
 import json
+import re
 import tokenize
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,7 +29,10 @@ class ParameterError(ValueError):
 
 @dataclass(frozen=True)
 class Parameter:
-    """One declared parameter: `NAME: type = default  # help`, the last three as source text."""
+    """One declared parameter: `NAME: type = default  # help`, the last three as source text.
+
+    A help text that says `at least 1` is kept to.
+    """
 
     name: str
     type: str
@@ -42,6 +46,12 @@ class Parameter:
             return ast.literal_eval(self.default)
         except ValueError:
             return self.default
+
+    @property
+    def least(self) -> float | None:
+        """The smallest number that the help text allows, if it says one."""
+        found = re.search(r"\bat least (-?\d+(\.\d+)?)", self.help)
+        return float(found[1]) if found else None
 
     def __str__(self) -> str:
         line = f"{self.name}: {self.type} = {self.default}"
@@ -169,8 +179,11 @@ def resolve(
                 )
             except ValueError as error:
                 problems.append(f"{name} of {notebook}: {error}")
-            else:
-                resolved[notebook][name] = value
+                continue
+            least = parameter.least
+            if least is not None and isinstance(value, int | float) and value < least:
+                problems.append(f"{name} of {notebook}: expected at least {least:g}, got {value}")
+            resolved[notebook][name] = value
     if problems:
         lines = {
             str(p): None for each in known.values() for p in each.values() if p.name != RESERVED

@@ -138,12 +138,17 @@ def test_constant_series_has_no_mase_and_spoils_no_other():
 
 
 def test_truth_that_is_all_missing_scores_nothing():
-    values = np.append(np.ones(93), np.full(7, np.nan))
+    values = np.append(np.arange(93.0), np.full(7, np.nan))
     panel = panel_of(values)
-    ends = bt.cutoff_rows(panel, horizon=HORIZON, cutoffs=1, step=7)
-    found = bt.metrics(bt.collect(panel, ends, HORIZON, point=bt.naive(panel, ends, HORIZON)))
-    assert found["days"] == 0
-    assert np.isnan(found["mae"])
+    quantiles = np.tile(np.arange(3.0), (1, HORIZON, 1))
+    found, other = (
+        bt.metrics(bt.collect(panel, ends, HORIZON, quantiles=quantiles, levels=(0.1, 0.5, 0.9)))
+        for ends in (np.array([92]), np.array([80]))
+    )
+    assert found.pop("days") == 0
+    assert np.isnan(list(found.values())).all()
+    assert found.keys() | {"days"} == other.keys()  # tables of scores have the same columns
+    assert np.isfinite(list(other.values())).all()
 
 
 def test_table_of_forecasts_has_a_row_for_each_day_ahead():

@@ -84,6 +84,29 @@ def test_report_writes_rows_of_exactly_the_columns_it_names(tmp_path):
     assert (tmp_path / "mase.png").is_file()
 
 
+def test_rank_is_the_mean_over_sets_and_metrics_of_models_that_ran_on_all(tmp_path):
+    scores = {  # MASE and WQL: ours first and second, then level with the other
+        ("bike", "ours"): (1.0, 8.0),
+        ("bike", "NHITS"): (2.0, 4.0),
+        ("nn5", "ours"): (1.0, 5.0),
+        ("nn5", "NHITS"): (1.0, 5.0),
+        ("nn5", "TFT"): (0.1, 0.1),  # not on bike: ranked nowhere
+    }
+    fixed = {"covariates": False, "horizon": 28, "cutoffs": 6}
+    fixed |= {"wape": 9.0, "coverage_80": 80.0, "seconds": 1.0}
+    rows = [
+        {"data_set": data_set, "model": model, "mase": mase, "wql": wql, "coverage_80": 80.0}
+        | fixed
+        for (data_set, model), (mase, wql) in scores.items()
+    ]
+    better = rows[0] | {"covariates": True, "wql": 3.0}
+    without, each = report.write_report([*rows, better], tmp_path).split("### Mean rank")[1:3]
+    assert "| ours | 1.50 |\n| NHITS | 1.50 |" in without or "| NHITS | 1.50 |\n| ours" in without
+    assert "| ours | 1.25 |\n| NHITS | 1.75 |" in each
+    assert "TFT" not in without
+    assert "TFT" not in each.split("### bike")[0]
+
+
 def test_conditions_spoil_what_is_given_and_not_what_is_scored():
     ladder = robustness.MISSING
     clean, truth, cutoff = robustness.world(robustness.Condition(ladder, 0), 2, 1)

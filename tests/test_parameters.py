@@ -81,6 +81,15 @@ def test_resolve_lists_every_fault_and_what_is_allowed(known):
         assert part in message
 
 
+def test_resolve_keeps_to_the_least_that_the_help_text_says():
+    known = {"01_make": {"DAYS": Parameter("DAYS", "int", "400", "of each, at least 1; no gap")}}
+    assert resolve(known, {}, {"DAYS": "1"}) == {"01_make": {"DAYS": 1}}
+    with pytest.raises(ParameterError, match="DAYS of 01_make: expected at least 1, got 0"):
+        resolve(known, {}, {"DAYS": "0"})
+    with pytest.raises(ParameterError, match="expected at least 1, got -3"):
+        resolve(known, {"common": {"DAYS": -3}}, {})
+
+
 @pytest.mark.parametrize(
     ("text", "annotation", "value"),
     [

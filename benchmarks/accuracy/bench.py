@@ -31,10 +31,10 @@ from lib.stages import StageError
 
 HERE = Path(__file__).parent
 OURS = "ours"
-CHEAP = ("SeasonalNaive", "WeekdayMedian", "AutoETS", "AutoTheta", "LightGBM")
+CHEAP = ("SeasonalNaive", "WeekdayMedian", "AutoETS", "AutoTheta", "LightGBM", "LightGBM364")
 NEURAL = ("NHITS", "LSTM", "DeepAR", "TFT", "PatchTST")
 MODELS = (OURS, *CHEAP, *NEURAL)
-TAKE_COVARIATES = (OURS, "LightGBM", "NHITS", "LSTM", "DeepAR", "TFT")
+TAKE_COVARIATES = (OURS, "LightGBM", "LightGBM364", "NHITS", "LSTM", "DeepAR", "TFT")
 STEP = 28  # days between cutoffs
 
 
@@ -74,17 +74,20 @@ DATA_SETS = {
 
 def main() -> int:
     """Run what is missing, then write results.json, table.md and mase.png. → 0, 1 without rows."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    files = ", ".join(f"{name} ({data_set.file})" for name, data_set in DATA_SETS.items())
+    parser = argparse.ArgumentParser(description=__doc__, epilog=f"Data sets: {files}.")
     add = parser.add_argument
-    add("--data", type=Path, default=ROOT / "../shared/data", help="folder of the files")
+    add("--data", type=Path, default=ROOT / "../shared/data", help="folder (default %(default)s)")
     add("--data-sets", nargs="+", default=list(DATA_SETS)[:6], choices=list(DATA_SETS))
     add("--models", nargs="+", default=list(MODELS), choices=MODELS)
     add("--peers", type=Path, default=HERE / ".venv", help="environment of the peers")
     add("--steps", type=int, default=1000, help="of the neural peers (default %(default)s)")
     add("--profile", default="default", help="of ours (default %(default)s)")
     add("--force", action="store_true", help="run also what is done")
-    add("--out", type=Path, default=HERE / "results")
+    add("--out", type=Path, default=HERE / "results", help="folder (default %(default)s)")
     asked = parser.parse_args()
+    if asked.out.exists() and not asked.out.is_dir():
+        parser.error(f"--out: {asked.out} is a file, expected a folder")
     configure_logging("WARNING")
     work = get_settings().var_dir / "benchmarks" / "accuracy"
     jobs = [
@@ -141,9 +144,13 @@ def judge(
     data = panel.to_panel(table)
     ends = backtest.cutoff_rows(data, horizon=data_set.horizon, cutoffs=data_set.cutoffs, step=STEP)
     if model == OURS:
-        parameters = {"DATA": str((asked.data / data_set.file).resolve()), "STEP": str(STEP)}
+        file, columns = asked.data / data_set.file, data_set.columns
+        if data_set.covariates and not covariates:
+            # COVARIATES=0 withholds those of the target days only; peers see none of any day
+            file, columns = folder / "bare.parquet", {}
+            table[["series_id", "date", "value"]].to_parquet(file, index=False)
+        parameters = {"DATA": str(file.resolve()), "STEP": str(STEP)} | columns
         parameters |= {"HORIZON": str(data_set.horizon), "CUTOFFS": str(data_set.cutoffs)}
-        parameters |= {"COVARIATES": str(covariates).lower()} | data_set.columns
         forecasts, seconds = ours(parameters, folder, asked.profile)
     else:
         job = {

@@ -134,7 +134,8 @@ def weekday_median(
         names = past[["unique_id"]].drop_duplicates()
         found = names.merge(days, how="cross").join(levels, on=["unique_id", "weekday"])
         # a weekday never seen, in a series of days: the other weekdays
-        found[job["levels"]] = found.groupby("unique_id")[job["levels"]].ffill().bfill()
+        for fill in ("ffill", "bfill"):
+            found[job["levels"]] = getattr(found.groupby("unique_id")[job["levels"]], fill)()
         yield as_forecasts(found, cutoff, {level: level for level in job["levels"]})
 
 
@@ -151,14 +152,16 @@ def lightgbm(
         )
         for level in job["levels"]
     }
+    year = job["model"] == "LightGBM364"
     engine = MLForecast(
         models=models,
         freq="D",
-        lags=[1, 2, 3, 7, 14, 21, 28],
+        lags=[1, 2, 3, 7, 14, 21, 28] + [364] * year,
         lag_transforms={1: [RollingMean(7), RollingMean(28)]},
-        date_features=["dayofweek"],
+        date_features=["dayofweek"] + ["month", "dayofyear"] * year,
     )
-    engine.fit(until(table, cutoffs[0]), static_features=[])
+    # the first year has no lag of a year and is learned from nevertheless
+    engine.fit(until(table, cutoffs[0]), static_features=[], dropna=not year)
     for cutoff in cutoffs:
         past = until(table, cutoff)
         future = ahead(table, past, cutoff, job["horizon"]) if used else None
@@ -213,6 +216,7 @@ PEERS: dict[str, Peer] = {
     "AutoETS": statistical,
     "AutoTheta": statistical,
     "LightGBM": lightgbm,
+    "LightGBM364": lightgbm,
     "LSTM": neural,
     "NHITS": neural,
     "DeepAR": neural,

@@ -39,9 +39,10 @@ STARTS = {
 
 
 def earlier(data_set: DataSet, folder: Path) -> panel.Panel:
-    """A data set up to its first cutoff."""
+    """A data set up to the first cutoff at which its file is forecast."""
     table = data_set.load(folder)
-    days = data_set.horizon + (data_set.cutoffs - 1) * STEP
+    same = [other for other in DATA_SETS.values() if other.file == data_set.file]
+    days = max(other.horizon + (other.cutoffs - 1) * STEP for other in same)
     return panel.to_panel(table[table["date"] <= table["date"].max() - pd.Timedelta(days=days)])
 
 
