@@ -92,8 +92,8 @@ def test_rank_is_the_mean_over_sets_and_metrics_of_models_that_ran_on_all(tmp_pa
         ("nn5", "NHITS"): (1.0, 5.0),
         ("nn5", "TFT"): (0.1, 0.1),  # not on bike: ranked nowhere
     }
-    fixed = {"covariates": False, "horizon": 28, "cutoffs": 6}
-    fixed |= {"wape": 9.0, "coverage_80": 80.0, "seconds": 1.0}
+    fixed = {"covariates": False, "horizon": 28, "cutoffs": 6, "wape": 9.0, "seconds": 1.0}
+    fixed["coverage_80"] = 80.0
     rows = [
         {"data_set": data_set, "model": model, "mase": mase, "wql": wql, "coverage_80": 80.0}
         | fixed
