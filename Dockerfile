@@ -97,7 +97,7 @@ COPY --from=serving-packages /opt/venv /opt/venv
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=15s --retries=3 \
     CMD ["python", "-Ic", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/health/ready', timeout=4)"]
-ENTRYPOINT ["python", "-m", "serving.run", "--host", "0.0.0.0", "--no-worker"]
+ENTRYPOINT ["python", "-m", "serving.server", "--host", "0.0.0.0", "--no-worker"]
 COPY --from=code /app /app
 ARG REVISION=unversioned
 LABEL org.opencontainers.image.revision=${REVISION}

@@ -101,7 +101,7 @@ train: $(STAMP) ## The main job: data, tuning, training, gate, explanation (PROF
 	@$(PIPELINE)
 
 pretrain: $(STAMP) ## Make the network that fits start from again (ARGS="--help"; about ten minutes)
-	OMP_NUM_THREADS=1 $(PY) -m lib.pretraining $(ARGS)
+	OMP_NUM_THREADS=1 $(PY) -m lib.training.pretraining $(ARGS)
 
 tune: $(STAMP) ## The main job up to the tuning
 	@$(PIPELINE) --until 02_tuning
@@ -117,23 +117,23 @@ monitor: $(STAMP) ## Check forecasts against what came true: page and JSON in th
 	@$(PY) -m lib.pipeline monitor $(if $(RUN_DIR),--run-dir "$(RUN_DIR)") $(PASSED)
 
 check: $(STAMP) ## Check what is served, tell who has to know, retrain if AUTO_RETRAIN (ARGS="--help")
-	@$(PY) -m lib.monitor $(ARGS)
+	@$(PY) -m lib.monitoring.job $(ARGS)
 
 simulate: $(STAMP) ## Replay a synthetic year through the real server, with a change in it (ARGS="--help")
 	OMP_NUM_THREADS=1 $(PY) -m tests.simulate $(ARGS)
 
 promote: $(STAMP) ## Make a version of the model the production one (VERSION=n)
 	@if [ -z "$(VERSION)" ]; then echo "make promote: say which: VERSION=n" >&2; exit 2; fi
-	@$(PY) -m lib.registry promote --version "$(VERSION)"
+	@$(PY) -m lib.registry.registry promote --version "$(VERSION)"
 
 rollback: $(STAMP) ## Go back to the production version before this one
-	@$(PY) -m lib.registry rollback
+	@$(PY) -m lib.registry.registry rollback
 
 run-worker: $(STAMP) ## Compute explanations in the background, as they are asked for
 	OMP_NUM_THREADS=1 exec $(PY) -m serving.worker
 
 run-api: $(STAMP) ## Serve http://127.0.0.1:8000, and a worker beside it (PORT=8000 API_ARGS="--help")
-	OMP_NUM_THREADS=1 exec $(PY) -m serving.run \
+	OMP_NUM_THREADS=1 exec $(PY) -m serving.server \
 	  $(if $(findstring command,$(origin PORT)),--port "$(PORT)") $(API_ARGS)
 
 example: $(STAMP) ## Make the synthetic example of the page again (seeded)
@@ -153,7 +153,7 @@ $(RAY): deploy/requirements-forecast.txt $(STAMP)
 forecast: $(RAY) ## Forecast a folder of Parquet files by Ray (DATA=folder OUT=folder MODEL=folder)
 	@if [ -z "$(DATA)" ] || [ -z "$(OUT)" ]; then \
 	  echo "make forecast: say where from and where to: DATA=folder OUT=folder" >&2; exit 2; fi
-	@OMP_NUM_THREADS=1 $(PY) -m lib.batch --data "$(DATA)" --out "$(OUT)" \
+	@OMP_NUM_THREADS=1 $(PY) -m lib.pipeline.batch_forecast --data "$(DATA)" --out "$(OUT)" \
 	  $(if $(MODEL),--model "$(MODEL)") $(ARGS)
 
 docker-build: ## Build the image with docker, podman or buildah (TARGET=serving, worker or train)

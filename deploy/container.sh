@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# container.sh build [TARGET] | run [ARGUMENTS of serving.run]
+# container.sh build [TARGET] | run [ARGUMENTS of serving.server]
 #   The images of ./Dockerfile, by the first of docker, podman and buildah that works (or ENGINE).
 #   IMAGE names them, BUILD_ARGS goes to the build, RUN_ARGS to the run, PORT is published, VOLUME
 #   keeps what the container writes.
@@ -71,7 +71,7 @@ run_by_buildah() {
   trap 'buildah rm "$container" >/dev/null' EXIT
   buildah run --network host --user 10001:10001 "${mounts[@]}" "${given[@]}" \
     --env "MLFLOW_TRACKING_URI=$registry" --env VAR_DIR=/data "${RUN_ARGS[@]}" "$container" -- \
-    python -m serving.run --host 127.0.0.1 --port "$PORT" --no-worker "$@"
+    python -m serving.server --host 127.0.0.1 --port "$PORT" --no-worker "$@"
 }
 
 case ${1:-} in

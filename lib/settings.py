@@ -6,20 +6,21 @@ URL says otherwise.
 
 from __future__ import annotations
 
-import logging
 import re
-import sys
 from pathlib import Path
-from typing import Annotated, Literal, Self, TextIO, cast
+from typing import Annotated, Literal, Self
 
-import structlog
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
 SECRETS = Path("/run/secrets")  # where containers find a file a secret, named as the setting
 
+
 _CRON = re.compile(r"(\*(/\d+)?|\d+(-\d+(/\d+)?)?)(,(\*(/\d+)?|\d+(-\d+(/\d+)?)?))*")
+
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
@@ -235,53 +236,6 @@ def get_settings(env_file: str | Path | None = ROOT / ".env") -> Settings:
             "expected a folder this user may write to"
         ) from error
     return settings
-
-
-class LogFile:
-    """A log that may be full or gone without stopping what is logged; says what was lost."""
-
-    def __init__(self, file: TextIO) -> None:
-        self._file = file
-        self.lost = 0
-
-    def write(self, line: str) -> None:
-        """Write a line, or count it as lost; the next that can be written is told how many."""
-        told = self.lost
-        try:
-            if told:
-                self._file.write(f'{{"lines": {told}, "event": "log lines lost"}}\n')
-            self._file.write(line)
-            self._file.flush()
-        except (OSError, ValueError):  # full, broken pipe; closed
-            self.lost += 1
-        else:
-            self.lost -= told
-
-    def flush(self) -> None:
-        """Nothing is kept back: `write` has flushed."""
-
-
-def configure_logging(level: str = "INFO") -> None:
-    """Send the logs to stderr, one JSON object a line, from `level` up (`"DEBUG"`, `"INFO"`, …).
-
-    Raises SettingsError for an unknown level.
-    """
-    number = logging.getLevelNamesMapping().get(level.upper())
-    if number is None:
-        raise SettingsError(f"LOG_LEVEL: got {level!r}, expected one of {LogLevel.__args__}")
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(number),
-        # One write a line: processes that share a stderr would mix theirs.
-        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", LogFile(sys.stderr))),
-        cache_logger_on_first_use=False,
-    )
 
 
 def _wording(kind: str, message: str) -> str:

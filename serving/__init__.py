@@ -1,4 +1,4 @@
-"""The HTTP service: `create_app` makes the application, `python -m serving.run` serves it.
+"""The HTTP service: `create_app` makes the application, `python -m serving.server` serves it.
 
 Importing it loads neither torch nor shap, and MLflow only when the registry is first asked.
 """

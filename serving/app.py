@@ -8,17 +8,21 @@ from flask.json.provider import DefaultJSONProvider
 from flask_openapi3 import Info, OpenAPI
 
 from lib.settings import Settings, get_settings
-from serving import access_log, api_doc, forecasts, pages, problems, status
-from serving.explanations import Services
-from serving.explanations import make_blueprint as make_explanations
-from serving.live_model import LiveModel
-from serving.metrics import Metrics
-from serving.recorder import Recorder
-from serving.schemas import predict_request
+from serving import request_log
+from serving.http import problems
+from serving.http.metrics import Metrics
+from serving.http.strict_json import StrictRequest
+from serving.model.live_model import LiveModel
+from serving.records.predictions import Recorder
+from serving.routes import docs, forecasts, pages, status
+from serving.routes.explanations import Services
+from serving.routes.explanations import make_blueprint as make_explanations
+from serving.schemas.api import predict_request
 from serving.state import State, attach
-from serving.strict_json import StrictRequest
 
 _MAX_BODY = 2_000_000  # bytes; the calls that take another size say so
+
+
 _INFO = Info(
     title="Production LSTM",
     version="1.0.0",
@@ -67,11 +71,11 @@ def create_app(settings: Settings | None = None, *, model: LiveModel | None = No
     app.config["MAX_CONTENT_LENGTH"] = _MAX_BODY
     attach(app, State(settings, live, recorder, metrics))
     problems.register(app)
-    access_log.register(app)
+    request_log.register(app)
     services = Services.of(settings, recorder, version)
     app.register_api(forecasts.calls)
     app.register_api(make_explanations(services, predict_request(length)))
     app.register_api(status.make_blueprint(services))
-    app.register_blueprint(api_doc.pages)
+    app.register_blueprint(docs.pages)
     app.register_blueprint(pages.pages)
     return app

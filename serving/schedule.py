@@ -15,16 +15,24 @@ from datetime import UTC, datetime, timedelta
 import structlog
 from huey import crontab
 
-from lib import children
-from lib.leases import held
+from lib import storage
 from lib.settings import SettingsError
-from lib.store import Store, StoreError
+from lib.storage import Store, StoreError, held
 
-COMMAND = (sys.executable, "-m", "lib.monitor")
+COMMAND = (sys.executable, "-m", "lib.monitoring.job")
+
+
 LEASE = "monitoring"
+
+
 SECONDS = 60.0  # after which another host takes over from one that is not heard of
+
+
 _LATE = 60  # minutes that are caught up with, where the worker was held up
+
+
 _MINUTE = timedelta(minutes=1)
+
 
 log = structlog.get_logger()
 
@@ -58,7 +66,7 @@ class Schedule:
         self._thread.start()
         return True
 
-    def stop(self, timeout: float = 2 * children.GRACE) -> None:
+    def stop(self, timeout: float = 2 * storage.GRACE) -> None:
         """End the command, if it runs."""
         self._stop.set()
         if self._thread is not None:
@@ -83,7 +91,7 @@ class Schedule:
                     return
                 started = time.monotonic()
                 log.info("monitoring started", due=due.isoformat())
-                code = children.run(self.command, stop=[self._stop, lease.lost])
+                code = storage.run(self.command, stop=[self._stop, lease.lost])
             seconds = round(time.monotonic() - started, 1)
             say = log.warning if code else log.info
             say("monitoring finished", exit_code=code, seconds=seconds)

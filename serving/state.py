@@ -11,12 +11,17 @@ from werkzeug.exceptions import ServiceUnavailable
 from lib.settings import Settings
 
 if TYPE_CHECKING:
-    from serving.live_model import LiveModel, Served
-    from serving.metrics import Metrics
-    from serving.recorder import Recorder
+    from serving.http.metrics import Metrics
+    from serving.model.live_model import LiveModel, Served
+    from serving.records.predictions import Recorder
+
 
 EXTENSION = "forecaster"  # the LiveModel
+
+
 _STATE = "production-lstm"
+
+
 RETRY = 2  # seconds after which to ask again while no model is loaded
 
 

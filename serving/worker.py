@@ -17,20 +17,26 @@ from typing import Any
 
 import structlog
 
-from lib.settings import Settings, SettingsError, configure_logging, get_settings
-from lib.store import Store, StoreError
-from lib.store_retention import purge
-from serving.errors import brief, frames
-from serving.explainer import Explainer, TryLaterError
-from serving.jobs import Job, Jobs, Queue, is_dead, worker_name
+from lib.log import configure_logging
+from lib.settings import Settings, SettingsError, get_settings
+from lib.storage import Store, StoreError, is_dead, process_name, purge
+from serving.explanations.explainer import Explainer, TryLaterError
+from serving.explanations.jobs import Job, Jobs, Queue
+from serving.http.errors import brief, frames
 from serving.schedule import COMMAND, Schedule
 
 NICE = 10
+
+
 _BEAT = 3.0  # seconds between looking after leases and lost messages
+
+
 _FORGET = 3600.0  # seconds between deletions
+
 
 # (a /predict body, a model version) → result for JSON, PNG
 Compute = Callable[[dict[str, Any], int], tuple[dict[str, Any], bytes]]
+
 
 log = structlog.get_logger()
 
@@ -55,7 +61,7 @@ class Worker:
             monitor: the command that MONITOR_CRON runs.
         """
         self.parent = parent
-        self.name = worker_name()
+        self.name = process_name()
         self.settings = settings
         self.store = Store(settings.database_url, busy_seconds=30)
         self.jobs = Jobs(self.store, lease_seconds=lease_seconds)

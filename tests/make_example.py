@@ -7,8 +7,9 @@ import json
 
 import numpy as np
 
+from lib.data.synthesis import synthesize
+from lib.data.synthesis_spec import SynthesisSpec
 from lib.settings import ROOT
-from lib.synthesis import SynthesisSpec, synthesize
 
 FILE = ROOT / "serving" / "static" / "example.json"
 SPEC = SynthesisSpec(n_series=2, n_days=454, start="2025-01-01", missing=0.03)

@@ -8,10 +8,11 @@ import shutil
 
 import torch
 
-from lib import calibration, fitting, training
-from lib.export import add_metrics, save_artifact
-from lib.model import ModelConfig
-from tests.panels import TINY_FORECAST, TINY_MODEL, lively_panel, spans_of
+from lib.models.config import ModelConfig
+from lib.training import calibration, config, loop
+from lib.training.data import prepare
+from lib.training.export import add_metrics, save_artifact
+from tests.panels import TINY_FORECAST, TINY_MODEL, lively_panel, split_of
 
 HORIZON = 3
 
@@ -19,7 +20,7 @@ HORIZON = 3
 def main() -> None:
     torch.set_num_threads(1)
     panel = lively_panel(days=200, series=1)
-    spans = spans_of(panel, HORIZON)
+    split = split_of(panel, HORIZON)
     shape = ModelConfig(
         horizon=HORIZON,
         hidden=4,
@@ -27,11 +28,11 @@ def main() -> None:
         max_context=70,
         quantiles=(0.1, 0.5, 0.9),
     )
-    settings = training.TrainingConfig(steps=20, batch=8, evaluate_every=10)
-    data = training.prepare(panel, spans, shape)
-    fit = calibration.calibrate(fitting.fit(data, shape, settings), data)
+    settings = config.TrainingConfig(steps=20, batch=8, evaluate_every=10)
+    data = prepare(panel, split, shape)
+    fit = calibration.calibrate(loop.fit(data, shape, settings), data)
     shutil.rmtree(TINY_MODEL, ignore_errors=True)
-    save_artifact(TINY_MODEL, fit, data, panel, spans)
+    save_artifact(TINY_MODEL, fit, data, panel, split)
     forecaster = add_metrics(TINY_MODEL, {"mae": 1.0})
     quantiles = forecaster.predict(*forecaster.background())
     TINY_FORECAST.write_text(json.dumps(quantiles.tolist()) + "\n")

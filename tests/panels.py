@@ -6,12 +6,15 @@ from functools import cache
 import numpy as np
 import torch
 
-from lib import calibration, fitting, training
-from lib import features as ft
-from lib.model import LSTMForecaster, ModelConfig
-from lib.network import Network
-from lib.panel import Panel, Spans, split
+from lib.data.panel import Panel
+from lib.data.splits import DataSplit, split_days
+from lib.features import engineering, windows
+from lib.models.config import ModelConfig
+from lib.models.encoder_decoder import Network
+from lib.models.lstm import LSTMForecaster
 from lib.settings import ROOT
+from lib.training import calibration, config, loop
+from lib.training.data import prepare
 
 DATA = ROOT / "tests" / "data"
 TINY_MODEL = DATA / "tiny_model"
@@ -20,7 +23,7 @@ SEED_SERIES = ROOT.parent / "shared" / "data" / "seed_series.csv"
 FIRST = np.datetime64("2022-01-01", "D")
 
 MODEL = ModelConfig(horizon=7, hidden=8, decoder_hidden=8)
-TRAINING = training.TrainingConfig(steps=20, batch=16, evaluate_every=5, validation_windows=32)
+TRAINING = config.TrainingConfig(steps=20, batch=16, evaluate_every=5, validation_windows=32)
 
 
 def panel_of(*columns, factor=None, event=None, first=FIRST):
@@ -57,8 +60,8 @@ def lively_panel(days=300, series=2, seed=0, missing=0.05, level=100.0, covariat
     return panel_of(*values, factor=factors, event=events)
 
 
-def spans_of(panel, horizon=7) -> Spans:
-    return split(panel, horizon=horizon, cutoffs=3, step=7, validation_days=28)
+def split_of(panel, horizon=7) -> DataSplit:
+    return split_days(panel, horizon=horizon, cutoffs=3, step=7, validation_days=28)
 
 
 def network(seed=0, head=0.5, dtype_std=0.3, **settings) -> LSTMForecaster:
@@ -77,11 +80,11 @@ def members(model) -> list[Network]:
     return [member for member in model.members if isinstance(member, Network)]
 
 
-def inputs(panel, ends, horizon=7, days=175, known=True):
+def inputs(panel, origins, horizon=7, days=175, known=True):
     """Tensors of forecast situations: features (n, days, 11), future (n, horizon, k)."""
-    ends = np.asarray(ends)
-    context = ft.gather_context(panel, ft.compute(panel), ends, days)
-    future = ft.future_of(panel, ends, horizon, known=known)
+    origins = np.asarray(origins)
+    context = windows.gather_context(panel, engineering.compute_features(panel), origins, days)
+    future = windows.future_of(panel, origins, horizon, known=known)
     return torch.from_numpy(context), torch.from_numpy(future)
 
 
@@ -102,7 +105,7 @@ def weights_hash(model) -> str:
 def small_training():
     """(panel, spans, data, fit): one tiny calibrated fit that tests share and do not change."""
     panel = lively_panel()
-    spans = spans_of(panel)
-    data = training.prepare(panel, spans, MODEL)
-    fit = calibration.calibrate(fitting.fit(data, MODEL, TRAINING), data)
-    return panel, spans, data, fit
+    split = split_of(panel)
+    data = prepare(panel, split, MODEL)
+    fit = calibration.calibrate(loop.fit(data, MODEL, TRAINING), data)
+    return panel, split, data, fit

@@ -23,13 +23,15 @@ import matplotlib.pyplot as plt
 import numpy as np
 import requests
 
-from lib import monitor
-from lib.alerts import open_incidents
-from lib.monitoring import Report
-from lib.panel import Panel, to_table
-from lib.settings import ROOT, Settings, configure_logging
-from lib.store import Store
-from lib.synthesis import SynthesisSpec, synthesize
+from lib.data.panel import Panel, to_table
+from lib.data.synthesis import synthesize
+from lib.data.synthesis_spec import SynthesisSpec
+from lib.log import configure_logging
+from lib.monitoring import job
+from lib.monitoring.alerts import open_incidents
+from lib.monitoring.report import Report
+from lib.settings import ROOT, Settings
+from lib.storage.database import Store
 
 DAYS, LIVE = 1461, 1096
 CONTEXT = 175  # days of history that are sent
@@ -60,7 +62,7 @@ def world(series: int, change: int, seed: int) -> Panel:
 @contextmanager
 def served(folder: Path, port: int):
     """The API with its processes, ready."""
-    command = [sys.executable, "-m", "serving.run", "--port", str(port), "--no-worker"]
+    command = [sys.executable, "-m", "serving.server", "--port", str(port), "--no-worker"]
     with (folder / "api.log").open("wb") as out:
         environment = os.environ | {"VAR_DIR": str(folder), "LOG_LEVEL": "WARNING"}
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=out, stderr=out)
@@ -182,7 +184,7 @@ def simulate(folder: Path, *, series: int, change: int, days: int, every: int, s
             asking = threading.Thread(target=go_on)
             asking.start()
             try:
-                report, trained = monitor.monitor(settings, day=panel.dates[LIVE + number])
+                report, trained = job.run_check(settings, day=panel.dates[LIVE + number])
             finally:
                 stop.set()
                 asking.join()

@@ -5,16 +5,17 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from lib import features as ft
-from lib.forecaster import forecast_panel
-from lib.monitoring_frames import Frames
-from lib.panel import Panel, to_table
-from lib.synthesis import SynthesisSpec, synthesize
-from lib.truth import with_truth
+from lib.data.panel import Panel, to_table
+from lib.data.synthesis import synthesize
+from lib.data.synthesis_spec import SynthesisSpec
+from lib.features import engineering as ft
+from lib.inference.served_model import forecast_panel
+from lib.monitoring.actuals import join_actuals
+from lib.monitoring.frames import Frames
 
 DAYS = 1461
 LIVE = 1096  # the first day that is not in the reference
-# What changes for good, on all series on one day: dials of lib.synthesis.
+# What changes for good, on all series on one day: dials of lib.data.synthesis.
 CHANGES = {
     "level up": {"level": 300.0},
     "level down": {"level": 130.0},
@@ -54,7 +55,7 @@ def cut(panel: Panel, days: int) -> Panel:
 
 def feature_table(panel: Panel) -> pd.DataFrame:
     """Features of all days, as a reference or as a service keeps them."""
-    table = pd.DataFrame(ft.compute(panel), columns=list(ft.FEATURES))
+    table = pd.DataFrame(ft.compute_features(panel), columns=list(ft.FEATURES))
     table.insert(0, "date", panel.dates.astype("datetime64[s]"))
     names = np.repeat(np.array(panel.ids, dtype=object), np.diff(panel.offsets))
     table.insert(0, "series_id", names)
@@ -64,15 +65,15 @@ def feature_table(panel: Panel) -> pd.DataFrame:
 def served(forecaster, panel: Panel, days: np.ndarray) -> Frames:
     """Forecasts of every series made on the evening of each of `days` (row in the series)."""
     contract = forecaster.contract
-    ends = (panel.offsets[:-1, None] + days).ravel()
-    quantiles = forecast_panel(forecaster, panel, ends)
-    horizon = np.tile(np.arange(1, contract.horizon + 1), len(ends))
-    row = np.repeat(np.arange(len(ends)), contract.horizon)
-    series = np.searchsorted(panel.offsets, ends, side="right") - 1
+    origins = (panel.offsets[:-1, None] + days).ravel()
+    quantiles = forecast_panel(forecaster, panel, origins)
+    horizon = np.tile(np.arange(1, contract.horizon + 1), len(origins))
+    row = np.repeat(np.arange(len(origins)), contract.horizon)
+    series = np.searchsorted(panel.offsets, origins, side="right") - 1
     forecasts = pd.DataFrame(
         {
             "series_id": pd.Categorical.from_codes(series[row], list(panel.ids)),
-            "date": (panel.dates[ends][row] + horizon).astype("datetime64[s]"),
+            "date": (panel.dates[origins][row] + horizon).astype("datetime64[s]"),
             "horizon": horizon,
             "model_version": 1,
         }
@@ -81,4 +82,4 @@ def served(forecaster, panel: Panel, days: np.ndarray) -> Frames:
     values = quantiles.reshape(-1, len(levels)).T
     forecasts = forecasts.assign(**dict(zip(levels, values, strict=True)))
     history = to_table(panel)[["series_id", "date", "value"]]
-    return Frames(with_truth(forecasts, history), history, feature_table(panel))
+    return Frames(join_actuals(forecasts, history), history, feature_table(panel))

@@ -23,11 +23,13 @@ from tqdm import tqdm
 
 from benchmarks.accuracy.report import write_report
 from benchmarks.accuracy.scores import score
-from lib import backtest, panel, pipeline, series
-from lib.network import QUANTILES
-from lib.parameters import ParameterError
-from lib.settings import ROOT, configure_logging, get_settings
-from lib.stages import StageError
+from lib import data as data_module
+from lib import evaluation, pipeline
+from lib.data import to_panel
+from lib.log import configure_logging
+from lib.models import QUANTILES
+from lib.pipeline import ParameterError, StageError
+from lib.settings import ROOT, get_settings
 
 HERE = Path(__file__).parent
 OURS = "ours"
@@ -50,7 +52,7 @@ class DataSet:
 
     def load(self, folder: Path) -> pd.DataFrame:
         given = {name.lower(): column for name, column in self.columns.items()}
-        return series.load(folder / self.file, **given)
+        return data_module.load(folder / self.file, **given)
 
 
 BIKE = {
@@ -141,8 +143,10 @@ def judge(
     """One row of the results. Raises CalledProcessError where a peer fails."""
     data_set = DATA_SETS[name]
     table = data_set.load(asked.data)
-    data = panel.to_panel(table)
-    ends = backtest.cutoff_rows(data, horizon=data_set.horizon, cutoffs=data_set.cutoffs, step=STEP)
+    data = to_panel(table)
+    origins = evaluation.origin_rows(
+        data, horizon=data_set.horizon, cutoffs=data_set.cutoffs, step=STEP
+    )
     if model == OURS:
         file, columns = asked.data / data_set.file, data_set.columns
         if data_set.covariates and not covariates:
@@ -154,7 +158,7 @@ def judge(
         forecasts, seconds = ours(parameters, folder, asked.profile)
     else:
         job = {
-            "cutoffs": [str(day) for day in np.unique(data.dates[ends])],
+            "cutoffs": [str(day) for day in np.unique(data.dates[origins])],
             "horizon": data_set.horizon,
             "model": model,
             "covariates": covariates,
@@ -167,7 +171,7 @@ def judge(
         "covariates": covariates,
         "horizon": data_set.horizon,
         "cutoffs": data_set.cutoffs,
-        **score(forecasts, data, ends, data_set.horizon),
+        **score(forecasts, data, origins, data_set.horizon),
         "seconds": round(seconds, 1),
     }
 

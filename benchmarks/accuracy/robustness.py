@@ -24,10 +24,10 @@ from tqdm import tqdm
 from benchmarks.accuracy.bench import HERE, OURS, TAKE_COVARIATES, ours, peer
 from benchmarks.accuracy.report import write_robustness
 from benchmarks.accuracy.scores import score
-from lib import backtest, panel, synthesis
-from lib.parameters import ParameterError
-from lib.settings import configure_logging, get_settings
-from lib.stages import StageError
+from lib import data, evaluation
+from lib.log import configure_logging
+from lib.pipeline import ParameterError, StageError
+from lib.settings import get_settings
 
 UNCHANGED = "ours, CHANGES=0"  # not trained for changes of level
 MODELS = (OURS, UNCHANGED, "SeasonalNaive", "WeekdayMedian", "AutoETS", "LightGBM")
@@ -62,26 +62,26 @@ class Condition:
 
 def world(
     condition: Condition, n_series: int, seed: int
-) -> tuple[pd.DataFrame, panel.Panel, pd.Timestamp]:
+) -> tuple[pd.DataFrame, data.Panel, pd.Timestamp]:
     """What a forecaster is given, the truth it is scored by, and the cutoff.
 
-    Each effect of `lib.synthesis` draws from a stream of its own: the same noise, seasons and
+    Each effect of `lib.data.synthesis` draws from a stream of its own: the same noise, seasons and
     events in every condition.
     """
-    spec = synthesis.SynthesisSpec(n_series=n_series, n_days=DAYS, anomaly=0.0, missing=0.0)
-    clean, _ = synthesis.synthesize(spec, seed)
+    spec = data.SynthesisSpec(n_series=n_series, n_days=DAYS, anomaly=0.0, missing=0.0)
+    clean, _ = data.synthesize(spec, seed)
     spoiled = replace(
         spec,
         missing=condition.value / 100 if condition.ladder == MISSING else 0.0,
         anomaly=condition.value / 100 if condition.ladder == ANOMALY else 0.0,
     )
-    given, _ = synthesis.synthesize(spoiled, seed)
+    given, _ = data.synthesize(spoiled, seed)
     cutoff = clean.dates.max() - HORIZON
     if condition.ladder == REGIME and condition.value:
         rise = np.where(clean.dates > cutoff - int(condition.value), 1 + JUMP, 1.0)
         clean = replace(clean, values=clean.values * rise)
         given = replace(given, values=given.values * rise)
-    table = panel.to_table(given)
+    table = data.to_table(given)
     if condition.ladder == HISTORY:
         first = pd.Timestamp(cutoff) - pd.Timedelta(days=int(condition.value) - 1)
         table = table[table["date"] >= first].reset_index(drop=True)
@@ -152,8 +152,8 @@ def _cell(
         return {}, _last_line(str(error))
     except subprocess.CalledProcessError as error:
         return {}, _last_line(error.stderr or "")
-    ends = backtest.cutoff_rows(truth, horizon=HORIZON, cutoffs=1, step=1)
-    return score(forecasts, truth, ends, HORIZON) | {"seconds": round(seconds, 1)}, ""
+    origins = evaluation.origin_rows(truth, horizon=HORIZON, cutoffs=1, step=1)
+    return score(forecasts, truth, origins, HORIZON) | {"seconds": round(seconds, 1)}, ""
 
 
 def _last_line(text: str) -> str:

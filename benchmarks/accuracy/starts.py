@@ -22,10 +22,12 @@ import torch
 from tqdm import tqdm
 
 from benchmarks.accuracy.bench import DATA_SETS, HERE, STEP, DataSet
-from lib import backtest, calibration, fitting, panel
-from lib.features import compute
-from lib.model import ModelConfig
-from lib.settings import ROOT, configure_logging
+from lib import evaluation, training
+from lib.data import Panel, choose_validation_days, split_days, to_panel
+from lib.features import compute_features
+from lib.log import configure_logging
+from lib.models import ModelConfig
+from lib.settings import ROOT
 from lib.training import Data, TrainingConfig, batch_of, prepare
 
 # Without changed windows, which are synthetic too: the start alone differs.
@@ -38,36 +40,36 @@ STARTS = {
 }
 
 
-def earlier(data_set: DataSet, folder: Path) -> panel.Panel:
+def earlier(data_set: DataSet, folder: Path) -> Panel:
     """A data set up to the first cutoff at which its file is forecast."""
     table = data_set.load(folder)
     same = [other for other in DATA_SETS.values() if other.file == data_set.file]
     days = max(other.horizon + (other.cutoffs - 1) * STEP for other in same)
-    return panel.to_panel(table[table["date"] <= table["date"].max() - pd.Timedelta(days=days)])
+    return to_panel(table[table["date"] <= table["date"].max() - pd.Timedelta(days=days)])
 
 
-def measure(data_set: DataSet, known: panel.Panel, seeds: int) -> Iterator[dict[str, Any]]:
+def measure(data_set: DataSet, known: Panel, seeds: int) -> Iterator[dict[str, Any]]:
     """A row a start: validation loss and scores on the last days of `known`, mean over seeds."""
     asked = {"horizon": data_set.horizon, "cutoffs": data_set.cutoffs, "step": STEP}
-    days = panel.choose_validation_days(known, **asked)
-    spans = panel.split(known, validation_days=days, **asked)
+    days = choose_validation_days(known, **asked)
+    split = split_days(known, validation_days=days, **asked)
     config = ModelConfig(horizon=data_set.horizon, members=3)
-    data = prepare(known, spans, config)
-    ends = backtest.cutoff_rows(known, **asked)
+    data = prepare(known, split, config)
+    origins = evaluation.origin_rows(known, **asked)
     for start, settings in STARTS.items():
         rows = []
         for seed in range(1 if start == "zero-shot" else seeds):
             began = time.process_time()
-            fit = fitting.fit(data, config, replace(settings, seed=seed))
-            fit = calibration.calibrate(fit, data)
-            result = backtest.collect(
+            fit = training.fit(data, config, replace(settings, seed=seed))
+            fit = training.calibrate(fit, data)
+            result = evaluation.collect_forecasts(
                 known,
-                ends,
+                origins,
                 config.horizon,
-                quantiles=forecasts(fit, data, ends),
+                quantiles=forecasts(fit, data, origins),
                 levels=config.quantiles,
             )
-            scores = backtest.metrics(result)
+            scores = evaluation.compute_metrics(result)
             rows.append(
                 {name: scores[name] for name in ("mase", "wql", "coverage_80")}
                 | {
@@ -80,11 +82,11 @@ def measure(data_set: DataSet, known: panel.Panel, seeds: int) -> Iterator[dict[
         }
 
 
-def forecasts(fit: fitting.Fit, data: Data, ends: np.ndarray) -> np.ndarray:
+def forecasts(fit: training.Fit, data: Data, origins: np.ndarray) -> np.ndarray:
     """Quantiles of the network itself, without a graph. → (n, horizon, quantiles)."""
     known = data.train.panel
-    windows = replace(data.train, features=compute(known), ends=ends)
-    context, future, _ = batch_of(windows, np.arange(len(ends)), fit.model.config.max_context)
+    windows = replace(data.train, features=compute_features(known), origins=origins)
+    context, future, _ = batch_of(windows, np.arange(len(origins)), fit.model.config.max_context)
     with torch.no_grad():
         return fit.model(context, future).numpy()
 

@@ -28,8 +28,7 @@ from tqdm import tqdm
 from benchmarks.serving.breakdown import breakdown
 from benchmarks.serving.servers import Server, serving
 from lib.features import FEATURES
-from lib.forecaster import Forecaster
-from lib.pyfunc import example
+from lib.inference import ServedModel, example
 from lib.registry import Registry
 from lib.settings import get_settings
 
@@ -61,7 +60,7 @@ def main() -> int:
         return 1
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        model = Forecaster.load(registry.fetch(version, folder / "model"))
+        model = ServedModel.load(registry.fetch(version, folder / "model"))
         bodies = write_bodies(model, folder)
         with started(folder, version, settings.mlflow_tracking_uri, bodies) as servers:
             scores = compare(servers, bodies, asked)
@@ -80,7 +79,7 @@ def main() -> int:
     return 0
 
 
-def write_bodies(model: Forecaster, folder: Path) -> dict[str, Path]:
+def write_bodies(model: ServedModel, folder: Path) -> dict[str, Path]:
     """The last window of the background as each server wants it."""
     features, _ = model.background()
     window = features[-1, -model.contract.context_length :]
@@ -114,7 +113,7 @@ def started(
     peer = ["-m", "uvicorn", "benchmarks.serving.fastapi_app:app", "--port", "PORT"]
     peer += ["--workers", CORES, "--no-access-log"]
     at = {"PEER_MODEL": str(folder / "model"), "MLFLOW_TRACKING_URI": store}
-    ours = ["-m", "serving.run", "--port", "PORT", "--no-worker"]
+    ours = ["-m", "serving.server", "--port", "PORT", "--no-worker"]
     wanted = {
         OURS: (ours, "/predict", bodies["ours"], own_state(folder)),
         MLFLOW: (mlflow, "/invocations", bodies["mlflow"], at),
@@ -196,7 +195,7 @@ def start_and_memory(servers: dict[str, tuple[Server, Path]]) -> list[dict[str, 
 def while_explaining(folder: Path, body: Path, asked: argparse.Namespace) -> list[dict[str, Any]]:
     """`/predict` at 4 connections with the explanation worker idle (peer) and busy (ours)."""
     idle, busy = [], []
-    command = ["-m", "serving.run", "--port", "PORT"]
+    command = ["-m", "serving.server", "--port", "PORT"]
     log = folder / "server-worker.log"
     with serving(command, "/predict", body.read_bytes(), log, own_state(folder)) as server:
         load(server.url, body, 4, 2)

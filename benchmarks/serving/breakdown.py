@@ -11,19 +11,20 @@ from pathlib import Path
 import numpy as np
 from flask.testing import FlaskClient
 
-from lib.forecaster import Forecaster
-from lib.settings import configure_logging, get_settings
-from lib.undated import future_after
+from lib.features import future_after
+from lib.inference import ServedModel
+from lib.log import configure_logging
+from lib.settings import get_settings
 from serving.app import create_app
-from serving.live_model import LiveModel
-from serving.recorder import Recorder
-from serving.rows import sequence_of
+from serving.model.live_model import LiveModel
+from serving.records.predictions import Recorder
+from serving.schemas.feature_rows import sequence_of
 from serving.state import state_of
 
 TIMES = 400
 
 
-def breakdown(model: Forecaster, body: bytes, folder: Path) -> dict[str, float]:
+def breakdown(model: ServedModel, body: bytes, folder: Path) -> dict[str, float]:
     """Milliseconds of each part (medians), one thread, nothing else running, no log lines."""
     configure_logging("WARNING")
     contract = model.contract

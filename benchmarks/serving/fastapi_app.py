@@ -13,9 +13,8 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from torch import nn
 
-from lib.export import load_weights
-from lib.features import FEATURES
-from lib.undated import future_after
+from lib.features import FEATURES, future_after
+from lib.training import load_weights
 
 
 class Row(BaseModel):

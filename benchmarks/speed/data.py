@@ -13,18 +13,17 @@ import pandas as pd
 
 from benchmarks.speed.paired import Row, paired, row, seconds_of
 from lib import features as ft
-from lib import panel as panels
-from lib.forecaster import Forecaster, forecast_panel
-from lib.synthesis import SynthesisSpec, synthesize
+from lib.data import Panel, SynthesisSpec, split_days, synthesize, to_table
+from lib.inference import ServedModel, forecast_panel
 
 
-def walk_panel(series: int, days: int, seed: int = 0) -> panels.Panel:
+def walk_panel(series: int, days: int, seed: int = 0) -> Panel:
     """Weekly random walks: quick to make in any number."""
     rng = np.random.default_rng(seed)
     week = 10 * np.sin(2 * np.pi * np.arange(days) / 7)
     values = 100 + week + rng.normal(0, 1, (series, days)).cumsum(axis=1)
     dates = np.datetime64("2020-01-01") + np.arange(days)
-    return panels.Panel(
+    return Panel(
         ids=tuple(f"series_{i}" for i in range(series)),
         offsets=np.arange(series + 1) * days,
         dates=np.tile(dates, series),
@@ -34,9 +33,9 @@ def walk_panel(series: int, days: int, seed: int = 0) -> panels.Panel:
     )
 
 
-def with_pandas(panel: panels.Panel) -> pd.DataFrame:
+def with_pandas(panel: Panel) -> pd.DataFrame:
     """The eleven features as they are usually written."""
-    table = panels.to_table(panel)
+    table = to_table(panel)
     days = table["date"].dt
     values = table.groupby("series_id")["value"]
     return pd.DataFrame(
@@ -59,7 +58,9 @@ def with_pandas(panel: panels.Panel) -> pd.DataFrame:
 def features_rows(rounds: int) -> list[Row]:
     panel = walk_panel(500, 1000)
     rows = len(panel.values)
-    ours, peers = paired(lambda: ft.compute(panel), {"pandas": lambda: with_pandas(panel)}, rounds)
+    ours, peers = paired(
+        lambda: ft.compute_features(panel), {"pandas": lambda: with_pandas(panel)}, rounds
+    )
     return [
         row("eleven features", rows / ours, rows / peers["pandas"], "pandas", "rows/s", more=True)
     ]
@@ -88,13 +89,13 @@ def synthesis_rows(rounds: int) -> list[Row]:
 def batch_rows(rounds: int, folder: Path) -> list[Row]:
     """10,000 series, a process a core, against one call a series."""
     panel, days = walk_panel(10_000, 200), 200
-    ends = np.arange(10_000) * days + days - 1
-    jobs = [panel_of(panel, part, days) for part in np.array_split(ends, 40)]
+    origins = np.arange(10_000) * days + days - 1
+    jobs = [panel_of(panel, part, days) for part in np.array_split(origins, 40)]
     with multiprocessing.get_context("spawn").Pool(2, _load, (folder,)) as pool:
         pool.map(_forecast, jobs[:2])  # warm
         times = [seconds_of(lambda: pool.map(_forecast, jobs)) for _ in range(rounds)]
-    forecaster = Forecaster.load(folder)
-    single = [panel_of(panel, ends[i : i + 1], days) for i in range(200)]
+    forecaster = ServedModel.load(folder)
+    single = [panel_of(panel, origins[i : i + 1], days) for i in range(200)]
     one_by_one = seconds_of(
         lambda: [forecast_panel(forecaster, one, one.offsets[1:] - 1) for one in single]
     )
@@ -102,13 +103,13 @@ def batch_rows(rounds: int, folder: Path) -> list[Row]:
     return [row("batch forecast of 10,000 series", ours, peer, name, "s", more=False)]
 
 
-def panel_of(panel: panels.Panel, ends: np.ndarray, days: int) -> panels.Panel:
-    first, last = int(ends[0]) - days + 1, int(ends[-1]) + 1
+def panel_of(panel: Panel, origins: np.ndarray, days: int) -> Panel:
+    first, last = int(origins[0]) - days + 1, int(origins[-1]) + 1
     rows = slice(first, last)
     series = slice(first // days, last // days)
-    return panels.Panel(
+    return Panel(
         panel.ids[series],
-        np.arange(len(ends) + 1) * days,
+        np.arange(len(origins) + 1) * days,
         panel.dates[rows],
         panel.values[rows],
         panel.factor[rows],
@@ -118,10 +119,10 @@ def panel_of(panel: panels.Panel, ends: np.ndarray, days: int) -> panels.Panel:
 
 def _load(folder: Path) -> None:
     global _FORECASTER
-    _FORECASTER = Forecaster.load(folder)
+    _FORECASTER = ServedModel.load(folder)
 
 
-def _forecast(panel: panels.Panel) -> np.ndarray:
+def _forecast(panel: Panel) -> np.ndarray:
     return forecast_panel(_FORECASTER, panel, panel.offsets[1:] - 1)
 
 
@@ -142,17 +143,17 @@ def growth_rows(sizes: tuple[int, ...] = (10, 100, 1000, 5000)) -> list[Row]:
 
 def _grow(series: int) -> None:
     from lib import training
-    from lib.model import ModelConfig
+    from lib.models import ModelConfig
 
     panel = walk_panel(series, 1000)
-    spans = panels.split(panel, horizon=28, cutoffs=6, step=28, validation_days=100)
+    split = split_days(panel, horizon=28, cutoffs=6, step=28, validation_days=100)
 
     def work() -> int:
-        data = training.prepare(panel, spans, ModelConfig())
+        data = training.prepare(panel, split, ModelConfig())
         rng = np.random.default_rng(0)
         for _ in range(10):
-            training.batch_of(data.train, rng.integers(len(data.train.ends), size=64), 175)
-        return len(data.train.ends)
+            training.batch_of(data.train, rng.integers(len(data.train.origins), size=64), 175)
+        return len(data.train.origins)
 
     seconds = seconds_of(work)
     tracemalloc.start()

@@ -12,16 +12,16 @@ from torch import Tensor, nn
 
 from benchmarks.speed.paired import Row, row, seconds_of
 from lib.explanation import Explainer
-from lib.export import load_weights
 from lib.features import FEATURES, FUTURE
-from lib.forecaster import Forecaster
+from lib.inference import ServedModel
+from lib.training import load_weights
 
 KNOWN = [FUTURE.index(name) for name in ("fator_externo", "evento_especial")]
 
 
 def explanation_rows(rounds: int, folder: Path) -> list[Row]:
     """Seconds a forecast, one thread: at the same additivity error, and by gradients."""
-    forecaster = Forecaster.load(folder)
+    forecaster = ServedModel.load(folder)
     days = forecaster.contract.context_length
     explainer = Explainer(forecaster)
     past, later = forecaster.background()

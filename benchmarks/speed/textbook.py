@@ -21,15 +21,15 @@ class WindowsOfOne(Dataset):
 
     def __init__(self, data: Data, part: str, features: np.ndarray, values: np.ndarray) -> None:
         self.features, self.values = features, values
-        self.ends = getattr(data, part).ends
-        self.ends = self.ends[self.ends >= CONTEXT]
+        self.origins = getattr(data, part).origins
+        self.origins = self.origins[self.origins >= CONTEXT]
         self.horizon = data.train.horizon
 
     def __len__(self) -> int:
-        return len(self.ends)
+        return len(self.origins)
 
     def __getitem__(self, i: int) -> tuple[Tensor, Tensor]:
-        end = self.ends[i]
+        end = self.origins[i]
         window = self.features[end - CONTEXT + 1 : end + 1]
         target = self.values[end + 1 : end + 1 + self.horizon]
         return torch.from_numpy(window), torch.from_numpy(target)
@@ -56,7 +56,7 @@ def scaled(data: Data) -> tuple[np.ndarray, np.ndarray, float]:
     import pandas as pd
 
     features = pd.DataFrame(data.train.features).ffill().fillna(0.0).to_numpy()
-    until = data.train.ends.max()
+    until = data.train.origins.max()
     mean, std = features[:until].mean(0), features[:until].std(0) + 1e-9
     values = pd.Series(data.train.panel.values).ffill().bfill().to_numpy()
     center, unit = values[:until].mean(), values[:until].std()

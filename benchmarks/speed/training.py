@@ -14,12 +14,11 @@ import torch
 from benchmarks.speed import textbook
 from benchmarks.speed.data import walk_panel
 from benchmarks.speed.paired import Row, paired, row, seconds_of
-from lib import fitting, training, tuning
-from lib import panel as panels
-from lib.model import ModelConfig
-from lib.search import plan
-from lib.synthesis import SynthesisSpec, synthesize
+from lib import training, tuning
+from lib.data import Panel, SynthesisSpec, split_days, synthesize, to_table
+from lib.models import ModelConfig
 from lib.training import TrainingConfig
+from lib.tuning import plan
 
 HIDDEN, BATCH, STEPS = 128, 256, 10
 
@@ -40,10 +39,12 @@ def throughput_rows(rounds: int, peers: Path) -> list[Row]:
     """Windows a second at hidden 128, batch 256, one thread, against peers and the machine."""
     torch.set_num_threads(1)
     panel = walk_panel(50, 1000)
-    spans = panels.split(panel, horizon=28, cutoffs=6, step=28, validation_days=100)
+    split = split_days(panel, horizon=28, cutoffs=6, step=28, validation_days=100)
     shape = ModelConfig(hidden=HIDDEN, encoder_days=56, max_context=60)
-    data = training.prepare(panel, spans, shape)
-    run = fitting.Run(data, shape, TrainingConfig(batch=BATCH, changes=0.0), fitting.Alone())
+    data = training.prepare(panel, split, shape)
+    run = training.Trainer(
+        data, shape, TrainingConfig(batch=BATCH, changes=0.0), training.SingleProcess()
+    )
     plain = textbook.steps(data, HIDDEN, BATCH)
     run.train_step(), plain(1)
     name = "DataLoader + nn.LSTM"
@@ -64,11 +65,11 @@ def throughput_rows(rounds: int, peers: Path) -> list[Row]:
     return rows
 
 
-def neuralforecast_rate(panel: panels.Panel, peers: Path) -> float:
+def neuralforecast_rate(panel: Panel, peers: Path) -> float:
     """Windows a second inside its own `fit`: the difference of a long and a short one."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        panels.to_table(panel).to_parquet(folder / "series.parquet")
+        to_table(panel).to_parquet(folder / "series.parquet")
         job = {"series": str(folder / "series.parquet"), "hidden": HIDDEN, "batch": BATCH}
         (folder / "job.json").write_text(json.dumps(job))
         script = Path(__file__).with_name("neuralforecast_fit.py")
@@ -80,14 +81,14 @@ def neuralforecast_rate(panel: panels.Panel, peers: Path) -> float:
 def tuning_rows(trials: int = 15, epochs: int = 20) -> list[Row]:
     """A whole search on one synthetic series of 3,000 days, ours and the textbook's."""
     panel, _ = synthesize(SynthesisSpec(n_series=1, n_days=3000), 0)
-    spans = panels.split(panel, horizon=28, cutoffs=6, step=28, validation_days=180)
+    split = split_days(panel, horizon=28, cutoffs=6, step=28, validation_days=180)
     shape = ModelConfig()
-    data = training.prepare(panel, spans, shape)
+    data = training.prepare(panel, split, shape)
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "series.parquet"
-        panels.to_table(panel).to_parquet(path)
+        to_table(panel).to_parquet(path)
         job = plan(
-            path, panel, spans, shape, TrainingConfig(), trials=trials, trial_steps=150,
+            path, panel, split, shape, TrainingConfig(), trials=trials, trial_steps=150,
             storage=f"sqlite:///{name}/study.db",
         )  # fmt: skip
         started = time.perf_counter()
@@ -106,10 +107,10 @@ def tuning_rows(trials: int = 15, epochs: int = 20) -> list[Row]:
 
 def scales(data: training.Data, shape: ModelConfig) -> np.ndarray:
     """The unit of each validation window, by which the loss is divided."""
-    from lib.model import LSTMForecaster
+    from lib.models import LSTMForecaster
 
     model = LSTMForecaster(shape)
-    every = np.arange(len(data.validation.ends))
+    every = np.arange(len(data.validation.origins))
     context, future, _ = training.batch_of(data.validation, every, shape.max_context)
     with torch.no_grad():
         return model.distribution(context, future)[2].numpy()

@@ -43,13 +43,13 @@ def _run_cells(profile: str, folder: Path) -> None:
     from IPython.terminal.interactiveshell import TerminalInteractiveShell
     from IPython.utils.capture import capture_output
 
-    from lib.parameters import declared, load_profile, read_notebook, resolve
+    from lib.pipeline import declared_parameters, load_profile, read_notebook, resolve_parameters
 
     paths = sorted((ROOT / "notebooks").glob("0[1-4]_*.ipynb"))
-    known = {path.stem: declared(path) for path in paths}
+    known = {path.stem: declared_parameters(path) for path in paths}
     sections = load_profile(ROOT / "notebooks" / "params" / f"{profile}.yaml")
     storage = f"sqlite:///{folder}/study.db"
-    values = resolve(known, sections, {"REGISTER": "false", "STUDY_STORAGE": storage})
+    values = resolve_parameters(known, sections, {"REGISTER": "false", "STUDY_STORAGE": storage})
     shell = TerminalInteractiveShell.instance()
     shell.display_formatter.active_types = shell.display_formatter.format_types  # not text alone
     shell.run_line_magic("matplotlib", "inline")

@@ -37,12 +37,12 @@ def launch(playwright):
 
 @contextmanager
 def gunicorn(log, **environment):
-    """`python -m serving.run` with its worker, ready: the page's address."""
+    """`python -m serving.server` with its worker, ready: the page's address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     address = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "serving.run", f"--port={port}", "--workers=1"]
+    command = [sys.executable, "-m", "serving.server", f"--port={port}", "--workers=1"]
     with log.open("w") as output:
         server = subprocess.Popen(
             command, cwd=ROOT, env=os.environ | environment, stdout=output, stderr=output

@@ -8,8 +8,9 @@ import sys
 import time
 from pathlib import Path
 
-from lib.settings import configure_logging, get_settings
-from serving.explainer import TryLaterError
+from lib.log import configure_logging
+from lib.settings import get_settings
+from serving.explanations.explainer import TryLaterError
 from serving.worker import Worker
 
 

@@ -4,7 +4,7 @@ import shutil
 
 from lib.settings import get_settings
 from serving.app import create_app
-from serving.live_model import LiveModel
+from serving.model.live_model import LiveModel
 from serving.state import state_of
 from tests.panels import TINY_MODEL
 

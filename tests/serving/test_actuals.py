@@ -10,12 +10,13 @@ import sqlalchemy as sa
 from pydantic import ValidationError
 from sqlalchemy import event
 
-from lib.features import MAX_HORIZON
+from lib.features.engineering import MAX_HORIZON
 from lib.settings import get_settings
-from lib.store import Store, actuals, corrections, predictions
-from lib.store_retention import purge
-from serving.actuals import ITEMS, Actual, ActualsBody, _forecast_of, keep
-from serving.recorder import Prediction, Recorder
+from lib.storage.database import Store
+from lib.storage.retention import purge
+from lib.storage.tables import actuals, corrections, predictions
+from serving.records.actuals import ITEMS, Actual, ActualsBody, _forecast_of, keep
+from serving.records.predictions import Prediction, Recorder
 
 ONE = {"trace_id": "t", "value": 1.0}
 DAY = {"series_id": "shop 1", "date": "2026-01-31", "value": 1.0}

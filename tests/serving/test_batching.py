@@ -3,8 +3,8 @@ import threading
 import numpy as np
 import pytest
 
-from lib.forecaster import Forecaster
-from serving.batching import Batcher
+from lib.inference.served_model import ServedModel
+from serving.model.batching import Batcher
 from tests.panels import TINY_MODEL
 
 
@@ -35,7 +35,7 @@ def ask_at_once(batcher, features, future):
 
 
 def test_each_thread_gets_its_own_forecast():
-    forecaster = Forecaster.load(TINY_MODEL)
+    forecaster = ServedModel.load(TINY_MODEL)
     features, future = windows(40)
     batcher = Batcher(forecaster)
     for _ in range(3):
@@ -44,9 +44,9 @@ def test_each_thread_gets_its_own_forecast():
 
 
 def test_an_error_reaches_all_of_its_batch_and_the_next_is_computed():
-    forecaster = Forecaster.load(TINY_MODEL)
+    forecaster = ServedModel.load(TINY_MODEL)
 
-    class Failing(Forecaster):
+    class Failing(ServedModel):
         def __init__(self):
             self.calls = 0
 
@@ -67,4 +67,4 @@ def test_an_error_reaches_all_of_its_batch_and_the_next_is_computed():
 
 def test_one_alone_raises_its_error():
     with pytest.raises(ValueError, match="expected"):
-        Batcher(Forecaster.load(TINY_MODEL)).predict(np.zeros((1, 5, 11)), np.zeros((1, 3, 11)))
+        Batcher(ServedModel.load(TINY_MODEL)).predict(np.zeros((1, 5, 11)), np.zeros((1, 3, 11)))

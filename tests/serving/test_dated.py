@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from lib.forecaster import Forecaster
-from serving.explainer import Explainer
-from serving.jobs import Jobs
-from serving.schemas import example_history
+from lib.inference.served_model import ServedModel
+from serving.explanations.explainer import Explainer
+from serving.explanations.jobs import Jobs
+from serving.schemas.api import example_history
 from serving.state import state_of
 from tests.panels import TINY_MODEL
 from tests.serving.live import Shelf, app_on, close
@@ -96,4 +96,4 @@ def test_without_a_model_a_history_waits(tmp_path):
 
 
 def test_the_tiny_model_has_the_days_used_here():
-    assert Forecaster.load(TINY_MODEL).contract.horizon == 3
+    assert ServedModel.load(TINY_MODEL).contract.horizon == 3

@@ -11,10 +11,10 @@ from flask_openapi3 import OpenAPI
 from pydantic import BaseModel, ConfigDict, Field
 
 from lib.settings import ROOT, get_settings
-from serving import problems
-from serving.explanations import Services, make_blueprint, store_calls
-from serving.recorder import Prediction, Recorder
-from serving.schemas import example_rows, predict_request
+from serving.http import problems
+from serving.records.predictions import Prediction, Recorder
+from serving.routes.explanations import Services, make_blueprint, store_calls
+from serving.schemas.api import example_rows, predict_request
 
 
 class Row(BaseModel):
@@ -159,7 +159,7 @@ def test_calls_past_the_places_for_the_store_are_told_when_to_come_back(client):
 
 
 def test_request_explanation_finds_what_is_not_written_yet(client, services, monkeypatch):
-    monkeypatch.setattr("serving.recorder._GATHER", 0.5)
+    monkeypatch.setattr("serving.records.predictions._GATHER", 0.5)
     predicted(services)
     assert services.recorder.stored == 0
     assert client.post("/request-explanation", json={"trace_id": "t"}).status_code == 202
@@ -330,8 +330,17 @@ def test_request_explanation_takes_a_real_predict_body_and_names_what_is_wrong(s
 
 
 def test_calls_import_neither_torch_nor_shap_nor_figures():
-    heavy = {"torch", "shap", "matplotlib", "mlflow", "lib.explanation", "lib.plots_explanation"}
-    code = f"import sys, serving.explanations; sys.exit(', '.join({heavy} & {{*sys.modules}}))"
+    heavy = {
+        "torch",
+        "shap",
+        "matplotlib",
+        "mlflow",
+        "lib.explanation.explainer",
+        "lib.explanation.plots",
+    }
+    code = (
+        f"import sys, serving.routes.explanations; sys.exit(', '.join({heavy} & {{*sys.modules}}))"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=False
     )

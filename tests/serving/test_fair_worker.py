@@ -43,7 +43,7 @@ def running(folder):
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = ["gunicorn", "--bind", f"127.0.0.1:{port}", "--threads", "2", "--chdir", str(folder)]
-    kind = ["--worker-class", "serving.fair_worker.FairWorker", "--keep-alive", "60"]
+    kind = ["--worker-class", "serving.http.gunicorn_worker.FairWorker", "--keep-alive", "60"]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", *command, *kind, "tiny_app:app"],

@@ -9,19 +9,19 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from lib import features as ft
-from lib.forecaster import Forecaster
-from lib.store import predictions
-from serving import schemas
-from serving.forecasts import LARGE, _bounded, large_bodies
-from serving.history import histories_of
-from serving.problems import RequestError
-from serving.rows import sequence_of
+from lib.features import engineering, windows
+from lib.inference.served_model import ServedModel
+from lib.storage.tables import predictions
+from serving.http.problems import RequestError
+from serving.routes.forecasts import LARGE, _bounded, large_bodies
+from serving.schemas import api
+from serving.schemas.feature_rows import sequence_of
+from serving.schemas.histories import histories_of
 from serving.state import state_of
 from tests.panels import TINY_MODEL, lively_panel
 from tests.serving.live import Shelf, app_on, close
 
-ROW = schemas.example_rows()[0]
+ROW = api.example_rows()[0]
 DAY = {"date": "2026-01-01", "value": 1.0}
 
 
@@ -39,7 +39,7 @@ def client(app):
 
 def sequence(**changes):
     """Sixty rows, the thirteenth of them changed."""
-    rows = schemas.example_rows()
+    rows = api.example_rows()
     rows[12] = rows[12] | changes
     return {"sequence": rows}
 
@@ -82,7 +82,7 @@ def test_predict_answers_as_the_contract_says(client):
     assert list(response.json["quantiles"]) == ["0.1", "0.5", "0.9"]
     assert response.json["prediction"] == response.json["quantiles"]["0.5"]
     assert sorted(response.json["quantiles"].values()) == list(response.json["quantiles"].values())
-    schemas.Prediction.model_validate(response.json)
+    api.Prediction.model_validate(response.json)
 
 
 def test_predict_takes_one_object_sixty_times(client):
@@ -98,8 +98,8 @@ def test_predict_takes_integers_and_what_is_missing_as_null(client):
 @pytest.mark.parametrize("end", [100, 150, 199])
 def test_predict_and_forecast_agree(client, end):
     panel = lively_panel(days=200, series=1)
-    rows = ft.compute(panel)[end - 59 : end + 1]
-    objects = [dict(zip(ft.FEATURES, map(plain, row), strict=True)) for row in rows]
+    rows = engineering.compute_features(panel)[end - 59 : end + 1]
+    objects = [dict(zip(engineering.FEATURES, map(plain, row), strict=True)) for row in rows]
     by_rows = client.post("/predict", json={"sequence": objects})
     asked = {"history": history(panel, end), "context": 60}
     by_history = client.post("/forecast", json=asked)
@@ -197,13 +197,15 @@ def test_a_body_that_is_too_large_is_refused(client, call):
 def test_numbers_the_model_cannot_use_are_refused_or_forecast(client):
     for size in (1e30, 1e150, 1.7e308, -1.7e308):
         values = dict.fromkeys(("media_movel_7", "media_movel_30", "lag_1", "lag_7"), size)
-        for rows in ([ROW | values] * 60, [*schemas.example_rows()[:-1], ROW | values]):
+        for rows in ([ROW | values] * 60, [*api.example_rows()[:-1], ROW | values]):
             response = client.post("/predict", json={"sequence": rows})
             assert response.status_code in (200, 422), response.text
 
 
 def test_a_sequence_without_a_value_is_no_error_of_ours(client):
-    nothing = dict.fromkeys([name for name in ft.FEATURES if not name.endswith(("sin", "cos"))])
+    nothing = dict.fromkeys(
+        [name for name in engineering.FEATURES if not name.endswith(("sin", "cos"))]
+    )
     response = client.post("/predict", json={"sequence": [ROW | nothing] * 60})
     assert response.status_code in (200, 422)
 
@@ -220,14 +222,14 @@ CELLS = st.one_of(
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.dictionaries(st.sampled_from([*ft.FEATURES, "other"]), CELLS, max_size=3))
+@given(st.dictionaries(st.sampled_from([*engineering.FEATURES, "other"]), CELLS, max_size=3))
 @example({})
 def test_rows_are_checked_as_their_model_would(change):
     rows = [ROW, ROW | change]
     body = json.dumps({"sequence": rows}).encode()
     try:
         for row in rows:
-            schemas.FeatureRow.model_validate_json(json.dumps(row))
+            api.FeatureRow.model_validate_json(json.dumps(row))
         expected = True
     except ValidationError:
         expected = False
@@ -236,7 +238,9 @@ def test_rows_are_checked_as_their_model_would(change):
             sequence_of(body, 2)
         assert caught.value.errors
         return
-    values = np.array([[row[name] for name in ft.FEATURES] for row in rows], dtype=np.float64)
+    values = np.array(
+        [[row[name] for name in engineering.FEATURES] for row in rows], dtype=np.float64
+    )
     np.testing.assert_array_equal(sequence_of(body, 2), values)
 
 
@@ -249,7 +253,7 @@ def test_forecast_answers_dates_levels_and_series(client):
         "levels": [0.9, 0.1],
     }
     answer = client.post("/forecast", json=asked).json
-    schemas.Forecast.model_validate_json(json.dumps(answer))
+    api.Forecast.model_validate_json(json.dumps(answer))
     assert [f["series_id"] for f in answer["forecasts"]] == ["a", "b"]
     assert answer["levels"] == [0.1, 0.9]
     for forecast, end in zip(answer["forecasts"], (119, 90), strict=True):
@@ -293,17 +297,17 @@ def test_forecast_fills_days_left_out_as_missing(client):
 
 def test_a_long_history_forecasts_as_its_whole_would():
     panel = lively_panel(days=1500, series=1)
-    forecaster = Forecaster.load(TINY_MODEL)
+    forecaster = ServedModel.load(TINY_MODEL)
     contract = forecaster.contract
     found = histories_of([{"history": history(panel, 1499)}], contract, 70, "")
     assert len(found.panel.values) < 600
     for days in (60, 70):
         context, future = (
             [
-                ft.gather_context(p, ft.compute(p), ends, days),
-                ft.future_of(p, ends, contract.horizon),
+                windows.gather_context(p, engineering.compute_features(p), origins, days),
+                windows.future_of(p, origins, contract.horizon),
             ]
-            for p, ends in ((panel, np.array([1499])), (found.panel, found.ends))
+            for p, origins in ((panel, np.array([1499])), (found.panel, found.origins))
         )
         for whole, cut in zip(context, future, strict=True):
             np.testing.assert_array_equal(whole, cut)
@@ -357,7 +361,7 @@ def test_a_long_history_forecasts_as_its_whole_would():
     ],
 )
 def test_forecast_names_the_field_that_is_wrong(client, change, field):
-    body = {"history": schemas.example_history()} | change
+    body = {"history": api.example_history()} | change
     assert refused(client.post("/forecast", json=body))[0] == field
 
 
@@ -370,8 +374,8 @@ def test_forecast_names_the_field_that_is_wrong(client, change, field):
         ([{}], "series[0].history"),
         ([{"history": 7}], "series[0].history"),
         ([{"history": "7"}], "series[0].history"),
-        ([{"history": schemas.example_history()}] * 2, "series[1].series_id"),
-        ([{"history": schemas.example_history(), "horizon": 1}], "series[0].horizon"),
+        ([{"history": api.example_history()}] * 2, "series[1].series_id"),
+        ([{"history": api.example_history(), "horizon": 1}], "series[0].horizon"),
         ([{"series_id": "a", "history": [DAY]}], "series[0].history"),
         ([{}] * 1001, "series"),
     ],
@@ -386,7 +390,7 @@ def test_forecast_of_several_names_the_series(client, series, field):
 def test_forecast_of_more_than_the_limits_is_refused_before_it_is_parsed(
     client, inside, monkeypatch
 ):
-    monkeypatch.setattr("serving.forecasts.loads", None)
+    monkeypatch.setattr("serving.routes.forecasts.loads", None)
     body = b'{"history":[' + inside * 5_000_000 + b"1]}"
     answer = client.post("/forecast", data=body, content_type="application/json")
     refused(answer, 413)
@@ -395,14 +399,14 @@ def test_forecast_of_more_than_the_limits_is_refused_before_it_is_parsed(
 
 def test_the_largest_call_that_the_limits_allow_is_not_refused_for_its_size(client):
     day = {"date": "2026-01-01", "value": 1.0, "fator_externo": 1.0, "evento_especial": 0.5}
-    plan = [day | {"value": None}] * ft.MAX_HORIZON
+    plan = [day | {"value": None}] * engineering.MAX_HORIZON
     one = {"series_id": "{[,", "history": [day] * 500, "future": plan}
     text = json.dumps(one, separators=(",", ":"))
-    _bounded(b'{"levels":[0.5],"series":[' + ",".join([text] * schemas.SERIES).encode() + b"]}")
+    _bounded(b'{"levels":[0.5],"series":[' + ",".join([text] * api.SERIES).encode() + b"]}")
 
 
 def test_one_large_body_is_read_at_a_time_and_small_ones_beside_it(client):
-    small = {"history": schemas.example_history()}
+    small = {"history": api.example_history()}
     large = json.dumps(small).encode() + b" " * LARGE
     with large_bodies.one():
         answer = client.post("/forecast", data=large, content_type="application/json")
@@ -415,7 +419,7 @@ def test_one_large_body_is_read_at_a_time_and_small_ones_beside_it(client):
 
 
 def test_forecast_of_a_history_without_a_value_is_refused(client):
-    rows = [row | {"value": None} for row in schemas.example_history()]
+    rows = [row | {"value": None} for row in api.example_history()]
     assert refused(client.post("/forecast", json={"history": rows})) == ["history"]
 
 
@@ -445,7 +449,7 @@ def test_without_a_model_both_are_unavailable(tmp_path):
 def test_features_of_the_last_day_are_stored_with_every_forecast(tmp_path):
     app = app_on(Shelf(production=7), tmp_path)
     panel = lively_panel(days=200, series=3)
-    rows = ft.compute(panel)
+    rows = engineering.compute_features(panel)
     lasts = [150, 200 + 170, 400 + 199]
     posted = []
     for s, last in enumerate(lasts):
@@ -461,7 +465,7 @@ def test_features_of_the_last_day_are_stored_with_every_forecast(tmp_path):
         )
     client = app.test_client()
     assert client.post("/forecast", json={"series": posted}).status_code == 200
-    window = schemas.example_rows()
+    window = api.example_rows()
     window[-1] |= {"lag_7": None}
     assert client.post("/predict", json={"sequence": window}).status_code == 200
     close(app)
@@ -469,8 +473,8 @@ def test_features_of_the_last_day_are_stored_with_every_forecast(tmp_path):
         found = connection.execute(sa.select(predictions).order_by(predictions.c.id)).all()
     for row, last in zip(found[:3], lasts, strict=True):
         assert row.features == [plain(x) for x in rows[last]]
-    assert found[3].features == [window[-1][name] for name in ft.FEATURES]
-    assert found[3].features[ft.FEATURES.index("lag_7")] is None
+    assert found[3].features == [window[-1][name] for name in engineering.FEATURES]
+    assert found[3].features[engineering.FEATURES.index("lag_7")] is None
     state_of(app).recorder.store.close()
 
 

@@ -11,8 +11,10 @@ import pytest
 import sqlalchemy as sa
 
 from lib.settings import ROOT
-from lib.store import Store, explanations, predictions, utcnow
-from serving.jobs import MAX_ATTEMPTS, Jobs, Queue, QueueFullError, is_dead, worker_name
+from lib.storage.database import Store, utcnow
+from lib.storage.leases import is_dead, process_name
+from lib.storage.tables import explanations, predictions
+from serving.explanations.jobs import MAX_ATTEMPTS, Jobs, Queue, QueueFullError
 
 BODY = {"sequence": [{"lag_1": 1.0, "lag_7": None}]}
 
@@ -263,24 +265,24 @@ def test_queue_drops_a_message_that_is_not_json(queue_url):
 
 
 def test_worker_is_dead_when_its_process_is():
-    code = "from serving.jobs import worker_name; import sys; sys.stdout.write(worker_name())"
+    code = "from serving.explanations.jobs import worker_name; import sys; sys.stdout.write(worker_name())"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
     )
     assert is_dead(done.stdout)
-    assert not is_dead(worker_name())
+    assert not is_dead(process_name())
     assert not is_dead("another-machine:1:1:x")
 
 
 def test_worker_is_dead_when_its_number_has_another_process():
-    mine = worker_name()
+    mine = process_name()
     host, pid, started, tail = mine.rsplit(":", 3)
     assert is_dead(f"{host}:{pid}:{int(started) - 1}:{tail}")
 
 
 def test_queue_module_is_light():
     code = (
-        "import sys, serving.jobs, serving.recorder;"
+        "import sys, serving.explanations.jobs, serving.records.predictions;"
         "sys.exit(', '.join({'torch', 'shap', 'mlflow', 'matplotlib'} & {*sys.modules}))"
     )
     done = subprocess.run(

@@ -10,9 +10,9 @@ from collections import Counter
 import pytest
 import structlog
 
-from lib.forecaster import CONTRACT, ArtifactError, digest
-from lib.registry import Registry
-from serving.live_model import LAST_KNOWN_GOOD, LiveModel, RegistryAwayError
+from lib.inference.artifact import CONTRACT, ArtifactError, digest
+from lib.registry.registry import Registry
+from serving.model.live_model import LAST_KNOWN_GOOD, LiveModel, RegistryAwayError
 from tests.panels import TINY_MODEL
 from tests.serving.live import Shelf, settings_of
 

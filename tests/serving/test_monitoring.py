@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from serving.monitoring import FILE, Monitoring
+from serving.schemas.monitoring import FILE, Monitoring
 from tests.serving.live import Shelf, app_on, close
 
 FINDINGS = {

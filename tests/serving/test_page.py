@@ -8,7 +8,7 @@ import pytest
 from pydantic import SecretStr
 
 from lib.settings import ROOT, Settings
-from serving import pages
+from serving.routes import pages
 from tests import make_example
 from tests.serving.live import Shelf, app_on, close
 

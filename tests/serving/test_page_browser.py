@@ -10,13 +10,13 @@ import pandas as pd
 import pytest
 from pydantic import SecretStr
 
-from lib.panel import SeriesError
-from lib.registry import Registry
-from lib.series_io import Source
-from lib.series_parse import YES_NO, parse_numbers
+from lib.data.panel import SeriesError
+from lib.data.parsing import YES_NO, parse_numbers
+from lib.data.readers import Source
+from lib.registry.registry import Registry
 from lib.settings import ROOT
-from serving import pages
-from serving.monitoring import FILE
+from serving.routes.pages import LANGUAGES, messages
+from serving.schemas.monitoring import FILE
 from tests.panels import TINY_MODEL
 from tests.serving.browser import BROWSER, gunicorn, launch, threaded
 from tests.serving.live import Shelf, app_on, close, settings_of
@@ -300,14 +300,14 @@ def test_an_event_is_read_or_refused_as_training_reads_or_refuses_it(light, visi
             assert event == ("null" if math.isnan(known) else known), word
 
 
-@pytest.mark.parametrize("language", list(pages.LANGUAGES))
+@pytest.mark.parametrize("language", list(LANGUAGES))
 def test_a_word_is_no_number_but_of_an_event(light, visit, language):
     rows = [f"{row},5,no" for row in days()]
     rows[2] = "2026-01-03,102,5,talvez"
     rows[4] = "2026-01-05,yes,no,1"
     page = visit(light, path=f"/?lang={language}")
     paste(page, "\n".join(["day,units,temp,feriado", *rows]))
-    words = pages.messages()[language]
+    words = messages()[language]
     event, numbers = page.locator("#rows tbody tr").all()
     assert event.locator(".fault").all_inner_texts() == [words["fault_event"]]
     assert numbers.locator(".fault").all_inner_texts() == [words["fault_number"]] * 2
@@ -322,7 +322,7 @@ def test_a_word_is_no_number_but_of_an_event(light, visit, language):
 def test_a_wrong_event_is_told_as_training_tells_it():
     with pytest.raises(SeriesError) as told:
         parse_numbers(pd.Series(["talvez"]), "evento_especial", ".", SOURCE)
-    said = pages.messages()["en"]["fault_event"]
+    said = messages()["en"]["fault_event"]
     assert str(told.value).endswith(f"; {said[0].lower()}{said[1:]}")
 
 
@@ -519,12 +519,12 @@ def test_business_figures_are_told_in_the_language_of_the_page(
         page = visit(address, path=f"/?lang={language}", locale=language, viewport=viewport)
         names = page.locator("#business dt").all_inner_texts()
         assert dict(zip(names, page.locator("#business dd").all_inner_texts(), strict=True)) == told
-        assert page.inner_text("#business-note") == pages.messages()[language]["business_note"]
+        assert page.inner_text("#business-note") == messages()[language]["business_note"]
         assert settled_width(page) == viewport["width"]
         assert serious(page) == []
 
 
-# As lib.monitor writes them, but for the last, of a later release.
+# As lib.monitoring.job writes them, but for the last, of a later release.
 FIGURES = [
     {"name": "total", "value": -30.0, "unit": "money"},
     {"name": "cost", "value": 120.0, "unit": "money"},

@@ -10,9 +10,9 @@ import pytest
 import sqlalchemy as sa
 
 from lib.settings import get_settings
-from lib.store import predictions
-from serving import recorder as room
-from serving.recorder import Prediction, Recorder
+from lib.storage.tables import predictions
+from serving.records import predictions as predictions_module
+from serving.records.predictions import Prediction, Recorder
 
 LEVELS = (0.1, 0.5, 0.9)
 BODY = {"sequence": [{"lag_1": 1.0}]}
@@ -172,8 +172,8 @@ def test_recorder_with_a_database_made_read_only_counts(sqlite_recorder):
 
 
 def test_recorder_bounds_the_memory_of_what_waits(settings, monkeypatch):
-    monkeypatch.setattr(room, "BYTES", 10_000)
-    monkeypatch.setattr(room, "_GATHER", 0.3)
+    monkeypatch.setattr(predictions_module, "BYTES", 10_000)
+    monkeypatch.setattr(predictions_module, "_GATHER", 0.3)
     recorder = Recorder(settings)
     for i in range(10):
         recorder.prediction(predicted(str(i), body={"long": "x" * 2_000}))

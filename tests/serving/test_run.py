@@ -16,10 +16,10 @@ import numpy as np
 import psutil
 import pytest
 
-from lib.registry import Registry
+from lib.registry.registry import Registry
 from lib.settings import ROOT
-from serving import run
-from serving.schemas import example_rows
+from serving import server as server_module
+from serving.schemas.api import example_rows
 from tests.panels import TINY_MODEL
 from tests.serving.live import settings_of
 
@@ -123,7 +123,7 @@ def served(settings, log, *options):
         "DATABASE_URL": settings.database_url,
         "QUEUE_URL": settings.queue_url,
     }
-    command = [sys.executable, "-m", "serving.run", "--port", str(port), "--workers", "2"]
+    command = [sys.executable, "-m", "serving.server", "--port", str(port), "--workers", "2"]
     with log.open("w") as file:
         process = subprocess.Popen(
             [*command, *options], cwd=ROOT, env=environment, stderr=file, stdout=file
@@ -294,8 +294,8 @@ def test_three_minutes_of_everything_with_promotions_and_the_registry_gone_for_a
 
 
 def test_worker_beside_the_server_is_started_again_when_it_ends(monkeypatch):
-    monkeypatch.setattr(run, "_PAUSES", (0.05, 0.1))
-    beside = run.Beside([sys.executable, "-c", "import time; time.sleep(60)"])
+    monkeypatch.setattr(server_module, "_PAUSES", (0.05, 0.1))
+    beside = server_module.SupervisedProcess([sys.executable, "-c", "import time; time.sleep(60)"])
     with beside.running():
         first = beside.process
         assert first is not None

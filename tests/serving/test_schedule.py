@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from lib.leases import Lease
 from lib.settings import SettingsError, get_settings
-from lib.store import Store
+from lib.storage.database import Store
+from lib.storage.leases import Lease
 from serving.schedule import COMMAND, LEASE, Schedule
 
 # Notes that it was there, and how long it stays.
@@ -143,7 +143,7 @@ def test_schedule_without_a_database_only_says_so(tmp_path, notes):
 
 def test_schedule_runs_the_monitoring_by_default(store):
     assert Schedule("", store).command == COMMAND
-    assert COMMAND[1:] == ("-m", "lib.monitor")
+    assert COMMAND[1:] == ("-m", "lib.monitoring.job")
 
 
 @pytest.mark.parametrize("cron", ["61 * * * *", "* 5-25 * * *", "*/5 * * * */2"])

@@ -9,17 +9,18 @@ import pytest
 import structlog
 from pydantic import SecretStr
 
-from lib.settings import ROOT, SettingsError, configure_logging, get_settings
-from serving import schemas
-from serving.access_log import trace_id_of
-from serving.jobs import Jobs
-from serving.run import main
-from serving.security import KEY_HEADER, check_bind
+from lib.log import configure_logging
+from lib.settings import ROOT, SettingsError, get_settings
+from serving.explanations.jobs import Jobs
+from serving.http.security import KEY_HEADER, check_bind
+from serving.request_log import trace_id_of
+from serving.schemas import api
+from serving.server import main
 from serving.state import EXTENSION, state_of
 from tests.serving.live import Shelf, app_on, close
 
 KEY = "correct horse"
-EXAMPLE = {"sequence": schemas.example_rows()}
+EXAMPLE = {"sequence": api.example_rows()}
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,7 @@ def test_importing_the_service_loads_no_training_code():
 
 def test_importing_the_launcher_loads_no_threads_that_a_fork_would_lose():
     code = (
-        "import sys, serving.run;"
+        "import sys, serving.server;"
         "print([m for m in ('onnxruntime', 'pyarrow', 'mlflow', 'prometheus_client')"
         " if m in sys.modules])"
     )
@@ -65,7 +66,7 @@ def test_health_says_what_is_served(client):
     for call in ("/health", "/health/ready"):
         answer = client.get(call)
         assert answer.status_code == 200
-        schemas.Health.model_validate(answer.json)
+        api.Health.model_validate(answer.json)
         assert answer.json["model_version"] == 7
         assert answer.json["source"] == "production"
         assert answer.json["age"] >= 0
@@ -74,7 +75,7 @@ def test_health_says_what_is_served(client):
 
 def test_the_model_card_is_that_of_the_contract(client):
     card = client.get("/model").json
-    schemas.ModelCard.model_validate(card)
+    api.ModelCard.model_validate(card)
     assert (card["model_version"], card["horizon"], card["context_length"]) == (7, 3, 60)
 
 
@@ -162,9 +163,9 @@ def test_a_fault_of_ours_is_found_in_the_log_by_its_trace_and_quotes_no_body(
         except ValueError as error:
             raise RuntimeError("postgresql://me:secret@db, 4711") from error
 
-    monkeypatch.setattr("serving.batching.Batcher.predict", broken)
+    monkeypatch.setattr("serving.model.batching.Batcher.predict", broken)
     configure_logging("INFO")
-    answer = app.test_client().post("/predict", json={"sequence": schemas.example_rows()})
+    answer = app.test_client().post("/predict", json={"sequence": api.example_rows()})
     assert answer.status_code == 500
     told = capsys.readouterr().err
     lines = [json.loads(line) for line in told.splitlines()]
@@ -179,7 +180,7 @@ def test_a_fault_of_ours_is_found_in_the_log_by_its_trace_and_quotes_no_body(
 
 def test_each_request_is_one_log_line(client):
     with structlog.testing.capture_logs() as lines:
-        answer = client.post("/predict", json={"sequence": schemas.example_rows()}).json
+        answer = client.post("/predict", json={"sequence": api.example_rows()}).json
     assert len(lines) == 1
     line = lines[0]
     assert line["trace_id"] == answer["trace_id"]
@@ -314,6 +315,6 @@ def test_the_launcher_refuses_numbers_with_which_it_would_not_answer(capsys, opt
 
 
 def test_the_launcher_refuses_an_open_address(capsys, monkeypatch):
-    monkeypatch.setattr("serving.run.get_settings", lambda: get_settings(None))
+    monkeypatch.setattr("serving.server.get_settings", lambda: get_settings(None))
     assert main(["--host", "0.0.0.0"]) == 1
     assert "API_KEYS" in capsys.readouterr().err

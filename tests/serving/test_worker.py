@@ -15,16 +15,17 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from lib.features import FEATURES
-from lib.forecaster import Forecaster
-from lib.registry import Registry, RegistryError
+from lib.features.engineering import FEATURES
+from lib.features.undated_windows import future_after
+from lib.inference.served_model import ServedModel
+from lib.registry.registry import Registry, RegistryError
 from lib.settings import ROOT, get_settings
-from lib.store import Store, explanations
-from lib.undated import future_after
-from serving.explainer import Explainer, TryLaterError, inputs
-from serving.jobs import Jobs, Queue
-from serving.rows import sequence_of
-from serving.schemas import example_rows
+from lib.storage.database import Store
+from lib.storage.tables import explanations
+from serving.explanations.explainer import Explainer, TryLaterError, inputs
+from serving.explanations.jobs import Jobs, Queue
+from serving.schemas.api import example_rows
+from serving.schemas.feature_rows import sequence_of
 from serving.worker import NICE
 
 # Real processes against the clock: not on a machine that is busy with other tests.
@@ -220,7 +221,7 @@ def test_worker_explains_a_forecast_exactly_and_draws_it(settings, jobs, queue, 
     with working(settings, *REAL):
         wait(jobs, done=1, seconds=60)
     result = jobs.get(identity).result
-    forecaster = Forecaster.load(cached)
+    forecaster = ServedModel.load(cached)
     features, future = inputs(question(), forecaster.contract)
     median = forecaster.contract.quantiles.index(0.5)
     output = forecaster.predict(features[None], future[None])[0, 0, median]
@@ -234,7 +235,7 @@ def test_worker_explains_a_forecast_exactly_and_draws_it(settings, jobs, queue, 
 
 
 def test_inputs_are_those_of_predict(cached):
-    contract = Forecaster.load(cached).contract
+    contract = ServedModel.load(cached).contract
     asked = question()
     asked["sequence"][5] |= {"media_movel_7": None, "fator_externo": None}
     rows = sequence_of(json.dumps(asked).encode(), 60)

@@ -4,9 +4,11 @@ from datetime import timedelta
 
 import pytest
 
-from lib.settings import configure_logging, get_settings
-from lib.store import StoreError, explanations, utcnow
-from serving.explainer import Explainer, TryLaterError
+from lib.log import configure_logging
+from lib.settings import get_settings
+from lib.storage.database import StoreError, utcnow
+from lib.storage.tables import explanations
+from serving.explanations.explainer import Explainer, TryLaterError
 from serving.worker import Worker
 
 
@@ -117,7 +119,7 @@ def test_a_version_that_cannot_be_fetched_tells_no_password(settings, monkeypatc
     def away(self, which, folder):
         raise OSError("http://me:secret@registry:5000 refused")
 
-    monkeypatch.setattr("lib.registry.Registry.fetch", away)
+    monkeypatch.setattr("lib.registry.registry.Registry.fetch", away)
     with pytest.raises(TryLaterError, match="version 1 cannot be fetched: OSError") as raised:
         Explainer(settings).model(1)
     assert "secret" not in str(raised.value)

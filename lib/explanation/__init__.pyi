@@ -1,0 +1,15 @@
+__all__ = [
+    "Explainer",
+    "Game",
+    "exact_shapley",
+    "plot_beeswarm",
+    "plot_days",
+    "plot_importance",
+    "plot_map",
+    "plot_waterfall",
+    "sampled_owen",
+]
+
+from .explainer import Explainer
+from .plots import plot_beeswarm, plot_days, plot_importance, plot_map, plot_waterfall
+from .shapley import Game, exact_shapley, sampled_owen

@@ -1,0 +1,166 @@
+"""The eleven causal features, the known future, and the index of windows. NumPy only.
+
+Training and serving both build their tensors here, so a forecast never depends on who asked
+for it. Every feature of day t uses the values of days up to t and nothing later.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lib.data import Panel
+
+FEATURES = (
+    "dia_semana_sin",
+    "dia_semana_cos",
+    "mes_sin",
+    "mes_cos",
+    "media_movel_7",
+    "media_movel_30",
+    "desvio_movel_7",
+    "lag_1",
+    "lag_7",
+    "fator_externo",
+    "evento_especial",
+)
+
+
+FUTURE = (
+    "dia_semana_sin",
+    "dia_semana_cos",
+    "mes_sin",
+    "mes_cos",
+    "day_of_year_sin",
+    "day_of_year_cos",
+    "fator_externo",
+    "evento_especial",
+    "last_year",
+    "last_year_week",
+    "last_year_level",
+)
+
+
+# 52 whole weeks: the day of last year that has the same weekday.
+YEAR = 364
+
+
+# The centred week of last year reaches 3 days past t - YEAR, which must be history at the cutoff.
+MAX_HORIZON = YEAR - 4
+
+
+def calendar_features(dates: np.ndarray) -> np.ndarray:
+    """Weekday, month and day of year of days as sin/cos. (…,) datetime64[D] → (…, 6).
+
+    Monday is 0 and January is 1, as in the eleven features; the day of year is scaled by 365.25.
+    """
+    if not dates.size:
+        return np.empty((*dates.shape, 6))
+    # of each day once: a panel has the same days in every series
+    first = dates.min().astype("datetime64[D]")
+    place = (dates.astype("datetime64[D]") - first).astype(np.int64)
+    days = first + np.arange(place.max() + 1)
+    months = days.astype("datetime64[M]")
+    weekday = (days.astype(np.int64) + 3) % 7  # 1970-01-01 was a Thursday
+    month = months.astype(np.int64) % 12 + 1
+    day_of_year = (days - days.astype("datetime64[Y]").astype("datetime64[D]")).astype(np.int64)
+    angles = (2 * np.pi * weekday / 7, 2 * np.pi * month / 12, 2 * np.pi * day_of_year / 365.25)
+    return np.stack([f(angle) for angle in angles for f in (np.sin, np.cos)], axis=-1)[place]
+
+
+def compute_features(panel: Panel) -> np.ndarray:
+    """The eleven features of every day of a panel, float64 (rows of the panel, 11), raw units.
+
+    Rolling statistics are over the *observed* days among the last 7 or 30 and are NaN on a day
+    that is itself missing (and the standard deviation, ddof 1, where fewer than two are
+    observed). So a missing day stays visible in the features, and the value of the last day of a
+    window can be told from them (`values_of`).
+    """
+    position = _position(panel)
+    values = panel.values
+    mean_7, count_7 = rolling_mean(values, position, 7)
+    mean_30, _ = rolling_mean(values, position, 30)
+    missing = np.isnan(values)
+    columns = [
+        *calendar_features(panel.dates)[:, :4].T,
+        np.where(missing, np.nan, mean_7),
+        np.where(missing, np.nan, mean_30),
+        np.where(missing, np.nan, _rolling_std(values, position, mean_7, count_7)),
+        _lag(values, position, 1),
+        _lag(values, position, 7),
+        panel.factor,
+        panel.event,
+    ]
+    return np.stack(columns, axis=1)
+
+
+def values_of(features: np.ndarray) -> np.ndarray:
+    """The series behind windows of features. (batch, days, 11) → (batch, days + 7), NaN missing.
+
+    `lag_1` of the next row is the value of a day; `lag_7` of the first rows reaches a week before
+    the window; the last value follows from `media_movel_7`. The last entry is the last day.
+    """
+    lag_1 = features[..., FEATURES.index("lag_1")]
+    lag_7 = features[..., :6, FEATURES.index("lag_7")]
+    mean_7 = features[..., -1, FEATURES.index("media_movel_7")]
+    previous = lag_1[..., -6:]
+    observed = np.isfinite(previous).sum(axis=-1)
+    last = mean_7 * (observed + 1) - np.nansum(previous, axis=-1)
+    return np.concatenate([lag_7, lag_1, last[..., None]], axis=-1)
+
+
+def _series_of(panel: Panel, rows: np.ndarray) -> np.ndarray:
+    return np.searchsorted(panel.offsets, rows, side="right") - 1
+
+
+def start_of(panel: Panel, rows: np.ndarray) -> np.ndarray:
+    """The first row of the series of each row."""
+    return panel.offsets[_series_of(panel, rows)]
+
+
+def _last_of(panel: Panel, rows: np.ndarray) -> np.ndarray:
+    return panel.offsets[_series_of(panel, rows) + 1] - 1
+
+
+def _position(panel: Panel) -> np.ndarray:
+    """Day number of each row within its series, from 0."""
+    lengths = np.diff(panel.offsets)
+    return np.arange(len(panel.values)) - np.repeat(panel.offsets[:-1], lengths)
+
+
+def _last_row(panel: Panel) -> np.ndarray:
+    return np.repeat(panel.offsets[1:] - 1, np.diff(panel.offsets))
+
+
+def _lag(values: np.ndarray, position: np.ndarray, days: int) -> np.ndarray:
+    lagged = np.full_like(values, np.nan)
+    lagged[days:] = values[:-days]
+    lagged[position < days] = np.nan
+    return lagged
+
+
+def rolling_mean(
+    values: np.ndarray, position: np.ndarray, days: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and count of the observed days of the last `days`.
+
+    Sums each window afresh: a running sum would carry rounding, and with it the future of one
+    series into the bits of the next.
+    """
+    total = np.zeros_like(values)
+    count = np.zeros(len(values), dtype=np.int64)
+    for d in range(days):
+        shifted = _lag(values, position, d) if d else values
+        observed = np.isfinite(shifted)
+        total += np.where(observed, shifted, 0.0)
+        count += observed
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan), count
+
+
+def _rolling_std(
+    values: np.ndarray, position: np.ndarray, mean: np.ndarray, count: np.ndarray
+) -> np.ndarray:
+    total = np.zeros_like(values)
+    for d in range(7):
+        shifted = _lag(values, position, d) if d else values
+        total += np.where(np.isfinite(shifted), (shifted - mean) ** 2, 0.0)
+    return np.where(count > 1, np.sqrt(total / np.maximum(count - 1, 1)), np.nan)

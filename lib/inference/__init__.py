@@ -1,0 +1,5 @@
+"""Forecast with a trained artifact, without PyTorch."""
+
+import lazy_loader as lazy
+
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

@@ -1,0 +1,203 @@
+"""What is usual in the data that a model learned from: the profile that drift is held against.
+
+The model scales each window by itself, so a trend is nothing new to it. Features in units of the
+series are therefore compared relative to `media_movel_30` of the same day, which also makes the
+check blind to units; the level itself is only held against the range it had in the reference.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from lib.features import FEATURES
+from lib.monitoring.drift_statistics import effects_of
+
+LEVEL = "media_movel_30"
+
+
+RELATIVE = ("media_movel_7", "desvio_movel_7", "lag_1", "lag_7")
+
+
+TESTED = (*RELATIVE, "fator_externo", "evento_especial")
+
+
+SOFT = 0.02  # added to an effect before its logarithm
+
+
+WINDOWS = 6  # disjoint windows the reference needs before anything is usual in it
+
+
+_STEP = 7  # days between windows of the reference
+
+
+_SLACK = 7  # days around the season that belong to it
+
+
+_APART = 30  # days around a window of the reference that are not "another time"
+
+
+_SELDOM = 0.25  # of the rows of the weekday most asked of, below which a weekday is an exception
+
+
+@dataclass(frozen=True)
+class DriftReference:
+    """A reference, and what is usual in it. Made once by `profile`, used for many windows.
+
+    Attributes:
+        days: window length.
+        dates: (N,) datetime64[D].
+        series: (N,) names.
+        columns: comparable columns, (N,) each.
+        weekdays: how many of them there are among the dates.
+        usual: feature → mean and standard deviation of log effects, (2, 2): KS and Wasserstein.
+        missing: feature → largest share missing in a window.
+        levels: series_id → lowest and highest level.
+    """
+
+    days: int
+    dates: np.ndarray
+    series: np.ndarray
+    columns: Mapping[str, np.ndarray]
+    weekdays: int
+    usual: Mapping[str, np.ndarray] = field(repr=False)
+    missing: Mapping[str, float] = field(repr=False)
+    levels: Mapping[str, tuple[float, float]] = field(repr=False)
+    parts: dict[tuple[str, ...], DriftReference] = field(default_factory=dict, repr=False)
+
+
+def build_reference(reference: pd.DataFrame, days: int = 21) -> DriftReference:
+    """What is usual in a model's reference (`reference.parquet`): date, series_id, the features.
+
+    Raises ValueError naming the columns that are missing.
+    """
+    require(reference)
+    dates = reference["date"].to_numpy().astype("datetime64[D]")
+    series = reference["series_id"].astype("str").to_numpy(dtype=object)
+    return _profile(days, dates, series, comparable(reference))
+
+
+def _profile(
+    days: int, dates: np.ndarray, series: np.ndarray, columns: Mapping[str, np.ndarray]
+) -> DriftReference:
+    effects: dict[str, list[tuple[float, float]]] = {name: [] for name in TESTED}
+    missing = dict.fromkeys(FEATURES, 0.0)
+    weekdays = len(np.unique(weekday(dates)))
+    whole = int((dates.max() - dates.min()).astype(np.int64)) + 1 if len(dates) else 0
+    origins = dates.min() + np.arange(days - 1, whole, _STEP) if len(dates) else []
+    for end in origins:
+        window = (dates > end - days) & (dates <= end)
+        if not window.any():
+            continue
+        for name in FEATURES:
+            share = float(np.isnan(columns[name][window]).mean())
+            missing[name] = max(missing[name], share)
+        others, _ = _season(dates, end, days, weekdays, apart=True)
+        for name in TESTED:
+            pair = effects_of(columns[name][window], columns[name][others])
+            if np.isfinite(pair).all():
+                effects[name].append(pair)
+    usual = {
+        name: _usual(np.array(found), len(found) * _STEP / days)
+        for name, found in effects.items()
+        if len(found) * _STEP >= WINDOWS * days
+    }
+    level = pd.Series(columns[LEVEL]).groupby(series)
+    low, high = level.min(), level.max()
+    levels = {
+        str(name): (float(low[name]), float(high[name]))
+        for name in low.index
+        if np.isfinite(low[name])
+    }
+    return DriftReference(days, dates, series, columns, weekdays, usual, missing, levels)
+
+
+def part_of(reference: DriftReference, live: pd.DataFrame) -> tuple[DriftReference, pd.DataFrame]:
+    """The weekdays and series of a reference that live rows are of; and the rows of these weekdays.
+
+    Series that the reference does not know are like any of it.
+    """
+    if not len(live) or not len(reference.dates):
+        return reference, live
+    days = weekday(live["date"].to_numpy().astype("datetime64[D]"))
+    counts = np.bincount(days, minlength=7)
+    asked = counts >= max(1, _SELDOM * counts.max())
+    names = set(live["series_id"].astype("str")) if "series_id" in live else set()
+    if not names or not names <= reference.levels.keys():
+        names = set(reference.levels)
+    if asked.all() and len(names) == len(reference.levels):
+        return reference, live
+    key = (str(asked.tolist()), *sorted(names))
+    if key not in reference.parts:
+        rows = asked[weekday(reference.dates)]
+        rows &= pd.Series(reference.series).isin(names).to_numpy()
+        columns = {name: column[rows] for name, column in reference.columns.items()}
+        reference.parts.clear()  # one is enough: what is asked of changes seldom
+        reference.parts[key] = _profile(
+            reference.days, reference.dates[rows], reference.series[rows], columns
+        )
+    return reference.parts[key], live[asked[days]]
+
+
+def in_season(reference: DriftReference, last: np.datetime64) -> tuple[np.ndarray, bool]:
+    """Rows of the reference that a window up to `last` is compared with, (N,) bool.
+
+    And whether the reference has that season: otherwise these are all its rows.
+    """
+    return _season(reference.dates, last, reference.days, reference.weekdays, apart=False)
+
+
+def comparable(table: pd.DataFrame) -> dict[str, np.ndarray]:
+    """The eleven features without units: values divided by the level of their day. (rows,) each.
+
+    A level of zero or below gives NaN; the level itself, the calendar, the factor and the events
+    stay as they are.
+    """
+    columns = {name: table[name].to_numpy(np.float64) for name in FEATURES}
+    level = np.where(columns[LEVEL] > 0, columns[LEVEL], np.nan)
+    return columns | {name: columns[name] / level for name in RELATIVE}
+
+
+def _usual(effects: np.ndarray, windows: float) -> np.ndarray:
+    """Mean and predictive standard deviation of log effects. (n, 2) → (2, 2)."""
+    logs = np.log(effects + SOFT)
+    spread = logs.std(axis=0) * math.sqrt(1 + 1 / windows)
+    return np.stack([logs.mean(axis=0), np.maximum(spread, 0.1)])
+
+
+def _season(
+    dates: np.ndarray, end: np.datetime64, days: int, weekdays: int, *, apart: bool
+) -> tuple[np.ndarray, bool]:
+    """Rows of the same season as the window up to `end`, and whether there are any.
+
+    Where the reference has less than a window of it, all its days stand in. `apart` leaves out the
+    days around the window itself.
+    """
+    middle = end - days // 2
+    other = np.ones(len(dates), dtype=bool)
+    if apart:
+        other = np.abs((dates - middle).astype(np.int64)) > days + _APART
+    gap = np.abs((_day_of_year(dates) - _day_of_year(middle) + 183) % 365.25 - 183)
+    season = other & (gap <= days // 2 + _SLACK)
+    matched = len(np.unique(dates[season])) >= max(1, days * weekdays // 7)
+    return (season if matched else other), matched
+
+
+def weekday(dates: np.ndarray) -> np.ndarray:
+    """0 for a Monday, to 6. (n,) → (n,) int."""
+    return (dates.astype("datetime64[D]").astype(np.int64) + 3) % 7  # 1970-01-01 was a Thursday
+
+
+def _day_of_year(dates: np.ndarray | np.datetime64) -> np.ndarray:
+    return np.asarray(dates - dates.astype("datetime64[Y]").astype("datetime64[D]")).astype(float)
+
+
+def require(table: pd.DataFrame, *names: str) -> None:
+    """Raise ValueError naming the columns that are missing (default: those of a reference)."""
+    missing = [n for n in names or ("date", "series_id", *FEATURES) if n not in table.columns]
+    if missing:
+        raise ValueError(f"features for drift: columns {missing} are missing")

@@ -1,0 +1,61 @@
+"""How far two samples differ, and what many tests at once allow to say."""
+
+from __future__ import annotations
+
+import numpy as np
+
+FEWEST = 14  # values that a distribution needs
+
+
+_PSI_BINS = 10
+
+
+def population_stability(sample: np.ndarray, reference: np.ndarray) -> float:
+    """Population stability index over the reference's deciles; half a value is added to each bin.
+
+    0 for equal distributions; by custom above 0.1 is a shift and above 0.25 a large one. A value
+    that fills several deciles (such as "no event") is a bin of its own. NaN without values.
+    """
+    sample, reference = sample[np.isfinite(sample)], reference[np.isfinite(reference)]
+    if not len(sample) or not len(reference):
+        return np.nan
+    edges = np.unique(np.quantile(reference, np.arange(1, _PSI_BINS) / _PSI_BINS))
+    # (−∞, e0], (e0, e1], …, (e_last, ∞)
+    expected, actual = (
+        np.bincount(np.searchsorted(edges, x, side="left"), minlength=len(edges) + 1) + 0.5
+        for x in (reference, sample)
+    )
+    expected, actual = expected / expected.sum(), actual / actual.sum()
+    return float(((actual - expected) * np.log(actual / expected)).sum())
+
+
+def holm(p_values: np.ndarray) -> np.ndarray:
+    """Holm's (1979) adjusted p-values. NaN is not a test and stays NaN. (n,) → (n,)."""
+    adjusted = np.full(len(p_values), np.nan)
+    tests = np.flatnonzero(np.isfinite(p_values))
+    order = tests[np.argsort(p_values[tests], kind="stable")]
+    scaled = p_values[order] * np.arange(len(order), 0, -1)
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(scaled)) if len(order) else scaled
+    return adjusted
+
+
+def effects_of(sample: np.ndarray, reference: np.ndarray) -> tuple[float, float]:
+    """Kolmogorov-Smirnov's distance, and Wasserstein's in widths of the reference."""
+    a, b = np.sort(sample[np.isfinite(sample)]), np.sort(reference[np.isfinite(reference)])
+    if len(a) < FEWEST or len(b) < FEWEST:
+        return np.nan, np.nan
+    both = np.concatenate([a, b])
+    below_a, below_b = (np.searchsorted(x, both, side="right") / len(x) for x in (a, b))
+    levels = (np.arange(100) + 0.5) / 100
+    quantiles = _quantiles(b, levels)
+    width = float(quantiles[90] - quantiles[10]) or float(b.std())
+    moved = float(np.abs(_quantiles(a, levels) - quantiles).mean())
+    return float(np.abs(below_a - below_b).max()), moved / width if width > 0 else moved
+
+
+def _quantiles(ordered: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """As np.quantile, which would put them in order once more. (n,), (k,) → (k,)."""
+    position = levels * (len(ordered) - 1)
+    below = position.astype(np.int64)
+    above = np.minimum(below + 1, len(ordered) - 1)
+    return ordered[below] + (position - below) * (ordered[above] - ordered[below])

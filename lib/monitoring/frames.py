@@ -1,0 +1,294 @@
+"""The frames that checks read: from the store of a service, or from the folder of a run."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import sqlalchemy as sa
+
+from lib import features as ft
+from lib.data import SERIES_COLUMNS, to_panel
+from lib.monitoring.actuals import join_actuals
+from lib.storage import Store, actuals, predictions, utcnow
+
+HISTORY_DAYS = 84  # of truth before the first target day: 8 weeks before a cutoff of 4 weeks ago
+
+
+MOST = 20_000  # forecasts of a check; of more an even sample is drawn
+
+
+_LINES = str.maketrans(",", "\n", "[] ")
+
+
+_HASH = (2_654_435_761, 2**32)  # Knuth's: ids near each other are drawn independently
+
+
+@dataclass(frozen=True)
+class Frames:
+    """What checks read.
+
+    Attributes:
+        forecasts: one row a forecast day: series_id, date (datetime64[s] or ns), horizon (days),
+            model_version, made_at, q<level>…; actual, naive and scale (`lib.monitoring.actuals.join_actuals`).
+        history: series_id, date, value: the truth.
+        features: one row a forecast: series_id, date (the last known day), the eleven features.
+        share: part of the stored forecasts that was drawn.
+    """
+
+    forecasts: pd.DataFrame
+    history: pd.DataFrame
+    features: pd.DataFrame
+    share: float = 1.0
+
+
+def from_store(
+    store: Store, first: np.datetime64, last: np.datetime64, *, most: int = MOST
+) -> Frames:
+    """What the store knows of the target days `first` to `last`. Raises StoreError.
+
+    A forecast of the same series, day and version that was asked for more than once counts once,
+    the last. One without a series (of `/predict`) is about the day after it was made. With more
+    than `most` forecasts a sample of them is read, the same each time: all of
+    some series.
+    """
+    start, end = _date(first), _date(last)
+    with store.reading() as connection:
+        found, share = _predictions(connection, start, end, most)
+        known = _history(connection, start - timedelta(days=HISTORY_DAYS), end)
+        by_trace = _by_trace(connection, start, end)
+    found = found.drop_duplicates(
+        ["series_id", "first_date", "model_version", "trace"], keep="last"
+    )
+    exploded = _exploded(found, first, last)
+    exploded["actual"] = exploded["trace"].map(by_trace).astype(np.float64)
+    exploded = exploded.rename(columns={"trace": "trace_id"})
+    return Frames(join_actuals(exploded, known), known, _features(found), share)
+
+
+def last_day(store: Store) -> np.datetime64 | None:
+    """The last day with a truth of a forecast; None without any.
+
+    A truth of days to come is a typing error, unless there are no others. Those of forecasts
+    without a series are looked at where no truth has a day.
+    """
+    kept = predictions.c
+    come = actuals.c.date <= utcnow().date() + timedelta(days=1)  # wherever on earth it is
+    undated = sa.select(sa.func.max(kept.created_at)).where(
+        kept.series_id.is_(None), kept.trace_id == actuals.c.trace_id
+    )
+    with store.reading() as connection:
+        furthest = connection.scalar(sa.select(sa.func.max(kept.last_date)))
+        if furthest is not None:
+            dated = sa.select(sa.func.max(actuals.c.date)).where(actuals.c.date <= furthest)
+            day = connection.scalar(dated.where(come)) or connection.scalar(dated)
+            if day is not None:
+                return np.datetime64(day, "D")
+        made = connection.scalar(undated)
+    return None if made is None else np.datetime64(made.date(), "D") + 1
+
+
+def from_run(folder: Path, *, model_version: int = 0) -> Frames:
+    """What a run of the notebooks left: its backtest and its series, as if it had been served.
+
+    Raises FileNotFoundError naming the notebook that writes what is missing.
+    """
+    for name, notebook in (("series.parquet", "01"), ("forecasts.parquet", "03")):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"{folder / name} is missing: run notebook {notebook} first")
+    history = pd.read_parquet(folder / "series.parquet")
+    forecasts = pd.read_parquet(folder / "forecasts.parquet").drop(columns="actual")
+    forecasts = forecasts.rename(columns={"cutoff": "made_at"}).assign(model_version=model_version)
+    panel = to_panel(history)
+    table = pd.DataFrame(ft.compute_features(panel), columns=list(ft.FEATURES))
+    table.insert(0, "date", panel.dates.astype("datetime64[s]"))
+    table.insert(0, "series_id", history["series_id"].to_numpy())
+    known = history[list(SERIES_COLUMNS[:3])]
+    return Frames(join_actuals(forecasts, known), known, table)
+
+
+def between(table: pd.DataFrame, first: np.datetime64, last: np.datetime64) -> pd.DataFrame:
+    """The rows whose `date` is in a period, both days included."""
+    date = table["date"].to_numpy()
+    return table[(date >= first) & (date <= last)]
+
+
+def until(frames: Frames, day: np.datetime64) -> Frames:
+    """What was known on the evening of a day: no later truth, no later features."""
+    some = frames.forecasts["date"].to_numpy() <= day
+    past = frames.history["date"].to_numpy() <= day
+    seen = frames.features["date"].to_numpy() <= day
+    return replace(
+        frames,
+        forecasts=frames.forecasts[some],
+        history=frames.history[past],
+        features=frames.features[seen],
+    )
+
+
+def _predictions(
+    connection: sa.Connection, start: date, end: date, most: int
+) -> tuple[pd.DataFrame, float]:
+    """The rows of predictions that are about these days, JSON still as text; the share drawn."""
+    kept = predictions.c
+    zone = _midnight(start - timedelta(days=1)), _midnight(end + timedelta(days=1))
+    dated = sa.and_(kept.first_date <= end + timedelta(days=1), kept.last_date >= start)
+    undated = sa.and_(
+        kept.series_id.is_(None), kept.created_at >= zone[0], kept.created_at < zone[1]
+    )
+    about = sa.or_(dated, undated)
+    about, share = _drawn(connection, about, most)
+    # cast, or both SQLAlchemy and psycopg would build lists of Python floats
+    text = ("levels", "quantiles", *(["features"] if "features" in kept else []))
+    columns = {
+        "trace": kept.trace_id,
+        "made_at": sa.cast(kept.created_at, sa.Text),
+        "model_version": kept.model_version,
+        "series_id": kept.series_id,
+        "first_date": sa.cast(kept.first_date, sa.Text),
+    } | {name: sa.cast(kept[name], sa.Text) for name in text}
+    rows = connection.execute(sa.select(*columns.values()).where(about).order_by(kept.id)).all()
+    cells = zip(*rows, strict=True) if rows else ((),) * len(columns)
+    # said twice, or pandas would copy half a gigabyte of text into Arrow's
+    found = pd.DataFrame(
+        {name: np.array(c, dtype=object) for name, c in zip(columns, cells, strict=True)},
+        dtype=object,
+    )
+    made = np.array([t[:19] for t in found["made_at"]], dtype="datetime64[s]")
+    first = found["first_date"].to_numpy().astype("datetime64[D]")
+    dated_rows = ~np.isnat(first)
+    found["made_at"] = made
+    found["first_date"] = np.where(dated_rows, first, made.astype("datetime64[D]") + 1)
+    found.loc[dated_rows, "trace"] = ""  # the series and the day are what it is about
+    found["series_id"] = found["series_id"].where(dated_rows, "")
+    return found.astype({"model_version": np.int64}), share
+
+
+def _drawn(
+    connection: sa.Connection, about: sa.ColumnElement[bool], most: int
+) -> tuple[sa.ColumnElement[bool], float]:
+    """Which rows to read of those that are `about` these days, and their share.
+
+    Whole series, so that of each day its last forecast is among them; in the order of a hash, the
+    same at each check. Single rows where some have no series, or one has most of them.
+    """
+    kept = predictions.c
+    count = connection.execute(sa.select(sa.func.count()).where(about)).scalar_one()
+    if count <= most:
+        return about, 1.0
+    by_name = sa.select(kept.series_id, sa.func.count()).where(about).group_by(kept.series_id)
+    numbers = {row[0]: row[1] for row in connection.execute(by_name)}
+    chosen, total = [], 0
+    for name in sorted(numbers, key=lambda name: zlib.crc32((name or "").encode())):
+        if total + numbers[name] > most:
+            break
+        chosen.append(name)
+        total += numbers[name]
+    if 2 * total >= most and None not in chosen:
+        return sa.and_(about, kept.series_id.in_(chosen)), total / count
+    factor, modulus = _HASH
+    return sa.and_(about, (kept.id * factor) % modulus < int(modulus * most / count)), most / count
+
+
+def _exploded(found: pd.DataFrame, first: np.datetime64, last: np.datetime64) -> pd.DataFrame:
+    """One row a forecast day, of the days first to last."""
+    parts = []
+    for levels, some in found.groupby("levels", sort=False):
+        names = [f"q{level:g}" for level in json.loads(str(levels))]
+        counts = np.array([text.count(",") + 1 for text in some["quantiles"]], dtype=np.int64)
+        days = counts // len(names)
+        values = _numbers(some["quantiles"]).reshape(-1, len(names))
+        row = np.repeat(np.arange(len(some)), days)
+        horizon = np.arange(len(row)) - np.repeat(np.cumsum(days) - days, days) + 1
+        date = some["first_date"].to_numpy().astype("datetime64[D]")[row] + horizon - 1
+        wanted = (date >= first) & (date <= last)
+        row = row[wanted]
+        frame = pd.DataFrame(
+            {
+                "series_id": pd.Categorical(some["series_id"]).take(row),
+                "trace": pd.Categorical(some["trace"]).take(row),
+                "date": date[wanted].astype("datetime64[s]"),
+                "horizon": horizon[wanted],
+                "model_version": some["model_version"].to_numpy()[row],
+                "made_at": some["made_at"].to_numpy()[row],
+            }
+        )
+        parts.append(frame.assign(**dict(zip(names, values[wanted].T, strict=True))))
+    if not parts:
+        names = ["series_id", "trace", "date", "horizon", "model_version", "made_at", "q0.5"]
+        return pd.DataFrame({name: pd.Series(dtype="float64") for name in names}).astype(
+            {"series_id": "str", "trace": "str", "date": "datetime64[s]", "horizon": "int64"}
+        )
+    return parts[0] if len(parts) == 1 else pd.concat(parts, ignore_index=True)
+
+
+def _features(found: pd.DataFrame) -> pd.DataFrame:
+    """One row a forecast: series_id, the last known day, the eleven features."""
+    known = found[found["features"].notna()] if "features" in found else found[:0]
+    values = np.empty((0, len(ft.FEATURES)))
+    if len(known):
+        values = _numbers(known["features"])
+        values = values.reshape(-1, len(ft.FEATURES))
+    table = pd.DataFrame(values, columns=list(ft.FEATURES))
+    day = known["first_date"].to_numpy().astype("datetime64[D]") - 1
+    table.insert(0, "date", day.astype("datetime64[s]"))
+    table.insert(0, "series_id", known["series_id"].to_numpy())
+    return table
+
+
+def _numbers(texts: pd.Series) -> np.ndarray:
+    """All numbers in JSON lists, flat, NaN for null: Arrow reads them 20 times as fast as json."""
+    lines = ",".join(texts).translate(_LINES).encode()
+    options = pa_csv.ConvertOptions(column_types={"n": pa.float64()}, null_values=["null"])
+    read = pa_csv.ReadOptions(column_names=["n"], use_threads=False)
+    parse = pa_csv.ParseOptions(ignore_empty_lines=False)
+    table = pa_csv.read_csv(pa.BufferReader(lines), read, parse, options)
+    return table.column("n").to_numpy().astype(np.float64)
+
+
+def _history(connection: sa.Connection, start: date, end: date) -> pd.DataFrame:
+    kept = actuals.c
+    found = sa.select(kept.series_id, sa.cast(kept.date, sa.Text), kept.value)
+    found = found.where(kept.series_id.is_not(None), kept.date >= start, kept.date <= end)
+    # tuples of the driver: SQLAlchemy's rows would take as long again, and nothing is to convert
+    cursor = connection.execute(found).cursor
+    rows = cursor.fetchall() if cursor else ()
+    # by column: `zip(*rows)` of half a million rows takes as long as reading them
+    ids, dates, values = ([row[i] for row in rows] for i in range(3))
+    return pd.DataFrame(
+        {
+            "series_id": pd.Categorical(np.array(ids, dtype=object)),
+            "date": np.array(dates, dtype="datetime64[D]").astype("datetime64[s]"),
+            "value": np.array(values, dtype=np.float64),
+        }
+    )
+
+
+def _by_trace(connection: sa.Connection, start: date, end: date) -> dict[str, float]:
+    """Truth of forecasts without a series, by trace."""
+    kept = predictions.c
+    found = sa.select(actuals.c.trace_id, actuals.c.value)
+    found = found.join(predictions, kept.trace_id == actuals.c.trace_id)
+    found = found.where(
+        actuals.c.trace_id.is_not(None),
+        kept.series_id.is_(None),
+        kept.created_at >= _midnight(start - timedelta(days=1)),
+        kept.created_at < _midnight(end + timedelta(days=1)),
+    )
+    return {row.trace_id: row.value for row in connection.execute(found)}
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time(), tzinfo=UTC)
+
+
+def _date(day: np.datetime64) -> Any:
+    return day.astype("datetime64[D]").astype(object)

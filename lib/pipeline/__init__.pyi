@@ -1,0 +1,31 @@
+__all__ = [
+    "ParameterError",
+    "Retraining",
+    "RetrainingError",
+    "StageError",
+    "declared_parameters",
+    "gather_data",
+    "held_out",
+    "last_kept_out",
+    "load_profile",
+    "read_notebook",
+    "record",
+    "resolve_parameters",
+    "retrain",
+    "retraining_parameters",
+    "run_backtest",
+    "run_folder",
+]
+
+from .backtest import run_backtest
+from .parameters import (
+    ParameterError,
+    declared_parameters,
+    load_profile,
+    read_notebook,
+    resolve_parameters,
+)
+from .retraining import Retraining, last_kept_out, retrain
+from .retraining_data import RetrainingError, gather_data, held_out, retraining_parameters
+from .runs import record, run_folder
+from .stages import StageError

@@ -1,0 +1,204 @@
+"""The database of the service. SQLite or PostgreSQL; its tables are those of `lib.storage.tables`.
+
+SQLite runs in WAL mode, so that readers never wait for a writer, and every transaction that may
+write takes the write lock at its beginning: one that takes it later would fail at once where
+another has written meanwhile, however long the busy timeout is.
+"""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+import threading
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.exc import SQLAlchemyError
+
+from lib.storage.tables import (
+    REVISION,
+    VERSION_TABLE,
+)
+
+_LOCK = 0x4C53544D  # the key of PostgreSQL's advisory lock, which stands in for SQLite's
+
+
+_STEP = 500  # rows a transaction, where many are changed
+
+
+class StoreError(RuntimeError):
+    """The database cannot do what was asked; the message says why, without values or passwords."""
+
+
+class Store:
+    """A database, opened at first use. May be shared by threads, not by forked processes."""
+
+    def __init__(self, url: str, *, busy_seconds: float = 5.0) -> None:
+        """`busy_seconds`: how long a call may wait for another that is writing."""
+        self.url = sa.make_url(url)
+        self._busy = busy_seconds
+        self._ready = False
+        self._opening = threading.Lock()
+        self._engine: sa.Engine | None = None
+
+    @contextmanager
+    def reading(self) -> Generator[sa.Connection]:
+        """A connection that sees one state of the database. Raises StoreError."""
+        with self._connection(writes=False) as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Generator[sa.Connection]:
+        """A connection that writes: committed at the end, undone by an exception.
+
+        Writers take turns, on SQLite as a whole and on PostgreSQL where they call `alone`.
+        Raises StoreError, such as for a database that stays locked, or a full disk.
+        """
+        with self._connection(writes=True) as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Close all connections; the next use opens the database again."""
+        with self._opening:
+            if self._engine is not None:
+                self._engine.dispose()
+            self._engine, self._ready = None, False
+
+    @contextmanager
+    def _connection(self, *, writes: bool) -> Generator[sa.Connection]:
+        try:
+            with self._open().connect() as connection:
+                connection = connection.execution_options(writes=writes)
+                if not writes and connection.dialect.name == "postgresql":
+                    connection = connection.execution_options(isolation_level="REPEATABLE READ")
+                with connection.begin():
+                    yield connection
+        except SQLAlchemyError as error:
+            raise _worded(self.url, error) from error
+
+    def _open(self) -> sa.Engine:
+        with self._opening:
+            if self._engine is None:
+                self._engine = _engine(self.url, self._busy)
+            if not self._ready:
+                self._make_tables(self._engine)
+                self._ready = True
+            return self._engine
+
+    def _make_tables(self, engine: sa.Engine) -> None:
+        """Make or change what is needed. Several processes may start at once: one does it."""
+        with engine.connect() as connection:
+            if sa.inspect(connection).has_table(VERSION_TABLE):
+                found = sa.text(f"SELECT version_num FROM {VERSION_TABLE}")
+                if connection.scalar(found) == REVISION:
+                    return
+        from lib.storage.migrations import upgrade  # alembic: half a second to import
+
+        with engine.connect().execution_options(writes=True) as connection, connection.begin():
+            exclusive_transaction(connection)
+            try:
+                upgrade(connection)
+            except ValueError as error:
+                raise StoreError(
+                    f"{_shown(self.url)} has tables of version {error}, this program expects "
+                    f"version {REVISION} or earlier: use the program that made them, or another "
+                    "DATABASE_URL"
+                ) from error
+
+
+def exclusive_transaction(connection: sa.Connection) -> None:
+    """Until the transaction ends, keep out others that ask for the same."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+
+
+def in_batches(
+    store: Store, change: sa.Update | sa.Delete, key: sa.Column[Any], which: sa.ColumnElement[bool]
+) -> int:
+    """Change or delete the rows for which `which` holds, some at a time. → their number.
+
+    No other writer waits for long. After an update `which` must no longer hold. Raises StoreError.
+    """
+    some, total = sa.select(key).where(which).limit(_STEP), 0
+    while True:
+        with store.writing() as connection:
+            count = connection.execute(change.where(key.in_(some))).rowcount
+        total += count
+        if count < _STEP:
+            return total
+
+
+def utcnow() -> datetime:
+    """The time, with its zone."""
+    return datetime.now(UTC)
+
+
+def _engine(url: sa.URL, busy_seconds: float) -> sa.Engine:
+    try:
+        if url.get_backend_name() != "sqlite":
+            return _server(url, busy_seconds)
+        engine = sa.create_engine(
+            url,
+            hide_parameters=True,
+            connect_args={"timeout": busy_seconds, "isolation_level": None},
+        )
+    except (SQLAlchemyError, ModuleNotFoundError) as error:
+        raise StoreError(
+            f"DATABASE_URL: {_shown(url)} cannot be opened ({error}). SQLite needs nothing; for "
+            'PostgreSQL: pip install "psycopg[binary]"'
+        ) from error
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: sqlite3.Connection, record: object) -> None:
+        _use_wal(connection, busy_seconds)
+        # Safe from a killed process; a power cut may cost the last transactions, never the file.
+        connection.execute("PRAGMA synchronous=NORMAL")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        writes = connection.get_execution_options().get("writes", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def _server(url: sa.URL, busy_seconds: float) -> sa.Engine:
+    given = {} if "connect_timeout" in url.query else {"connect_timeout": math.ceil(busy_seconds)}
+    engine = sa.create_engine(url, hide_parameters=True, pool_pre_ping=True, connect_args=given)
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: Any, record: object) -> None:
+        # The busy time of SQLite, for row locks and `alone`.
+        connection.execute(f"SET lock_timeout = {round(busy_seconds * 1000)}")
+        connection.execute("SET TIME ZONE 'UTC'")  # a time that is cast to text has no other
+        connection.commit()
+
+    return engine
+
+
+def _use_wal(connection: sqlite3.Connection, busy_seconds: float) -> None:
+    """The mode stays with the file; its first change ignores the busy timeout, so it is retried."""
+    until = time.monotonic() + busy_seconds
+    while connection.execute("PRAGMA journal_mode").fetchone()[0] not in ("wal", "memory"):
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > until:
+                raise
+            time.sleep(0.01)
+
+
+def _worded(url: sa.URL, error: SQLAlchemyError) -> StoreError:
+    reason = getattr(error, "orig", None) or error
+    # PostgreSQL's other lines show the values of the row.
+    said = getattr(getattr(reason, "diag", None), "message_primary", None) or reason
+    return StoreError(f"{_shown(url)}: {type(reason).__name__}: {said}")
+
+
+def _shown(url: sa.URL) -> str:
+    return url.render_as_string(hide_password=True)

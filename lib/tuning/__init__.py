@@ -1,0 +1,5 @@
+"""Chooses model and training settings by an Optuna study that several worker processes share."""
+
+import lazy_loader as lazy
+
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)

@@ -1,0 +1,202 @@
+"""What a search may try, and the job that its workers share.
+
+The search space, the settings that a trial's parameters stand for, and the name under which a
+study of the same search is found again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from lib import models
+from lib.data import DataSplit, Panel, fingerprint
+from lib.models import ModelConfig
+from lib.settings import ROOT, get_settings
+from lib.training import TrainingConfig, code_hash
+
+
+class TuningError(RuntimeError):
+    """A study that cannot be opened, or whose workers keep failing."""
+
+
+@dataclass(frozen=True)
+class Between:
+    """Numbers from `low` to `high`, both included."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    def __contains__(self, value: float) -> bool:
+        return self.low <= value <= self.high
+
+
+# A list is a choice, a range are whole numbers. The order is the order of the draws.
+Space = dict[str, list | range | Between]
+
+
+SHAPE_SPACE: Space = {
+    "cell": ["lstm", "gru"],
+    "hidden": range(24, 65, 8),
+    "layers": range(1, 3),
+    "bidirectional": [False, True],
+    "attention": [False, True],
+    "layer_norm": [False, True],
+    "decoder_hidden": range(8, 41, 8),
+    "encoder_days": [28, 42, 56],
+}
+
+
+PACE_SPACE: Space = {
+    "dropout": Between(0.0, 0.5),
+    "learning_rate": Between(5e-4, 8e-3, log=True),
+    "weight_decay": Between(1e-3, 1.0, log=True),
+    # none larger than the default: it would see more windows in as many steps, at more cost
+    "batch": range(32, 65, 16),
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that a worker has to know; `plan` makes one. Saved as JSON, dates are ISO strings.
+
+    `trials` is the number of finished (complete or pruned) trials the study is to have,
+    `trial_steps` the batches of each.
+    """
+
+    series: str  # path of the series table, Parquet
+    split: tuple[str, str, str]  # last day of training, validation, test
+    model: dict[str, Any]
+    training: dict[str, Any]
+    storage: str
+    study: str
+    trials: int
+    trial_steps: int
+
+    def write(self, path: Path) -> None:
+        """Save for the workers. The storage's URL may hold a password: mind who may read it."""
+        path.write_text(json.dumps(asdict(self), indent=1))
+
+    @classmethod
+    def read(cls, path: Path) -> Job:
+        """What `write` saved."""
+        values = json.loads(path.read_text())
+        return cls(**(values | {"split": tuple(values["split"])}))
+
+
+def plan(
+    series: Path,
+    panel: Panel,
+    split: DataSplit,
+    model: ModelConfig,
+    training: TrainingConfig,
+    *,
+    trials: int,
+    trial_steps: int,
+    storage: str = "",
+    repeatable: bool = False,
+) -> Job:
+    """The job of searching around `model` and `training`, under a name that finds it again.
+
+    The name is made of all that a trial's value depends on (data, spans, fixed settings, steps,
+    search space, code), so two searches share a study only if their values compare.
+
+    Args:
+        series: the Parquet file that `panel` was read from; workers read it too.
+        storage: database URL, SQLite paths from the project root; empty for OPTUNA_STORAGE.
+        repeatable: one worker alone will search; its study is not shared with searches of
+            several or of another number of trials, whose path would show in the result.
+
+    Raises:
+        TuningError: a number below 1, a default outside of the search space, a storage that
+            processes cannot share.
+    """
+    for name, number in {"trials": trials, "trial_steps": trial_steps}.items():
+        if number < 1:
+            raise TuningError(f"{name}: expected at least 1, got {number}")
+    settings = model.to_dict() | training.to_dict()
+    for name, space in (SHAPE_SPACE | PACE_SPACE).items():
+        if settings[name] not in space:
+            raise TuningError(f"{name}: {settings[name]} is outside of the search space {space}")
+    origins = (str(split.train_end), str(split.validation_end), str(split.test_end))
+    space = repr(SHAPE_SPACE | PACE_SPACE)
+    facts = [fingerprint(panel), origins, settings, trial_steps, space, code_hash()]
+    if repeatable:
+        facts.append(trials)
+    name = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
+    return Job(
+        series=str(series.resolve()),
+        split=origins,
+        model=model.to_dict(),
+        training=training.to_dict(),
+        storage=_shared(storage or get_settings().optuna_storage),
+        study=f"forecaster-{model.horizon}-{name}",
+        trials=trials,
+        trial_steps=trial_steps,
+    )
+
+
+def default_trial(job: Job) -> dict[str, Any]:
+    """The job's own settings as parameters of a trial."""
+    own = job.model | job.training
+    start = {"pretrained": True} if may_start_pretrained(job) else {}
+    return start | {name: own[name] for name in _space(start)}
+
+
+def draw(trial: optuna.Trial, job: Job) -> dict[str, Any]:
+    """The parameters of one trial, from the search space.
+
+    Where the job's own shape is that of the pretrained network, a trial either starts from it, or
+    tries a shape of its own from the beginning.
+    """
+    start = {}
+    if may_start_pretrained(job):
+        start["pretrained"] = trial.suggest_categorical("pretrained", [True, False])
+    return start | {name: _draw(trial, name, space) for name, space in _space(start).items()}
+
+
+def may_start_pretrained(job: Job) -> bool:
+    """Whether trials of the job's own shape start from the pretrained network."""
+    return job.training["pretrained"] and models.is_for(ModelConfig.from_dict(job.model))
+
+
+def _space(start: Mapping[str, bool]) -> Space:
+    return PACE_SPACE if start.get("pretrained") else SHAPE_SPACE | PACE_SPACE
+
+
+def _draw(trial: optuna.Trial, name: str, space: list | range | Between) -> Any:
+    if isinstance(space, Between):
+        return trial.suggest_float(name, space.low, space.high, log=space.log)
+    if isinstance(space, range):
+        return trial.suggest_int(name, space[0], space[-1], step=space.step)
+    return trial.suggest_categorical(name, space)
+
+
+def settings_of(job: Job, params: Mapping[str, Any]) -> tuple[ModelConfig, TrainingConfig]:
+    """The job's settings, changed where a trial's parameters say."""
+    shape = {name: params.get(name, value) for name, value in job.model.items()}
+    pace = {name: params.get(name, value) for name, value in job.training.items()}
+    steps = {
+        "steps": job.trial_steps,
+        "evaluate_every": max(5, job.trial_steps // 6),
+        "patience": job.trial_steps,  # the pruner stops trials
+    }
+    return ModelConfig.from_dict(shape), TrainingConfig.from_dict(pace | steps)
+
+
+def _shared(url: str) -> str:
+    """A storage URL that means the same in every process. Raises TuningError for one in memory."""
+    file = url.removeprefix("sqlite:///")
+    if url in ("sqlite://", "sqlite:///") or file == ":memory:":
+        raise TuningError(
+            "study storage: a database in memory cannot be shared by workers; expected a URL "
+            "such as sqlite:///var/optuna.db"
+        )
+    return f"sqlite:///{ROOT / file}" if file != url and not Path(file).is_absolute() else url

@@ -1,0 +1,1 @@
+"""Explanations computed by a worker: jobs and their computation."""

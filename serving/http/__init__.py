@@ -1,0 +1,1 @@
+"""What every request passes: limits, problems, security, metrics and the gunicorn worker."""

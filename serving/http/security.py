@@ -1,0 +1,109 @@
+"""Who may ask: keys of the API, and headers that tell browsers what not to do."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+from collections.abc import Sequence
+
+from flask import Request, Response
+from pydantic import SecretStr
+from werkzeug.datastructures import WWWAuthenticate
+from werkzeug.exceptions import Unauthorized
+
+from lib.settings import Settings, SettingsError
+
+KEY_HEADER = "X-API-Key"
+
+
+# Open without a key: first parts of paths.
+OPEN = frozenset({"", "health", "docs", "openapi.json", "metrics", "static"})
+
+
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+_POLICY = "default-src 'none'; frame-ancestors 'none'"
+
+
+# Nothing inline, and nothing of another host.
+_PAGE_POLICY = (
+    "default-src 'self'; object-src 'none'; frame-ancestors 'none'; base-uri 'none'; "
+    "form-action 'self'"
+)
+
+
+# Swagger UI sets styles of its own.
+STYLED_POLICY = f"{_PAGE_POLICY}; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
+
+
+class Keys:
+    """The keys that are let in; without any, everyone is."""
+
+    def __init__(self, keys: Sequence[SecretStr]) -> None:
+        # Of equal length, so that comparing them tells nothing about theirs.
+        self._digests = [_digest(key.get_secret_value().encode()) for key in keys]
+
+    def check(self, request: Request) -> None:
+        """Raises Unauthorized (401) for a call that needs a key and has none that is right."""
+        if not self._digests or is_open(request.path):
+            return
+        given = request.headers.get(KEY_HEADER, "")
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if not given and scheme.lower() == "bearer":
+            given = token.strip()
+        digest = _digest(given.encode("utf-8", "surrogateescape"))
+        # All of them are compared, whichever is right.
+        if not sum([hmac.compare_digest(digest, known) for known in self._digests]):
+            raise Unauthorized(
+                f"A key of this API is needed, in the header {KEY_HEADER} or as a Bearer token",
+                www_authenticate=WWWAuthenticate("bearer", {"realm": "production-lstm"}),
+            )
+
+
+def is_open(path: str) -> bool:
+    """Whether a path needs no key."""
+    return path.lstrip("/").split("/", 1)[0] in OPEN
+
+
+def add_headers(response: Response) -> Response:
+    """Set the security headers; a response may have set its policy, and how long it is kept."""
+    headers = response.headers
+    for name, value in HEADERS.items():
+        headers.add(name, value)
+    page = response.mimetype == "text/html"
+    headers.setdefault("Content-Security-Policy", _PAGE_POLICY if page else _POLICY)
+    headers.setdefault("Cache-Control", "no-store")
+    return response
+
+
+def check_bind(host: str, settings: Settings, *, anyone: bool) -> None:
+    """Raises SettingsError for an address others can reach while there are no keys.
+
+    `anyone` says that this is wanted.
+    """
+    if settings.api_keys or anyone or _is_loopback(host):
+        return
+    raise SettingsError(
+        f"API_KEYS: empty, and {host} can be reached by others. Set API_KEYS, bind 127.0.0.1, or "
+        "say --open-to-anyone"
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost" or host.startswith("unix:"):
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _digest(key: bytes) -> bytes:
+    return hashlib.sha256(key).digest()

@@ -1,0 +1,1 @@
+"""The model in memory: loaded, replaced after a promotion, and asked in batches."""

@@ -1,0 +1,1 @@
+"""What is kept of forecasts and of what came true."""

@@ -1,0 +1,179 @@
+"""`/openapi.json` and the Swagger UI at `/docs`, whose assets are installed with the service."""
+
+from __future__ import annotations
+
+import copy
+import json
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import flask_openapi3_swagger
+from flask import Blueprint, Response, current_app, send_from_directory
+from flask_openapi3 import OpenAPI
+from pydantic import BaseModel
+
+from lib.data import WINDOW_DAYS
+from serving.http.problems import MEDIA_TYPE
+from serving.http.security import KEY_HEADER, STYLED_POLICY, is_open
+from serving.schemas.api import (
+    ForecastRequest,
+    PredictRequest,
+    Problem,
+    example_history,
+    example_rows,
+)
+from serving.state import state_of
+
+_ASSETS = Path(flask_openapi3_swagger.__file__).parent / "templates" / "swagger"
+
+
+_REF = "#/components/schemas/{model}"
+
+
+_BODY = {400, 413, 415, 422}
+
+
+# What each call answers beside what its view declares.
+_PROBLEMS: dict[str, set[int]] = {
+    "/predict": _BODY | {503},
+    "/forecast": _BODY | {503},
+    "/request-explanation": _BODY | {404, 409, 429, 503},
+    "/explanations/{explanation_id}": {404, 503},
+    "/explanations/{explanation_id}/plot.png": {404, 503},
+    "/actuals": _BODY | {503},
+    "/model": {503},
+}
+
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>Production LSTM: the API</title>
+<link rel="icon" href="/docs/images/swagger.svg">
+<link rel="stylesheet" href="/docs/css/swagger-ui.css">
+</head>
+<body>
+<div id="swagger-ui"></div>
+<script src="/docs/js/swagger-ui-bundle.js"></script>
+<script src="/docs/start.js"></script>
+</body>
+</html>
+"""
+
+
+_START = """window.ui = SwaggerUIBundle({
+  url: "/openapi.json", dom_id: "#swagger-ui", deepLinking: true, validatorUrl: null,
+  tryItOutEnabled: true,
+});
+"""
+
+
+pages = Blueprint("docs", __name__)
+
+
+@pages.get("/docs", strict_slashes=False)
+def docs() -> Response:
+    """Swagger UI."""
+    policy = {"Content-Security-Policy": STYLED_POLICY}
+    return Response(_PAGE, mimetype="text/html", headers=policy)
+
+
+@pages.get("/docs/start.js")
+def start() -> Response:
+    """What starts it: a file, so that the page needs no inline script."""
+    return Response(_START, mimetype="text/javascript")
+
+
+@pages.get("/docs/<any(css, js, images):folder>/<path:name>")
+def asset(folder: str, name: str) -> Response:
+    """A file of Swagger UI."""
+    response = send_from_directory(_ASSETS / folder, name, max_age=86_400)
+    response.headers["Cache-Control"] = "public, max-age=86400"
+    return response
+
+
+@pages.get("/openapi.json")
+def openapi() -> Response:
+    """The description of the API, with the length of sequence that the model wants now."""
+    state = state_of()
+    now = state.model.current()
+    length = now.forecaster.contract.context_length if now else WINDOW_DAYS
+    app: Any = current_app
+    return Response(_text(app._get_current_object(), length), mimetype="application/json")
+
+
+@lru_cache(maxsize=8)
+def _text(app: OpenAPI, length: int) -> str:
+    return json.dumps(description(app, length))
+
+
+def description(app: OpenAPI, length: int) -> dict[str, Any]:
+    """The OpenAPI description, sequences being of `length` rows."""
+    spec = copy.deepcopy(app.api_doc)
+    schemas = spec["components"]["schemas"]
+    for unused in ("ValidationErrorModel", "UnprocessableEntity"):
+        schemas.pop(unused, None)
+    example = {"sequence": example_rows(length)}
+    _body(spec, "/predict", PredictRequest, example)
+    history = {"history": example_history(), "horizon": 3}
+    _body(spec, "/forecast", ForecastRequest, history)
+    _add(schemas, Problem)
+    for name in ("PredictRequest", "ExplanationBody"):
+        field = schemas[name]["properties"]["sequence"]
+        for option in field.get("anyOf", [field]):
+            if option.get("type") == "array":
+                option |= {"minItems": length, "maxItems": length}
+    explain = spec["paths"]["/request-explanation"]["post"]["requestBody"]
+    explain["content"]["application/json"]["example"] = example
+    keys = bool(state_of(app).settings.api_keys)
+    if keys:
+        scheme = {"type": "apiKey", "in": "header", "name": KEY_HEADER}
+        spec["components"]["securitySchemes"] = {"key": scheme}
+    for path, item in spec["paths"].items():
+        for operation in item.values():
+            closed = keys and not is_open(path)
+            if closed:
+                operation["security"] = [{"key": []}]
+            _responses(operation, _PROBLEMS.get(path, set()) | ({401} if closed else set()))
+    return spec
+
+
+def _body(spec: dict[str, Any], path: str, model: type[BaseModel], example: Any) -> None:
+    _add(spec["components"]["schemas"], model)
+    content = {"schema": {"$ref": _REF.format(model=model.__name__)}, "example": example}
+    spec["paths"][path]["post"]["requestBody"] = {
+        "required": True,
+        "content": {"application/json": content},
+    }
+
+
+def _add(schemas: dict[str, Any], model: type[BaseModel]) -> None:
+    schema = model.model_json_schema(ref_template=_REF)
+    schemas |= schema.pop("$defs", {})
+    schemas[model.__name__] = schema
+
+
+def _responses(operation: dict[str, Any], statuses: set[int]) -> None:
+    """Document the problems of an operation in place of flask-openapi3's own."""
+    operation["responses"].pop("422", None)
+    content = {MEDIA_TYPE: {"schema": {"$ref": _REF.format(model="Problem")}}}
+    for status in sorted(statuses):
+        operation["responses"][str(status)] = {
+            "description": _MEANINGS[status],
+            "content": content,
+        }
+
+
+_MEANINGS = {
+    400: "The body is no strict JSON",
+    401: "No key of this API",
+    404: "There is no such thing, or no longer; or not yet, where there is Retry-After",
+    409: "What is stored under this trace_id cannot be explained any more",
+    413: "The body is too large, or has more in it than the limits allow",
+    415: "The body does not say that it is JSON",
+    422: "A field is wrong; `errors` names it",
+    429: "Too many explanations wait; see Retry-After",
+    503: "No model, store or place at the moment; see Retry-After",
+}

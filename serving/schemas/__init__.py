@@ -1,0 +1,1 @@
+"""What requests and answers look like, and the quick checks of large bodies."""

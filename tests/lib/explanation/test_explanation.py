@@ -1,0 +1,320 @@
+"""Shapley values: right on games that are known, adding up on forecasts, faithful to causes."""
+
+import itertools
+import json
+import math
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from lib.evaluation import backtest
+from lib.explanation import plots
+from lib.explanation.explainer import (
+    OWNERS,
+    TOLERANCE,
+    Explainer,
+    Explanation,
+    ExplanationError,
+    _blocks,
+    _cell_masks,
+    _day_masks,
+    _feature_masks,
+)
+from lib.explanation.shapley import exact_shapley, sampled_owen
+from lib.features import engineering
+from lib.features.engineering import FEATURES, FUTURE
+from lib.features.windows import future_of, gather_context
+from lib.inference.served_model import ServedModel
+from lib.models.config import ModelConfig
+from lib.pipeline import runs
+from lib.training import config, export, loop
+from lib.training.data import prepare
+from tests.panels import TINY_MODEL, panel_of, split_of
+
+
+def game_of(seed, players):
+    """A random game with interactions: value by the number of the coalition."""
+    table = np.random.default_rng(seed).normal(size=2**players)
+    return lambda coalitions: table[coalitions @ (1 << np.arange(players))]
+
+
+def by_definition(game, players):
+    """Shapley values as the mean gain over every order: the naive loop."""
+    shares = np.zeros(players)
+    for order in itertools.permutations(range(players)):
+        coalition = np.zeros((1, players), dtype=bool)
+        for player in order:
+            before = game(coalition)[0]
+            coalition[0, player] = True
+            shares[player] += game(coalition)[0] - before
+    return shares / math.factorial(players)
+
+
+@pytest.mark.parametrize("players", [1, 2, 5])
+def test_exact_shapley_is_the_mean_gain_over_every_order(players):
+    game = game_of(players, players)
+    np.testing.assert_allclose(exact_shapley(game, players), by_definition(game, players))
+
+
+def owen_by_definition(game, unions, size):
+    """Owen values: the mean gain over every order that keeps each union together."""
+    shares, orders = np.zeros(unions * size), 0
+    inside = [list(itertools.permutations(range(u * size, u * size + size))) for u in range(unions)]
+    for outer in itertools.permutations(range(unions)):
+        for parts in itertools.product(*(inside[u] for u in outer)):
+            orders += 1
+            coalition = np.zeros((1, unions * size), dtype=bool)
+            for player in itertools.chain(*parts):
+                before = game(coalition)[0]
+                coalition[0, player] = True
+                shares[player] += game(coalition)[0] - before
+    return (shares / orders).reshape(unions, size)
+
+
+def test_sampled_owen_comes_near_the_definition_and_its_rows_sum_exactly():
+    game, unions, size = game_of(0, 6), 3, 2
+    totals = exact_shapley(lambda c: game(np.repeat(c, size, axis=1)), unions)
+    expected = owen_by_definition(game, unions, size)
+    np.testing.assert_allclose(expected.sum(axis=1), totals)
+    few = sampled_owen(game, totals, size, 1, np.random.default_rng(0))
+    many = sampled_owen(game, totals, size, 3000, np.random.default_rng(0))
+    np.testing.assert_allclose(few.sum(axis=1), totals)
+    np.testing.assert_allclose(many, expected, atol=0.05)
+
+
+def test_sampled_owen_of_one_player_unions_is_their_shapley_value():
+    game = game_of(3, 4)
+    totals = exact_shapley(game, 4)
+    found = sampled_owen(game, totals, 1, 1, np.random.default_rng(0))
+    np.testing.assert_allclose(found[:, 0], totals)
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    forecaster = ServedModel.load(TINY_MODEL)
+    past, ahead = forecaster.background()
+    return forecaster, past[-1], ahead[-1]
+
+
+def test_explanation_adds_up_in_all_three_ways(tiny):
+    forecaster, window, ahead = tiny
+    found = Explainer(forecaster, background=2).explain(window, ahead)
+    difference = found.output_value - found.base_value
+    tolerance = TOLERANCE * abs(difference)
+    assert found.additivity_error <= TOLERANCE
+    for shares in (
+        found.by_feature.values(),
+        found.by_day.values(),
+        [sum(row) for row in found.feature_by_day],
+    ):
+        assert sum(shares) == pytest.approx(difference, abs=tolerance)
+    assert list(found.by_feature) == list(FEATURES)
+    assert list(found.by_day)[-1] == "ahead"
+    rows = [sum(row) for row in found.feature_by_day]
+    np.testing.assert_allclose(rows, list(found.by_feature.values()), atol=1e-9)
+
+
+def test_explanation_of_a_short_window_measures_against_its_last_days(tiny):
+    forecaster, window, ahead = tiny
+    found = Explainer(forecaster, background=2).explain(window[-60:], ahead)
+    assert found.output_value == forecaster.predict(window[None, -60:], ahead[None])[0, 0, 1]
+    assert list(found.by_day)[-2] == "57-60"
+
+
+def own(name):
+    """Columns of FEATURES and of FUTURE that a feature owns, written out."""
+    ahead = {
+        "mes_sin": ["mes_sin", "day_of_year_sin"],
+        "mes_cos": ["mes_cos", "day_of_year_cos"],
+        "lag_1": ["last_year", "last_year_week", "last_year_level"],
+    }.get(name, [name])
+    return [name], [column for column in ahead if column in FUTURE]
+
+
+def test_features_own_their_columns_and_what_is_known_ahead(tiny):
+    forecaster, window, ahead = tiny
+    explainer = Explainer(forecaster, background=2, horizon_day=2)
+    game = explainer._game(window, ahead, _feature_masks())
+    rng = np.random.default_rng(0)
+    coalitions = rng.random((12, len(FEATURES))) < 0.5
+    expected = []
+    for coalition in coalitions:
+        outputs = []
+        for past, future in zip(*explainer._background, strict=True):
+            past, future = past.copy(), future.copy()
+            for name in np.array(FEATURES)[coalition]:
+                mine_past, mine_ahead = own(str(name))
+                for column in mine_past:
+                    past[:, FEATURES.index(column)] = window[:, FEATURES.index(column)]
+                for column in mine_ahead:
+                    future[:, FUTURE.index(column)] = ahead[:, FUTURE.index(column)]
+            outputs.append(forecaster.predict(past[None], future[None])[0, 1, 1])
+        expected.append(np.mean(outputs))
+    np.testing.assert_allclose(game(coalitions), expected, rtol=1e-6)
+
+
+def test_every_column_of_every_day_has_one_owner():
+    blocks = _blocks(70)
+    shapes = (1, 70, len(FEATURES)), (1, 3, len(FUTURE))
+    for masks in (
+        _feature_masks(),
+        _day_masks(blocks),
+        _cell_masks(blocks),
+    ):
+        for mask, shape in zip(masks, shapes, strict=True):
+            owners = np.broadcast_to(mask, (len(mask), *shape[1:])).sum(axis=0)
+            assert (owners == 1).all()
+
+
+def test_explanation_that_does_not_add_up_is_an_error(tiny, monkeypatch):
+    forecaster, window, ahead = tiny
+    monkeypatch.setitem(OWNERS, "day_of_year_sin", "nobody")
+    monkeypatch.setitem(OWNERS, "day_of_year_cos", "nobody")
+    ahead = ahead.copy()
+    ahead[:, 4:6] *= -1
+    with pytest.raises(ExplanationError, match=r"shares miss the difference of .* expected"):
+        Explainer(forecaster, background=1).explain(window, ahead)
+
+
+def test_explanation_repeats_bit_for_bit(tiny):
+    forecaster, window, ahead = tiny
+    explainer = Explainer(forecaster, background=1)
+    first, again = (explainer.explain(window, ahead, permutations=2, seed=3) for _ in range(2))
+    assert first == again
+
+
+# shap's import uses a colormap call that matplotlib means to retire
+@pytest.mark.filterwarnings("ignore:The set_.* function will be:PendingDeprecationWarning")
+def test_explanation_agrees_with_shaps_exact_explainer(tiny):
+    import shap
+    import shap.maskers
+
+    forecaster, window, ahead = tiny
+    explainer = Explainer(forecaster, background=1)
+    game = explainer._game(window, ahead, _feature_masks())
+    ours = explainer.by_feature(window, ahead)
+    masker = shap.maskers.Independent(np.zeros((1, len(FEATURES))))
+    theirs = shap.ExactExplainer(lambda rows: game(rows.astype(bool)), masker)(
+        np.ones((1, len(FEATURES)))
+    )
+    np.testing.assert_allclose(ours, theirs.values[0], atol=1e-6 * np.abs(ours).max())
+
+
+def test_explanation_survives_json(tiny):
+    forecaster, window, ahead = tiny
+    found = Explainer(forecaster, background=1, horizon_day=0, level=0.9).explain(window, ahead)
+    assert Explanation.from_json(found.to_json()) == found
+    assert json.loads(found.to_json())["horizon_day"] == 0
+
+
+def test_explaining_a_background_window_alone_shares_nothing(tiny):
+    forecaster, _, _ = tiny
+    past, ahead = forecaster.background()
+    middle = len(past) // 2
+    found = Explainer(forecaster, background=1).explain(past[middle], ahead[middle])
+    assert found.output_value == pytest.approx(found.base_value)
+    assert set(found.by_feature.values()) == set(found.by_day.values()) == {0.0}
+
+
+def test_explainer_takes_background_windows_from_all_of_the_span(tiny):
+    forecaster, _, _ = tiny
+    past, _ = forecaster.background()
+    for count, expected in ((1, [4]), (3, [1, 4, 6]), (50, range(8))):
+        chosen, _ = Explainer(forecaster, background=count)._background
+        np.testing.assert_array_equal(chosen, past[list(expected)])
+
+
+def test_explainer_refuses_what_the_model_does_not_forecast(tiny):
+    forecaster, _, _ = tiny
+    with pytest.raises(ValueError, match=r"level: expected one of \(0.1, 0.5, 0.9\), got 0.3"):
+        Explainer(forecaster, level=0.3)
+    with pytest.raises(ValueError, match="horizon_day: expected 0 to 3, got 4"):
+        Explainer(forecaster, horizon_day=4)
+    with pytest.raises(ValueError, match="background: expected at least 1 window, got 0"):
+        Explainer(forecaster, background=0)
+
+
+def test_explainer_refuses_windows_of_another_shape(tiny):
+    forecaster, window, ahead = tiny
+    with pytest.raises(ValueError, match=r"future: expected \(1, 3, 11\), got \(1, 1, 11\)"):
+        Explainer(forecaster).explain(window, ahead[:1])
+    with pytest.raises(ValueError, match=r"features: expected .* 60 to 70 days"):
+        Explainer(forecaster).explain(window[:59], ahead)
+
+
+def test_load_model_names_the_notebook_to_run(tmp_path):
+    panel = panel_of(np.arange(100.0))
+    with pytest.raises(FileNotFoundError, match="run 03_training first"):
+        runs.load_model(tmp_path, panel)
+    (tmp_path / "model").symlink_to(TINY_MODEL)
+    with pytest.raises(ValueError, match=r"do not belong together .* run 03_training again"):
+        runs.load_model(tmp_path, panel)
+
+
+def test_find_cutoff_is_the_last_day_with_a_whole_horizon_after_it():
+    panel = panel_of(np.arange(100.0), np.arange(80.0))
+    assert backtest.find_cutoff(panel, "", "", 7) == 92
+    assert backtest.find_cutoff(panel, "s1", "", 7) == 172
+    assert backtest.find_cutoff(panel, "s1", "2022-03-01", 7) == 100 + 59
+
+
+def test_find_cutoff_passes_over_a_series_that_is_too_new():
+    panel = panel_of(np.arange(5.0), np.arange(34.0), np.arange(35.0))
+    assert backtest.find_cutoff(panel, "", "", 7) == 5 + 34 + 27
+    assert backtest.find_cutoff(panel, "s1", "", 7) == 5 + 26
+
+
+@pytest.mark.parametrize(
+    ("series", "cutoff", "message"),
+    [
+        ("s9", "", "SERIES: expected one of s0 or empty, got 's9'"),
+        ("", "soon", "CUTOFF_DATE: expected YYYY-MM-DD or empty, got 'soon'"),
+        ("", "2021-12-31", "CUTOFF_DATE: expected a day from 2022-01-01 to 2022-04-10"),
+    ],
+)
+def test_find_cutoff_refuses_what_is_not_there(series, cutoff, message):
+    with pytest.raises(ValueError, match=message):
+        backtest.find_cutoff(panel_of(np.arange(100.0)), series, cutoff, 7)
+
+
+@pytest.mark.parametrize("cause", ["fator_externo", "evento_especial"])
+def test_only_cause_ranks_first(cause, tmp_path):
+    rng = np.random.default_rng(1)
+    days = 420
+    factor = rng.normal(5, 2, days)
+    event = (rng.random(days) < 0.15).astype(float)
+    moved = 4 * (factor - 5) if cause == "fator_externo" else 20 * event
+    panel = panel_of(100 + moved + rng.normal(0, 0.5, days), factor=[factor], event=[event])
+    split = split_of(panel)
+    data = prepare(panel, split, shape := ModelConfig(horizon=7, hidden=8))
+    settings = config.TrainingConfig(steps=120, batch=32, evaluate_every=40, learning_rate=0.01)
+    forecaster = export.save_artifact(tmp_path, loop.fit(data, shape, settings), data, panel, split)
+    table = engineering.compute_features(panel)
+    origins = np.flatnonzero(panel.dates > split.validation_end)[:8]
+    windows = gather_context(panel, table, origins, shape.max_context)
+    ahead = future_of(panel, origins, shape.horizon)
+    explainer = Explainer(forecaster, background=1)
+    mean = np.abs(explainer.sample(windows, ahead)).mean(axis=0)
+    assert FEATURES[int(mean.argmax())] == cause
+
+
+@pytest.mark.filterwarnings("ignore:The set_.* function will be:PendingDeprecationWarning")
+def test_figures_show_every_feature_and_block(tiny):
+    forecaster, window, ahead = tiny
+    explainer = Explainer(forecaster, background=1)
+    found = explainer.explain(window, ahead)
+    shares = explainer.sample(window[None].repeat(3, axis=0), ahead[None].repeat(3, axis=0))
+    figures = [
+        plots.plot_waterfall(found, window[-1]),
+        plots.plot_map(found),
+        plots.plot_importance(shares),
+        plots.plot_beeswarm(shares, np.tile(window[-1], (3, 1))),
+    ]
+    for figure in figures:
+        figure.canvas.draw()
+        labels = " ".join(text.get_text() for text in figure.axes[0].get_yticklabels())
+        assert all(name in labels for name in FEATURES)
+    days = plots.plot_days(found).axes[0]
+    assert [t.get_text() for t in days.get_xticklabels()] == [*list(found.by_day)[-2::-1], "ahead"]
+    plt.close("all")

@@ -1,0 +1,111 @@
+"""`make backtest` on a user's file: what it writes, and that it does not know the future."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lib.models.config import QUANTILES
+from lib.pipeline.backtest import run_backtest
+from lib.settings import Settings
+
+DAYS, HORIZON, CUTOFFS, STEP = 300, 7, 3, 10
+FIRST_CUTOFF = DAYS - HORIZON - (CUTOFFS - 1) * STEP  # days known at it
+ASKED = {
+    "DATE_COLUMN": "day",
+    "VALUE_COLUMN": "units",
+    "SERIES_COLUMN": "shop",
+    "EXTERNAL_COLUMN": "heat",
+    "EVENT_COLUMN": "promotion",
+    "HORIZON": str(HORIZON),
+    "CUTOFFS": str(CUTOFFS),
+    "STEP": str(STEP),
+    "N_TRIALS": "2",
+    "TRIAL_STEPS": "10",
+    "STEPS": "20",
+}
+
+
+def shops():
+    """Two shops under a user's own column names; one sells little, and its last days are blank."""
+    rng = np.random.default_rng(5)
+    parts = []
+    for shop, level in (("north", 40.0), ("south", 1.0)):
+        heat, promotion = rng.normal(15, 5, DAYS), (rng.random(DAYS) < 0.05).astype(float)
+        units = rng.poisson(level * (1 + 0.3 * np.sin(np.arange(DAYS) * 2 * np.pi / 7)), DAYS)
+        day = pd.date_range("2022-01-01", periods=DAYS).strftime("%Y-%m-%d")
+        table = {"day": day, "shop": shop, "units": units, "heat": heat.round(3)}
+        parts.append(pd.DataFrame(table | {"promotion": promotion}))
+    table = pd.concat(parts, ignore_index=True).astype({"units": float})
+    table.loc[table.index[-HORIZON:], "units"] = np.nan
+    return table
+
+
+def changed(table, columns):
+    """The table with columns made others after the first cutoff."""
+    late = table["day"] > table["day"].iloc[FIRST_CUTOFF - 1]
+    table = table.copy()
+    for name in columns:
+        new = 1.0 - table[name] if name == "promotion" else 1000.0 + 3 * table[name]
+        table[name] = table[name].mask(late, new)
+    return table
+
+
+def backtest(table, folder, **more):
+    folder.mkdir()
+    table.to_csv(folder / "shops.csv", index=False)
+    out = run_backtest(
+        "ci",
+        ASKED | {"DATA": "shops.csv"} | more,
+        out=folder / "judged",
+        settings=Settings(var_dir=folder / "var"),
+        bases=[folder],
+    )
+    return pd.read_parquet(out / "forecasts.parquet")
+
+
+def of_first_cutoff(forecasts):
+    first = forecasts[forecasts["cutoff"] == forecasts["cutoff"].min()]
+    return first.sort_values(["series_id", "horizon"]).reset_index(drop=True)
+
+
+@pytest.mark.slow
+def test_backtest_of_a_users_file_writes_what_it_says(tmp_path):
+    forecasts = backtest(shops(), tmp_path / "run")
+    levels = [f"q{level:g}" for level in QUANTILES]
+    assert list(forecasts) == ["series_id", "cutoff", "date", "horizon", *levels]
+    assert levels == ["q0.05", "q0.1", "q0.25", "q0.5", "q0.75", "q0.9", "q0.95"]
+    # the blank days of the end are forecast as well
+    keys = forecasts[["series_id", "cutoff", "horizon"]].drop_duplicates()
+    assert len(forecasts) == len(keys) == 2 * CUTOFFS * HORIZON
+    last = pd.Timestamp("2022-01-01") + pd.Timedelta(days=DAYS - 1)
+    assert forecasts["date"].max() == last
+    assert forecasts["cutoff"].max() == last - pd.Timedelta(days=HORIZON)
+    assert (forecasts["date"] - forecasts["cutoff"]).dt.days.equals(forecasts["horizon"])
+    quantiles = forecasts[levels].to_numpy()
+    assert (quantiles >= 0).all()
+    assert (np.diff(quantiles, axis=1) >= 0).all()
+    out = tmp_path / "run" / "judged"
+    scores = json.loads((out / "metrics.json").read_text())
+    assert {"ours", "naive", "seasonal_naive"} <= scores.keys()
+    for each in scores.values():
+        assert each.keys() == {"mase", "wape", "wql", "coverage_80", "n"}
+        assert each["n"] == (2 * CUTOFFS - 1) * HORIZON
+    assert scores["naive"]["wql"] is None
+    assert (out / "backtest.png").read_bytes().startswith(b"\x89PNG")
+    assert not (tmp_path / "run" / "var" / "mlflow.db").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("columns", "covariates"),
+    [(["units"], "1"), (["units", "heat", "promotion"], "0")],
+    ids=["values", "everything_withheld"],
+)
+def test_backtest_does_not_know_what_follows_the_first_cutoff(tmp_path, columns, covariates):
+    table = shops()
+    before = backtest(table, tmp_path / "before", COVARIATES=covariates)
+    after = backtest(changed(table, columns), tmp_path / "after", COVARIATES=covariates)
+    pd.testing.assert_frame_equal(of_first_cutoff(before), of_first_cutoff(after))
+    assert not np.array_equal(before["q0.5"], after["q0.5"])  # later cutoffs know some of it

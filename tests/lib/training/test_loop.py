@@ -1,0 +1,187 @@
+"""The fit: repeatable, resumable, honest about numbers that are none."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from lib.models.config import ModelConfig
+from lib.training import calibration, loop, loss
+from lib.training import data as data_module
+from lib.training.config import TrainingConfig, TrainingError
+from lib.training.data import batch_of, prepare
+from tests.panels import (
+    MODEL,
+    TRAINING,
+    lively_panel,
+    members,
+    small_training,
+    split_of,
+    weights_hash,
+)
+
+
+def test_fit_repeats_to_the_bit_even_after_another_fit():
+    _, _, data, fit = small_training()
+    loop.fit(data, MODEL, replace(TRAINING, seed=5, steps=5))
+    again = calibration.calibrate(loop.fit(data, MODEL, TRAINING), data)
+    assert weights_hash(again.model) == weights_hash(fit.model)
+    assert again.history == fit.history
+
+
+def test_another_seed_is_another_fit():
+    _, _, data, fit = small_training()
+    other = loop.fit(data, MODEL, replace(TRAINING, seed=1))
+    assert weights_hash(other.model) != weights_hash(fit.model)
+
+
+def test_a_fit_with_changes_is_another_and_repeats():
+    _, _, data, fit = small_training()
+    changing = replace(TRAINING, changes=0.5)
+    once, again = (loop.fit(data, MODEL, changing) for _ in range(2))
+    assert weights_hash(once.model) == weights_hash(again.model) != weights_hash(fit.model)
+
+
+def test_interrupted_fit_resumes_exactly(tmp_path):
+    _, _, data, _ = small_training()
+    whole = loop.fit(data, MODEL, TRAINING)
+
+    def interrupt(step, train_loss, validation_loss):
+        if step == 10:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        loop.fit(data, MODEL, TRAINING, checkpoint=tmp_path, on_evaluation=interrupt)
+    steps = []
+    resumed = loop.fit(
+        data,
+        MODEL,
+        TRAINING,
+        checkpoint=tmp_path,
+        on_evaluation=lambda step, *_: steps.append(step),
+    )
+    assert steps == [15, 20]
+    assert weights_hash(resumed.model) == weights_hash(whole.model)
+    assert resumed.history == whole.history
+
+
+def test_checkpoint_of_other_settings_is_left_alone(tmp_path):
+    _, _, data, _ = small_training()
+    loop.fit(data, MODEL, replace(TRAINING, seed=3), checkpoint=tmp_path)
+    fresh = loop.fit(data, MODEL, TRAINING, checkpoint=tmp_path)
+    assert weights_hash(fresh.model) == weights_hash(loop.fit(data, MODEL, TRAINING).model)
+
+
+def test_checkpoint_of_other_code_is_left_alone(tmp_path, monkeypatch):
+    _, _, data, _ = small_training()
+    loop.fit(data, MODEL, TRAINING, checkpoint=tmp_path)
+    monkeypatch.setattr(data_module, "code_hash", lambda: "other")
+    steps = []
+    loop.fit(
+        data,
+        MODEL,
+        TRAINING,
+        checkpoint=tmp_path,
+        on_evaluation=lambda step, *_: steps.append(step),
+    )
+    assert steps  # trained anew, not taken as finished
+
+
+def test_window_without_a_unit_weighs_nothing():
+    median, offsets = torch.zeros(2, 3), torch.zeros(2, 3, 1)
+    targets = torch.tensor([[1.0, 2.0, 3.0], [5.0, 5.0, 5.0]])
+    levels = torch.tensor([0.5])
+    alone = loss.pinball_loss(median[:1], offsets[:1], torch.ones(1), targets[:1], levels)
+    scale = torch.tensor([1.0, 1e-8])
+    assert loss.pinball_loss(median, offsets, scale, targets, levels) == alone
+
+
+def test_loss_falls_and_the_best_weights_are_kept():
+    _, _, data, _ = small_training()
+    fit = loop.fit(data, MODEL, replace(TRAINING, steps=60, learning_rate=0.01))
+    losses = [entry["validation_loss"] for entry in fit.history]
+    assert fit.validation_loss == min(losses) < losses[0]
+    assert fit.best_step == fit.history[int(np.argmin(losses))]["step"]
+
+
+def test_training_stops_when_validation_no_longer_improves():
+    _, _, data, _ = small_training()
+    settings = replace(TRAINING, steps=1000, evaluate_every=2, patience=2, learning_rate=0.1)
+    fit = loop.fit(data, MODEL, settings)
+    assert fit.history[-1]["step"] < 1000
+    assert fit.history[-1]["step"] == fit.best_step + 2 * 2
+
+
+def test_infinite_value_stops_training_and_names_the_windows():
+    panel = lively_panel(series=1)
+    broken = panel.values.copy()
+    broken[100] = np.inf
+    panel = replace(panel, values=broken)
+    data = prepare(panel, split_of(panel), MODEL)
+    with pytest.raises(
+        TrainingError, match=r"not finite at step \d+: batch of 16 windows.*s0 at 20"
+    ):
+        loop.fit(data, MODEL, TRAINING)
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.5, float("nan")])
+def test_a_share_is_between_nothing_and_all(share):
+    with pytest.raises(ValueError, match="changes: expected a share of 0 to 1"):
+        TrainingConfig(changes=share)
+
+
+def test_span_without_windows_says_what_to_change():
+    panel = lively_panel(days=200)
+    split = split_of(panel)
+    early = replace(split, train_end=panel.dates[20])
+    with pytest.raises(TrainingError, match=r"no training window.*shorter HORIZON"):
+        prepare(panel, early, MODEL)
+
+
+@pytest.mark.parametrize("kind", [ModelConfig, TrainingConfig])
+def test_unknown_setting_is_an_error_and_settings_survive_json(kind):
+    with pytest.raises(ValueError, match=r"unknown \['hiden'\]"):
+        kind.from_dict({"hiden": 3})
+    assert kind.from_dict(kind().to_dict()) == kind()
+
+
+def test_pinball_equals_the_plain_loop_and_skips_missing_targets():
+    rng = np.random.default_rng(0)
+    median, scale = torch.tensor(rng.normal(size=(3, 4))), torch.tensor(rng.uniform(1, 2, 3))
+    offsets = torch.tensor(np.sort(rng.normal(size=(3, 4, 3)), axis=-1))
+    targets = torch.tensor(rng.normal(size=(3, 4)))
+    targets[1, 2] = torch.nan
+    levels = torch.tensor([0.1, 0.5, 0.9])
+    losses = []
+    for b in range(3):
+        for h in range(4):
+            if torch.isnan(targets[b, h]):
+                continue
+            for q, level in enumerate(levels.tolist()):
+                gap = float((targets[b, h] - median[b, h]) / scale[b] - offsets[b, h, q])
+                losses.append(level * gap if gap > 0 else (level - 1) * gap)
+    found = loss.pinball_loss(median, offsets, scale, targets, levels)
+    assert float(found) == pytest.approx(np.mean(losses), rel=1e-5)
+
+
+def test_calibration_brings_coverage_to_the_level_on_the_validation_span():
+    panel = lively_panel(days=700)
+    split = replace(split_of(panel), train_end=split_of(panel).validation_end - 180)
+    data = prepare(panel, split, MODEL)
+    fit = loop.fit(data, MODEL, TRAINING)
+    members(fit.model)[0].head.bias.data[-6:] -= 1.5  # too sure of itself
+    context, future, targets = batch_of(
+        data.validation, np.arange(len(data.validation.origins)), MODEL.max_context
+    )
+
+    def coverage():
+        with torch.no_grad():
+            q = fit.model(context, future)
+        seen = torch.isfinite(targets)
+        return float(((targets >= q[..., 1]) & (targets <= q[..., -2]))[seen].double().mean())
+
+    before = coverage()
+    calibration.calibrate(fit, data)
+    assert before < 0.6
+    assert abs(coverage() - 0.8) < abs(before - 0.8) / 2

@@ -1,0 +1,132 @@
+"""The comparison's own parts: one score for all, and no peer that knows the future."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks.accuracy import peers, report, robustness
+from benchmarks.accuracy.scores import score
+from lib.data.panel import to_table
+from lib.evaluation import backtest, baselines, metrics
+from lib.models.config import QUANTILES
+from tests.panels import lively_panel
+
+HORIZON = 7
+LEVELS = [f"q{level:g}" for level in QUANTILES]
+
+
+def some_forecasts():
+    panel = lively_panel(days=200)
+    origins = backtest.origin_rows(panel, horizon=HORIZON, cutoffs=2, step=10)
+    rng = np.random.default_rng(3)
+    quantiles = np.sort(100 + 10 * rng.standard_normal((len(origins), HORIZON, len(QUANTILES))))
+    result = backtest.collect_forecasts(
+        panel, origins, HORIZON, quantiles=quantiles, levels=QUANTILES
+    )
+    return panel, origins, result
+
+
+def renamed(panel):
+    table = to_table(panel)
+    return table.rename(columns={"series_id": "unique_id", "date": "ds", "value": "y"})
+
+
+def test_score_of_a_file_in_any_order_is_that_of_the_backtest():
+    panel, origins, result = some_forecasts()
+    table = (
+        backtest.forecast_table(result, panel).drop(columns="actual").sample(frac=1, random_state=0)
+    )
+    expected = metrics.compute_metrics(result)
+    found = score(table, panel, origins, HORIZON)
+    assert found == {name: round(expected[name], 4) for name in found}
+    assert found.keys() == {"mase", "wape", "wql", "coverage_80"}
+
+
+def test_score_refuses_a_file_with_a_forecast_left_out():
+    panel, origins, result = some_forecasts()
+    table = backtest.forecast_table(result, panel).drop(columns="actual")
+    with pytest.raises(ValueError, match="1 forecasts are missing"):
+        score(table.iloc[1:], panel, origins, HORIZON)
+
+
+def test_gaps_are_filled_from_the_same_weekday_and_not_from_after_the_cutoff():
+    table = renamed(lively_panel(days=120, missing=0.2))
+    cutoff = table["ds"].iloc[79]
+    later = table.copy()
+    later.loc[later["ds"] > cutoff, "y"] = 1e6
+    before = peers.until(peers.grid(table, []), cutoff)
+    pd.testing.assert_frame_equal(before, peers.until(peers.grid(later, []), cutoff))
+    assert before["y"].notna().all()
+    weeks = pd.DataFrame({"unique_id": "a", "ds": pd.date_range("2024-01-01", periods=21)})
+    weeks["y"] = np.tile(np.arange(7.0), 3)
+    weeks.loc[9, "y"] = np.nan  # the third weekday, between two whose value is 2
+    filled = peers.until(peers.grid(weeks, []), weeks["ds"].iloc[-1])
+    assert filled["y"].iloc[9] == 2
+
+
+def test_weekday_median_is_that_of_the_project():
+    panel = lively_panel(days=200, missing=0.0)
+    origins = backtest.origin_rows(panel, horizon=10, cutoffs=2, step=10)
+    job = {"horizon": 10, "levels": list(QUANTILES)}
+    cutoffs = list(pd.DatetimeIndex(np.unique(panel.dates[origins])))
+    found = pd.concat(peers.weekday_median(job, peers.grid(renamed(panel), []), cutoffs, []))
+    found = found.sort_values(["series_id", "cutoff", "horizon"])
+    expected = baselines.weekday_median(panel, origins, 10)
+    np.testing.assert_allclose(found["q0.5"].to_numpy().reshape(expected.shape), expected)
+    assert (np.diff(found[LEVELS], axis=1) >= 0).all()
+
+
+def test_report_writes_rows_of_exactly_the_columns_it_names(tmp_path):
+    what = {"data_set": "bike", "model": "ours", "covariates": True, "horizon": 28, "cutoffs": 6}
+    row = what | {"mase": 0.9, "wape": 12.0, "wql": 8.0, "coverage_80": 80.0, "seconds": 60.0}
+    other = row | {"model": "AutoETS", "covariates": False, "mase": 1.1}
+    text = report.write_report([row | {"more": 1}, other], tmp_path)
+    assert json.loads((tmp_path / "results.json").read_text()) == [row, other]
+    assert "| ours | yes | 0.900 |" in text
+    assert (tmp_path / "mase.png").is_file()
+
+
+def test_rank_is_the_mean_over_sets_and_metrics_of_models_that_ran_on_all(tmp_path):
+    scores = {  # MASE and WQL: ours first and second, then level with the other
+        ("bike", "ours"): (1.0, 8.0),
+        ("bike", "NHITS"): (2.0, 4.0),
+        ("nn5", "ours"): (1.0, 5.0),
+        ("nn5", "NHITS"): (1.0, 5.0),
+        ("nn5", "TFT"): (0.1, 0.1),  # not on bike: ranked nowhere
+    }
+    fixed = {"covariates": False, "horizon": 28, "cutoffs": 6, "wape": 9.0, "seconds": 1.0}
+    fixed["coverage_80"] = 80.0
+    rows = [
+        {"data_set": data_set, "model": model, "mase": mase, "wql": wql, "coverage_80": 80.0}
+        | fixed
+        for (data_set, model), (mase, wql) in scores.items()
+    ]
+    better = rows[0] | {"covariates": True, "wql": 3.0}
+    without, each = report.write_report([*rows, better], tmp_path).split("### Mean rank")[1:3]
+    assert "| ours | 1.50 |\n| NHITS | 1.50 |" in without or "| NHITS | 1.50 |\n| ours" in without
+    assert "| ours | 1.25 |\n| NHITS | 1.75 |" in each
+    assert "TFT" not in without
+    assert "TFT" not in each.split("### bike")[0]
+
+
+def test_conditions_spoil_what_is_given_and_not_what_is_scored():
+    ladder = robustness.MISSING
+    clean, truth, cutoff = robustness.world(robustness.Condition(ladder, 0), 2, 1)
+    gaps, same, _ = robustness.world(robustness.Condition(ladder, 20), 2, 1)
+    np.testing.assert_array_equal(truth.values, same.values)
+    assert np.isfinite(same.values).all()
+    share = gaps["value"].isna().mean()
+    assert 0.15 < share < 0.25
+    kept = gaps["value"].notna()
+    np.testing.assert_array_equal(gaps["value"][kept], clean["value"][kept])
+    risen, truth_after, _ = robustness.world(robustness.Condition(robustness.REGIME, 7), 2, 1)
+    rise = risen["value"] / clean["value"]
+    late = risen["date"] > cutoff - pd.Timedelta(days=7)
+    np.testing.assert_allclose(rise[late & (clean["value"] > 0)], 1 + robustness.JUMP)
+    np.testing.assert_array_equal(rise[~late & (clean["value"] > 0)], 1.0)
+    np.testing.assert_array_equal(truth_after.values, risen["value"])
+    short, whole, _ = robustness.world(robustness.Condition(robustness.HISTORY, 90), 2, 1)
+    assert len(short) == 2 * (90 + robustness.HORIZON)
+    assert len(whole.values) == len(truth.values)

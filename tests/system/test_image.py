@@ -1,0 +1,273 @@
+"""The images: what goes in, and a serving image that is built, run and asked for a forecast."""
+
+import contextlib
+import http.client
+import importlib.metadata
+import importlib.util
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lib.registry.registry import Registry
+from lib.settings import ROOT
+from serving.schemas.api import example_rows
+from tests.base_image import base_image
+from tests.panels import TINY_MODEL
+from tests.serving.live import settings_of
+from tests.serving.test_run import free_port
+from tests.system.test_imports import imported
+
+# Of MLflow's own code, not ours.
+pytestmark = [
+    pytest.mark.filterwarnings(
+        "ignore:The ``noload`` loader strategy:sqlalchemy.exc.SADeprecationWarning",
+        "ignore:Operation with range is deprecated:pandas.errors.Pandas4Warning",
+    )
+]
+spec = importlib.util.spec_from_file_location("pins", ROOT / "deploy" / "pins.py")
+assert spec is not None
+assert spec.loader is not None
+pins = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(pins)
+SCRIPT = str(ROOT / "deploy" / "container.sh")
+ENVIRONMENT = (ROOT / "environment.yml").read_text()
+# Reached by a URL alone, never by an import of ours: the drivers, and what MLflow's stores need.
+BY_URL = {"alembic", "psycopg", "redis"}
+# Ours imports them from below a package that is listed and brings them.
+BROUGHT = {"werkzeug": "flask", "pydantic-core": "pydantic"}
+
+
+def packages_behind(starts):
+    """Normalised names of the packages that modules of ours import, and those that these import."""
+    found, todo, seen = set(), list(starts), set()
+    distributions = importlib.metadata.packages_distributions()
+    while todo:
+        module = todo.pop()
+        path = ROOT / f"{module.replace('.', '/')}.py"
+        if module in seen or not path.is_file():
+            continue
+        seen.add(module)
+        for name in imported(path, types=False):
+            root, *rest = name.split(".")
+            if root in ("lib", "serving"):
+                todo.append(f"{root}.{rest[0]}" if rest else root)
+            elif root not in sys.stdlib_module_names:
+                found |= {normal(package) for package in distributions[root]}
+    return {BROUGHT.get(name, name) for name in found}
+
+
+def normal(name):
+    return re.sub(r"[-_.]+", "-", name.partition("[")[0]).lower()
+
+
+def plain(names):
+    return {normal(name) for name in names}
+
+
+def mlflow_is_one(names):
+    return {"mlflow" if name.startswith("mlflow") else name for name in names}
+
+
+# The explainer is the half of the worker that computes.
+OURS = {p.stem for p in (ROOT / "serving").glob("*.py")}
+API = [f"serving.{name}" for name in sorted(OURS - {"worker", "explainer"})]
+
+
+@pytest.mark.parametrize(
+    ("starts", "names"), [(API, pins.SERVING), (["serving.worker", *API], pins.WORKER)]
+)
+def test_image_installs_what_its_code_imports_and_no_more(starts, names):
+    assert mlflow_is_one(packages_behind(starts)) == plain(names) - BY_URL
+
+
+def test_requirements_of_an_image_carry_the_pins_of_the_environment():
+    lines = pins.requirements(ENVIRONMENT, "serving")
+    known = pins.pins(ENVIRONMENT)
+    assert f"onnxruntime=={known['onnxruntime'][0]}" in lines
+    assert f"mlflow-skinny=={known['mlflow'][0]}" in lines
+    assert not [line for line in lines if re.match("torch|shap|jupyter|mlflow==", line)]
+
+
+def test_requirements_of_the_training_image_leave_the_checks_out():
+    lines = pins.requirements(ENVIRONMENT, "train")
+    assert any(line.startswith("torch==") for line in lines)
+    assert not [line for line in lines if line.startswith(("pytest", "ruff"))]
+
+
+def test_requirements_name_a_package_that_is_not_pinned():
+    without = "\n".join(line for line in ENVIRONMENT.splitlines() if "- flask==" not in line)
+    with pytest.raises(ValueError, match=r"environment\.yml pins no flask"):
+        pins.requirements(without, "serving")
+
+
+def test_context_of_the_build_leaves_out_what_a_run_wrote():
+    kept = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:1] == "!"]
+    assert not [line for line in kept if re.search(r"var|\.env$|\.git|\.venv", line)]
+    assert "!lib" in kept  # with the network that a fit starts from
+
+
+MEBIBYTES = 450  # of the serving image, unpacked, by `du`
+# Without systemd and where limits may not be raised, as in containers and on small machines.
+PODMAN = """
+[containers]
+default_ulimits = []
+[engine]
+runtime = "runc"
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+"""
+
+
+@pytest.fixture
+def registry(tmp_path):
+    """A registry with a production version, that another user can read."""
+    var = tmp_path / "var"
+    var.mkdir()
+    found = Registry(settings_of(var))
+    run = found.log_run(params={}, metrics={})
+    found.promote(found.register(TINY_MODEL, run_id=run, metrics={"mase": 1.0}))
+    return found
+
+
+@pytest.fixture(scope="module")
+def image():
+    """The serving image, built by the project's own script with buildah."""
+    wanted = (ROOT / "Dockerfile").read_text().partition("ARG BASE=")[2].split()[0]
+    base, name = base_image(wanted), "localhost/production-lstm-test"
+    environment = os.environ | {
+        "ENGINE": "buildah",
+        "IMAGE": name,
+        "BUILD_ARGS": f"--pull-never --build-arg BASE={base}",
+    }
+    built = subprocess.run(
+        [SCRIPT, "build"], env=environment, capture_output=True, text=True, timeout=1500
+    )
+    assert built.returncode == 0, built.stdout[-3000:] + built.stderr[-3000:]
+    return name
+
+
+@pytest.mark.slow
+@pytest.mark.services
+def test_image_is_small_has_a_user_and_a_health_check(image):
+    config = json.loads(said("buildah", "inspect", "--type", "image", f"{image}:serving"))
+    config = config["Docker"]["config"]
+    assert config["User"] == "10001:10001"
+    assert "/health/ready" in config["Healthcheck"]["Test"][-1]
+    assert config["Volumes"] == {"/data": {}}
+    container = said("buildah", "from", "--pull-never", f"{image}:serving").strip()
+    try:
+        root = said("buildah", "mount", container).strip()
+        used = int(said("du", "--summarize", "--block-size=1M", root).split()[0])
+        assert used <= MEBIBYTES
+        assert not list(Path(root).glob("opt/venv/lib/python3*/site-packages/torch"))
+    finally:
+        said("buildah", "rm", container)
+
+
+@pytest.mark.slow
+@pytest.mark.services
+@pytest.mark.parametrize("engine", ["buildah", "podman"])
+def test_image_runs_without_root_and_forecasts(engine, image, registry, tmp_path):
+    port, name = free_port(), f"production-lstm-test-{os.getpid()}"
+    environment = os.environ | {
+        "ENGINE": engine,
+        "IMAGE": image,
+        "PORT": str(port),
+        "API_KEYS": "key",
+        "PYTHON": sys.executable,
+        "VAR_DIR": str(registry.settings.var_dir),
+        "MLFLOW_TRACKING_URI": registry.settings.mlflow_tracking_uri,
+    }
+    own = ["--workers", "1"]
+    if engine == "podman":
+        environment |= podman(tmp_path, image)
+        # No network of its own, which not every machine can make.
+        environment |= {"RUN_ARGS": f"--network host --name {name}", "VOLUME": name}
+        own += ["--port", str(port)]
+    log = tmp_path / "log"
+    with log.open("w") as file:
+        server = subprocess.Popen(
+            [SCRIPT, "run", *own],
+            env=environment,
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+        )
+    try:
+        answer = ask_until(port, "/health/ready", "GET", None, lambda: server.poll() is None)
+        assert answer["source"] == "production", log.read_text()
+        body = json.dumps({"sequence": example_rows()})
+        forecast = ask_until(port, "/predict", "POST", body)
+        assert forecast["model_version"] == 1
+        truth = {"actuals": [{"trace_id": forecast["trace_id"], "value": 100.0}]}
+        assert ask_until(port, "/actuals", "POST", json.dumps(truth))["added"] == 1
+        assert owner_of(port) == 10001
+        if engine == "podman":
+            (shown,) = json.loads(said("podman", "inspect", name, env=environment))
+            assert shown["HostConfig"]["ReadonlyRootfs"]
+            assert shown["EffectiveCaps"] in (None, [])
+            assert [m["Destination"] for m in shown["Mounts"] if m["RW"]] == ["/data"]
+            assert "API_KEYS=key" not in shown["Config"]["CreateCommand"]
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGTERM)
+        server.wait(60)
+        if engine == "podman":
+            for gone in (["rm", "--force", "--ignore", name], ["volume", "rm", "--force", name]):
+                said("podman", *gone, env=environment)
+
+
+def podman(folder, image):
+    """The settings with which podman runs here; skips where it does not."""
+    settings = folder / "containers.conf"
+    settings.write_text(PODMAN)
+    environment = {"CONTAINERS_CONF": str(settings)}
+    tried = ["podman", "run", "--rm", "--network=host", "--entrypoint=true", f"{image}:serving"]
+    try:
+        said(*tried, env=os.environ | environment)
+    except FileNotFoundError:
+        pytest.skip("podman is not installed (Debian: podman)")
+    except subprocess.CalledProcessError as error:
+        pytest.skip(f"podman runs no container here: {error.stderr.strip()[-300:]}")
+    return environment
+
+
+def said(*command, env=None):
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=True, timeout=120)
+    return done.stdout
+
+
+def ask_until(port, path, method, body, alive=lambda: True, seconds=90):
+    """The JSON of the first answer that is 200."""
+    end, said = time.monotonic() + seconds, "nothing"
+    headers = {"Content-Type": "application/json", "X-API-Key": "key"}
+    while time.monotonic() < end and alive():
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        try:
+            connection.request(method, path, body, headers)
+            response = connection.getresponse()
+            said = response.read().decode()
+            if response.status == 200:
+                return json.loads(said)
+        except OSError as error:
+            said = repr(error)
+        finally:
+            connection.close()
+        time.sleep(0.2)
+    return pytest.fail(f"{path} did not answer 200 but {said[:500]}")
+
+
+def owner_of(port):
+    """The user id that listens on a port, from the kernel's table."""
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        fields = line.split()
+        if fields[1].endswith(f":{port:04X}") and fields[3] == "0A":
+            return int(fields[7])
+    return None
