@@ -21,8 +21,6 @@ from serving.schemas.api import predict_request
 from serving.state import State, attach
 
 _MAX_BODY = 2_000_000  # bytes; the calls that take another size say so
-
-
 _INFO = Info(
     title="Production LSTM",
     version="1.0.0",

@@ -16,11 +16,7 @@ from serving.http.security import Keys, add_headers
 from serving.state import state_of
 
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
-
-
 _NO_TRACE = "0" * 32
-
-
 log = structlog.get_logger()
 
 

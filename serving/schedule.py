@@ -20,20 +20,10 @@ from lib.settings import SettingsError
 from lib.storage import Store, StoreError, held
 
 COMMAND = (sys.executable, "-m", "lib.monitoring.job")
-
-
 LEASE = "monitoring"
-
-
 SECONDS = 60.0  # after which another host takes over from one that is not heard of
-
-
 _LATE = 60  # minutes that are caught up with, where the worker was held up
-
-
 _MINUTE = timedelta(minutes=1)
-
-
 log = structlog.get_logger()
 
 

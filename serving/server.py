@@ -26,17 +26,9 @@ from lib.settings import ROOT, Settings, SettingsError, get_settings
 from serving.http.security import check_bind
 
 THREADS = 4  # a worker; one of them computes, others read and write
-
-
 _PATIENCE = 20.0  # seconds that a process waits for its model before it answers without
-
-
 _PAUSES = (1.0, 60.0)  # seconds before a worker that ended is started again, first and longest
-
-
 _HEADER = 8190  # bytes of one header, and of the first line
-
-
 log = structlog.get_logger()
 
 

@@ -17,11 +17,7 @@ if TYPE_CHECKING:
 
 
 EXTENSION = "forecaster"  # the LiveModel
-
-
 _STATE = "production-lstm"
-
-
 RETRY = 2  # seconds after which to ask again while no model is loaded
 
 

@@ -26,18 +26,10 @@ from serving.http.errors import brief, frames
 from serving.schedule import COMMAND, Schedule
 
 NICE = 10
-
-
 _BEAT = 3.0  # seconds between looking after leases and lost messages
-
-
 _FORGET = 3600.0  # seconds between deletions
-
-
 # (a /predict body, a model version) → result for JSON, PNG
 Compute = Callable[[dict[str, Any], int], tuple[dict[str, Any], bytes]]
-
-
 log = structlog.get_logger()
 
 

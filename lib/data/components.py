@@ -18,29 +18,13 @@ if TYPE_CHECKING:
 from lib.data.synthesis_spec import MAX_LAG
 
 ANOMALIES = ("none", "spike", "dip", "level_shift", "stuck")
-
-
 EVENT_PROFILE = {-2: 0.10, -1: 0.25, 0: 1.00, 1: -0.20, 2: -0.10}  # share of the day's effect
-
-
 HOLIDAY_PROFILE = {-1: 0.30, 0: 1.00}
-
-
 FACTOR_WEIGHTS = (0.6, 0.4)  # of fator_externo `factor_lag` and `factor_lag + 1` days before
-
-
 _WEEK = np.array([-0.55, -0.65, -0.45, -0.10, 0.50, 1.00, 0.25])  # Monday to Sunday, mean 0
-
-
 _SHIFT_DAYS, _SHIFT_DECAY = 12, 5.0
-
-
 _STUCK_DAYS = 5
-
-
 _PAD = 3  # days around the series whose events reach into it
-
-
 Source = Callable[[], np.random.Generator]
 
 

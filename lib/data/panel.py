@@ -10,11 +10,7 @@ import numpy as np
 import pandas as pd
 
 SERIES_COLUMNS = ("series_id", "date", "value", "fator_externo", "evento_especial")
-
-
 WINDOW_DAYS = 60  # of context
-
-
 MIN_HISTORY_DAYS = 28  # of a series before what is learned from it
 
 

@@ -14,25 +14,15 @@ from lib.data.panel import SeriesError
 from lib.data.readers import Source
 
 MISSING = ("", "NA", "N/A", "#N/A", "NaN", "nan", "NULL", "null", "None", "<NA>")
-
-
 NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?([iI]nf|[iI]nfinity|INF)"
-
-
 YES_NO = dict.fromkeys(("true", "t", "yes", "y", "sim", "s"), "1") | dict.fromkeys(
     ("false", "f", "no", "n", "não", "nao"), "0"
 )
-
-
 _CLOCK = (
     r"(?:[T ]\s*(?P<hour>\d{1,2}):(?P<minute>\d{2})(?::(?P<second>\d{2}(?:\.\d+)?))?)?"
     r"\s*(?P<zone>Z|UTC|[+-]\d{2}:?\d{2})?"
 )
-
-
 _YEAR, _MONTH, _DAY = r"(?P<year>\d{4})", r"(?P<month>\d{1,2})", r"(?P<day>\d{1,2})"
-
-
 DATE_FORMATS = {
     name: re.compile(pattern + _CLOCK)
     for name, pattern in {

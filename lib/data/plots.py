@@ -14,14 +14,8 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 from matplotlib.figure import Figure
 
 INK, BLUE, ORANGE, RED, GREEN = "#3b4252", "#2f6fab", "#e08a1e", "#c8374a", "#3d8f6b"
-
-
 WEEK = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
-
-
 BANDS = ("#eef2f7", "#dde5ef")
-
-
 KINDS = {
     "spike": ("^", RED),
     "dip": ("v", RED),

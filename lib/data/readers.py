@@ -23,11 +23,7 @@ import structlog
 from lib.data.panel import SERIES_COLUMNS, SeriesError
 
 SEPARATORS = (",", ";", "\t", "|")
-
-
 SAMPLE_LINES = 50
-
-
 # The parameter that says which column is meant, as users of the notebooks know it.
 PARAMETERS = {
     "series_id": "SERIES_COLUMN",
@@ -36,8 +32,6 @@ PARAMETERS = {
     "fator_externo": "EXTERNAL_COLUMN",
     "evento_especial": "EVENT_COLUMN",
 }
-
-
 BYTE_ORDER_MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
     codecs.BOM_UTF16_LE: "utf-16",

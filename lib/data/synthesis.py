@@ -24,8 +24,6 @@ from lib.data.panel import Panel
 from lib.data.synthesis_spec import SynthesisSpec
 
 HOLIDAY_STRENGTH = 0.5  # how a holiday shows in evento_especial; events are 0.6 to 1
-
-
 # Append only: the place in this list is the child of the seed.
 _EFFECTS = "trend volatility weekly yearly drift holiday factor event noise anomaly missing level"
 

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 # A longer gap is a wrong year rather than missing days.
 MAX_GAP_DAYS = 3660
-
-
 # The forecaster cannot tell the days of smaller values from one another.
 SMALLEST = 1e-5
 

@@ -29,18 +29,10 @@ from lib.features import FEATURES, FUTURE
 from lib.inference import ServedModel
 
 TOLERANCE = 1e-4  # of the difference that is explained
-
-
 BATCH = 256
-
-
 # Days before the first forecast day, both included; the last block is open, then the days ahead.
 BLOCKS = ((1, 1), (2, 3), (4, 7), (8, 14), (15, 28), (29, 56), (57, 10_000))
-
-
 DAYS_AHEAD = "ahead"
-
-
 OWNERS = {
     "day_of_year_sin": "mes_sin",
     "day_of_year_cos": "mes_cos",

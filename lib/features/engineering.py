@@ -23,8 +23,6 @@ FEATURES = (
     "fator_externo",
     "evento_especial",
 )
-
-
 FUTURE = (
     "dia_semana_sin",
     "dia_semana_cos",
@@ -38,12 +36,8 @@ FUTURE = (
     "last_year_week",
     "last_year_level",
 )
-
-
 # 52 whole weeks: the day of last year that has the same weekday.
 YEAR = 364
-
-
 # The centred week of last year reaches 3 days past t - YEAR, which must be history at the cutoff.
 MAX_HORIZON = YEAR - 4
 

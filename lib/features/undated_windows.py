@@ -19,14 +19,8 @@ from lib.features import engineering as ft
 
 # Clients may round their sines; neighbouring months are 0.5 apart.
 TOLERANCE = 0.05
-
-
 _YEARS = 28  # after which weekdays repeat
-
-
 _CALENDAR = 4  # columns of FEATURES, sines and cosines of weekday and month
-
-
 _KNOWN = 6  # columns of FUTURE, the same and the day of the year
 
 

@@ -11,11 +11,7 @@ from typing import Any
 from lib import features as ft
 
 FORMAT_VERSION = 1
-
-
 FILES = ("model.onnx", "weights.safetensors", "background.npz", "reference.parquet")
-
-
 CONTRACT = "contract.json"
 
 

@@ -18,8 +18,6 @@ from lib.data import Panel, SeriesError, Source, match_columns, to_panel, valida
 from lib.inference.served_model import ServedModel, forecast_panel
 
 PIECE = 200_000  # rows that are read at a time; a piece ends with a whole series
-
-
 _MARK = b"made_from"  # in the metadata of a file: model and input
 
 

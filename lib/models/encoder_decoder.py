@@ -10,11 +10,7 @@ from lib.models.config import ModelConfig
 from lib.models.window_statistics import N_BASE_FORECASTS
 
 N_ENCODER = 6 + 2 + 4 + 3 + 2 + 1
-
-
 N_DECODER = 8 + 3 + 2 + 3 + 2 + N_BASE_FORECASTS
-
-
 N_STATIC = 4
 
 

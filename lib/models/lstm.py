@@ -32,15 +32,9 @@ from lib.models.window_statistics import (
 )
 
 EFFECT_LAGS = (2, 3)  # days before and after an event or a factor on which it may act
-
-
 # Columns: slices where they lie together, which the graph takes in one operation.
 CAUSES = slice(FEATURES.index("fator_externo"), FEATURES.index("evento_especial") + 1)
-
-
 CAUSES_AHEAD = slice(FUTURE.index("fator_externo"), FUTURE.index("evento_especial") + 1)
-
-
 ROLLING = [
     FEATURES.index(name) for name in ("media_movel_7", "media_movel_30", "lag_7", "desvio_movel_7")
 ]

@@ -13,11 +13,7 @@ from lib.models.config import ModelConfig
 from lib.models.lstm import LSTMForecaster
 
 FOLDER = Path(__file__).with_name("pretrained_network")
-
-
 WEIGHTS, CARD = "weights.safetensors", "card.json"
-
-
 # What weights depend on. Horizon, contexts, dropout and the number of members may differ.
 SHAPE = (
     "quantiles",

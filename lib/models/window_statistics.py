@@ -14,23 +14,11 @@ from torch import Tensor
 from lib.features import FEATURES, FUTURE
 
 RAW_HALF_LIVES = (1.5, 4.0)
-
-
 LEVEL_HALF_LIVES = (4.0, 10.0, 28.0)
-
-
 TREND_HALF_LIVES = (10.0, 20.0, 45.0)
-
-
 HALF_LIVES = RAW_HALF_LIVES + LEVEL_HALF_LIVES + TREND_HALF_LIVES
-
-
 N_BASE_FORECASTS = len(HALF_LIVES) + 6
-
-
 SEASON_DAYS = 56  # eight weeks of weekdays
-
-
 TINY = 1e-8
 
 

@@ -22,14 +22,8 @@ from lib.monitoring.actuals import SEASON
 from lib.monitoring.results import Result, consecutive_flags, first_detected
 
 ENOUGH = 30  # scored forecasts that a promise by block, or a judgement, needs
-
-
 MIN_DAYS = 10  # different target days that a judgement needs
-
-
 _RESAMPLES = 400
-
-
 _INTERVAL = (0.1, 0.9)
 
 

@@ -6,8 +6,6 @@ import numpy as np
 import pandas as pd
 
 SEASON = 7  # days, of the seasonal naive forecast and of MASE
-
-
 NAIVE_WEEKS = 8  # that the seasonal naive forecast looks back, as in the backtest
 
 

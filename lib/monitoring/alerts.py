@@ -27,17 +27,9 @@ from lib.settings import Settings
 from lib.storage import Store, alerts, exclusive_transaction, utcnow
 
 DEADLINE = 30.0  # seconds that a channel may take altogether
-
-
 _CLAIM = timedelta(seconds=4 * DEADLINE)  # for which others leave a delivery to who began it
-
-
 _STALE = timedelta(days=7)  # after which nobody needs to hear that something is over
-
-
 _KEY = 200  # characters
-
-
 log = structlog.get_logger()
 
 

@@ -22,20 +22,10 @@ import structlog
 from lib.settings import Settings
 
 SECONDS = 10.0  # that a server may take for one step
-
-
 Severity = Literal["info", "warning", "critical"]
-
-
 SEVERITIES: tuple[Severity, ...] = ("info", "warning", "critical")  # from bad to worse
-
-
 Event = Literal["opened", "worse", "back", "ended"]
-
-
 _WORDS = {"opened": "new", "worse": "worse", "back": "still there", "ended": "ended"}
-
-
 log = structlog.get_logger()
 
 

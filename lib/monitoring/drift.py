@@ -34,17 +34,9 @@ from lib.monitoring.drift_statistics import FEWEST, effects_of, holm, population
 from lib.monitoring.results import Result, consecutive_flags, first_detected
 
 CALENDAR = FEATURES[:4]
-
-
 BOUNDS = {**dict.fromkeys(CALENDAR, (-1.0, 1.0)), "evento_especial": (0.0, 1.0)}
-
-
 _LEVEL_FACTOR = 3.0  # a level this far outside its range is another unit, not a trend
-
-
 _OUTSIDE = 0.05  # share of values that may be out of range
-
-
 _MISSING = 0.10  # share missing beyond the worst window of the reference
 
 

@@ -18,29 +18,13 @@ from lib.features import FEATURES
 from lib.monitoring.drift_statistics import effects_of
 
 LEVEL = "media_movel_30"
-
-
 RELATIVE = ("media_movel_7", "desvio_movel_7", "lag_1", "lag_7")
-
-
 TESTED = (*RELATIVE, "fator_externo", "evento_especial")
-
-
 SOFT = 0.02  # added to an effect before its logarithm
-
-
 WINDOWS = 6  # disjoint windows the reference needs before anything is usual in it
-
-
 _STEP = 7  # days between windows of the reference
-
-
 _SLACK = 7  # days around the season that belong to it
-
-
 _APART = 30  # days around a window of the reference that are not "another time"
-
-
 _SELDOM = 0.25  # of the rows of the weekday most asked of, below which a weekday is an exception
 
 

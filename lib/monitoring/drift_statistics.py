@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 FEWEST = 14  # values that a distribution needs
-
-
 _PSI_BINS = 10
 
 

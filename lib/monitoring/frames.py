@@ -21,14 +21,8 @@ from lib.monitoring.actuals import join_actuals
 from lib.storage import Store, actuals, predictions, utcnow
 
 HISTORY_DAYS = 84  # of truth before the first target day: 8 weeks before a cutoff of 4 weeks ago
-
-
 MOST = 20_000  # forecasts of a check; of more an even sample is drawn
-
-
 _LINES = str.maketrans(",", "\n", "[] ")
-
-
 _HASH = (2_654_435_761, 2**32)  # Knuth's: ids near each other are drawn independently
 
 

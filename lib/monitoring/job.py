@@ -36,14 +36,8 @@ from lib.settings import Settings, SettingsError, get_settings
 from lib.storage import Store, StoreError, checks, exclusive_transaction, utcnow
 
 KIND = "report"
-
-
 LATEST = Path("monitoring") / "latest.json"
-
-
 POINTS = 90  # checks drawn over time
-
-
 log = structlog.get_logger()
 
 

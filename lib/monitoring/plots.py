@@ -18,8 +18,6 @@ from lib.monitoring.drift_reference import RELATIVE, DriftReference, comparable,
 from lib.monitoring.report import Report
 
 INK, OURS, SOFT, ALARM = "#1f2933", "#c2410c", "#94a3b8", "#c8374a"
-
-
 COLORS = ("#2563eb", "#65a30d", "#c2410c", "#7c3aed")
 
 

@@ -15,8 +15,6 @@ from lib.pipeline.run import NOTEBOOKS, run_pipeline
 from lib.settings import Settings
 
 log = structlog.get_logger()
-
-
 # One worker: with more, the search's path depends on who finishes first, and a changed future
 # could not be told from chance. WORKERS overrides it, REGISTER is not to be overridden.
 WORKERS, REGISTER = {"WORKERS": "1"}, {"REGISTER": "false"}

@@ -45,8 +45,6 @@ from lib.registry import PRODUCTION, Registry, RegistryError
 from lib.settings import Settings, SettingsError, get_settings
 
 log = structlog.get_logger()
-
-
 _STORE = 100_000_000  # bytes of Ray's object store on one machine: only names pass through it
 
 

@@ -28,8 +28,6 @@ from lib.pipeline.stages import StageError
 
 # Marks the kernel and all its children, so that those of a killed run can be found.
 _MARK = "PRODUCTION_LSTM_RUN"
-
-
 # JupyterLab's page without the parts that fetch scripts from a CDN.
 _OFFLINE = """{% extends 'lab/index.html.j2' %}
 {% block html_head_js %}{% endblock %}
@@ -37,11 +35,7 @@ _OFFLINE = """{% extends 'lab/index.html.j2' %}
 {% block html_head_js_mathjax %}{% endblock %}
 {% block html_head_js_mermaidjs %}{% endblock %}
 """
-
-
 _WIDGET = "application/vnd.jupyter.widget-view+json"
-
-
 _LINES_SHOWN = 12
 
 

@@ -20,11 +20,7 @@ from lib.pipeline.stages import StageError
 from lib.settings import Settings
 
 log = structlog.get_logger()
-
-
 CONTRACT, REGISTERED = "model/contract.json", "mlflow.json"
-
-
 _MONITORING = "05_*.ipynb"
 
 

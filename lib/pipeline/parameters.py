@@ -20,8 +20,6 @@ from typing import Any
 import yaml
 
 RESERVED = "RUN_DIR"
-
-
 _WORDS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 
 

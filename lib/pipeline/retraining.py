@@ -38,17 +38,9 @@ from lib.settings import Settings, SettingsError, get_settings
 from lib.storage import Store, StoreError, checks, held, utcnow
 
 LEASE = "retraining"
-
-
 SECONDS = 60.0  # after which another host takes over from one that is not heard of
-
-
 KEPT = 5  # run folders of retrainings; the registry has the models themselves
-
-
 PIPELINE = (sys.executable, "-m", "lib.pipeline")
-
-
 log = structlog.get_logger()
 
 

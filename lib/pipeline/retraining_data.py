@@ -28,11 +28,7 @@ from lib.settings import ROOT, Settings
 from lib.storage import Store, actuals, predictions
 
 GAP = 180  # days without an actual, after which the next is believed to be a typing error
-
-
 _READING = {"DECIMAL": "decimal", "SEPARATOR": "separator", "ENCODING": "encoding"}
-
-
 _COLUMNS = {
     "DATE_COLUMN": "date_column",
     "VALUE_COLUMN": "value_column",
@@ -40,11 +36,7 @@ _COLUMNS = {
     "EXTERNAL_COLUMN": "external_column",
     "EVENT_COLUMN": "event_column",
 }
-
-
 _KNOWN = ("fator_externo", "evento_especial")
-
-
 log = structlog.get_logger()
 
 

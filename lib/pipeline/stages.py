@@ -22,12 +22,8 @@ from lib.files import file_hash, text_hash, write_json
 from lib.pipeline.parameters import read_notebook
 
 log = structlog.get_logger()
-
-
 # What the runner writes itself, and what is no result.
 _NOT_OUTPUTS = {"stages", "notebooks", "html", "logs", "parameters.json", "metrics.json", ".lock"}
-
-
 _NOT_SUFFIXES = {".log", ".tmp"}
 
 

@@ -21,20 +21,10 @@ from lib.settings import Settings
 from serving.http.errors import brief
 
 _NOTE = "last-known-good.json"
-
-
 _KEPT = 5  # versions
-
-
 _ARRIVING = ".arriving-"
-
-
 _LEFT = 86_400.0  # seconds after which nothing is downloaded any more
-
-
 _WARM = 3  # forecasts before the first that someone waits for
-
-
 log = structlog.get_logger()
 
 

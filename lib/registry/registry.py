@@ -36,20 +36,10 @@ if TYPE_CHECKING:
 
 
 STAGING = "staging"
-
-
 PRODUCTION = "production"
-
-
 _HISTORY = "production_history"
-
-
 _KEPT = 40  # periods of production; MLflow's database holds 5,000 characters of a tag
-
-
 log = structlog.get_logger()
-
-
 # The scores of an artifact folder over the first so many days of the horizon.
 Evaluate = Callable[[Path, int], Mapping[str, float]]
 

@@ -25,18 +25,10 @@ if TYPE_CHECKING:  # two seconds to import
 
 
 EXPERIMENT = "production-lstm"
-
-
 # MLflow's limits for one request
 _METRICS = 1000
-
-
 _PARAMS = 100
-
-
 _DIGEST = 36  # characters of a data set's digest
-
-
 # What a served model imports; the versions are those it was made with.
 REQUIREMENTS = ("mlflow", "onnxruntime", "numpy", "pandas")
 

@@ -26,8 +26,6 @@ from lib.storage.tables import (
 )
 
 _LOCK = 0x4C53544D  # the key of PostgreSQL's advisory lock, which stands in for SQLite's
-
-
 _STEP = 500  # rows a transaction, where many are changed
 
 

@@ -19,11 +19,7 @@ from pathlib import Path
 from typing import IO
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
 GRACE = 5.0  # seconds from SIGTERM to SIGKILL
-
-
 _LOOK = 0.1  # seconds between two looks whether to stop
 
 

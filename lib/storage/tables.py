@@ -12,14 +12,8 @@ from typing import Any
 import sqlalchemy as sa
 
 REVISION = "0002"  # of the last step in lib/storage/migrations/versions
-
-
 VERSION_TABLE = "store_version"  # not alembic's default: MLflow and Optuna may share the database
-
-
 metadata = sa.MetaData()
-
-
 _Id = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 
@@ -65,8 +59,6 @@ predictions = sa.Table(
     sa.Column("features", sa.JSON(none_as_null=True)),
     sa.Index("predictions_days", "series_id", "first_date"),
 )
-
-
 actuals = sa.Table(
     "actuals",
     metadata,
@@ -81,8 +73,6 @@ actuals = sa.Table(
     sa.Column("corrections", sa.Integer, nullable=False, default=0),
     sa.Index("actuals_days", "series_id", "date"),
 )
-
-
 # What actuals said before they were corrected.
 corrections = sa.Table(
     "corrections",
@@ -92,8 +82,6 @@ corrections = sa.Table(
     sa.Column("value", sa.Float, nullable=False),  # that counted until then
     sa.Column("replaced_at", Utc, nullable=False, index=True),
 )
-
-
 # The truth about explanations: the queue only says that there may be something to do.
 explanations = sa.Table(
     "explanations",
@@ -112,8 +100,6 @@ explanations = sa.Table(
     sa.Column("plot", sa.LargeBinary),  # PNG
     sa.Column("error", sa.Text),
 )
-
-
 # Results of the checks of lib.monitoring.report, and of retrainings.
 checks = sa.Table(
     "checks",
@@ -126,11 +112,7 @@ checks = sa.Table(
     sa.Column("result", sa.JSON, nullable=False),  # the numbers that made it
     sa.Index("checks_kind", "kind", "made_at"),
 )
-
-
 _OPEN = sa.text("ended_at IS NULL")
-
-
 # One row an incident: what began, got worse perhaps, and ended.
 alerts = sa.Table(
     "alerts",
@@ -149,8 +131,6 @@ alerts = sa.Table(
     # Two checks at once may find the same: it is one incident.
     sa.Index("alerts_open", "key", unique=True, sqlite_where=_OPEN, postgresql_where=_OPEN),
 )
-
-
 # Who may do what only one may do at a time: see lib.storage.leases.
 leases = sa.Table(
     "leases",

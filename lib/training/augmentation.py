@@ -19,20 +19,10 @@ from lib.data import Panel
 from lib.training.data import batch_of
 
 DAYS = (4, 42)  # before the cutoff, between which a change happened
-
-
 LEVEL = 0.35  # standard deviation of the logarithm of a change of level, before it is bounded
-
-
 NEAREST, FARTHEST = 2.0, 4.0  # mean absolute deviations of the last weeks that a level moves by
-
-
 HALF = 0.5  # of the level: the largest change that NEAREST asks for; noisier series have smaller
-
-
 SWING = 0.4  # the same of how far the days of a week lie apart; half of the changes have one
-
-
 HISTORY = ft.YEAR + 28  # days that a window reaches back, last year's level the farthest
 
 

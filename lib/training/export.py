@@ -20,8 +20,6 @@ from lib.training.data import Data
 from lib.training.loop import Fit
 
 BACKGROUND_WINDOWS = 8
-
-
 AGREEMENT = 1e-4  # largest difference of graph and network, in units of the forecast's spread
 
 

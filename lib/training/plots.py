@@ -13,8 +13,6 @@ from lib import evaluation
 from lib.data import Panel
 
 INK, OURS, SOFT = "#1f2933", "#c2410c", "#94a3b8"
-
-
 OTHERS = {
     "naive": "#94a3b8",
     "seasonal_naive": "#2563eb",

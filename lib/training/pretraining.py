@@ -35,20 +35,10 @@ from lib.training.data import Data, code_hash
 from lib.training.loop import Fit, SingleProcess, fit, progress_bar
 
 SERIES = 6  # of one world
-
-
 HORIZONS = (7, 14, 28, 28, 56)
-
-
 HELD_OUT = 60  # worlds to validate with
-
-
 _COUNTRIES = ("BR", "US", "DE", "GB", "AU", "", "")
-
-
 MODEL = ModelConfig(horizon=max(HORIZONS), members=3, dropout=0.1)
-
-
 TRAINING = TrainingConfig(
     steps=3000,
     batch=128,

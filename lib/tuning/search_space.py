@@ -40,8 +40,6 @@ class Between:
 
 # A list is a choice, a range are whole numbers. The order is the order of the draws.
 Space = dict[str, list | range | Between]
-
-
 SHAPE_SPACE: Space = {
     "cell": ["lstm", "gru"],
     "hidden": range(24, 65, 8),
@@ -52,8 +50,6 @@ SHAPE_SPACE: Space = {
     "decoder_hidden": range(8, 41, 8),
     "encoder_days": [28, 42, 56],
 }
-
-
 PACE_SPACE: Space = {
     "dropout": Between(0.0, 0.5),
     "learning_rate": Between(5e-4, 8e-3, log=True),

@@ -32,26 +32,12 @@ from lib import locks
 from lib.tuning.search_space import Job, TuningError, default_trial
 
 log = structlog.get_logger()
-
-
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
-
-
 HEARTBEAT_SECONDS = 15
-
-
 GRACE_SECONDS = 120  # a busy machine must not lose a living trial
-
-
 UNOWNED_SECONDS = 20  # a trial names its worker at once, or its worker died in that moment
-
-
 RETRIES = 2  # of one trial
-
-
 OPEN_SECONDS = 30  # a host cut off in the middle of a transaction holds its locks no longer
-
-
 # a server that is started again, or was out of reach, has broken the connections it had
 _patiently = retry(
     retry=retry_if_exception_type(optuna.exceptions.StorageInternalError),

@@ -44,11 +44,7 @@ from lib.tuning.study import (
 )
 
 log = structlog.get_logger()
-
-
 RESTARTS = 3  # times that workers may fail, any number at once, without a trial finished between
-
-
 POLL_SECONDS = 1.0  # each look at a database costs a worker some of its core
 
 

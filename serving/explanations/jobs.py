@@ -36,17 +36,9 @@ from lib.storage import (
 )
 
 MAX_ATTEMPTS = 10  # of a job whose worker dies each time: it may be what kills it
-
-
 SECONDS_EACH = 3  # what one explanation takes at most, on one core
-
-
 _FORMAT = 1  # of results: part of what is hashed, so that a new form is computed anew
-
-
 _ROWS = explanations.c
-
-
 log = structlog.get_logger()
 
 

@@ -36,40 +36,20 @@ from serving.http.problems import MEDIA_TYPE as PROBLEM
 from serving.http.security import HEADERS
 
 _COURTESY = 0.0003  # seconds: an idle process needs less to take the connection
-
-
 _STAY = 2  # milliseconds that a thread waits for its client's next request
-
-
 _READ = 10.0  # seconds for a request to arrive in,
-
-
 _RATE = 65536  # and one more for so many bytes of it, as for its answer
-
-
 _TAKE = 30.0  # seconds for a client to take some of its answer
-
-
 _LEAVE = 1.0  # seconds for idle clients when the server stops
-
-
 _CHUNK = 65536  # bytes read at once: gunicorn asks for 8 kB, of which a request is several
-
-
 _LITTLE = 4096  # bytes that are held back for what follows them
-
-
 _IN_VAIN = 65536  # bytes that are taken from a client after its last answer
-
-
 _STATUS = {
     LimitRequestLine: 414,
     LimitRequestHeaders: 431,
     ExpectationFailed: 417,
     UnsupportedTransferCoding: 501,
 }
-
-
 log = structlog.get_logger()
 
 

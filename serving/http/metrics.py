@@ -36,8 +36,6 @@ _BUCKETS = (
     10.0,
     30.0,
 )
-
-
 MEDIA_TYPE = CONTENT_TYPE_LATEST
 
 

@@ -15,14 +15,8 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from serving.http.errors import frames
 
 MEDIA_TYPE = "application/problem+json"
-
-
 _TOLD = 20  # errors of one request
-
-
 _TEXT = 300  # characters of a message
-
-
 log = structlog.get_logger()
 
 

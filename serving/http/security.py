@@ -15,30 +15,20 @@ from werkzeug.exceptions import Unauthorized
 from lib.settings import Settings, SettingsError
 
 KEY_HEADER = "X-API-Key"
-
-
 # Open without a key: first parts of paths.
 OPEN = frozenset({"", "health", "docs", "openapi.json", "metrics", "static"})
-
-
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-
-
 _POLICY = "default-src 'none'; frame-ancestors 'none'"
-
-
 # Nothing inline, and nothing of another host.
 _PAGE_POLICY = (
     "default-src 'self'; object-src 'none'; frame-ancestors 'none'; base-uri 'none'; "
     "form-action 'self'"
 )
-
-
 # Swagger UI sets styles of its own.
 STYLED_POLICY = f"{_PAGE_POLICY}; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
 

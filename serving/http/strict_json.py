@@ -12,8 +12,6 @@ from werkzeug.exceptions import UnsupportedMediaType
 from serving.http.problems import RequestError
 
 DEPTH = 20
-
-
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 

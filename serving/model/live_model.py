@@ -27,24 +27,12 @@ from serving.http.errors import brief, frames
 from serving.model.batching import Batcher
 
 LAST_KNOWN_GOOD = "last-known-good"
-
-
 POLL = 5.0  # seconds between two questions to the registry
-
-
 _RETRY = 4.0  # at most so many seconds between two while it does not answer
-
-
 _HURRY = 3.0  # after which the last-known-good model answers, however slow the registry is
-
-
 _AGAIN = 60.0  # seconds after which a refused artifact is looked at again
-
-
 # MLflow tries for minutes by default, and a promotion would wait for that.
 _IMPATIENT = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "3", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
-
-
 log = structlog.get_logger()
 
 

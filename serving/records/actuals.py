@@ -30,11 +30,7 @@ def _iso_day(value: Any) -> date:
 
 # Control characters have no place in a name, and PostgreSQL does not take all of them.
 Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f\x7f]+$")]
-
-
 LongName = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
-
-
 Day = Annotated[date, BeforeValidator(_iso_day)]
 
 

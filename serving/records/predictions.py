@@ -29,20 +29,10 @@ if TYPE_CHECKING:
 
 
 RECORDS = 5_000  # that may wait to be written
-
-
 BYTES = 64_000_000  # that they may hold together
-
-
 BATCH = 500  # records a transaction
-
-
 _GATHER = 0.05  # seconds to wait for others after the first of a batch
-
-
 _QUIET = 60.0  # seconds between two log lines about what is dropped
-
-
 log = structlog.get_logger()
 
 

@@ -26,14 +26,8 @@ from serving.schemas.api import (
 from serving.state import state_of
 
 _ASSETS = Path(flask_openapi3_swagger.__file__).parent / "templates" / "swagger"
-
-
 _REF = "#/components/schemas/{model}"
-
-
 _BODY = {400, 413, 415, 422}
-
-
 # What each call answers beside what its view declares.
 _PROBLEMS: dict[str, set[int]] = {
     "/predict": _BODY | {503},
@@ -44,8 +38,6 @@ _PROBLEMS: dict[str, set[int]] = {
     "/actuals": _BODY | {503},
     "/model": {503},
 }
-
-
 _PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -61,15 +53,11 @@ _PAGE = """<!doctype html>
 </body>
 </html>
 """
-
-
 _START = """window.ui = SwaggerUIBundle({
   url: "/openapi.json", dom_id: "#swagger-ui", deepLinking: true, validatorUrl: null,
   tryItOutEnabled: true,
 });
 """
-
-
 pages = Blueprint("docs", __name__)
 
 

@@ -40,17 +40,9 @@ from serving.schemas.explanation_query import question_of
 from serving.state import served
 
 _SOON = 1  # seconds after which a prediction is in the store
-
-
 _AWAY = 5  # seconds after which to ask again while the store or the model is away
-
-
 _EXPLANATIONS, _ACTUALS = [Tag(name="explanations")], [Tag(name="actuals")]
-
-
 log = structlog.get_logger()
-
-
 # Fewer than a process has threads: a slow store must not keep /predict waiting.
 store_calls = ConcurrencyLimit(
     2,

@@ -27,25 +27,15 @@ if TYPE_CHECKING:
 
 
 MAX_PREDICT = 1_000_000  # bytes
-
-
 MAX_FORECAST = 64_000_000
-
-
 LARGE = 2_000_000  # bytes, from which on a body is read and parsed beside no other such
-
-
 BATCH = 1_000
-
-
 large_bodies = ConcurrencyLimit(
     1,
     wait=0,
     retry_after=5,
     detail="Another large body is being forecast; try again later, or send fewer series at once",
 )
-
-
 calls = APIBlueprint("forecasts", __name__, abp_tags=[Tag(name="forecasts")])
 
 
@@ -165,22 +155,14 @@ def _bounded(body: bytes) -> None:
 
 
 _PLANNED = SERIES * MAX_HORIZON  # days of `future`
-
-
 _IN_NAMES = SERIES * 200  # names may hold any of these signs
-
-
 _MOST = {
     b"{": 1 + SERIES + ROWS + _PLANNED + _IN_NAMES,
     b"[": 2 + 2 * SERIES + _IN_NAMES,
     # Up to four fields a day, three a series; levels and the fields of the call.
     b",": 4 * (ROWS + _PLANNED) + 4 * SERIES + 200 + _IN_NAMES,
 }
-
-
 _UNUSABLE = "the model has no forecast for these numbers; they are too large, or none is known"
-
-
 _OPTIONS = ("horizon", "levels", "context")
 
 

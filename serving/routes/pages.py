@@ -16,18 +16,10 @@ from flask import Blueprint, Response, render_template, request, send_from_direc
 from serving.state import state_of
 
 STATIC = Path(__file__).parents[1] / "static"
-
-
 LANGUAGES = {"en": "English", "pt-BR": "Português"}
-
-
 _FOREVER = "public, max-age=31536000, immutable"
-
-
 # Loaded by the entry module; named in the page so that the browser need not find them one by one.
 MODULES = sorted(path.name for path in STATIC.glob("*.js") if path.name != "theme.js")
-
-
 pages = Blueprint("pages", __name__, template_folder="templates")
 
 

@@ -18,23 +18,11 @@ from lib.data import WINDOW_DAYS, Panel
 from serving.records.actuals import Day, LongName
 
 SERIES = 1_000  # of one /forecast
-
-
 DAYS = 4_000  # of one history: eleven years
-
-
 ROWS = 500_000  # of one /forecast
-
-
 _FIRST = date(2026, 1, 5)  # of the examples
-
-
 _STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
-
-
 Unit = Annotated[float, Field(ge=-1, le=1)]
-
-
 Share = Annotated[float, Field(ge=0, le=1)]
 
 

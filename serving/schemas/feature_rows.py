@@ -17,29 +17,13 @@ from serving.http.problems import RequestError, invalid
 from serving.http.strict_json import loads, loads_quick
 
 _CELLS = itemgetter(*FEATURES)
-
-
 _NUMBERS = {float, int}
-
-
 _MISSING = type(None)
-
-
 _NULLABLE = np.array([not name.endswith(("_sin", "_cos")) for name in FEATURES])
-
-
 _LOW = np.array([-1.0 if not n else -np.inf for n in _NULLABLE])
-
-
 _LOW[FEATURES.index("desvio_movel_7")] = _LOW[FEATURES.index("evento_especial")] = 0.0
-
-
 _HIGH = np.array([1.0 if not n else np.inf for n in _NULLABLE])
-
-
 _HIGH[FEATURES.index("evento_especial")] = 1.0
-
-
 _ERRORS = 20  # that one answer names
 
 

@@ -17,17 +17,9 @@ from serving.http.problems import invalid
 from serving.schemas.api import DAYS, ROWS, SERIES
 
 _NUMBERS = {float, int}
-
-
 _MISSING = type(None)
-
-
 _ROLLING = 30  # days that the features of a day look back on
-
-
 _MONTH = 28  # days that last year's level looks back on
-
-
 _VALUE, _FACTOR, _EVENT = "value", "fator_externo", "evento_especial"
 
 

@@ -13,8 +13,6 @@ import structlog
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 FILE = Path("monitoring") / "latest.json"
-
-
 log = structlog.get_logger()
 
 

@@ -5,7 +5,6 @@ from alembic.operations import Operations
 
 revision = "0001"
 down_revision = None
-
 _TIME = sa.DateTime(timezone=True)
 
 

@@ -5,7 +5,6 @@ from alembic.operations import Operations
 
 revision = "0002"
 down_revision = "0001"
-
 _TIME = sa.DateTime(timezone=True)
 
 
