@@ -84,7 +84,7 @@ def inputs(panel, origins, horizon=7, days=175, known=True):
     """Tensors of forecast situations: features (n, days, 11), future (n, horizon, k)."""
     origins = np.asarray(origins)
     context = windows.gather_context(panel, engineering.compute_features(panel), origins, days)
-    future = windows.future_of(panel, origins, horizon, known=known)
+    future = windows.known_future(panel, origins, horizon, with_covariates=known)
     return torch.from_numpy(context), torch.from_numpy(future)
 
 

@@ -108,8 +108,9 @@ def plot_by_series(results: Mapping[str, evaluation.Backtest], panel: Panel) -> 
     scores = {}
     for name in ("seasonal_naive", "forecaster"):
         result = results[name]
-        error = np.nanmean(np.abs(result.point - result.actual), axis=1) / result.scale
-        scores[name] = pd.Series(error).groupby(result.series).mean()
+        scores[name] = evaluation.mase_by_series(
+            result.actual, result.point, result.scale[:, None], result.series[:, None]
+        )
     axis.scatter(scores["seasonal_naive"], scores["forecaster"], color=OURS, s=16, alpha=0.7)
     worst = pd.concat(scores).max()
     limit = 1.08 * worst if worst > 0 else 1.0  # no MASE where no series ever changed

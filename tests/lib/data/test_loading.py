@@ -254,7 +254,8 @@ def test_loading_many_series_is_quick(tmp_path):
 
 
 def test_importing_series_loads_nothing_heavy():
-    code = "import sys, lib.data.loading; print({'torch', 'mlflow', 'shap', 'pandera'} & set(sys.modules))"
+    heavy = "{'torch', 'mlflow', 'shap', 'pandera'}"
+    code = f"import sys, lib.data.loading; print({heavy} & set(sys.modules))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "set()"
 

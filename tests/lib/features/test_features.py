@@ -12,7 +12,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from lib.features import engineering
-from lib.features.windows import future_of, gather_context, index_windows, values_at
+from lib.features.windows import gather_context, index_windows, known_future, values_at
 from lib.models.window_statistics import series_values
 from tests.panels import SEED_SERIES, lively_panel, panel_of
 
@@ -297,7 +297,7 @@ def test_gather_context_of_a_series_never_seen_is_missing():
 @pytest.mark.parametrize("known", [True, False])
 def test_future_of_equals_a_loop_over_target_days(uneven, known):
     origins = np.array([0, 380, 400, 417, 419, 420, 422, 460, 517])
-    found = future_of(uneven, origins, 28, known=known)
+    found = known_future(uneven, origins, 28, with_covariates=known)
     expected = [
         [future_by_hand(uneven, end, step, known=known) for step in range(1, 29)] for end in origins
     ]
@@ -306,17 +306,17 @@ def test_future_of_equals_a_loop_over_target_days(uneven, known):
 
 def test_future_of_the_longest_horizon_still_reads_history_only(uneven):
     end = np.array([400])
-    found = future_of(uneven, end, engineering.MAX_HORIZON)
+    found = known_future(uneven, end, engineering.MAX_HORIZON)
     later = np.arange(len(uneven.values)) > 400
     changed = panel_of(np.where(later, 1e6, uneven.values)[:420])
     last_year = slice(FUTURE_COLUMN["last_year"], None)
-    again = future_of(changed, end, engineering.MAX_HORIZON)
+    again = known_future(changed, end, engineering.MAX_HORIZON)
     np.testing.assert_array_equal(found[..., last_year], again[..., last_year])
 
 
 def test_future_of_refuses_a_horizon_that_would_need_last_years_future(uneven):
     with pytest.raises(ValueError, match="horizon: expected at most 360 days, got 361"):
-        future_of(uneven, np.array([0]), 361)
+        known_future(uneven, np.array([0]), 361)
 
 
 def windows_by_hand(panel, horizon, after, until, min_history, stride):

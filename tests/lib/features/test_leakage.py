@@ -46,10 +46,12 @@ def test_known_future_holds_planned_covariates_and_no_values():
         engineering.FUTURE.index("fator_externo"),
         engineering.FUTURE.index("evento_especial"),
     ]
-    before, after = (windows.future_of(p, origins[:1], 28) for p in (panel, other))
+    before, after = (windows.known_future(p, origins[:1], 28) for p in (panel, other))
     rest = np.delete(np.arange(len(engineering.FUTURE)), planned)
     np.testing.assert_array_equal(before[..., rest], after[..., rest])
-    hidden = [windows.future_of(p, origins[:1], 28, known=False) for p in (panel, other)]
+    hidden = [
+        windows.known_future(p, origins[:1], 28, with_covariates=False) for p in (panel, other)
+    ]
     np.testing.assert_array_equal(hidden[0], hidden[1])
     assert np.isnan(hidden[0][..., planned]).all()
 

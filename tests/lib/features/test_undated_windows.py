@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from lib.features import engineering as ft
-from lib.features.undated_windows import future_after, last_day
+from lib.features.undated_windows import known_future_after, last_day
 
 NEAR = np.datetime64("2025-06-30")
 
@@ -53,13 +53,13 @@ def test_last_day_of_shuffled_or_meaningless_rows_is_a_day():
 
 
 def test_future_after_is_the_calendar_and_nothing_else():
-    future = future_after(window("2024-02-25"), 7, NEAR)
+    future = known_future_after(window("2024-02-25"), 7, NEAR)
     expected = ft.calendar_features(np.datetime64("2024-02-26") + np.arange(7))
     np.testing.assert_array_equal(future[0, :, :6], expected)
     assert np.isnan(future[0, :, 6:]).all()
 
 
 def test_future_after_shares_a_result_nobody_can_change():
-    future = future_after(window("2024-02-25"), 7, NEAR)
+    future = known_future_after(window("2024-02-25"), 7, NEAR)
     with pytest.raises(ValueError, match="read-only"):
         future[0, 0, 0] = 0.0

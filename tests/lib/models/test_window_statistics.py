@@ -187,7 +187,7 @@ def test_series_that_has_come_to_rest_stays_there_whatever_it_was_a_year_ago():
     context = torch.from_numpy(
         windows.gather_context(panel, engineering.compute_features(panel), end, 175)
     )
-    future = torch.from_numpy(windows.future_of(panel, end, 28))
+    future = torch.from_numpy(windows.known_future(panel, end, 28))
     assert (future[..., engineering.FUTURE.index("last_year")] > 0).any()
     season = WindowStatistics(padded(series_values(context), 182))
     assert season.references(future).abs().max() < 1e-6

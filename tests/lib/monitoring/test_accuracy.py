@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from lib.data.panel import to_table
-from lib.evaluation import backtest, baselines, metrics
+from lib.evaluation import backtest, baselines, metrics, scores
 from lib.monitoring.accuracy import ExpectedError, Limits, measure_accuracy
 from lib.monitoring.actuals import join_actuals
 from tests.panels import lively_panel
@@ -109,7 +109,7 @@ def test_accuracy_scores_as_the_backtest_does(tested):
         days, PROMISE, first=panel.dates.min(), last=panel.dates.max(), blocks=blocks
     )
     for score, (low, high) in zip(found.scores, blocks, strict=True):
-        expected = metrics.compute_metrics(result, first=low, last=high)
+        expected = scores.compute_metrics(result, first=low, last=high)
         for name in ("mae", "rmse", "r2", "wape", "bias", "mase"):
             assert getattr(score, name) == pytest.approx(expected[name]), name
         assert 100 * score.coverage == pytest.approx(expected["coverage_80"])
