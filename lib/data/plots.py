@@ -10,28 +10,38 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
+from matplotlib.dates import date2num
 from matplotlib.figure import Figure
 
-INK, BLUE, ORANGE, RED, GREEN = "#3b4252", "#2f6fab", "#e08a1e", "#c8374a", "#3d8f6b"
+from lib.plotting import (
+    ALARM,
+    BANDS,
+    INK,
+    ORANGE,
+    PINE,
+    STEEL,
+    draw_legend_beside,
+    hide_spines,
+    make_date_axes,
+)
+
 WEEK = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
-BANDS = ("#eef2f7", "#dde5ef")
 KINDS = {
-    "spike": ("^", RED),
-    "dip": ("v", RED),
+    "spike": ("^", ALARM),
+    "dip": ("v", ALARM),
     "level_shift": ("s", ORANGE),
-    "stuck": ("D", GREEN),
+    "stuck": ("D", PINE),
 }
 
 
 def plot_series(table: pd.DataFrame, truth: pd.DataFrame | None = None, count: int = 4) -> Figure:
     """The first `count` series: values and gaps; with the truth: signal, regimes and anomalies."""
     ids = list(dict.fromkeys(table["series_id"]))[:count]
-    figure, axes = _axes(len(ids), 2.7)
+    figure, axes = make_date_axes(len(ids), 2.7)
     for axis, name in zip(axes, ids, strict=True):
         one = table[table["series_id"] == name]
         dates, values = one["date"].to_numpy(), one["value"].to_numpy()
-        axis.plot(dates, values, color=BLUE, lw=0.9, label="observed")
+        axis.plot(dates, values, color=STEEL, lw=0.9, label="observed")
         if truth is not None:
             known = truth[truth["series_id"] == name]
             _draw_regimes(axis, known)
@@ -54,14 +64,15 @@ def plot_series(table: pd.DataFrame, truth: pd.DataFrame | None = None, count: i
             dates[gaps],
             np.full(gaps.sum(), 0.02),
             "|",
-            color=RED,
+            color=ALARM,
             ms=7,
             transform=axis.get_xaxis_transform(),
             label=f"missing ({gaps.mean():.1%})",
         )
         axis.set_ylabel("value")
         axis.set_title(str(name), loc="left", fontsize=10)
-        axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False, fontsize=8)
+        axis.margins(x=0.01)
+        draw_legend_beside(axis)
     return figure
 
 
@@ -72,17 +83,18 @@ def plot_components(truth: pd.DataFrame, series_id: str) -> Figure:
     rest = one["true_value"] - one["signal"]
     parts = (
         ("trend", one["trend"], INK),
-        ("week", one["weekly"], BLUE),
-        ("year", one["yearly"], BLUE),
+        ("week", one["weekly"], STEEL),
+        ("year", one["yearly"], STEEL),
         ("holidays, events", calendar, ORANGE),
-        ("factor", one["factor_effect"], GREEN),
-        ("noise, anomalies", rest, RED),
+        ("factor", one["factor_effect"], PINE),
+        ("noise, anomalies", rest, ALARM),
     )
-    figure, axes = _axes(len(parts), 1.25, sharex=True)
+    figure, axes = make_date_axes(len(parts), 1.25, sharex=True)
     for axis, (name, values, color) in zip(axes, parts, strict=True):
         _draw_regimes(axis, one)
         axis.plot(one["date"], values, color=color, lw=0.9)
         axis.set_ylabel(f"{name}\n(value)", fontsize=8)
+        axis.margins(x=0.01)
     sd = 2 * one["volatility"]
     axes[-1].fill_between(one["date"], -sd, sd, color=INK, alpha=0.2, lw=0, label="±2 true sd")
     axes[-1].legend(loc="upper left", fontsize=7, frameon=False)
@@ -103,7 +115,7 @@ def plot_factor(
     correlation = np.array([share.corr(column) for column in lagged])
     best = 0 if np.isnan(correlation).all() else int(np.nanargmax(np.abs(correlation)))
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
-    colors = [ORANGE if lag == best else BLUE for lag in range(max_lag + 1)]
+    colors = [ORANGE if lag == best else STEEL for lag in range(max_lag + 1)]
     left.bar(range(max_lag + 1), correlation, color=colors)
     left.axhline(0, color=INK, lw=0.6)
     left.set(xlabel="lag of fator_externo (days)", ylabel="correlation with the target")
@@ -123,7 +135,7 @@ def plot_factor(
     if x.notna().any():
         right.set_xlim(*x.quantile([0.005, 0.995]))
     right.set_ylim(*np.nanquantile(np.asarray(y, float), [0.005, 0.995]) * 1.15)
-    return _tidy(figure)
+    return hide_spines(figure)
 
 
 def plot_events(
@@ -144,7 +156,7 @@ def plot_events(
     figure, axis = plt.subplots(figsize=(8, 3.6), layout="constrained")
     axis.axvspan(-0.5, 0.5, color=BANDS[1], lw=0)
     axis.axhline(0, color=INK, lw=0.6)
-    axis.errorbar(offsets, mean, half, fmt="o", color=BLUE, capsize=3, label="observed, 95 %")
+    axis.errorbar(offsets, mean, half, fmt="o", color=STEEL, capsize=3, label="observed, 95 %")
     if truth is not None:
         effect = pd.Series((100 * truth["event_effect"] / truth["trend"]).to_numpy(), table.index)
         known = [effect.groupby(ids).shift(-k)[is_event].mean() for k in offsets]
@@ -152,7 +164,7 @@ def plot_events(
     axis.set(xlabel="days from the event", ylabel="target less its usual (%)", xticks=offsets)
     axis.set_title(f"{int(is_event.sum())} event days", loc="left", fontsize=10)
     axis.legend(frameon=False)
-    return _tidy(figure)
+    return hide_spines(figure)
 
 
 def plot_seasons(table: pd.DataFrame) -> Figure:
@@ -173,14 +185,14 @@ def plot_seasons(table: pd.DataFrame) -> Figure:
             tick_labels=names,
             showfliers=False,
             patch_artist=True,
-            boxprops={"facecolor": BANDS[1], "edgecolor": BLUE},
+            boxprops={"facecolor": BANDS[1], "edgecolor": STEEL},
             medianprops={"color": ORANGE, "lw": 2},
-            whiskerprops={"color": BLUE},
-            capprops={"color": BLUE},
+            whiskerprops={"color": STEEL},
+            capprops={"color": STEEL},
         )
         axis.axhline(0, color=INK, lw=0.6)
         axis.set(xlabel=label, ylabel="deviation of the target (%)")
-    return _tidy(figure)
+    return hide_spines(figure)
 
 
 def deviation(table: pd.DataFrame) -> pd.Series:
@@ -194,26 +206,6 @@ def deviation(table: pd.DataFrame) -> pd.Series:
 def _rolling(values: pd.Series, ids: pd.Series) -> pd.Series:
     rolling = values.groupby(ids).rolling(29, center=True, min_periods=7).median()
     return rolling.reset_index(level=0, drop=True).reindex(values.index)
-
-
-def _axes(rows: int, height: float, sharex: bool = False) -> tuple[Figure, list[Axes]]:
-    size = (10, max(height * rows, 2.6))
-    figure, axes = plt.subplots(
-        rows, 1, figsize=size, sharex=sharex, squeeze=False, layout="constrained"
-    )
-    for axis in axes[:, 0]:
-        locator = AutoDateLocator()
-        axis.xaxis.set_major_locator(locator)
-        axis.xaxis.set_major_formatter(ConciseDateFormatter(locator))
-        axis.margins(x=0.01)
-    axes[-1, 0].set_xlabel("date")
-    return _tidy(figure), list(axes[:, 0])
-
-
-def _tidy(figure: Figure) -> Figure:
-    for axis in figure.axes:
-        axis.spines[["top", "right"]].set_visible(False)
-    return figure
 
 
 def _draw_regimes(axis: Axes, truth: pd.DataFrame) -> None:
