@@ -7,8 +7,7 @@ import pandas as pd
 import pytest
 
 from lib.evaluation import backtest, baselines, scores
-from lib.inference.served_model import ServedModel
-from tests.panels import FIRST, TINY_MODEL, lively_panel, panel_of
+from tests.panels import FIRST, lively_panel, panel_of
 
 HORIZON = 7
 
@@ -182,17 +181,16 @@ def test_table_of_forecasts_has_a_row_for_each_day_ahead():
     assert (table["date"] - table["cutoff"] == pd.to_timedelta(table["horizon"], unit="D")).all()
 
 
-def test_forecast_that_is_not_finite_is_an_error_and_not_left_out(monkeypatch):
-    forecaster = ServedModel.load(TINY_MODEL)
+def test_forecast_that_is_not_finite_is_an_error_and_not_left_out(tiny_model, monkeypatch):
     panel = lively_panel(days=400, missing=0.0)
-    origins = backtest.origin_rows(panel, horizon=forecaster.contract.horizon, cutoffs=2, step=5)
-    whole = forecaster.predict
+    origins = backtest.origin_rows(panel, horizon=tiny_model.contract.horizon, cutoffs=2, step=5)
+    whole = tiny_model.predict
 
     def broken(features, future):
         quantiles = whole(features, future).copy()
         quantiles[1, 0] = np.nan
         return quantiles
 
-    monkeypatch.setattr(forecaster, "predict", broken)
+    monkeypatch.setattr(tiny_model, "predict", broken)
     with pytest.raises(ValueError, match=r"not finite \(1 of 4 forecasts\)"):
-        backtest.run_backtest(forecaster, panel, origins)
+        backtest.run_backtest(tiny_model, panel, origins)

@@ -6,15 +6,13 @@ from datetime import date
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from lib.features import engineering
 from lib.features.windows import gather_context, index_windows, known_future, values_at
-from lib.models.window_statistics import series_values
-from tests.panels import SEED_SERIES, lively_panel, panel_of
+from tests.panels import SEED_SERIES, panel_of
 
 NAN = math.nan
 COLUMN = {name: i for i, name in enumerate(engineering.FEATURES)}
@@ -232,30 +230,6 @@ def test_values_of_recovers_the_series_with_gaps_and_at_any_level(level, days):
     expected = [values[end - days - 6 : end + 1] for end in origins]
     tolerance = 1e-9 + 1e-14 * abs(level)
     np.testing.assert_allclose(engineering.values_of(window), expected, rtol=0, atol=tolerance)
-    in_torch = series_values(torch.from_numpy(window)).numpy()
-    seen = np.isfinite(in_torch)
-    np.testing.assert_array_equal(seen, np.isfinite(engineering.values_of(window)))
-    np.testing.assert_allclose(
-        in_torch[:, :-1], engineering.values_of(window)[:, :-1], rtol=0, atol=0
-    )
-
-
-def test_series_values_in_torch_equal_those_in_numpy():
-    panel = lively_panel(missing=0.2)
-    origins = np.arange(100, 290)
-    window = gather_context(panel, engineering.compute_features(panel), origins, 60)
-    found = series_values(torch.from_numpy(window)).numpy()
-    np.testing.assert_allclose(found, engineering.values_of(window), rtol=1e-12)
-
-
-def test_series_values_in_torch_bound_a_last_value_that_its_mean_makes_absurd():
-    panel = lively_panel(missing=0.0)
-    window = gather_context(panel, engineering.compute_features(panel), np.array([200]), 60)
-    window[:, -1, COLUMN["media_movel_7"]] = 1e9
-    found = series_values(torch.from_numpy(window)).numpy()
-    lags = window[..., COLUMN["lag_1"]]
-    assert found[0, -1] <= lags.max() + 2 * np.ptp(lags) + 0.5 * abs(lags.max())
-    assert engineering.values_of(window)[0, -1] > 1e9
 
 
 def test_values_of_a_window_before_the_series_are_missing():

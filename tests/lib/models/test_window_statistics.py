@@ -23,7 +23,8 @@ from lib.models.window_statistics import (
     series_values,
     signed_log,
 )
-from tests.panels import forecast, inputs, lively_panel, members, network, panel_of
+from tests.networks import forecast, inputs, members, network
+from tests.panels import lively_panel, panel_of
 
 DAYS = 182
 FIRST_TREND = len(RAW_HALF_LIVES + LEVEL_HALF_LIVES) + 4

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -82,6 +83,16 @@ def test_truth_has_the_backtests_naive_forecast_and_scale(tested):
     assert found["naive"].to_numpy() == pytest.approx(naive, nan_ok=True)
     scale = metrics.seasonal_scale(panel, panel.dates[origins].min())
     assert found["scale"].to_numpy() == pytest.approx(np.repeat(scale[result.series], 14))
+
+
+def test_naive_forecast_after_a_long_gap_is_the_backtests(tested):
+    panel, origins, result = tested
+    gap = panel.dates > panel.dates[origins[-1]] - 70
+    values = np.where(gap & (panel.dates <= panel.dates[origins[-1]]), np.nan, panel.values)
+    empty = replace(panel, values=values)
+    naive = baselines.seasonal_naive(empty, origins, 14).ravel()
+    assert np.isfinite(naive).all()
+    assert joined(empty, result)["naive"].to_numpy() == pytest.approx(naive)
 
 
 def test_truth_of_a_series_nobody_knows_is_missing():
