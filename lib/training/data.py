@@ -17,6 +17,8 @@ from lib.models import ModelConfig
 from lib.training.config import TrainingError
 
 SOURCES = (
+    "data/calendar",
+    "data/panel",
     "features/engineering",
     "features/windows",
     "models/config",

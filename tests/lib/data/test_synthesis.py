@@ -1,4 +1,4 @@
-"""The synthetic series against their own truth, and the promises about seeds and dials."""
+"""The synthetic series against their truth, and the guarantees about seeds and dials."""
 
 import time
 from dataclasses import fields, replace
@@ -201,7 +201,7 @@ def test_regimes_last_about_as_long_as_stated(big):
     assert big[1]["turbulent"].mean() == pytest.approx(45 / 195, abs=0.07)
 
 
-def test_values_are_never_negative_unless_asked():
+def test_values_are_never_negative_unless_allowed():
     wild = replace(SPEC, noise=1.0, weekly=1.0)
     assert np.nanmin(synthesize(wild, 3)[0].values) == 0.0
     assert np.nanmin(synthesize(replace(wild, non_negative=False), 3)[0].values) < 0.0
