@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from flask.testing import FlaskClient
 
-from lib.features import future_after
+from lib.features import known_future_after
 from lib.inference import ServedModel
 from lib.log import configure_logging
 from lib.settings import get_settings
@@ -30,7 +30,7 @@ def breakdown(model: ServedModel, body: bytes, folder: Path) -> dict[str, float]
     contract = model.contract
     rows = sequence_of(body, contract.context_length)
     near = np.datetime64(contract.training_span[1], "D")
-    future = future_after(rows, contract.horizon, near)
+    future = known_future_after(rows, contract.horizon, near)
     answer = {"quantiles": model.predict(rows[None], future)[0].tolist()}
     places = {
         "database_url": f"sqlite:///{folder}/breakdown.db",
@@ -43,7 +43,9 @@ def breakdown(model: ServedModel, body: bytes, folder: Path) -> dict[str, float]
     parts = {
         "JSON in": median(lambda: json.loads(body)),
         "JSON in and validation": median(lambda: sequence_of(body, contract.context_length)),
-        "calendar of the days ahead": median(lambda: future_after(rows, contract.horizon, near)),
+        "calendar of the days ahead": median(
+            lambda: known_future_after(rows, contract.horizon, near)
+        ),
         "inference": median(lambda: model.predict(rows[None], future)),
         "JSON out": median(lambda: json.dumps(answer)),
         "whole request without network (Flask's test client)": median(lambda: post(client, body)),

@@ -13,12 +13,12 @@ from matplotlib.figure import Figure
 
 from lib.explanation.explainer import DAYS_AHEAD, Explanation
 from lib.features import FEATURES
+from lib.plotting import BLUE, FORECAST, INK, hide_spines
 
 if TYPE_CHECKING:
     import shap
 
-
-UP, DOWN, INK = "#c2410c", "#2563eb", "#1f2933"
+UP, DOWN = FORECAST, BLUE  # what raises and what lowers the forecast
 
 
 def plot_waterfall(explanation: Explanation, latest: np.ndarray) -> Figure:
@@ -51,8 +51,7 @@ def plot_waterfall(explanation: Explanation, latest: np.ndarray) -> Figure:
     axis.set(xlabel="series' unit; beside the names, the last day of the window")
     title = f"{_explained(explanation)}: from the mean forecast of the background"
     axis.set_title(title, loc="left", fontsize=9, pad=18)
-    axis.spines[["top", "right"]].set_visible(False)
-    return figure
+    return hide_spines(figure)
 
 
 def plot_days(explanation: Explanation) -> Figure:
@@ -67,8 +66,7 @@ def plot_days(explanation: Explanation) -> Figure:
     axis.margins(y=0.15)
     axis.set(xlabel="days before the first forecast day", ylabel="share (series' unit)")
     axis.set_title(f"{_explained(explanation)}: shares by day", loc="left", fontsize=9)
-    axis.spines[["top", "right"]].set_visible(False)
-    return figure
+    return hide_spines(figure)
 
 
 def plot_map(explanation: Explanation) -> Figure:

@@ -110,7 +110,7 @@ def forecast_panel(
     for start in range(0, len(origins), batch):
         some = origins[start : start + batch]
         history = ft.gather_context(panel, features, some, days)
-        future = ft.future_of(panel, some, contract.horizon, known=known_future)
+        future = ft.known_future(panel, some, contract.horizon, with_covariates=known_future)
         out.append(forecaster.predict(history, future))
     if not out:
         return np.empty((0, contract.horizon, len(contract.quantiles)))

@@ -17,8 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lib.evaluation import BLOCKS
-from lib.monitoring.actuals import SEASON
+from lib.evaluation import BLOCKS, SEASON, mase
 from lib.monitoring.results import Result, consecutive_flags, first_detected
 
 ENOUGH = 30  # scored forecasts that a promise by block, or a judgement, needs
@@ -234,7 +233,7 @@ def _score(
         mae=mae,
         rmse=rmse,
         r2=r2,
-        mase=_mase(size / rows["scale"], rows["series"]),
+        mase=mase(actual, point, rows["scale"], rows["series"]),
         wape=float(wape),
         bias=float(error.mean()),
         coverage=float(coverage),
@@ -282,13 +281,3 @@ def _bootstrap(sums: np.ndarray, seed: int) -> np.ndarray:
     starts = rng.integers(0, days - length + 1, (_RESAMPLES, -(-days // length)))
     chosen = (starts[..., None] + np.arange(length)).reshape(_RESAMPLES, -1)[:, :days]
     return sums[chosen].sum(axis=1)
-
-
-def _mase(scaled: np.ndarray, series: np.ndarray) -> float:
-    """Mean over series of their mean scaled error; a series without a scale is left out."""
-    known = np.isfinite(scaled)
-    if not known.any():
-        return np.nan
-    total = np.bincount(series[known], scaled[known])
-    count = np.bincount(series[known])
-    return float((total[count > 0] / count[count > 0]).mean())

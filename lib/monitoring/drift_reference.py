@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from lib.data import day_of_year, weekday_of
 from lib.features import FEATURES
 from lib.monitoring.drift_statistics import effects_of
 
@@ -70,7 +71,7 @@ def _profile(
 ) -> DriftReference:
     effects: dict[str, list[tuple[float, float]]] = {name: [] for name in TESTED}
     missing = dict.fromkeys(FEATURES, 0.0)
-    weekdays = len(np.unique(weekday(dates)))
+    weekdays = len(np.unique(weekday_of(dates)))
     whole = int((dates.max() - dates.min()).astype(np.int64)) + 1 if len(dates) else 0
     origins = dates.min() + np.arange(days - 1, whole, _STEP) if len(dates) else []
     for end in origins:
@@ -107,7 +108,7 @@ def part_of(reference: DriftReference, live: pd.DataFrame) -> tuple[DriftReferen
     """
     if not len(live) or not len(reference.dates):
         return reference, live
-    days = weekday(live["date"].to_numpy().astype("datetime64[D]"))
+    days = weekday_of(live["date"].to_numpy())
     counts = np.bincount(days, minlength=7)
     asked = counts >= max(1, _SELDOM * counts.max())
     names = set(live["series_id"].astype("str")) if "series_id" in live else set()
@@ -117,7 +118,7 @@ def part_of(reference: DriftReference, live: pd.DataFrame) -> tuple[DriftReferen
         return reference, live
     key = (str(asked.tolist()), *sorted(names))
     if key not in reference.parts:
-        rows = asked[weekday(reference.dates)]
+        rows = asked[weekday_of(reference.dates)]
         rows &= pd.Series(reference.series).isin(names).to_numpy()
         columns = {name: column[rows] for name, column in reference.columns.items()}
         reference.parts.clear()  # one is enough: what is asked of changes seldom
@@ -165,19 +166,10 @@ def _season(
     other = np.ones(len(dates), dtype=bool)
     if apart:
         other = np.abs((dates - middle).astype(np.int64)) > days + _APART
-    gap = np.abs((_day_of_year(dates) - _day_of_year(middle) + 183) % 365.25 - 183)
+    gap = np.abs((day_of_year(dates) - day_of_year(middle) + 183) % 365.25 - 183)
     season = other & (gap <= days // 2 + _SLACK)
     matched = len(np.unique(dates[season])) >= max(1, days * weekdays // 7)
     return (season if matched else other), matched
-
-
-def weekday(dates: np.ndarray) -> np.ndarray:
-    """0 for a Monday, to 6. (n,) → (n,) int."""
-    return (dates.astype("datetime64[D]").astype(np.int64) + 3) % 7  # 1970-01-01 was a Thursday
-
-
-def _day_of_year(dates: np.ndarray | np.datetime64) -> np.ndarray:
-    return np.asarray(dates - dates.astype("datetime64[Y]").astype("datetime64[D]")).astype(float)
 
 
 def require(table: pd.DataFrame, *names: str) -> None:

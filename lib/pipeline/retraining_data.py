@@ -16,7 +16,7 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from lib import data
-from lib.data import PARAMETERS, SERIES_COLUMNS, WINDOW_DAYS, Source, match_columns
+from lib.data import COLUMN_PARAMETERS, SERIES_COLUMNS, WINDOW_DAYS, Source, match_columns
 from lib.features import FEATURES
 from lib.pipeline.parameters import (
     ParameterError,
@@ -148,7 +148,7 @@ def _query(query: str, settings: Settings, reading: Mapping[str, str]) -> pd.Dat
         ) from error
     finally:
         engine.dispose()
-    wanted = {column: reading.get(name, "") for column, name in PARAMETERS.items()}
+    wanted = {column: reading.get(name, "") for column, name in COLUMN_PARAMETERS.items()}
     wanted |= {name: wanted[name] or name for name in ("date", "value")}
     found = match_columns(list(frame.columns), wanted, Source("RETRAIN_DATA, the query"))
     frame = frame[list(found.values())]

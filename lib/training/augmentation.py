@@ -36,7 +36,7 @@ def shift_levels(windows: ft.Windows, index: np.ndarray, rng: np.random.Generato
     panel, origins = windows.panel, windows.origins[index]
     steps = np.arange(-HISTORY, windows.horizon + 1)
     values = ft.values_at(panel, panel.values, origins, steps)
-    kept = (origins - ft.start_of(panel, origins))[:, None] >= -steps  # days of the series itself
+    kept = (origins - panel.first_row_of(origins))[:, None] >= -steps  # days of the series itself
     rows = (origins[:, None] + steps)[kept]
     offsets = np.concatenate([[0], np.cumsum(kept.sum(axis=1))])
     before = steps <= -rng.integers(DAYS[0], DAYS[1] + 1, size=(len(origins), 1))

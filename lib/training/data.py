@@ -17,6 +17,8 @@ from lib.models import ModelConfig
 from lib.training.config import TrainingError
 
 SOURCES = (
+    "data/calendar",
+    "data/panel",
     "features/engineering",
     "features/windows",
     "models/config",
@@ -98,6 +100,6 @@ def batch_of(windows: ft.Windows, index: np.ndarray, days: int) -> tuple[Tensor,
     """Tensors of windows: features (n, days, 11), future (n, horizon, k), targets (n, horizon)."""
     return (
         torch.from_numpy(windows.context(index, days)),
-        torch.from_numpy(windows.future(index)),
+        torch.from_numpy(windows.known_future(index)),
         torch.from_numpy(windows.targets(index)),
     )

@@ -127,12 +127,11 @@ def _background(data: Data, config: ModelConfig) -> tuple[np.ndarray, np.ndarray
     windows = data.train
     full = np.flatnonzero(_history(windows) >= min(config.max_context, _history(windows).max()))
     chosen = full[np.linspace(0, len(full) - 1, min(BACKGROUND_WINDOWS, len(full))).astype(int)]
-    return windows.context(chosen, config.max_context), windows.future(chosen)
+    return windows.context(chosen, config.max_context), windows.known_future(chosen)
 
 
 def _history(windows: ft.Windows) -> np.ndarray:
-    series = np.searchsorted(windows.panel.offsets, windows.origins, side="right") - 1
-    return windows.origins - windows.panel.offsets[series] + 1
+    return windows.origins - windows.panel.first_row_of(windows.origins) + 1
 
 
 def _reference(panel: Panel, features: np.ndarray, rows: int = 20_000) -> pd.DataFrame:
@@ -143,7 +142,7 @@ def _reference(panel: Panel, features: np.ndarray, rows: int = 20_000) -> pd.Dat
     """
     count = len(panel.dates)
     past = np.linspace(0, count - 1, min(rows, count)).astype(int)
-    series = np.searchsorted(panel.offsets, past, side="right") - 1
+    series = panel.series_of(past)
     table = pd.DataFrame(features[past], columns=list(ft.FEATURES))
     table.insert(0, "date", panel.dates[past].astype("datetime64[ns]"))
     table.insert(0, "series_id", np.array(panel.ids, dtype=object)[series])

@@ -268,7 +268,7 @@ class Trainer:
         windows = self.data.train
         panel = windows.panel
         rows = windows.origins[index[:5]]
-        series = np.searchsorted(panel.offsets, rows, side="right") - 1
+        series = panel.series_of(rows)
         names = [f"{panel.ids[s]} at {panel.dates[r]}" for s, r in zip(series, rows, strict=True)]
         return (
             f"loss is not finite at step {self.step}: batch of {len(index)} windows, the first "

@@ -11,13 +11,14 @@ from matplotlib.figure import Figure
 
 from lib import evaluation
 from lib.data import Panel
+from lib.plotting import BLUE, FORECAST, GREEN, INK, MUTED, VIOLET
 
-INK, OURS, SOFT = "#1f2933", "#c2410c", "#94a3b8"
-OTHERS = {
-    "naive": "#94a3b8",
-    "seasonal_naive": "#2563eb",
-    "weekday_median": "#7c3aed",
-    "mean_7": "#65a30d",
+COLORS = {
+    "forecaster": FORECAST,
+    "naive": MUTED,
+    "seasonal_naive": BLUE,
+    "weekday_median": VIOLET,
+    "mean_7": GREEN,
 }
 
 
@@ -25,8 +26,8 @@ def plot_loss(history: Sequence[Mapping[str, float]], best_step: int) -> Figure:
     """Pinball loss of training and validation by step; the kept weights are marked."""
     table = pd.DataFrame(history)
     figure, axis = plt.subplots(figsize=(9, 3), layout="constrained")
-    axis.plot(table["step"], table["train_loss"], color=SOFT, label="training windows")
-    axis.plot(table["step"], table["validation_loss"], color=OURS, label="validation windows")
+    axis.plot(table["step"], table["train_loss"], color=MUTED, label="training windows")
+    axis.plot(table["step"], table["validation_loss"], color=FORECAST, label="validation windows")
     axis.axvline(best_step, color=INK, lw=0.8, ls=":", label=f"kept: step {best_step}")
     axis.set(xlabel="step (batches)", ylabel="pinball loss (window scales)")
     axis.legend(frameon=False)
@@ -60,8 +61,8 @@ def _fan(axis: plt.Axes, result: evaluation.Backtest, panel: Panel, row: int, hi
         for i in range(len(levels) // 2):
             low, high = result.quantiles[row, :, i], result.quantiles[row, :, -1 - i]
             label = f"{100 * (levels[-1 - i] - levels[i]):.0f} % interval"
-            axis.fill_between(days, low, high, color=OURS, alpha=0.16, lw=0, label=label)
-    axis.plot(days, result.point[row], color=OURS, lw=1.4, label="median forecast")
+            axis.fill_between(days, low, high, color=FORECAST, alpha=0.16, lw=0, label=label)
+    axis.plot(days, result.point[row], color=FORECAST, lw=1.4, label="median forecast")
     axis.axvline(cutoff, color=INK, lw=0.8, ls=":")
     axis.set_title(f"{name}, forecast made on {cutoff}", loc="left", fontsize=9)
     axis.set_ylabel("value (series' unit)")
@@ -72,9 +73,10 @@ def plot_error_by_day(results: Mapping[str, evaluation.Backtest]) -> Figure:
     figure, axis = plt.subplots(figsize=(9, 3.4), layout="constrained")
     for name, result in results.items():
         mase = evaluation.metrics_by_day(result)["mase"]
-        colour, width = (OURS, 2.2) if name == "forecaster" else (OTHERS.get(name, SOFT), 1.2)
+        color = COLORS.get(name, MUTED)
+        width = 2.2 if name == "forecaster" else 1.2
         marker = "o" if len(mase) == 1 else None
-        axis.plot(mase.index, mase, color=colour, lw=width, marker=marker, label=name)
+        axis.plot(mase.index, mase, color=color, lw=width, marker=marker, label=name)
     axis.set(xlabel="day of the horizon", ylabel="MASE (season 7)", ylim=(0, None))
     axis.legend(frameon=False, ncols=4)
     return figure
@@ -108,9 +110,10 @@ def plot_by_series(results: Mapping[str, evaluation.Backtest], panel: Panel) -> 
     scores = {}
     for name in ("seasonal_naive", "forecaster"):
         result = results[name]
-        error = np.nanmean(np.abs(result.point - result.actual), axis=1) / result.scale
-        scores[name] = pd.Series(error).groupby(result.series).mean()
-    axis.scatter(scores["seasonal_naive"], scores["forecaster"], color=OURS, s=16, alpha=0.7)
+        scores[name] = evaluation.mase_by_series(
+            result.actual, result.point, result.scale[:, None], result.series[:, None]
+        )
+    axis.scatter(scores["seasonal_naive"], scores["forecaster"], color=FORECAST, s=16, alpha=0.7)
     worst = pd.concat(scores).max()
     limit = 1.08 * worst if worst > 0 else 1.0  # no MASE where no series ever changed
     axis.plot([0, limit], [0, limit], color=INK, lw=0.8, ls=":")

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from lib import features as ft
 from lib import models
-from lib.data import Panel, SynthesisSpec, synthesize
+from lib.data import Panel, SynthesisSpec, synthesize, weekday_of
 from lib.log import configure_logging
 from lib.models import ModelConfig
 from lib.settings import ROOT
@@ -206,8 +206,7 @@ def _week(rng: np.random.Generator, panel: Panel, shape: tuple[int, int]) -> np.
         return np.zeros(shape)
     common = _log_uniform(rng, 0.02, 0.5) * rng.standard_normal(7)
     own = common + 0.1 * rng.standard_normal((shape[0], 7))
-    weekday = (panel.dates[: shape[1]].astype(np.int64) + 3) % 7
-    return own[:, weekday]
+    return own[:, weekday_of(panel.dates[: shape[1]])]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -12,8 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from optuna.trial import TrialState
 
 from lib.data import DataSplit, Panel
-
-INK, OURS, SOFT = "#1f2933", "#c2410c", "#94a3b8"
+from lib.plotting import FORECAST, INK, MUTED
 
 
 def plot_split(panel: Panel, split: DataSplit, series: int = 0) -> Figure:
@@ -42,9 +41,9 @@ def plot_history(study: optuna.Study) -> Figure:
     pruned = [t for t in trials if t.state == TrialState.PRUNED and t.intermediate_values]
     numbers = [t.number for t in complete]
     values = np.array([t.value for t in complete], dtype=float)
-    axis.scatter(numbers, values, color=OURS, s=22, label="complete", zorder=3)
+    axis.scatter(numbers, values, color=FORECAST, s=22, label="complete", zorder=3)
     lowest = [min(t.intermediate_values.values()) for t in pruned]
-    axis.scatter([t.number for t in pruned], lowest, marker="x", color=SOFT, label="pruned")
+    axis.scatter([t.number for t in pruned], lowest, marker="x", color=MUTED, label="pruned")
     axis.step(numbers, np.minimum.accumulate(values), where="post", color=INK, lw=1, label="best")
     axis.set(xlabel="trial", ylabel="validation pinball loss (scales)")
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -58,7 +57,7 @@ def plot_curves(study: optuna.Study) -> Figure:
     for trial in study.get_trials(deepcopy=False):
         steps, losses = list(trial.intermediate_values), list(trial.intermediate_values.values())
         best = trial.number == study.best_trial.number
-        axis.plot(steps, losses, color=OURS if best else SOFT, lw=2 if best else 0.9)
+        axis.plot(steps, losses, color=FORECAST if best else MUTED, lw=2 if best else 0.9)
     axis.set(xlabel="batches of training", ylabel="validation pinball loss (scales)")
     axis.set_title(f"orange: the best trial, {study.best_trial.number}", loc="left", fontsize=9)
     return figure
@@ -70,7 +69,7 @@ def plot_importance(study: optuna.Study, seed: int) -> Figure:
     shares = optuna.importance.get_param_importances(study, evaluator=evaluator)
     ranked = pd.Series(shares).sort_values()
     figure, axis = plt.subplots(figsize=(7, 3.2), layout="constrained")
-    axis.barh(ranked.index, 100 * ranked.to_numpy(), color=OURS)
+    axis.barh(ranked.index, 100 * ranked.to_numpy(), color=FORECAST)
     axis.set_xlabel("share of the variance explained (%)")
     return figure
 
@@ -84,7 +83,7 @@ def plot_slices(study: optuna.Study, settings: tuple[str, ...]) -> Figure:
     for axis, name in zip(axes[0], settings, strict=True):
         drawn = [(t.params[name], t.value) for t in complete if name in t.params]
         x = [str(v) if isinstance(v, str | bool) else v for v, _ in drawn]
-        axis.scatter(x, [loss for _, loss in drawn], color=OURS, s=20, alpha=0.8)
+        axis.scatter(x, [loss for _, loss in drawn], color=FORECAST, s=20, alpha=0.8)
         axis.set_xlabel(name)
         if name in ("learning_rate", "weight_decay"):
             axis.set_xscale("log")

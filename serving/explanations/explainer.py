@@ -103,7 +103,7 @@ def inputs(body: dict[str, Any], contract: Contract) -> tuple[np.ndarray, np.nda
     """What the graph was given. → (days, 11) and (horizon, len(FUTURE)), NaN unknown."""
     import numpy as np
 
-    from lib.features import FEATURES, future_after
+    from lib.features import FEATURES, known_future_after
     from serving.schemas.explanation_query import inputs_of
 
     if "history" in body:
@@ -111,7 +111,7 @@ def inputs(body: dict[str, Any], contract: Contract) -> tuple[np.ndarray, np.nda
     rows = [[row[name] for name in FEATURES] for row in body["sequence"]]
     features = np.array(rows, dtype=np.float64)
     near = np.datetime64(contract.training_span[1], "D")
-    return features, future_after(features, contract.horizon, near)[0]
+    return features, known_future_after(features, contract.horizon, near)[0]
 
 
 def _png(figure: Figure) -> bytes:

@@ -11,7 +11,7 @@ from flask import Response, g, request
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import ValidationError
 
-from lib.features import MAX_HORIZON, future_after
+from lib.features import MAX_HORIZON, known_future_after
 from lib.inference import forecast_panel
 from serving.http.limits import ConcurrencyLimit
 from serving.http.problems import RequestError, invalid, refusal_of
@@ -49,7 +49,7 @@ def predict() -> Response:
     contract = model.forecaster.contract
     rows = sequence_of(body, contract.context_length)
     near = np.datetime64(contract.training_span[1], "D")
-    future = future_after(rows, contract.horizon, near)
+    future = known_future_after(rows, contract.horizon, near)
     quantiles = model.batcher.predict(rows[None], future)[0]
     numbers = quantiles.tolist()
     if not np.isfinite(quantiles).all():

@@ -48,4 +48,4 @@ def inputs_of(question: dict[str, Any], contract: Contract) -> tuple[np.ndarray,
     history = ft.gather_context(
         found.panel, ft.compute_features(found.panel), found.origins, question["context"]
     )
-    return history[0], ft.future_of(found.panel, found.origins, contract.horizon)[0]
+    return history[0], ft.known_future(found.panel, found.origins, contract.horizon)[0]

@@ -305,7 +305,7 @@ def test_a_long_history_forecasts_as_its_whole_would():
         context, future = (
             [
                 windows.gather_context(p, engineering.compute_features(p), origins, days),
-                windows.future_of(p, origins, contract.horizon),
+                windows.known_future(p, origins, contract.horizon),
             ]
             for p, origins in ((panel, np.array([1499])), (found.panel, found.origins))
         )

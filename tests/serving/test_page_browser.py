@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from lib.data.panel import SeriesError
 from lib.data.parsing import YES_NO, parse_numbers
-from lib.data.readers import Source
+from lib.data.source import Source
 from lib.registry.registry import Registry
 from lib.settings import ROOT
 from serving.routes.pages import LANGUAGES, messages

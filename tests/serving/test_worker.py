@@ -16,7 +16,7 @@ import pytest
 import sqlalchemy as sa
 
 from lib.features.engineering import FEATURES
-from lib.features.undated_windows import future_after
+from lib.features.undated_windows import known_future_after
 from lib.inference.served_model import ServedModel
 from lib.registry.registry import Registry, RegistryError
 from lib.settings import ROOT, get_settings
@@ -242,7 +242,7 @@ def test_inputs_are_those_of_predict(cached):
     features, future = inputs(asked, contract)
     np.testing.assert_array_equal(features, rows)
     near = np.datetime64(contract.training_span[1])
-    np.testing.assert_array_equal(future, future_after(rows, contract.horizon, near)[0])
+    np.testing.assert_array_equal(future, known_future_after(rows, contract.horizon, near)[0])
 
 
 def test_explainer_without_a_registry_says_try_later(settings, monkeypatch):

@@ -24,7 +24,7 @@ from lib.explanation.explainer import (
 from lib.explanation.shapley import exact_shapley, sampled_owen
 from lib.features import engineering
 from lib.features.engineering import FEATURES, FUTURE
-from lib.features.windows import future_of, gather_context
+from lib.features.windows import gather_context, known_future
 from lib.inference.served_model import ServedModel
 from lib.models.config import ModelConfig
 from lib.pipeline import runs
@@ -293,7 +293,7 @@ def test_only_cause_ranks_first(cause, tmp_path):
     table = engineering.compute_features(panel)
     origins = np.flatnonzero(panel.dates > split.validation_end)[:8]
     windows = gather_context(panel, table, origins, shape.max_context)
-    ahead = future_of(panel, origins, shape.horizon)
+    ahead = known_future(panel, origins, shape.horizon)
     explainer = Explainer(forecaster, background=1)
     mean = np.abs(explainer.sample(windows, ahead)).mean(axis=0)
     assert FEATURES[int(mean.argmax())] == cause

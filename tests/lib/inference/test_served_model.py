@@ -19,21 +19,13 @@ from lib.training import loop
 from lib.training.config import TrainingConfig
 from lib.training.data import prepare
 from lib.training.export import add_metrics, load_weights, save_artifact
-from tests.panels import (
-    MODEL,
-    TINY_FORECAST,
-    TINY_MODEL,
-    forecast,
-    inputs,
-    lively_panel,
-    small_training,
-    split_of,
-)
+from tests.networks import MODEL, forecast, inputs
+from tests.panels import TINY_FORECAST, TINY_MODEL, lively_panel, split_of
 
 
 @pytest.fixture(scope="module")
-def artifact(tmp_path_factory):
-    panel, split, data, fit = small_training()
+def artifact(small_training, tmp_path_factory):
+    panel, split, data, fit = small_training
     folder = tmp_path_factory.mktemp("artifact")
     save_artifact(folder, fit, data, panel, split)
     return folder, fit, panel
@@ -82,8 +74,8 @@ def test_forecast_panel_is_the_same_in_batches():
     assert forecast_panel(forecaster, panel, origins[:0]).shape == (0, 3, 3)
 
 
-def test_graph_of_data_with_a_long_gap_is_the_network_too(tmp_path):
-    _, _, _, fit = small_training()
+def test_graph_of_data_with_a_long_gap_is_the_network_too(small_training, tmp_path):
+    _, _, _, fit = small_training
     panel = lively_panel(days=800, series=1)
     values = panel.values.copy()
     values[400:560] = np.nan  # a year after days that are seen: last year's shape is known

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from lib.features import engineering as ft
 from lib.models.config import ModelConfig
 from lib.models.window_statistics import median_of, present, series_values
-from tests.panels import forecast, inputs, lively_panel, network, panel_of
+from tests.networks import forecast, inputs, network
+from tests.panels import lively_panel, panel_of
 
 VARIANTS = [
     {},

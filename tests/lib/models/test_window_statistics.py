@@ -23,7 +23,8 @@ from lib.models.window_statistics import (
     series_values,
     signed_log,
 )
-from tests.panels import forecast, inputs, lively_panel, members, network, panel_of
+from tests.networks import forecast, inputs, members, network
+from tests.panels import lively_panel, panel_of
 
 DAYS = 182
 FIRST_TREND = len(RAW_HALF_LIVES + LEVEL_HALF_LIVES) + 4
@@ -187,7 +188,7 @@ def test_series_that_has_come_to_rest_stays_there_whatever_it_was_a_year_ago():
     context = torch.from_numpy(
         windows.gather_context(panel, engineering.compute_features(panel), end, 175)
     )
-    future = torch.from_numpy(windows.future_of(panel, end, 28))
+    future = torch.from_numpy(windows.known_future(panel, end, 28))
     assert (future[..., engineering.FUTURE.index("last_year")] > 0).any()
     season = WindowStatistics(padded(series_values(context), 182))
     assert season.references(future).abs().max() < 1e-6

@@ -1,11 +1,12 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from lib.data.panel import to_table
-from lib.evaluation import backtest, baselines, metrics
+from lib.evaluation import backtest, baselines, metrics, scores
 from lib.monitoring.accuracy import ExpectedError, Limits, measure_accuracy
 from lib.monitoring.actuals import join_actuals
 from tests.panels import lively_panel
@@ -84,6 +85,16 @@ def test_truth_has_the_backtests_naive_forecast_and_scale(tested):
     assert found["scale"].to_numpy() == pytest.approx(np.repeat(scale[result.series], 14))
 
 
+def test_naive_forecast_after_a_long_gap_is_the_backtests(tested):
+    panel, origins, result = tested
+    gap = panel.dates > panel.dates[origins[-1]] - 70
+    values = np.where(gap & (panel.dates <= panel.dates[origins[-1]]), np.nan, panel.values)
+    empty = replace(panel, values=values)
+    naive = baselines.seasonal_naive(empty, origins, 14).ravel()
+    assert np.isfinite(naive).all()
+    assert joined(empty, result)["naive"].to_numpy() == pytest.approx(naive)
+
+
 def test_truth_of_a_series_nobody_knows_is_missing():
     table = served(days=2, series=1).drop(columns=["actual", "naive", "scale"])
     history = pd.DataFrame(
@@ -109,7 +120,7 @@ def test_accuracy_scores_as_the_backtest_does(tested):
         days, PROMISE, first=panel.dates.min(), last=panel.dates.max(), blocks=blocks
     )
     for score, (low, high) in zip(found.scores, blocks, strict=True):
-        expected = metrics.compute_metrics(result, first=low, last=high)
+        expected = scores.compute_metrics(result, first=low, last=high)
         for name in ("mae", "rmse", "r2", "wape", "bias", "mase"):
             assert getattr(score, name) == pytest.approx(expected[name]), name
         assert 100 * score.coverage == pytest.approx(expected["coverage_80"])

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lib.data.calendar import weekday_of
 from lib.features.engineering import FEATURES
 from lib.monitoring import drift, drift_reference
 from lib.monitoring.drift_statistics import effects_of, holm, population_stability
@@ -226,11 +227,10 @@ def test_began_is_kept_while_any_of_it_lasts():
 
 
 ASKED = {
-    "early in the week": lambda live: live[drift_reference.weekday(live["date"].to_numpy()) < 2],
-    "on workdays": lambda live: live[drift_reference.weekday(live["date"].to_numpy()) < 5],
+    "early in the week": lambda live: live[weekday_of(live["date"].to_numpy()) < 2],
+    "on workdays": lambda live: live[weekday_of(live["date"].to_numpy()) < 5],
     "on workdays and once on a Sunday": lambda live: live[
-        (drift_reference.weekday(live["date"].to_numpy()) < 5)
-        | (live["date"] == live["date"].max())
+        (weekday_of(live["date"].to_numpy()) < 5) | (live["date"] == live["date"].max())
     ],
     "of one series": lambda live: live[live["series_id"] == live["series_id"].iloc[-1]],
 }

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lib.data.splits import split_days
-from lib.evaluation import backtest, metrics
+from lib.evaluation import backtest, scores
 from lib.models.config import ModelConfig
 from lib.monitoring.accuracy import ExpectedError
 from lib.monitoring.drift_reference import build_reference
@@ -41,7 +41,7 @@ def reports(model, seed, change=""):
     origins = backtest.origin_rows(past, horizon=28, cutoffs=6, step=28)
     result = backtest.run_backtest(model, past, origins)
     promise = ExpectedError.of(
-        metrics.compute_metrics(result) | metrics.flatten_metrics(metrics.metrics_by_block(result))
+        scores.compute_metrics(result) | scores.flatten_metrics(scores.metrics_by_block(result))
     )
     panel = year(seed, change, CHANGE, series=SERIES)
     first, last = (CHANGE, CHANGE + 25) if change else (LIVE, DAYS - 1)

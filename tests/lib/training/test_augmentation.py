@@ -49,7 +49,7 @@ def test_calendar_and_covariates_stay_and_last_year_moves_with_its_level():
     panel = lively_panel(days=900, series=1, missing=0.0)
     windows, index, again = made(panel, min_history=450)
     every = np.arange(len(index))
-    before, after = windows.future(index), again.future(every)
+    before, after = windows.known_future(index), again.known_future(every)
     np.testing.assert_array_equal(before[..., :8], after[..., :8])
     context, context_again = windows.context(index, 90), again.context(every, 90)
     for name in ("dia_semana_sin", "mes_cos", "fator_externo", "evento_especial"):
@@ -67,18 +67,18 @@ def test_a_window_equals_that_of_a_series_changed_as_a_whole(monkeypatch):
     panel = lively_panel(days=800, series=2)
     windows, index, again = made(panel, count=12)
     every = np.arange(len(index))
-    contexts, futures = again.context(every, 150), again.future(every)
+    contexts, futures = again.context(every, 150), again.known_future(every)
     drawn = np.random.default_rng(0)
     drawn.integers(len(windows.origins), size=12)
     days = drawn.integers(augmentation.DAYS[0], augmentation.DAYS[1] + 1, size=12)
     for row, (end, day) in enumerate(zip(windows.origins[index], days, strict=True)):
         values = panel.values.copy()
-        start = engineering.start_of(panel, np.array([end]))[0]
+        start = panel.first_row_of(np.array([end]))[0]
         values[start : end - day + 1] = 1.5 * values[start : end - day + 1] + 2
         whole = windows_of(replace(panel, values=values))
         same = np.flatnonzero(whole.origins == end)
         np.testing.assert_allclose(contexts[row], whole.context(same, 150)[0], rtol=1e-9)
-        np.testing.assert_allclose(futures[row], whole.future(same)[0], rtol=1e-9)
+        np.testing.assert_allclose(futures[row], whole.known_future(same)[0], rtol=1e-9)
 
 
 def test_zeros_stay_and_no_value_falls_below_zero_where_none_did():
@@ -145,7 +145,7 @@ def test_the_future_of_a_window_does_not_reach_its_past():
             for p in (panel, other)
         )
         np.testing.assert_array_equal(first.context(only, 150), second.context(only, 150))
-        np.testing.assert_array_equal(first.future(only), second.future(only))
+        np.testing.assert_array_equal(first.known_future(only), second.known_future(only))
         assert not np.array_equal(first.targets(only), second.targets(only))
 
 

@@ -11,40 +11,33 @@ from lib.training import calibration, loop, loss
 from lib.training import data as data_module
 from lib.training.config import TrainingConfig, TrainingError
 from lib.training.data import batch_of, prepare
-from tests.panels import (
-    MODEL,
-    TRAINING,
-    lively_panel,
-    members,
-    small_training,
-    split_of,
-    weights_hash,
-)
+from tests.networks import MODEL, TRAINING, members, weights_hash
+from tests.panels import lively_panel, split_of
 
 
-def test_fit_repeats_to_the_bit_even_after_another_fit():
-    _, _, data, fit = small_training()
+def test_fit_repeats_to_the_bit_even_after_another_fit(small_training):
+    _, _, data, fit = small_training
     loop.fit(data, MODEL, replace(TRAINING, seed=5, steps=5))
     again = calibration.calibrate(loop.fit(data, MODEL, TRAINING), data)
     assert weights_hash(again.model) == weights_hash(fit.model)
     assert again.history == fit.history
 
 
-def test_another_seed_is_another_fit():
-    _, _, data, fit = small_training()
+def test_another_seed_is_another_fit(small_training):
+    _, _, data, fit = small_training
     other = loop.fit(data, MODEL, replace(TRAINING, seed=1))
     assert weights_hash(other.model) != weights_hash(fit.model)
 
 
-def test_a_fit_with_changes_is_another_and_repeats():
-    _, _, data, fit = small_training()
+def test_a_fit_with_changes_is_another_and_repeats(small_training):
+    _, _, data, fit = small_training
     changing = replace(TRAINING, changes=0.5)
     once, again = (loop.fit(data, MODEL, changing) for _ in range(2))
     assert weights_hash(once.model) == weights_hash(again.model) != weights_hash(fit.model)
 
 
-def test_interrupted_fit_resumes_exactly(tmp_path):
-    _, _, data, _ = small_training()
+def test_interrupted_fit_resumes_exactly(small_training, tmp_path):
+    _, _, data, _ = small_training
     whole = loop.fit(data, MODEL, TRAINING)
 
     def interrupt(step, train_loss, validation_loss):
@@ -66,15 +59,15 @@ def test_interrupted_fit_resumes_exactly(tmp_path):
     assert resumed.history == whole.history
 
 
-def test_checkpoint_of_other_settings_is_left_alone(tmp_path):
-    _, _, data, _ = small_training()
+def test_checkpoint_of_other_settings_is_left_alone(small_training, tmp_path):
+    _, _, data, _ = small_training
     loop.fit(data, MODEL, replace(TRAINING, seed=3), checkpoint=tmp_path)
     fresh = loop.fit(data, MODEL, TRAINING, checkpoint=tmp_path)
     assert weights_hash(fresh.model) == weights_hash(loop.fit(data, MODEL, TRAINING).model)
 
 
-def test_checkpoint_of_other_code_is_left_alone(tmp_path, monkeypatch):
-    _, _, data, _ = small_training()
+def test_checkpoint_of_other_code_is_left_alone(small_training, tmp_path, monkeypatch):
+    _, _, data, _ = small_training
     loop.fit(data, MODEL, TRAINING, checkpoint=tmp_path)
     monkeypatch.setattr(data_module, "code_hash", lambda: "other")
     steps = []
@@ -97,16 +90,16 @@ def test_window_without_a_unit_weighs_nothing():
     assert loss.pinball_loss(median, offsets, scale, targets, levels) == alone
 
 
-def test_loss_falls_and_the_best_weights_are_kept():
-    _, _, data, _ = small_training()
+def test_loss_falls_and_the_best_weights_are_kept(small_training):
+    _, _, data, _ = small_training
     fit = loop.fit(data, MODEL, replace(TRAINING, steps=60, learning_rate=0.01))
     losses = [entry["validation_loss"] for entry in fit.history]
     assert fit.validation_loss == min(losses) < losses[0]
     assert fit.best_step == fit.history[int(np.argmin(losses))]["step"]
 
 
-def test_training_stops_when_validation_no_longer_improves():
-    _, _, data, _ = small_training()
+def test_training_stops_when_validation_no_longer_improves(small_training):
+    _, _, data, _ = small_training
     settings = replace(TRAINING, steps=1000, evaluate_every=2, patience=2, learning_rate=0.1)
     fit = loop.fit(data, MODEL, settings)
     assert fit.history[-1]["step"] < 1000
