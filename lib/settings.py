@@ -6,6 +6,7 @@ URL says otherwise.
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -236,3 +237,10 @@ def _wording(kind: str, message: str) -> str:
     if kind == "extra_forbidden":
         return "is no setting (a typing error?)"
     return message.removeprefix("Value error, ")
+
+
+def usable_cores() -> int:
+    """Return how many processors this process may use; on macOS, how many there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -7,12 +7,12 @@ import torch
 
 from lib.features import engineering, windows
 from lib.models.config import ModelConfig
-from lib.models.encoder_decoder import Network
+from lib.models.encoder_decoder import EncoderDecoder
 from lib.models.lstm import LSTMForecaster
 from lib.training.config import TrainingConfig
 
 MODEL = ModelConfig(horizon=7, hidden=8, decoder_hidden=8)
-TRAINING = TrainingConfig(steps=20, batch=16, evaluate_every=5, validation_windows=32)
+TRAINING = TrainingConfig(steps=20, batch_size=16, evaluate_every=5, validation_windows=32)
 
 
 def network(seed=0, head=0.5, dtype_std=0.3, **settings) -> LSTMForecaster:
@@ -27,8 +27,8 @@ def network(seed=0, head=0.5, dtype_std=0.3, **settings) -> LSTMForecaster:
     return model.eval()
 
 
-def members(model) -> list[Network]:
-    return [member for member in model.members if isinstance(member, Network)]
+def members(model) -> list[EncoderDecoder]:
+    return [member for member in model.members if isinstance(member, EncoderDecoder)]
 
 
 def inputs(panel, origins, horizon=7, days=175, known=True):

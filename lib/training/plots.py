@@ -1,4 +1,4 @@
-"""Figures of training and backtest: loss, fans against truth, error and coverage by horizon."""
+"""Figures of training and backtest: loss, fan charts, error and coverage by horizon."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COLORS = {
 
 
 def plot_loss(history: Sequence[Mapping[str, float]], best_step: int) -> Figure:
-    """Pinball loss of training and validation by step; the kept weights are marked."""
+    """Plot training and validation loss by step, and mark the step of the kept weights."""
     table = pd.DataFrame(history)
     figure, axis = plt.subplots(figsize=(9, 3), layout="constrained")
     axis.plot(table["step"], table["train_loss"], color=MUTED, label="training windows")
@@ -37,17 +37,26 @@ def plot_loss(history: Sequence[Mapping[str, float]], best_step: int) -> Figure:
 def plot_fans(
     result: evaluation.Backtest, panel: Panel, *, rows: Sequence[int], history: int = 84
 ) -> Figure:
-    """Forecasts of chosen backtest rows against the truth, with 50, 80 and 90 % intervals."""
+    """Plot forecasts of chosen backtest rows and the observed values.
+
+    Args:
+        result: with quantiles, whose central intervals are shaded.
+        panel: that was forecast.
+        rows: of the backtest, one chart each.
+        history: days before the cutoff that are shown.
+    """
     figure, axes = plt.subplots(
         len(rows), 1, figsize=(11, 2.6 * len(rows)), layout="constrained", squeeze=False
     )
     for axis, row in zip(axes[:, 0], rows, strict=True):
-        _fan(axis, result, panel, row, history)
+        _plot_fan(axis, result, panel, row, history)
     axes[0, 0].legend(frameon=False, ncols=4, fontsize=8, loc="upper left")
     return figure
 
 
-def _fan(axis: plt.Axes, result: evaluation.Backtest, panel: Panel, row: int, history: int) -> None:
+def _plot_fan(
+    axis: plt.Axes, result: evaluation.Backtest, panel: Panel, row: int, history: int
+) -> None:
     name = panel.ids[result.series[row]]
     span = panel.series(int(result.series[row]))
     dates, values = panel.dates[span], panel.values[span]
@@ -69,7 +78,7 @@ def _fan(axis: plt.Axes, result: evaluation.Backtest, panel: Panel, row: int, hi
 
 
 def plot_error_by_day(results: Mapping[str, evaluation.Backtest]) -> Figure:
-    """MASE of each forecaster by day of the horizon (1 = the seasonal naive error in training)."""
+    """Plot the MASE of each forecaster by day of the horizon (1: seasonal naive in training)."""
     figure, axis = plt.subplots(figsize=(9, 3.4), layout="constrained")
     for name, result in results.items():
         mase = evaluation.metrics_by_day(result)["mase"]
@@ -83,7 +92,7 @@ def plot_error_by_day(results: Mapping[str, evaluation.Backtest]) -> Figure:
 
 
 def plot_coverage(result: evaluation.Backtest) -> Figure:
-    """Share of days below each quantile against what it says, by block of the horizon."""
+    """Plot the share of days at or below each quantile against its level, by horizon block."""
     if result.quantiles is None:
         raise ValueError("coverage: expected quantile forecasts, got points only")
     figure, axis = plt.subplots(figsize=(4.6, 4.4), layout="constrained")
@@ -105,7 +114,7 @@ def plot_coverage(result: evaluation.Backtest) -> Figure:
 
 
 def plot_by_series(results: Mapping[str, evaluation.Backtest], panel: Panel) -> Figure:
-    """MASE of every series: the forecaster against the seasonal naive forecast."""
+    """Plot the MASE of each series: the forecaster against the seasonal naive forecast."""
     figure, axis = plt.subplots(figsize=(4.6, 4.4), layout="constrained")
     scores = {}
     for name in ("seasonal_naive", "forecaster"):

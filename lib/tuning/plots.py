@@ -1,4 +1,4 @@
-"""Figures of a study: the spans of time, its history, what mattered, where the good ones lie."""
+"""Figures of a search: the split of the days, history, pruning, importance of settings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lib.plotting import FORECAST, INK, MUTED
 
 
 def plot_split(panel: Panel, split: DataSplit, series: int = 0) -> Figure:
-    """One series with the days to learn from, to choose by, and to be judged on."""
+    """Plot one series with its training, validation and backtest days."""
     rows = panel.series(series)
     dates, values = panel.dates[rows], panel.values[rows]
     figure, axis = plt.subplots(figsize=(11, 2.8), layout="constrained")
@@ -34,7 +34,7 @@ def plot_split(panel: Panel, split: DataSplit, series: int = 0) -> Figure:
 
 
 def plot_history(study: optuna.Study) -> Figure:
-    """Validation loss of each trial in order, the best so far, and which were pruned."""
+    """Plot the validation loss of each trial in order, the best so far, and which were pruned."""
     figure, axis = plt.subplots(figsize=(9, 3), layout="constrained")
     trials = study.get_trials(deepcopy=False)
     complete = [t for t in trials if t.state == TrialState.COMPLETE]
@@ -52,7 +52,7 @@ def plot_history(study: optuna.Study) -> Figure:
 
 
 def plot_curves(study: optuna.Study) -> Figure:
-    """Lowest validation loss of each trial so far, by batches: what the pruner saw."""
+    """Plot the lowest validation loss of each trial by batches, which the pruner decides by."""
     figure, axis = plt.subplots(figsize=(9, 3), layout="constrained")
     for trial in study.get_trials(deepcopy=False):
         steps, losses = list(trial.intermediate_values), list(trial.intermediate_values.values())
@@ -64,7 +64,10 @@ def plot_curves(study: optuna.Study) -> Figure:
 
 
 def plot_importance(study: optuna.Study, seed: int) -> Figure:
-    """Share of the variance of the loss that each setting explains (fANOVA, Hutter et al. 2014)."""
+    """Plot the share of the variance of the loss that each setting explains.
+
+    By fANOVA (Hutter et al. 2014).
+    """
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=seed)
     shares = optuna.importance.get_param_importances(study, evaluator=evaluator)
     ranked = pd.Series(shares).sort_values()
@@ -75,7 +78,7 @@ def plot_importance(study: optuna.Study, seed: int) -> Figure:
 
 
 def plot_slices(study: optuna.Study, settings: tuple[str, ...]) -> Figure:
-    """Loss of the complete trials against single settings, of those that drew them."""
+    """Plot the loss of the complete trials against single settings, where they drew them."""
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     figure, axes = plt.subplots(
         1, len(settings), figsize=(11, 2.8), layout="constrained", sharey=True, squeeze=False

@@ -288,7 +288,9 @@ def test_only_cause_ranks_first(cause, tmp_path):
     panel = panel_of(100 + moved + rng.normal(0, 0.5, days), factor=[factor], event=[event])
     split = split_of(panel)
     data = prepare(panel, split, shape := ModelConfig(horizon=7, hidden=8))
-    settings = config.TrainingConfig(steps=120, batch=32, evaluate_every=40, learning_rate=0.01)
+    settings = config.TrainingConfig(
+        steps=120, batch_size=32, evaluate_every=40, learning_rate=0.01
+    )
     forecaster = export.save_artifact(tmp_path, loop.fit(data, shape, settings), data, panel, split)
     table = engineering.compute_features(panel)
     origins = np.flatnonzero(panel.dates > split.validation_end)[:8]

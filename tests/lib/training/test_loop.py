@@ -1,5 +1,6 @@
-"""The fit: repeatable, resumable, honest about numbers that are none."""
+"""The fit: repeatable, resumable, and an error where a loss is not finite."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -7,12 +8,11 @@ import pytest
 import torch
 
 from lib.models.config import ModelConfig
-from lib.training import calibration, loop, loss
-from lib.training import data as data_module
+from lib.training import calibration, checkpoint, loop, loss
 from lib.training.config import TrainingConfig, TrainingError
 from lib.training.data import batch_of, prepare
 from tests.networks import MODEL, TRAINING, members, weights_hash
-from tests.panels import lively_panel, split_of
+from tests.panels import TINY_MODEL, lively_panel, split_of
 
 
 def test_fit_repeats_to_the_bit_even_after_another_fit(small_training):
@@ -29,10 +29,10 @@ def test_another_seed_is_another_fit(small_training):
     assert weights_hash(other.model) != weights_hash(fit.model)
 
 
-def test_a_fit_with_changes_is_another_and_repeats(small_training):
+def test_level_shifts_make_another_fit_that_repeats(small_training):
     _, _, data, fit = small_training
-    changing = replace(TRAINING, changes=0.5)
-    once, again = (loop.fit(data, MODEL, changing) for _ in range(2))
+    shifting = replace(TRAINING, level_shift_prob=0.5)
+    once, again = (loop.fit(data, MODEL, shifting) for _ in range(2))
     assert weights_hash(once.model) == weights_hash(again.model) != weights_hash(fit.model)
 
 
@@ -69,7 +69,7 @@ def test_checkpoint_of_other_settings_is_left_alone(small_training, tmp_path):
 def test_checkpoint_of_other_code_is_left_alone(small_training, tmp_path, monkeypatch):
     _, _, data, _ = small_training
     loop.fit(data, MODEL, TRAINING, checkpoint=tmp_path)
-    monkeypatch.setattr(data_module, "code_hash", lambda: "other")
+    monkeypatch.setattr(checkpoint, "code_hash", lambda: "other")
     steps = []
     loop.fit(
         data,
@@ -119,9 +119,9 @@ def test_infinite_value_stops_training_and_names_the_windows():
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.5, float("nan")])
-def test_a_share_is_between_nothing_and_all(share):
-    with pytest.raises(ValueError, match="changes: expected a share of 0 to 1"):
-        TrainingConfig(changes=share)
+def test_share_outside_of_0_to_1_is_refused(share):
+    with pytest.raises(ValueError, match="level_shift_prob: expected a share of 0 to 1"):
+        TrainingConfig(level_shift_prob=share)
 
 
 def test_span_without_windows_says_what_to_change():
@@ -137,6 +137,15 @@ def test_unknown_setting_is_an_error_and_settings_survive_json(kind):
     with pytest.raises(ValueError, match=r"unknown \['hiden'\]"):
         kind.from_dict({"hiden": 3})
     assert kind.from_dict(kind().to_dict()) == kind()
+
+
+def test_training_settings_are_read_under_their_former_names():
+    saved = {"batch": 8, "changes": 0.2, "clip": 0.5, "ema": 0.9, "withhold": 0.3}
+    config = TrainingConfig.from_dict(saved)
+    assert (config.batch_size, config.clip_norm, config.ema_decay) == (8, 0.5, 0.9)
+    assert (config.level_shift_prob, config.covariate_dropout) == (0.2, 0.3)
+    contract = json.loads((TINY_MODEL / "contract.json").read_text())
+    assert TrainingConfig.from_dict(contract["settings"]["training"]).batch_size == 8
 
 
 def test_pinball_equals_the_plain_loop_and_skips_missing_targets():
@@ -163,7 +172,7 @@ def test_calibration_brings_coverage_to_the_level_on_the_validation_span():
     split = replace(split_of(panel), train_end=split_of(panel).validation_end - 180)
     data = prepare(panel, split, MODEL)
     fit = loop.fit(data, MODEL, TRAINING)
-    members(fit.model)[0].head.bias.data[-6:] -= 1.5  # too sure of itself
+    members(fit.model)[0].head.bias.data[-6:] -= 1.5  # far too narrow
     context, future, targets = batch_of(
         data.validation, np.arange(len(data.validation.origins)), MODEL.max_context
     )
