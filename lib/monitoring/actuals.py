@@ -1,4 +1,4 @@
-"""What came true, put beside forecasts."""
+"""Actuals beside forecasts, with the seasonal naive forecast and the scale of MASE."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ NAIVE_WEEKS = 8  # that the seasonal naive forecast looks back, as in the backte
 
 
 def join_actuals(forecasts: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
-    """Put beside each forecast what came true, the seasonal naive forecast and the MASE scale.
+    """Join to each forecast its actual, the seasonal naive forecast and the scale of MASE.
 
     Args:
         forecasts: one row a forecast day: series_id, date, horizon (days), q0.5 and others. An
-            `actual` that is there already (of a forecast without a series) is kept.
-        history: series_id, date, value: the truth, from 8 weeks before the first cutoff on.
+            existing `actual` (of a forecast without a series) is kept.
+        history: actuals as series_id, date, value, from 8 weeks before the first cutoff on.
+
     Returns:
         A copy with `actual`, `naive` (last known value of the same weekday at the cutoff, at most
         8 weeks back) and `scale` (mean absolute weekly difference before the first target day),
         NaN where unknown.
     """
-    found = forecasts.copy()
-    kept = forecasts["actual"].to_numpy(np.float64) if "actual" in forecasts else np.nan
-    found["actual"], found["naive"], found["scale"] = kept, np.nan, np.nan
+    joined = forecasts.copy()
+    existing = forecasts["actual"].to_numpy(np.float64) if "actual" in forecasts else np.nan
+    joined["actual"], joined["naive"], joined["scale"] = existing, np.nan, np.nan
     if history.empty or forecasts.empty:
-        return found
+        return joined
     codes, ids = pd.factorize(history["series_id"])
     day = history["date"].to_numpy().astype("datetime64[D]").astype(np.int64)
     origin = day.min()
@@ -39,25 +40,25 @@ def join_actuals(forecasts: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame
     back = -(-horizon // SEASON) * SEASON
     naive = _at(table, row, target - back)
     for _ in range(NAIVE_WEEKS - 1):
-        gone = np.flatnonzero(np.isnan(naive))
-        if not len(gone):
+        missing = np.flatnonzero(np.isnan(naive))
+        if not len(missing):
             break
-        back[gone] += SEASON
-        naive[gone] = _at(table, row[gone], target[gone] - back[gone])
-    found["actual"] = np.where(np.isfinite(actual), actual, found["actual"].to_numpy())
-    found["naive"] = naive
-    found["scale"] = np.append(_scale(table[:, : max(0, target.min())]), np.nan)[row]
-    return found
+        back[missing] += SEASON
+        naive[missing] = _at(table, row[missing], target[missing] - back[missing])
+    joined["actual"] = np.where(np.isfinite(actual), actual, joined["actual"].to_numpy())
+    joined["naive"] = naive
+    joined["scale"] = np.append(_scale(table[:, : max(0, target.min())]), np.nan)[row]
+    return joined
 
 
 def _at(table: np.ndarray, row: np.ndarray, column: np.ndarray) -> np.ndarray:
-    """table[row, column], NaN outside and for row -1."""
+    """Return table[row, column], NaN outside and for row -1."""
     inside = (row >= 0) & (column >= 0) & (column < table.shape[1])
     return np.where(inside, table[row, np.clip(column, 0, table.shape[1] - 1)], np.nan)
 
 
 def _scale(table: np.ndarray) -> np.ndarray:
-    """Mean absolute weekly difference of each row, NaN without one. (S, days) → (S,)."""
+    """Average the absolute weekly differences of each row: (series, days) to (series,)."""
     if table.shape[1] <= SEASON:
         return np.full(len(table), np.nan)
     difference = np.abs(table[:, SEASON:] - table[:, :-SEASON])

@@ -1,10 +1,10 @@
-"""The frames that checks read: from the store of a service, or from the folder of a run."""
+"""The frames that checks read: from the database of a service, or from the folder of a run."""
 
 from __future__ import annotations
 
 import json
 import zlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
@@ -28,12 +28,12 @@ _HASH = (2_654_435_761, 2**32)  # Knuth's: ids near each other are drawn indepen
 
 @dataclass(frozen=True)
 class Frames:
-    """What checks read.
+    """The tables that checks read.
 
     Attributes:
         forecasts: one row a forecast day: series_id, date (datetime64[s] or ns), horizon (days),
-            model_version, made_at, q<level>…; actual, naive and scale (`lib.monitoring.actuals.join_actuals`).
-        history: series_id, date, value: the truth.
+            model_version, made_at, q<level>…; actual, naive and scale of `join_actuals`.
+        history: series_id, date, value: the actuals.
         features: one row a forecast: series_id, date (the last known day), the eleven features.
         share: part of the stored forecasts that was drawn.
     """
@@ -47,12 +47,11 @@ class Frames:
 def from_store(
     store: Store, first: np.datetime64, last: np.datetime64, *, most: int = MOST
 ) -> Frames:
-    """What the store knows of the target days `first` to `last`. Raises StoreError.
+    """Read the forecasts of the target days `first` to `last` and their actuals.
 
-    A forecast of the same series, day and version that was asked for more than once counts once,
-    the last. One without a series (of `/predict`) is about the day after it was made. With more
-    than `most` forecasts a sample of them is read, the same each time: all of
-    some series.
+    Of forecasts of the same series, day and version the last one counts. One without a series (of
+    `/predict`) is about the day after it was made. Of more than `most` forecasts a sample is read,
+    the same each time: all of some series. Raises StoreError.
     """
     start, end = _date(first), _date(last)
     with store.reading() as connection:
@@ -69,10 +68,10 @@ def from_store(
 
 
 def last_day(store: Store) -> np.datetime64 | None:
-    """The last day with a truth of a forecast; None without any.
+    """Return the last day with an actual of a forecast; None without any.
 
-    A truth of days to come is a typing error, unless there are no others. Those of forecasts
-    without a series are looked at where no truth has a day.
+    An actual of the future is a typing error, unless there are no others. The actuals of forecasts
+    without a series count where no actual has a day. Raises StoreError.
     """
     kept = predictions.c
     come = actuals.c.date <= utcnow().date() + timedelta(days=1)  # wherever on earth it is
@@ -91,7 +90,7 @@ def last_day(store: Store) -> np.datetime64 | None:
 
 
 def from_run(folder: Path, *, model_version: int = 0) -> Frames:
-    """What a run of the notebooks left: its backtest and its series, as if it had been served.
+    """Read the backtest and the series of a run of the notebooks, as if it had been served.
 
     Raises FileNotFoundError naming the notebook that writes what is missing.
     """
@@ -110,28 +109,24 @@ def from_run(folder: Path, *, model_version: int = 0) -> Frames:
 
 
 def between(table: pd.DataFrame, first: np.datetime64, last: np.datetime64) -> pd.DataFrame:
-    """The rows whose `date` is in a period, both days included."""
+    """Return the rows whose `date` is in a period, both days included."""
     date = table["date"].to_numpy()
     return table[(date >= first) & (date <= last)]
 
 
-def until(frames: Frames, day: np.datetime64) -> Frames:
-    """What was known on the evening of a day: no later truth, no later features."""
-    some = frames.forecasts["date"].to_numpy() <= day
-    past = frames.history["date"].to_numpy() <= day
-    seen = frames.features["date"].to_numpy() <= day
-    return replace(
-        frames,
-        forecasts=frames.forecasts[some],
-        history=frames.history[past],
-        features=frames.features[seen],
+def known_by(frames: Frames, day: np.datetime64) -> Frames:
+    """Return what was known on the evening of a day: nothing of later days."""
+    forecasts, history, features = (
+        table[table["date"].to_numpy() <= day]
+        for table in (frames.forecasts, frames.history, frames.features)
     )
+    return Frames(forecasts, history, features, frames.share)
 
 
 def _predictions(
     connection: sa.Connection, start: date, end: date, most: int
 ) -> tuple[pd.DataFrame, float]:
-    """The rows of predictions that are about these days, JSON still as text; the share drawn."""
+    """Read the predictions about these days, JSON still as text, and the share drawn."""
     kept = predictions.c
     zone = _midnight(start - timedelta(days=1)), _midnight(end + timedelta(days=1))
     dated = sa.and_(kept.first_date <= end + timedelta(days=1), kept.last_date >= start)
@@ -151,7 +146,7 @@ def _predictions(
     } | {name: sa.cast(kept[name], sa.Text) for name in text}
     rows = connection.execute(sa.select(*columns.values()).where(about).order_by(kept.id)).all()
     cells = zip(*rows, strict=True) if rows else ((),) * len(columns)
-    # said twice, or pandas would copy half a gigabyte of text into Arrow's
+    # dtype=object twice, or pandas would copy half a gigabyte of text into Arrow's
     found = pd.DataFrame(
         {name: np.array(c, dtype=object) for name, c in zip(columns, cells, strict=True)},
         dtype=object,
@@ -169,7 +164,7 @@ def _predictions(
 def _drawn(
     connection: sa.Connection, about: sa.ColumnElement[bool], most: int
 ) -> tuple[sa.ColumnElement[bool], float]:
-    """Which rows to read of those that are `about` these days, and their share.
+    """Choose the rows to read of those `about` these days, and return their share.
 
     Whole series, so that of each day its last forecast is among them; in the order of a hash, the
     same at each check. Single rows where some have no series, or one has most of them.
@@ -193,7 +188,7 @@ def _drawn(
 
 
 def _exploded(found: pd.DataFrame, first: np.datetime64, last: np.datetime64) -> pd.DataFrame:
-    """One row a forecast day, of the days first to last."""
+    """Return one row a forecast day, of the days first to last."""
     parts = []
     for levels, some in found.groupby("levels", sort=False):
         names = [f"q{level:g}" for level in json.loads(str(levels))]
@@ -225,7 +220,7 @@ def _exploded(found: pd.DataFrame, first: np.datetime64, last: np.datetime64) ->
 
 
 def _features(found: pd.DataFrame) -> pd.DataFrame:
-    """One row a forecast: series_id, the last known day, the eleven features."""
+    """Return one row a forecast: series_id, the last known day, the eleven features."""
     known = found[found["features"].notna()] if "features" in found else found[:0]
     values = np.empty((0, len(ft.FEATURES)))
     if len(known):
@@ -239,7 +234,7 @@ def _features(found: pd.DataFrame) -> pd.DataFrame:
 
 
 def _numbers(texts: pd.Series) -> np.ndarray:
-    """All numbers in JSON lists, flat, NaN for null: Arrow reads them 20 times as fast as json."""
+    """Parse the numbers of JSON lists, flat, NaN for null; Arrow is 20 times as fast as json."""
     lines = ",".join(texts).translate(_LINES).encode()
     options = pa_csv.ConvertOptions(column_types={"n": pa.float64()}, null_values=["null"])
     read = pa_csv.ReadOptions(column_names=["n"], use_threads=False)
@@ -267,7 +262,7 @@ def _history(connection: sa.Connection, start: date, end: date) -> pd.DataFrame:
 
 
 def _by_trace(connection: sa.Connection, start: date, end: date) -> dict[str, float]:
-    """Truth of forecasts without a series, by trace."""
+    """Return the actuals of forecasts without a series, by trace."""
     kept = predictions.c
     found = sa.select(actuals.c.trace_id, actuals.c.value)
     found = found.join(predictions, kept.trace_id == actuals.c.trace_id)

@@ -144,8 +144,8 @@ def _run(
     )
 
 
-def last_kept_out(store: Store) -> np.datetime64 | None:
-    """The last day in the data of the last challenger, where the gate kept it out; else None."""
+def last_rejected_day(store: Store) -> np.datetime64 | None:
+    """Return the last day in the data of the last challenger, None where the gate let it in."""
     kept = checks.c
     about = sa.select(kept.result).where(kept.kind == LEASE, kept.status != "failed")
     with store.reading() as connection:

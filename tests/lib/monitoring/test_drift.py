@@ -153,7 +153,8 @@ def test_drift_alarms_when_it_lasts_and_not_when_asked_again(reference, panel):
     again = drift.detect_drift(reference, live, last=days[0], previous=first)
     second = drift.detect_drift(reference, live, last=days[1], previous=again.to_json())
     third = drift.detect_drift(reference, live, last=days[2], previous=second)
-    assert [x.streaks["fator_externo"] for x in (first, again, second, third)] == [1, 1, 2, 3]
+    found = (first, again, second, third)
+    assert [x.consecutive_flags["fator_externo"] for x in found] == [1, 1, 2, 3]
     assert [x.alarm for x in (first, again, second, third)] == [False, False, False, True]
 
 

@@ -11,8 +11,8 @@ from lib.features import engineering as ft
 from lib.inference.artifact import ArtifactError
 from lib.monitoring.accuracy import ExpectedError
 from lib.monitoring.business_impact import compute_business_impact
-from lib.monitoring.frames import MOST, between, from_run, from_store, last_day, until
-from lib.monitoring.report import baseline, check_day, check_days
+from lib.monitoring.frames import MOST, between, from_run, from_store, known_by, last_day
+from lib.monitoring.report import check_day, check_days, load_baseline
 from lib.settings import Settings
 from lib.storage.database import Store
 from lib.storage.tables import actuals, predictions
@@ -199,7 +199,7 @@ def test_store_of_100000_forecasts_is_read_in_part(store):
         )
     started = time.process_time()
     found = from_store(store, DAY - 24, DAY)
-    check_day(found, *baseline(TINY_MODEL, 21), day=DAY, trained=DAY - 30, settings=SETTINGS)
+    check_day(found, *load_baseline(TINY_MODEL, 21), day=DAY, trained=DAY - 30, settings=SETTINGS)
     print(f"{time.process_time() - started:.2f} seconds of one core")
     assert found.share == pytest.approx(0.2, abs=0.001)
     assert MOST - 25 < len(found.features) <= MOST
@@ -239,7 +239,7 @@ def test_last_day_is_the_last_that_was_forecast_and_came_true(store):
 def test_until_and_between_cut_at_the_day(store):
     write(store, [forecast(days_before(2))], [truth(1.0, days_before(n)) for n in (2, 1, 0)])
     frames = from_store(store, DAY - 5, DAY)
-    evening = until(frames, DAY - 1)
+    evening = known_by(frames, DAY - 1)
     assert (len(evening.forecasts), len(evening.history)) == (2, 2)
     assert len(between(frames.forecasts, DAY - 1, DAY - 1)) == 1
 
@@ -250,9 +250,9 @@ def test_run_without_forecasts_names_the_notebook(tmp_path):
 
 
 def test_baseline_reads_a_committed_model():
-    reference, promise = baseline(TINY_MODEL, 21)
+    reference, expected = load_baseline(TINY_MODEL, 21)
     assert reference.days == 21
-    assert promise.overall == {"mae": 1.0}
+    assert expected.overall == {"mae": 1.0}
 
 
 def test_baseline_refuses_an_altered_reference(tmp_path):
@@ -261,9 +261,9 @@ def test_baseline_refuses_an_altered_reference(tmp_path):
     with (tmp_path / "reference.parquet").open("ab") as file:
         file.write(b"x")
     with pytest.raises(ArtifactError, match=r"reference\.parquet"):
-        baseline(tmp_path, 21)
+        load_baseline(tmp_path, 21)
     with pytest.raises(ArtifactError, match=r"contract\.json"):
-        baseline(tmp_path / "nothing", 21)
+        load_baseline(tmp_path / "nothing", 21)
 
 
 @pytest.fixture
@@ -284,10 +284,10 @@ def served(store):
 
 def test_check_finds_what_changed_and_reports_it_as_json(served):
     frames = from_store(served, DAY - 39, DAY)
-    reference, _ = baseline(TINY_MODEL, 21)
-    promise = ExpectedError.of({"wape": 6.5, "coverage_80": 80.0})
+    reference, _ = load_baseline(TINY_MODEL, 21)
+    expected = ExpectedError.of({"wape": 6.5, "coverage_80": 80.0})
     reports = check_days(
-        frames, reference, promise, days=DAY - np.arange(18)[::-1], trained=DAY - 30,
+        frames, reference, expected, days=DAY - np.arange(18)[::-1], trained=DAY - 30,
         settings=SETTINGS,
     )  # fmt: skip
     days = [report.day for report in reports if report.alarms]
@@ -295,8 +295,8 @@ def test_check_finds_what_changed_and_reports_it_as_json(served):
     assert np.datetime64(days[0]) > DAY - 14
     latest = reports[-1]
     assert latest.alarms == ("accuracy 1 1 degraded",)
-    assert set(latest.verdict.reasons) == {"age", "data", "degradation"}
-    assert latest.verdict.new_samples == 150
+    assert set(latest.recommendation.reasons) == {"age", "data", "degradation"}
+    assert latest.recommendation.new_samples == 150
     assert latest.business.under_volume > 5 * latest.business.over_volume
     assert latest.drift is None or not latest.drift.alarms
     assert json.loads(json.dumps(latest.to_json(), allow_nan=False)) == latest.to_json()
@@ -304,15 +304,15 @@ def test_check_finds_what_changed_and_reports_it_as_json(served):
 
 def test_check_goes_on_from_a_report_kept_as_json(served):
     frames = from_store(served, DAY - 39, DAY)
-    reference, _ = baseline(TINY_MODEL, 21)
-    promise = ExpectedError.of({"wape": 6.5})
-    first = check_day(frames, reference, promise, day=DAY - 1, trained=DAY - 30, settings=SETTINGS)
+    reference, _ = load_baseline(TINY_MODEL, 21)
+    expected = ExpectedError.of({"wape": 6.5})
+    first = check_day(frames, reference, expected, day=DAY - 1, trained=DAY - 30, settings=SETTINGS)
     kept = json.loads(json.dumps(first.to_json()))
     by_object = check_day(
-        frames, reference, promise, day=DAY, trained=DAY - 30, settings=SETTINGS, previous=first
+        frames, reference, expected, day=DAY, trained=DAY - 30, settings=SETTINGS, previous=first
     )
     by_json = check_day(
-        frames, reference, promise, day=DAY, trained=DAY - 30, settings=SETTINGS, previous=kept
+        frames, reference, expected, day=DAY, trained=DAY - 30, settings=SETTINGS, previous=kept
     )
     assert by_object.to_json() == by_json.to_json()
-    assert by_json.accuracy.streaks == {"1 1 degraded": 2}
+    assert by_json.accuracy.consecutive_flags == {"1 1 degraded": 2}
