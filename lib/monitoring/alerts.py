@@ -57,7 +57,7 @@ class Delivery:
 
     notice: Notice
     delivered: tuple[str, ...] = ()
-    failed: dict[str, str] = field(default_factory=dict)  # channel → error
+    failed: dict[str, str] = field(default_factory=dict)  # error by channel
 
 
 def raise_alerts(
@@ -250,7 +250,7 @@ def _deliver(channel: Channel, notices: list[Notice]) -> str:
     def work() -> None:
         try:
             channel.send(notices)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the check goes on
+        except Exception as error:  # noqa: BLE001 - no channel may end the check
             problem[0] = f"{type(error).__name__}: {error}"[:300]
         else:
             problem[0] = ""

@@ -10,7 +10,7 @@ With y the actual, f the median forecast and n the seasonal naive one, over all 
     roi           = total / cost
 
 The saving is the part of the difference to planning by last week's figures that becomes stock not
-held; it is negative where the model is worse. Money is in whatever currency the prices are in.
+held; it is negative where the model is worse. Money is in the currency of the prices.
 """
 
 from __future__ import annotations

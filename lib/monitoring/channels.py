@@ -98,7 +98,7 @@ def channels_of(settings: Settings) -> list[Channel]:
 
 
 class Log:
-    """The program's own log, a line a notice."""
+    """The log of this program, a line a notice."""
 
     name = "log"
 

@@ -92,9 +92,9 @@ def _profile(
             if np.isfinite(pair).all():
                 effects[name].append(pair)
     usual = {
-        name: _usual(np.array(found), len(found) * _STEP / days)
-        for name, found in effects.items()
-        if len(found) * _STEP >= WINDOWS * days
+        name: _usual(np.array(pairs), len(pairs) * _STEP / days)
+        for name, pairs in effects.items()
+        if len(pairs) * _STEP >= WINDOWS * days
     }
     level = pd.Series(columns[LEVEL]).groupby(series)
     low, high = level.min(), level.max()

@@ -20,7 +20,7 @@ from lib.data import SERIES_COLUMNS, to_panel
 from lib.monitoring.actuals import join_actuals
 from lib.storage import Store, actuals, predictions, utcnow
 
-HISTORY_DAYS = 84  # of truth before the first target day: 8 weeks before a cutoff of 4 weeks ago
+HISTORY_DAYS = 84  # of actuals before the first target day: 8 weeks before a cutoff of 4 weeks ago
 MOST = 20_000  # forecasts of a check; of more an even sample is drawn
 _LINES = str.maketrans(",", "\n", "[] ")
 _HASH = (2_654_435_761, 2**32)  # Knuth's: ids near each other are drawn independently
@@ -55,16 +55,16 @@ def from_store(
     """
     start, end = _date(first), _date(last)
     with store.reading() as connection:
-        found, share = _predictions(connection, start, end, most)
-        known = _history(connection, start - timedelta(days=HISTORY_DAYS), end)
-        by_trace = _by_trace(connection, start, end)
-    found = found.drop_duplicates(
+        stored, share = _read_predictions(connection, start, end, most)
+        known = _read_history(connection, start - timedelta(days=HISTORY_DAYS), end)
+        by_trace = _read_actuals_by_trace(connection, start, end)
+    stored = stored.drop_duplicates(
         ["series_id", "first_date", "model_version", "trace"], keep="last"
     )
-    exploded = _exploded(found, first, last)
+    exploded = _explode(stored, first, last)
     exploded["actual"] = exploded["trace"].map(by_trace).astype(np.float64)
     exploded = exploded.rename(columns={"trace": "trace_id"})
-    return Frames(join_actuals(exploded, known), known, _features(found), share)
+    return Frames(join_actuals(exploded, known), known, _extract_features(stored), share)
 
 
 def last_day(store: Store) -> np.datetime64 | None:
@@ -123,7 +123,7 @@ def known_by(frames: Frames, day: np.datetime64) -> Frames:
     return Frames(forecasts, history, features, frames.share)
 
 
-def _predictions(
+def _read_predictions(
     connection: sa.Connection, start: date, end: date, most: int
 ) -> tuple[pd.DataFrame, float]:
     """Read the predictions about these days, JSON still as text, and the share drawn."""
@@ -134,9 +134,9 @@ def _predictions(
         kept.series_id.is_(None), kept.created_at >= zone[0], kept.created_at < zone[1]
     )
     about = sa.or_(dated, undated)
-    about, share = _drawn(connection, about, most)
+    about, share = _choose_sample(connection, about, most)
     # cast, or both SQLAlchemy and psycopg would build lists of Python floats
-    text = ("levels", "quantiles", *(["features"] if "features" in kept else []))
+    text = ("levels", "quantiles", "features")
     columns = {
         "trace": kept.trace_id,
         "made_at": sa.cast(kept.created_at, sa.Text),
@@ -147,21 +147,21 @@ def _predictions(
     rows = connection.execute(sa.select(*columns.values()).where(about).order_by(kept.id)).all()
     cells = zip(*rows, strict=True) if rows else ((),) * len(columns)
     # dtype=object twice, or pandas would copy half a gigabyte of text into Arrow's
-    found = pd.DataFrame(
+    stored = pd.DataFrame(
         {name: np.array(c, dtype=object) for name, c in zip(columns, cells, strict=True)},
         dtype=object,
     )
-    made = np.array([t[:19] for t in found["made_at"]], dtype="datetime64[s]")
-    first = found["first_date"].to_numpy().astype("datetime64[D]")
+    made = np.array([t[:19] for t in stored["made_at"]], dtype="datetime64[s]")
+    first = stored["first_date"].to_numpy().astype("datetime64[D]")
     dated_rows = ~np.isnat(first)
-    found["made_at"] = made
-    found["first_date"] = np.where(dated_rows, first, made.astype("datetime64[D]") + 1)
-    found.loc[dated_rows, "trace"] = ""  # the series and the day are what it is about
-    found["series_id"] = found["series_id"].where(dated_rows, "")
-    return found.astype({"model_version": np.int64}), share
+    stored["made_at"] = made
+    stored["first_date"] = np.where(dated_rows, first, made.astype("datetime64[D]") + 1)
+    stored.loc[dated_rows, "trace"] = ""  # the series and the day are what it is about
+    stored["series_id"] = stored["series_id"].where(dated_rows, "")
+    return stored.astype({"model_version": np.int64}), share
 
 
-def _drawn(
+def _choose_sample(
     connection: sa.Connection, about: sa.ColumnElement[bool], most: int
 ) -> tuple[sa.ColumnElement[bool], float]:
     """Choose the rows to read of those `about` these days, and return their share.
@@ -187,27 +187,27 @@ def _drawn(
     return sa.and_(about, (kept.id * factor) % modulus < int(modulus * most / count)), most / count
 
 
-def _exploded(found: pd.DataFrame, first: np.datetime64, last: np.datetime64) -> pd.DataFrame:
+def _explode(stored: pd.DataFrame, first: np.datetime64, last: np.datetime64) -> pd.DataFrame:
     """Return one row a forecast day, of the days first to last."""
     parts = []
-    for levels, some in found.groupby("levels", sort=False):
+    for levels, group in stored.groupby("levels", sort=False):
         names = [f"q{level:g}" for level in json.loads(str(levels))]
-        counts = np.array([text.count(",") + 1 for text in some["quantiles"]], dtype=np.int64)
+        counts = np.array([text.count(",") + 1 for text in group["quantiles"]], dtype=np.int64)
         days = counts // len(names)
-        values = _numbers(some["quantiles"]).reshape(-1, len(names))
-        row = np.repeat(np.arange(len(some)), days)
+        values = _parse_numbers(group["quantiles"]).reshape(-1, len(names))
+        row = np.repeat(np.arange(len(group)), days)
         horizon = np.arange(len(row)) - np.repeat(np.cumsum(days) - days, days) + 1
-        date = some["first_date"].to_numpy().astype("datetime64[D]")[row] + horizon - 1
+        date = group["first_date"].to_numpy().astype("datetime64[D]")[row] + horizon - 1
         wanted = (date >= first) & (date <= last)
         row = row[wanted]
         frame = pd.DataFrame(
             {
-                "series_id": pd.Categorical(some["series_id"]).take(row),
-                "trace": pd.Categorical(some["trace"]).take(row),
+                "series_id": pd.Categorical(group["series_id"]).take(row),
+                "trace": pd.Categorical(group["trace"]).take(row),
                 "date": date[wanted].astype("datetime64[s]"),
                 "horizon": horizon[wanted],
-                "model_version": some["model_version"].to_numpy()[row],
-                "made_at": some["made_at"].to_numpy()[row],
+                "model_version": group["model_version"].to_numpy()[row],
+                "made_at": group["made_at"].to_numpy()[row],
             }
         )
         parts.append(frame.assign(**dict(zip(names, values[wanted].T, strict=True))))
@@ -219,12 +219,12 @@ def _exploded(found: pd.DataFrame, first: np.datetime64, last: np.datetime64) ->
     return parts[0] if len(parts) == 1 else pd.concat(parts, ignore_index=True)
 
 
-def _features(found: pd.DataFrame) -> pd.DataFrame:
+def _extract_features(stored: pd.DataFrame) -> pd.DataFrame:
     """Return one row a forecast: series_id, the last known day, the eleven features."""
-    known = found[found["features"].notna()] if "features" in found else found[:0]
+    known = stored[stored["features"].notna()]
     values = np.empty((0, len(ft.FEATURES)))
     if len(known):
-        values = _numbers(known["features"])
+        values = _parse_numbers(known["features"])
         values = values.reshape(-1, len(ft.FEATURES))
     table = pd.DataFrame(values, columns=list(ft.FEATURES))
     day = known["first_date"].to_numpy().astype("datetime64[D]") - 1
@@ -233,7 +233,7 @@ def _features(found: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def _numbers(texts: pd.Series) -> np.ndarray:
+def _parse_numbers(texts: pd.Series) -> np.ndarray:
     """Parse the numbers of JSON lists, flat, NaN for null; Arrow is 20 times as fast as json."""
     lines = ",".join(texts).translate(_LINES).encode()
     options = pa_csv.ConvertOptions(column_types={"n": pa.float64()}, null_values=["null"])
@@ -243,12 +243,12 @@ def _numbers(texts: pd.Series) -> np.ndarray:
     return table.column("n").to_numpy().astype(np.float64)
 
 
-def _history(connection: sa.Connection, start: date, end: date) -> pd.DataFrame:
+def _read_history(connection: sa.Connection, start: date, end: date) -> pd.DataFrame:
     kept = actuals.c
-    found = sa.select(kept.series_id, sa.cast(kept.date, sa.Text), kept.value)
-    found = found.where(kept.series_id.is_not(None), kept.date >= start, kept.date <= end)
+    query = sa.select(kept.series_id, sa.cast(kept.date, sa.Text), kept.value)
+    query = query.where(kept.series_id.is_not(None), kept.date >= start, kept.date <= end)
     # tuples of the driver: SQLAlchemy's rows would take as long again, and nothing is to convert
-    cursor = connection.execute(found).cursor
+    cursor = connection.execute(query).cursor
     rows = cursor.fetchall() if cursor else ()
     # by column: `zip(*rows)` of half a million rows takes as long as reading them
     ids, dates, values = ([row[i] for row in rows] for i in range(3))
@@ -261,18 +261,18 @@ def _history(connection: sa.Connection, start: date, end: date) -> pd.DataFrame:
     )
 
 
-def _by_trace(connection: sa.Connection, start: date, end: date) -> dict[str, float]:
+def _read_actuals_by_trace(connection: sa.Connection, start: date, end: date) -> dict[str, float]:
     """Return the actuals of forecasts without a series, by trace."""
     kept = predictions.c
-    found = sa.select(actuals.c.trace_id, actuals.c.value)
-    found = found.join(predictions, kept.trace_id == actuals.c.trace_id)
-    found = found.where(
+    query = sa.select(actuals.c.trace_id, actuals.c.value)
+    query = query.join(predictions, kept.trace_id == actuals.c.trace_id)
+    query = query.where(
         actuals.c.trace_id.is_not(None),
         kept.series_id.is_(None),
         kept.created_at >= _midnight(start - timedelta(days=1)),
         kept.created_at < _midnight(end + timedelta(days=1)),
     )
-    return {row.trace_id: row.value for row in connection.execute(found)}
+    return {row.trace_id: row.value for row in connection.execute(query)}
 
 
 def _midnight(day: date) -> datetime:

@@ -41,7 +41,7 @@ def check_and_retrain(
     Args:
         settings: of the check and the retraining.
         day: the last day to check; by default the last one with an actual.
-        may_retrain: False only checks and alerts, whatever `auto_retrain` says.
+        may_retrain: False only checks and alerts, even where `auto_retrain` is set.
 
     Returns:
         The report, and the retraining; None where there was none.

@@ -122,7 +122,7 @@ class _DatabaseFileLock:
 
     def __init__(self, store: Store, name: str) -> None:
         with store.reading() as connection:
-            # SQLite knows the absolute path, whatever form the URL has.
+            # SQLite knows the absolute path for any form of the URL.
             path = connection.scalar(sa.text(_DATABASE_FILE))
         if not path:
             raise StoreError("DATABASE_URL: a database in memory has no leases; name a file")

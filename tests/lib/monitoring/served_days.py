@@ -4,7 +4,7 @@ import numpy as np
 
 from lib.monitoring import job
 from lib.settings import Settings
-from tests.lib.monitoring.test_report import days_before, forecast, truth, write
+from tests.lib.monitoring.test_report import actual_row, days_before, forecast, write
 from tests.panels import TINY_MODEL
 
 
@@ -29,4 +29,4 @@ def write_forecasts(store, *, error):
         made = [
             forecast(d, series, days=1, value=values[d] + error, features=None) for d in days[:30]
         ]
-        write(store, made, [truth(value, day, series) for day, value in values.items()])
+        write(store, made, [actual_row(value, day, series) for day, value in values.items()])

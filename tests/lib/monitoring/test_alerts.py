@@ -289,19 +289,19 @@ def test_alerts_of_two_checks_at_once_are_delivered_once(store):
 
 @pytest.mark.parametrize("behind", [timedelta(seconds=2), timedelta(hours=2)])
 def test_alerts_claimed_by_a_host_whose_clock_is_ahead_are_left_to_it(store, behind):
-    told = []
+    sizes = []
 
     class Slow:
         name = "slow"
 
         def send(self, notices):
-            told.append(len(notices))
-            if len(told) == 1:  # another host checks meanwhile; by hours it is no claim any more
+            sizes.append(len(notices))
+            if len(sizes) == 1:  # another host checks meanwhile; by hours it is no claim any more
                 now = START - behind
                 raise_alerts(store, [DRIFT], settings=settings_for(), channels=[self], now=now)
 
     raise_alerts(store, [DRIFT], settings=settings_for(), channels=[Slow()], now=START)
-    assert len(told) == (1 if behind < HOUR else 2)
+    assert len(sizes) == (1 if behind < HOUR else 2)
 
 
 def test_alerts_of_many_threads_are_one_incident(store):

@@ -226,7 +226,7 @@ def test_began_is_kept_while_any_of_it_lasts():
     assert first_detected([], {}, before) == ""
 
 
-ASKED = {
+SERVED_PARTS = {
     "early in the week": lambda live: live[drift_reference.weekday(live["date"].to_numpy()) < 2],
     "on workdays": lambda live: live[drift_reference.weekday(live["date"].to_numpy()) < 5],
     "on workdays and once on a Sunday": lambda live: live[
@@ -237,12 +237,12 @@ ASKED = {
 }
 
 
-@pytest.mark.parametrize("asked", ASKED.values(), ids=ASKED)
-def test_drift_of_a_part_is_measured_against_that_part(reference, panel, asked):
+@pytest.mark.parametrize("select", SERVED_PARTS.values(), ids=SERVED_PARTS)
+def test_drift_of_a_part_is_measured_against_that_part(reference, panel, select):
     days = panel.dates[LIVE + 40 : LIVE + 364 : 9]
     table, found = feature_table(panel), None
     for day in days:
-        live = asked(table[table["date"] <= np.datetime64(day, "s")])
+        live = select(table[table["date"] <= np.datetime64(day, "s")])
         found = drift.detect_drift(reference, live, last=day, previous=found)
         assert found.judged
         assert not found.alarms

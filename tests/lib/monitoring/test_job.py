@@ -16,7 +16,7 @@ from lib.storage.database import Store, utcnow
 from lib.storage.tables import checks
 from serving.schemas.monitoring import last
 from tests.lib.monitoring.served_days import settings_of, write_forecasts
-from tests.lib.monitoring.test_report import DAY, days_before, forecast, single, truth, write
+from tests.lib.monitoring.test_report import DAY, actual_row, days_before, forecast, single, write
 from tests.panels import TINY_MODEL
 
 
@@ -93,17 +93,17 @@ def test_check_alerts_of_a_limit_without_a_share_of_the_expected_error(settings,
 
 def test_check_ignores_an_actual_of_the_future(settings, store):
     write_forecasts(store, error=60.0)
-    write(store, (), [truth(1.0, date(2062, 1, 1), "a")])  # beyond any forecast
+    write(store, (), [actual_row(1.0, date(2062, 1, 1), "a")])  # beyond any forecast
     assert job.run_check(settings, store).day == str(DAY)
     today = utcnow().date()
-    write(store, [forecast(today, "a", days=28)], [truth(1.0, today + timedelta(days=9), "a")])
+    write(store, [forecast(today, "a", days=28)], [actual_row(1.0, today + timedelta(days=9), "a")])
     assert job.run_check(settings, store).day == str(DAY)
 
 
 def test_check_scores_forecasts_without_a_series(settings, store):
     made = [days_before(n) for n in range(1, 15)]
     singles = [single(f"{day} {n}", day) for day in made for n in range(3)]
-    write(store, singles, [truth(90.0, trace=row["trace_id"]) for row in singles])
+    write(store, singles, [actual_row(90.0, trace=row["trace_id"]) for row in singles])
     report = job.run_check(settings, store)
     assert report.day == str(DAY)
     assert (report.accuracy.scores[0].forecasts, report.accuracy.scores[0].mae) == (42, 40.0)

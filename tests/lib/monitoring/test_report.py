@@ -39,9 +39,8 @@ def forecast(first, series="a", days=3, value=100.0, **more):
         "levels": LEVELS,
         "quantiles": [[value - 10 + d, value + d, value + 10 + d] for d in range(days)],
         "body": None,
+        "features": [0.5, None, *range(9)],
     }
-    if "features" in predictions.c:
-        row["features"] = [0.5, None, *range(9)]
     return row | more
 
 
@@ -50,7 +49,7 @@ def single(trace, made, value=50.0):
     return forecast(made, days=1, value=value, trace_id=trace, created_at=at(made)) | undated
 
 
-def truth(value, day=None, series="a", trace=None):
+def actual_row(value, day=None, series="a", trace=None):
     return {
         "key": f"trace {trace}" if trace else f"day {day} {series}",
         "trace_id": trace,
@@ -74,18 +73,18 @@ def store(tmp_path):
     store.close()
 
 
-def write(store, forecasts=(), truths=()):
+def write(store, forecasts=(), actual_rows=()):
     with store.writing() as connection:
         if forecasts:
             connection.execute(predictions.insert(), list(forecasts))
-        if truths:
-            connection.execute(actuals.insert(), list(truths))
+        if actual_rows:
+            connection.execute(actuals.insert(), list(actual_rows))
 
 
-def test_store_gives_one_row_a_day_with_its_truth(store):
+def test_store_gives_one_row_a_day_with_its_actual(store):
     start = days_before(2)
-    truths = [truth(101.0, start + timedelta(days=d)) for d in range(-7, 2)]
-    write(store, [forecast(start)], truths)
+    actual_rows = [actual_row(101.0, start + timedelta(days=d)) for d in range(-7, 2)]
+    write(store, [forecast(start)], actual_rows)
     found = from_store(store, DAY - 2, DAY).forecasts
     assert found["date"].tolist() == [pd.Timestamp(days_before(n)) for n in (2, 1, 0)]
     assert found["horizon"].tolist() == [1, 2, 3]
@@ -113,12 +112,12 @@ def test_store_counts_a_forecast_asked_for_twice_once(store):
     assert found["model_version"].tolist() == [1, 1, 1, 2, 2, 2]
 
 
-def test_store_finds_the_truth_of_a_prediction_by_its_trace(store):
+def test_store_finds_the_actual_of_a_prediction_by_its_trace(store):
     made = days_before(3)
     write(
         store,
         [single("one", made), single("two", made), single("open", made)],
-        [truth(55.0, trace="one"), truth(45.0, trace="two")],
+        [actual_row(55.0, trace="one"), actual_row(45.0, trace="two")],
     )
     found = from_store(store, DAY - 5, DAY).forecasts
     assert found["actual"].tolist()[:2] == [55, 45]
@@ -173,7 +172,7 @@ def test_store_draws_an_even_sample_of_many(store):
 def test_store_draws_whole_series_and_prices_all_of_them(store):
     days = [days_before(n) for n in range(8)]
     many = [forecast(day, series=f"s{i}", days=3) for i in range(40) for day in days]
-    write(store, many, [truth(110.0, day, f"s{i}") for i in range(40) for day in days])
+    write(store, many, [actual_row(110.0, day, f"s{i}") for i in range(40) for day in days])
     whole, part = (from_store(store, DAY - 6, DAY, most=most) for most in (1000, 100))
     assert part.share == 96 / 320
     per_series = part.forecasts.groupby("series_id", observed=True).size()
@@ -195,7 +194,7 @@ def test_store_of_100000_forecasts_is_read_in_part(store):
         write(
             store,
             [forecast(day, series=f"s{i}", days=28) for i in range(4000)],
-            [truth(100.0, day, f"s{i}") for i in range(4000)],
+            [actual_row(100.0, day, f"s{i}") for i in range(4000)],
         )
     started = time.process_time()
     found = from_store(store, DAY - 24, DAY)
@@ -232,12 +231,12 @@ def test_store_gives_the_features_of_the_last_known_day(store):
 
 
 def test_last_day_is_the_last_that_was_forecast_and_came_true(store):
-    write(store, [forecast(days_before(5))], [truth(1.0, days_before(n)) for n in (6, 4, 1)])
+    write(store, [forecast(days_before(5))], [actual_row(1.0, days_before(n)) for n in (6, 4, 1)])
     assert last_day(store) == DAY - 4
 
 
 def test_until_and_between_cut_at_the_day(store):
-    write(store, [forecast(days_before(2))], [truth(1.0, days_before(n)) for n in (2, 1, 0)])
+    write(store, [forecast(days_before(2))], [actual_row(1.0, days_before(n)) for n in (2, 1, 0)])
     frames = from_store(store, DAY - 5, DAY)
     evening = known_by(frames, DAY - 1)
     assert (len(evening.forecasts), len(evening.history)) == (2, 2)
@@ -271,14 +270,14 @@ def served(store):
     """Forty days of five series, forecast daily: right until a fortnight ago, then far too low."""
     rng = np.random.default_rng(0)
     without = {"features": None} if "features" in predictions.c else {}
-    forecasts, truths = [], []
+    forecasts, actual_rows = [], []
     for n in range(39, -1, -1):
         day = days_before(n)
         for s in range(5):
             value = 100 + rng.normal(0, 8) + 60 * (n < 14)
-            truths.append(truth(value, day, f"s{s}"))
+            actual_rows.append(actual_row(value, day, f"s{s}"))
             forecasts.append(forecast(day, f"s{s}", days=1) | without)
-    write(store, forecasts, truths)
+    write(store, forecasts, actual_rows)
     return store
 
 

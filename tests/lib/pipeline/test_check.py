@@ -18,7 +18,7 @@ from lib.settings import Settings
 from lib.storage.database import Store, utcnow
 from lib.storage.tables import checks
 from tests.lib.monitoring.served_days import settings_of, write_forecasts
-from tests.lib.monitoring.test_report import DAY, days_before, forecast, truth, write
+from tests.lib.monitoring.test_report import DAY, actual_row, days_before, forecast, write
 from tests.panels import TINY_MODEL
 
 CHALLENGER = Retraining("trained", "is better", version=2, promoted=True)
@@ -90,14 +90,14 @@ def test_check_waits_for_days_after_a_change_to_learn_from(
 ):
     rng = np.random.default_rng(0)
     days = [days_before(n) for n in range(60)]
-    made, truths = [], []
+    made, actual_rows = [], []
     for series in ("a", "b", "c"):
         for n, day in enumerate(days):
             value = 100 + rng.normal(0, 1)
-            truths.append(truth(value, day, series))
+            actual_rows.append(actual_row(value, day, series))
             wrong = 300.0 if n < 16 else 0.5
             made.append(forecast(day, series, days=1, value=value + wrong, features=None))
-    write(store, made, truths)
+    write(store, made, actual_rows)
     monkeypatch.setattr(check, "retrain", lambda store, settings: CHALLENGER)
     reference, _ = load_baseline(TINY_MODEL, 21)
     expected = ExpectedError({"wape": 2.0, "coverage_80": 80.0}, {})

@@ -135,17 +135,17 @@ def test_store_never_shows_a_password():
 
 def test_store_error_shows_no_values(store):
     with store.writing() as connection:
-        connection.execute(actuals.insert(), [truth("k")])
+        connection.execute(actuals.insert(), [actual_row("k")])
     with (
         pytest.raises(StoreError, match=r"(?i)unique constraint") as caught,
         store.writing() as c,
     ):
-        c.execute(actuals.insert(), [truth("k")])
+        c.execute(actuals.insert(), [actual_row("k")])
     assert "12345" not in str(caught.value)
     assert "(k)" not in str(caught.value)
 
 
-def truth(key):
+def actual_row(key):
     return {"key": key, "value": 12345.0, "created_at": utcnow(), "updated_at": utcnow()}
 
 
@@ -256,7 +256,7 @@ def test_store_finds_its_server_again_after_a_lost_connection(postgresql_url):
 
 
 def aged(**days):
-    """Name → a time so many days ago."""
+    """Return by name a time so many days ago."""
     return {name: utcnow() - timedelta(days=n) for name, n in days.items()}
 
 
@@ -273,9 +273,9 @@ def test_purge_deletes_older_rows_in_batches_and_keeps_actuals_and_open_alerts(s
             ended = incident | times | {"key": name, "ended_at": when}
             still = incident | times | {"key": f"open {name}", "ended_at": None}
             connection.execute(alerts.insert(), [ended, still])
-            said = {"key": name, "value": 1.0, "replaced_at": when}
-            connection.execute(corrections.insert(), [said])
-        connection.execute(actuals.insert(), [truth("k") | {"updated_at": at["old"]}])
+            corrected = {"key": name, "value": 1.0, "replaced_at": when}
+            connection.execute(corrections.insert(), [corrected])
+        connection.execute(actuals.insert(), [actual_row("k") | {"updated_at": at["old"]}])
     assert purge(store, 0) == {}
     gone = {"predictions": 600, "checks": 1, "alerts": 1, "corrections": 1}
     assert purge(store, 30) == gone
