@@ -92,7 +92,7 @@ class Settings(BaseSettings):
     max_mae: float | None = Field(None, gt=0)  # units of the series; none is no limit
     max_rmse: float | None = Field(None, gt=0)
     min_r2: float | None = Field(None, le=1)
-    max_degradation: float = Field(0.10, gt=0)  # share of the error that the backtest promised
+    max_degradation: float = Field(0.10, gt=0)  # share of the expected error, that of the backtest
     max_coverage_loss: float = Field(0.10, ge=0, lt=1)  # of the 80 % interval, share of days
     drift_alpha: float = Field(0.001, gt=0, lt=1)  # false flags of a window, before they must last
     drift_min_effect: float = Field(0.1, ge=0)  # population stability index
