@@ -116,8 +116,8 @@ explain: $(STAMP) ## The main job up to the explanation; what is done is not don
 monitor: $(STAMP) ## Check forecasts against what came true: page and JSON in the run (RUN_DIR=, SOURCE=)
 	@$(PY) -m lib.pipeline monitor $(if $(RUN_DIR),--run-dir "$(RUN_DIR)") $(PASSED)
 
-check: $(STAMP) ## Check what is served, tell who has to know, retrain if AUTO_RETRAIN (ARGS="--help")
-	@$(PY) -m lib.monitoring.job $(ARGS)
+check: $(STAMP) ## Check the model that is served, alert, retrain if AUTO_RETRAIN (ARGS="--help")
+	@$(PY) -m lib.pipeline.check $(ARGS)
 
 simulate: $(STAMP) ## Replay a synthetic year through the real server, with a change in it (ARGS="--help")
 	OMP_NUM_THREADS=1 $(PY) -m tests.simulate $(ARGS)

@@ -13,6 +13,9 @@ from pathlib import Path
 SERVING = {
     "SQLAlchemy",
     "alembic",
+    "apprise",
+    "cronsim",
+    "filelock",
     "flask",
     "flask-openapi3",
     "flask-openapi3-swagger",

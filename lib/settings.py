@@ -6,17 +6,19 @@ URL says otherwise.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
+from cronsim import CronSim, CronSimError
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 ROOT = Path(__file__).resolve().parent.parent
 SECRETS = Path("/run/secrets")  # where containers find a file a secret, named as the setting
-_CRON = re.compile(r"(\*(/\d+)?|\d+(-\d+(/\d+)?)?)(,(\*(/\d+)?|\d+(-\d+(/\d+)?)?))*")
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 
 
@@ -66,6 +68,7 @@ class Settings(BaseSettings):
     # Alerts: an incident that comes back within the cooldown is the same one
     alert_cooldown_hours: float = Field(24, ge=0, le=8760)
     alert_webhook_url: str = Field("", repr=False)  # it may hold a secret
+    alert_urls: Annotated[tuple[SecretStr, ...], NoDecode] = ()  # of apprise: mailtos://, slack://
     # By mail; without smtp_host or alert_email none is sent
     smtp_host: str = ""
     smtp_port: int = Field(587, ge=1, le=65535)
@@ -90,7 +93,7 @@ class Settings(BaseSettings):
     max_mae: float | None = Field(None, gt=0)  # units of the series; none is no limit
     max_rmse: float | None = Field(None, gt=0)
     min_r2: float | None = Field(None, le=1)
-    max_degradation: float = Field(0.10, gt=0)  # share of the error that the backtest promised
+    max_degradation: float = Field(0.10, gt=0)  # share of the expected error, that of the backtest
     max_coverage_loss: float = Field(0.10, ge=0, lt=1)  # of the 80 % interval, share of days
     drift_alpha: float = Field(0.001, gt=0, lt=1)  # false flags of a window, before they must last
     drift_min_effect: float = Field(0.1, ge=0)  # population stability index
@@ -127,6 +130,30 @@ class Settings(BaseSettings):
             return tuple(key for part in value.split(",") if (key := part.strip()))
         return value
 
+    @field_validator("alert_urls", mode="before")
+    @classmethod
+    def _split_urls(cls, value: object) -> object:
+        # Some URLs contain commas: only one before the next scheme separates.
+        if isinstance(value, str):
+            return tuple(
+                url for part in re.split(r",(?=\s*\w+://)", value) if (url := part.strip())
+            )
+        return value
+
+    @field_validator("alert_urls")
+    @classmethod
+    def _are_alert_urls(cls, value: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        for number, url in enumerate(value, start=1):
+            scheme, separator, _ = url.get_secret_value().partition("://")
+            if not separator:
+                raise ValueError(f"expected SCHEME://… with commas between, see entry {number}")
+            from apprise import Apprise  # a second to import, for those who set the variable
+
+            logging.getLogger("apprise").setLevel(logging.CRITICAL)  # it shows parts of the URL
+            if not Apprise.instantiate(url.get_secret_value()):
+                raise ValueError(f"apprise cannot use entry {number}, a URL of {scheme}://")
+        return value
+
     @field_validator("log_level", mode="before")
     @classmethod
     def _upper(cls, value: object) -> object:
@@ -136,10 +163,17 @@ class Settings(BaseSettings):
     @classmethod
     def _is_cron(cls, value: str) -> str:
         fields = value.split()
-        if fields and (len(fields) != 5 or not all(map(_CRON.fullmatch, fields))):
-            raise ValueError(
-                "expected minute, hour, day, month and weekday (0 is Sunday), such as 30 5 * * 1-5"
-            )
+        if not fields:
+            return ""
+        expected = (
+            "expected minute, hour, day, month and weekday (0 is Sunday), such as 30 5 * * 1-5"
+        )
+        if len(fields) != 5:
+            raise ValueError(f"{expected}; got {len(fields)} fields")
+        try:
+            CronSim(value, datetime.now(UTC))
+        except CronSimError as error:
+            raise ValueError(f"{expected}; {error}") from error
         return " ".join(fields)
 
     @field_validator(

@@ -5,8 +5,6 @@ __all__ = [
     "StageError",
     "declared_parameters",
     "gather_data",
-    "held_out",
-    "last_kept_out",
     "load_profile",
     "read_notebook",
     "record",
@@ -25,7 +23,7 @@ from .parameters import (
     read_notebook,
     resolve_parameters,
 )
-from .retraining import Retraining, last_kept_out, retrain
-from .retraining_data import RetrainingError, gather_data, held_out, retraining_parameters
+from .retraining import Retraining, retrain
+from .retraining_data import RetrainingError, gather_data, retraining_parameters
 from .runs import record, run_folder
 from .stages import StageError

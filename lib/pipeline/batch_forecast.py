@@ -11,7 +11,6 @@ then need this package and both folders at the same place.
 from __future__ import annotations
 
 import argparse
-import fcntl
 import logging
 import os
 import sys
@@ -25,8 +24,10 @@ from typing import Any
 
 import numpy as np
 import structlog
+from filelock import Timeout
 from tenacity import Retrying, stop_after_attempt
 
+from lib import locks
 from lib.data import SERIES_COLUMNS
 from lib.inference import (
     CONTRACT,
@@ -190,12 +191,11 @@ def _run(
 
 @contextmanager
 def _alone(out: Path) -> Generator[None]:
-    with (out / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BatchError(f"{out}: another run writes into it; wait, or end that one") from None
-        yield
+    try:
+        with locks.locked(out / ".lock", timeout=0):
+            yield
+    except Timeout:
+        raise BatchError(f"{out}: another run writes into it; wait, or end that one") from None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

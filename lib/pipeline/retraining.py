@@ -8,14 +8,12 @@ stage that was cut off, otherwise from the start.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import shutil
 import sys
 import time
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from threading import Event
@@ -38,7 +36,6 @@ from lib.settings import Settings, SettingsError, get_settings
 from lib.storage import Store, StoreError, checks, held, utcnow
 
 LEASE = "retraining"
-SECONDS = 60.0  # after which another host takes over from one that is not heard of
 KEPT = 5  # run folders of retrainings; the registry has the models themselves
 PIPELINE = (sys.executable, "-m", "lib.pipeline")
 log = structlog.get_logger()
@@ -69,28 +66,29 @@ def retrain(
     settings: Settings,
     *,
     pipeline: Sequence[str] = PIPELINE,
-    lease_seconds: float = SECONDS,
 ) -> Retraining:
     """Retrain now, if no other does. The result is kept among the checks, unless it is "busy".
 
     Args:
         pipeline: the command that takes the arguments of `python -m lib.pipeline`.
-        lease_seconds: see SECONDS.
 
     Raises StoreError. All else that goes wrong is a "failed" result.
     """
     started = time.monotonic()
-    with held(store, LEASE, seconds=lease_seconds) as lease:
+    with held(store, LEASE) as lease:
         if lease is None:
             return Retraining("busy", "another process is retraining")
         log.info("retraining started")
         try:
-            with _locked(settings) as lock:
-                done = _run(store, settings, pipeline, [lease.lost], lock)
+            done = _run(store, settings, pipeline, [lease.lost])
         except (RetrainingError, SeriesError, OSError) as error:
             done = Retraining("failed", str(error)[:1000])
         if lease.lost.is_set():
-            done = replace(done, status="failed", reason="another process has taken over")
+            done = replace(
+                done,
+                status="failed",
+                reason="the lease was lost with the connection to the database",
+            )
         done = replace(done, seconds=round(time.monotonic() - started, 1))
         _keep(store, done)
     say = log.error if done.status == "failed" else log.info
@@ -99,7 +97,7 @@ def retrain(
 
 
 def _run(
-    store: Store, settings: Settings, pipeline: Sequence[str], stop: Sequence[Event], lock: int
+    store: Store, settings: Settings, pipeline: Sequence[str], stop: Sequence[Event]
 ) -> Retraining:
     _, given = retraining_parameters(settings)
     table, added = gather_data(store, settings)
@@ -126,7 +124,7 @@ def _run(
             stop=stop,
             output=output,
             environment=_environment(settings),
-            keep_open=[lock],
+            lock=settings.var_dir / "retraining" / "lock",
         )
     until = str(table.loc[table["value"].notna(), "date"].max().date())
     failed = Retraining("failed", "", run=str(run), rows=len(table), added=added, until=until)
@@ -146,8 +144,8 @@ def _run(
     )
 
 
-def last_kept_out(store: Store) -> np.datetime64 | None:
-    """The last day in the data of the last challenger, where the gate kept it out; else None."""
+def last_rejected_day(store: Store) -> np.datetime64 | None:
+    """Return the last day in the data of the last challenger, None where the gate let it in."""
     kept = checks.c
     about = sa.select(kept.result).where(kept.kind == LEASE, kept.status != "failed")
     with store.reading() as connection:
@@ -157,30 +155,10 @@ def last_kept_out(store: Store) -> np.datetime64 | None:
     return np.datetime64(done["until"], "D")
 
 
-@contextmanager
-def _locked(settings: Settings) -> Generator[int]:
-    """A lock of this `var_dir`, beside the lease. → its descriptor. Raises OSError.
-
-    The pipeline inherits it: a new retraining waits until all of one that was killed is gone.
-    """
-    folder = settings.var_dir / "retraining"
-    folder.mkdir(parents=True, exist_ok=True)
-    until = time.monotonic() + 4 * storage.GRACE
-    with (folder / "lock").open("a") as lock:
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > until:
-                    raise OSError(f"{folder / 'lock'} is held by an earlier retraining") from None
-                time.sleep(0.1)
-        yield lock.fileno()
-
-
 def _write(table: pd.DataFrame, settings: Settings) -> tuple[Path, str]:
     """The data as a file. → its path, the hash of its content."""
     folder = settings.var_dir / "retraining"
+    folder.mkdir(parents=True, exist_ok=True)
     part = folder / "series.parquet.tmp"
     table.to_parquet(part, index=False)
     digest = hashlib.sha256(part.read_bytes()).hexdigest()

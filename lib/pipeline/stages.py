@@ -7,7 +7,6 @@ it runs. The record is written last, so a stage that was cut off has none.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Generator, Mapping
@@ -18,6 +17,7 @@ from typing import Any
 
 import structlog
 
+from lib import locks
 from lib.files import file_hash, text_hash, write_json
 from lib.pipeline.parameters import read_notebook
 
@@ -116,16 +116,11 @@ def written_since(run: Path, before: Mapping[str, tuple[int, int, int]]) -> dict
 
 @contextmanager
 def locked(run: Path) -> Generator[None]:
-    """Hold the run folder for this process; wait, and say so, while another has it.
+    """Hold the run folder for this process; wait, and log it, while another process does.
 
-    The lock belongs to the process, not to a file's existence: it ends with a killed run.
+    The lock ends with its process, so a killed run leaves nothing locked.
     """
-    with (run / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            log.info("waiting for the same run, started elsewhere", run=str(run))
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    with locks.locked(run / ".lock", waiting="waiting for the same run, started elsewhere"):
         yield
 
 

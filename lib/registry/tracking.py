@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import subprocess
@@ -15,6 +14,7 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lib import locks
 from lib.inference import Contract, ServedModel
 from lib.settings import ROOT, Settings
 
@@ -210,8 +210,7 @@ def git_commit(folder: Path = ROOT) -> str:
 def locked(settings: Settings, name: str = "registry.lock") -> Generator[None]:
     """Hold a file of `var_dir`, by default the registry's: others wait. Not reentrant."""
     settings.var_dir.mkdir(parents=True, exist_ok=True)
-    with (settings.var_dir / name).open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locks.locked(settings.var_dir / name):
         yield
 
 

@@ -12,8 +12,7 @@ from sqlalchemy import event
 
 from lib.features.engineering import MAX_HORIZON
 from lib.settings import get_settings
-from lib.storage.database import Store
-from lib.storage.retention import purge
+from lib.storage.database import Store, purge
 from lib.storage.tables import actuals, corrections, predictions
 from serving.records.actuals import ITEMS, Actual, ActualsBody, _forecast_of, keep
 from serving.records.predictions import Prediction, Recorder

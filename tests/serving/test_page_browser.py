@@ -524,7 +524,7 @@ def test_business_figures_are_told_in_the_language_of_the_page(
         assert serious(page) == []
 
 
-# As lib.monitoring.job writes them, but for the last, of a later release.
+# As lib.monitoring.findings writes them, but for the last, of a later release.
 FIGURES = [
     {"name": "total", "value": -30.0, "unit": "money"},
     {"name": "cost", "value": 120.0, "unit": "money"},

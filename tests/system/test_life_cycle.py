@@ -133,8 +133,8 @@ def comes_true(port, table):
 
 
 def checked(environment):
-    """What `python -m lib.monitoring.job` says."""
-    command = [sys.executable, "-m", "lib.monitoring.job"]
+    """Return the report of `python -m lib.pipeline.check`."""
+    command = [sys.executable, "-m", "lib.pipeline.check"]
     done = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300
     )

@@ -154,7 +154,8 @@ def test_drift_alarms_when_it_lasts_and_not_when_asked_again(reference, panel):
     again = drift.detect_drift(reference, live, last=days[0], previous=first)
     second = drift.detect_drift(reference, live, last=days[1], previous=again.to_json())
     third = drift.detect_drift(reference, live, last=days[2], previous=second)
-    assert [x.streaks["fator_externo"] for x in (first, again, second, third)] == [1, 1, 2, 3]
+    found = (first, again, second, third)
+    assert [x.consecutive_flags["fator_externo"] for x in found] == [1, 1, 2, 3]
     assert [x.alarm for x in (first, again, second, third)] == [False, False, False, True]
 
 
@@ -226,7 +227,7 @@ def test_began_is_kept_while_any_of_it_lasts():
     assert first_detected([], {}, before) == ""
 
 
-ASKED = {
+SERVED_PARTS = {
     "early in the week": lambda live: live[weekday_of(live["date"].to_numpy()) < 2],
     "on workdays": lambda live: live[weekday_of(live["date"].to_numpy()) < 5],
     "on workdays and once on a Sunday": lambda live: live[
@@ -236,12 +237,12 @@ ASKED = {
 }
 
 
-@pytest.mark.parametrize("asked", ASKED.values(), ids=ASKED)
-def test_drift_of_a_part_is_measured_against_that_part(reference, panel, asked):
+@pytest.mark.parametrize("select", SERVED_PARTS.values(), ids=SERVED_PARTS)
+def test_drift_of_a_part_is_measured_against_that_part(reference, panel, select):
     days = panel.dates[LIVE + 40 : LIVE + 364 : 9]
     table, found = feature_table(panel), None
     for day in days:
-        live = asked(table[table["date"] <= np.datetime64(day, "s")])
+        live = select(table[table["date"] <= np.datetime64(day, "s")])
         found = drift.detect_drift(reference, live, last=day, previous=found)
         assert found.judged
         assert not found.alarms
