@@ -66,14 +66,14 @@ $(STAMP): environment.yml pyproject.toml
 	  sed -n 's/^      - \([A-Za-z].*\)$$/\1/p' environment.yml > $(ENV)/requirements.txt; \
 	  $(PY) -m pip install --requirement $(ENV)/requirements.txt; \
 	fi; \
-	$(PY) -m pip install --quiet 'setuptools>=77'; \
 	$(PY) -m pip install --editable . --no-deps --no-build-isolation; \
 	touch $@
 
-lint: $(STAMP) ## Check format (ruff), style (ruff) and types (ty)
+lint: $(STAMP) ## Check format and style (ruff), types (ty) and who imports whom (import-linter)
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
 	$(PY) -m ty check --python $(ENV)
+	$(ENV)/bin/lint-imports --no-cache
 
 format: $(STAMP) ## Put the code into the format that lint expects
 	$(PY) -m ruff format .
