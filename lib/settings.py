@@ -17,7 +17,11 @@ from cronsim import CronSim, CronSimError
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-ROOT = Path(__file__).resolve().parent.parent
+_PACKAGE = Path(__file__).resolve().parent
+_CHECKOUT = (_PACKAGE.parent / "pyproject.toml").is_file()
+# Where var/ and .env lie and relative paths begin: the checkout, or else the working directory.
+ROOT = _PACKAGE.parent if _CHECKOUT else Path.cwd()
+NOTEBOOKS = (ROOT if _CHECKOUT else _PACKAGE) / "notebooks"
 SECRETS = Path("/run/secrets")  # where containers find a file a secret, named as the setting
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 

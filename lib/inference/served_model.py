@@ -95,10 +95,10 @@ def forecast_panel(
     known_future: bool = True,
     batch: int = 512,
 ) -> np.ndarray:
-    """Quantile forecasts made after rows `ends` of a panel. → (len(ends), horizon, quantiles).
+    """Quantile forecasts made after rows `origins` of a panel. → (len(origins), horizon, quantiles).
 
     Args:
-        ends: row numbers of the last known day of each forecast; nothing later is used but the
+        origins: row numbers of the last known day of each forecast; nothing later is used but the
             planned events and known factor (withheld by `known_future=False`).
         context: days of features to use (default: the longest the model takes).
         batch: windows per inference, which bounds memory.

@@ -24,7 +24,7 @@ from lib.pipeline.parameters import (
     load_profile,
     resolve_parameters,
 )
-from lib.settings import ROOT, Settings
+from lib.settings import NOTEBOOKS, ROOT, Settings
 from lib.storage import Store, actuals, predictions
 
 GAP = 180  # days without an actual, after which the next is believed to be a typing error
@@ -67,12 +67,11 @@ def held_out(settings: Settings) -> int:
 
     Raises RetrainingError naming a parameter that is wrong.
     """
-    notebooks = ROOT / "notebooks"
     known = {
-        path.stem: declared_parameters(path) for path in sorted(notebooks.glob("0[1-4]_*.ipynb"))
+        path.stem: declared_parameters(path) for path in sorted(NOTEBOOKS.glob("0[1-4]_*.ipynb"))
     }
     try:
-        profile = load_profile(notebooks / "params" / f"{settings.retrain_profile}.yaml")
+        profile = load_profile(NOTEBOOKS / "params" / f"{settings.retrain_profile}.yaml")
         given = resolve_parameters(known, profile, retraining_parameters(settings)[1])
     except ParameterError as error:
         last = str(error).splitlines()[-1]

@@ -23,10 +23,9 @@ from lib.pipeline.parameters import (
     resolve_parameters,
 )
 from lib.pipeline.stages import StageRecord
-from lib.settings import ROOT, Settings, get_settings
+from lib.settings import NOTEBOOKS, ROOT, Settings, get_settings
 
 log = structlog.get_logger()
-NOTEBOOKS = ROOT / "notebooks"
 PATTERN = "0[1-4]_*.ipynb"  # the main job; later notebooks stand alone
 
 
