@@ -11,9 +11,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ import numpy as np
 import sqlalchemy as sa
 import structlog
 
-from lib.files import text_hash, write_json
+from lib.files import write_json
 from lib.inference import ArtifactError
 from lib.log import configure_logging
 from lib.monitoring.accuracy import ExpectedError
@@ -31,7 +31,7 @@ from lib.monitoring.frames import Frames, from_store, last_day
 from lib.monitoring.report import Report, baseline, check_day
 from lib.monitoring.retraining_policy import too_early
 from lib.pipeline import Retraining, retrain
-from lib.registry import Registry, RegistryError
+from lib.registry import ModelCache, Registry, RegistryError
 from lib.settings import Settings, SettingsError, get_settings
 from lib.storage import Store, StoreError, checks, exclusive_transaction, utcnow
 
@@ -59,11 +59,11 @@ def run_check(
         StoreError: the database cannot be used.
     """
     store = Store(settings.database_url)
-    version, folder = _production(settings)
+    with _production(settings) as (version, folder):
+        reference, promise = _baseline(folder, settings.monitor_window_days)
     day = day if day is not None else _last_truth(store)
     before = settings.monitor_window_days + settings.monitor_checks
     frames = from_store(store, day - before, day)
-    reference, promise = _baseline(folder, settings.monitor_window_days)
     report = check_day(
         _of(frames, version),
         reference,
@@ -167,25 +167,22 @@ def write_latest(
     return path
 
 
-def _production(settings: Settings) -> tuple[int, Path]:
+@contextmanager
+def _production(settings: Settings) -> Generator[tuple[int, Path]]:
+    """Yield the production version and a folder with its artifact."""
     from mlflow.exceptions import MlflowException
 
-    # Versions are numbers of one name in one registry.
-    where = text_hash([settings.mlflow_tracking_uri, settings.registered_model_name])[:8]
     try:
         registry = Registry(settings)
         version = registry.version_of("production")
         if version is None:
             raise MonitorError("there is no production model to check: run make train first")
-        folder = settings.var_dir / "monitoring" / f"model-{where}-{version}"
-        if not (folder / "contract.json").is_file():
-            registry.fetch(version, folder)
+        with ModelCache(settings).version(version, registry.fetch) as folder:
+            yield version, folder
     except (MlflowException, RegistryError, ArtifactError) as error:
         raise MonitorError(f"the production model cannot be had: {error}") from error
-    return version, folder
 
 
-@lru_cache(maxsize=1)
 def _baseline(folder: Path, days: int) -> tuple[DriftReference, ExpectedError]:
     return baseline(folder, days)
 

@@ -1,6 +1,7 @@
 import hashlib
 import json
 import shutil
+from contextlib import nullcontext
 from dataclasses import asdict
 from datetime import date, timedelta
 
@@ -16,8 +17,7 @@ from lib.monitoring.alerts import open_incidents
 from lib.monitoring.report import baseline
 from lib.pipeline import retraining
 from lib.pipeline.retraining import Retraining
-from lib.registry import registry
-from lib.registry.registry import RegistryError
+from lib.registry.versions import RegistryError
 from lib.settings import Settings
 from lib.storage.database import Store, utcnow
 from lib.storage.tables import checks
@@ -30,7 +30,7 @@ CHALLENGER = Retraining("trained", "is better", version=2, promoted=True)
 
 @pytest.fixture
 def settings(tmp_path, monkeypatch):
-    monkeypatch.setattr(job, "_production", lambda settings: (1, TINY_MODEL))
+    monkeypatch.setattr(job, "_production", lambda settings: nullcontext((1, TINY_MODEL)))
     return Settings(
         var_dir=tmp_path,
         database_url=f"sqlite:///{tmp_path}/state.db",
@@ -229,21 +229,22 @@ def test_monitor_keeps_models_of_two_names_apart(tmp_path, monkeypatch):
 
         def fetch(self, version, folder):
             fetched.append(self.name)
-            folder.mkdir(parents=True)
-            (folder / "contract.json").write_text("{}")
+            return shutil.copytree(TINY_MODEL, folder)
 
-    monkeypatch.setattr(registry, "Registry", Registered)
+    monkeypatch.setattr(job, "Registry", Registered)
     settings = Settings(var_dir=tmp_path, registered_model_name="shops")
     other = settings.model_copy(update={"registered_model_name": "stations"})
-    folders = {job._production(s) for s in (settings, other, settings)}
-    assert (len(folders), fetched) == (2, ["shops", "stations"])
+    for each in (settings, other, settings):
+        with job._production(each) as (version, folder):
+            assert (version, (folder / "contract.json").is_file()) == (1, True)
+    assert fetched == ["shops", "stations"]
 
 
 def test_monitor_words_a_registry_that_does_not_answer(tmp_path, monkeypatch, capsys):
     def nothing(settings):
         raise RegistryError("no such version")
 
-    monkeypatch.setattr(registry, "Registry", nothing)
+    monkeypatch.setattr(job, "Registry", nothing)
     settings = Settings(var_dir=tmp_path, database_url=f"sqlite:///{tmp_path}/state.db")
     monkeypatch.setattr(settings_module, "get_settings", lambda: settings)
     assert job.main(["--day", str(DAY)]) == 1
@@ -262,7 +263,7 @@ def test_monitor_counts_age_and_new_values_from_the_last_day_the_model_knows(
     contract = json.loads((model / "contract.json").read_text())
     contract["sha256"]["reference.parquet"] = sha
     (model / "contract.json").write_text(json.dumps(contract))
-    monkeypatch.setattr(job, "_production", lambda settings: (1, model))
+    monkeypatch.setattr(job, "_production", lambda settings: nullcontext((1, model)))
     live(store, wrong=0.5)
     found = job.run_check(settings.model_copy(update={"retrain_after_days": 7}), day=DAY)[0]
     assert (found.verdict.age_days, found.verdict.new_samples) == (6, 12)
