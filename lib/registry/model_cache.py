@@ -192,7 +192,10 @@ class ModelCache:
 
     def _prune(self, cache: Path) -> None:
         """Delete what was used longest ago, but for the version that was served last."""
-        note = _read_note(cache)
+        try:
+            note = _read_note(cache)
+        except ArtifactError:  # `remember` writes it anew
+            note = None
         served = str(note["version"]) if note else ""
         copies = sorted(
             _copies(cache), key=lambda copy: (copy.name == served, copy.stat().st_mtime)

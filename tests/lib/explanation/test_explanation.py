@@ -10,16 +10,14 @@ import pytest
 
 from lib.evaluation import backtest
 from lib.explanation import plots
-from lib.explanation.explainer import (
-    OWNERS,
-    TOLERANCE,
-    Explainer,
-    Explanation,
-    ExplanationError,
-    _blocks,
-    _cell_masks,
-    _day_masks,
-    _feature_masks,
+from lib.explanation.explainer import TOLERANCE, Explainer, ExplanationError
+from lib.explanation.explanation import Explanation
+from lib.explanation.players import (
+    FEATURE_OF,
+    block_players,
+    cell_players,
+    feature_players,
+    split_blocks,
 )
 from lib.explanation.shapley import exact_shapley, sampled_owen
 from lib.features import engineering
@@ -135,7 +133,7 @@ def own(name):
 def test_features_own_their_columns_and_what_is_known_ahead(tiny):
     forecaster, window, ahead = tiny
     explainer = Explainer(forecaster, background=2, horizon_day=2)
-    game = explainer._game(window, ahead, _feature_masks())
+    game = explainer.game(window, ahead, feature_players())
     rng = np.random.default_rng(0)
     coalitions = rng.random((12, len(FEATURES))) < 0.5
     expected = []
@@ -155,12 +153,12 @@ def test_features_own_their_columns_and_what_is_known_ahead(tiny):
 
 
 def test_every_column_of_every_day_has_one_owner():
-    blocks = _blocks(70)
+    blocks = split_blocks(70)
     shapes = (1, 70, len(FEATURES)), (1, 3, len(FUTURE))
     for masks in (
-        _feature_masks(),
-        _day_masks(blocks),
-        _cell_masks(blocks),
+        feature_players(),
+        block_players(blocks),
+        cell_players(blocks),
     ):
         for mask, shape in zip(masks, shapes, strict=True):
             owners = np.broadcast_to(mask, (len(mask), *shape[1:])).sum(axis=0)
@@ -169,8 +167,8 @@ def test_every_column_of_every_day_has_one_owner():
 
 def test_explanation_that_does_not_add_up_is_an_error(tiny, monkeypatch):
     forecaster, window, ahead = tiny
-    monkeypatch.setitem(OWNERS, "day_of_year_sin", "nobody")
-    monkeypatch.setitem(OWNERS, "day_of_year_cos", "nobody")
+    monkeypatch.setitem(FEATURE_OF, "day_of_year_sin", "nobody")
+    monkeypatch.setitem(FEATURE_OF, "day_of_year_cos", "nobody")
     ahead = ahead.copy()
     ahead[:, 4:6] *= -1
     with pytest.raises(ExplanationError, match=r"shares miss the difference of .* expected"):
@@ -192,7 +190,7 @@ def test_explanation_agrees_with_shaps_exact_explainer(tiny):
 
     forecaster, window, ahead = tiny
     explainer = Explainer(forecaster, background=1)
-    game = explainer._game(window, ahead, _feature_masks())
+    game = explainer.game(window, ahead, feature_players())
     ours = explainer.by_feature(window, ahead)
     masker = shap.maskers.Independent(np.zeros((1, len(FEATURES))))
     theirs = shap.ExactExplainer(lambda rows: game(rows.astype(bool)), masker)(
