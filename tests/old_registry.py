@@ -20,7 +20,7 @@ ARCHIVE = DATA / "registry_before_packages.tar.xz"
 
 @dataclass(frozen=True)
 class Old:
-    """The folder it is in, its settings, and what its own program forecast and answered."""
+    """The folder it is in, its settings, and what its release forecast and answered."""
 
     root: Path
     settings: Settings
@@ -36,12 +36,12 @@ class Old:
         dates = np.datetime64(kept["first"], "D") + np.arange(len(values))
         return Panel(tuple(kept["ids"]), np.array([0, len(values)]), dates, values, factor, event)
 
-    def assert_same(self, found: Any, kept: Any) -> None:
+    def assert_same(self, result: Any, kept: Any) -> None:
         """Fail where numbers are not those kept: to the bit on the kind of machine they are of.
 
         Another processor or another ONNX Runtime adds in another order.
         """
-        shapes, numbers = zip(_taken_apart(found), _taken_apart(kept), strict=True)
+        shapes, numbers = zip(_taken_apart(result), _taken_apart(kept), strict=True)
         assert shapes[0] == shapes[1]
         if self.expected["machine"] == machine():
             np.testing.assert_array_equal(*numbers)
@@ -51,7 +51,7 @@ class Old:
 
 
 def unpack(folder: Path) -> Old:
-    """Unpack it into a folder, as if it had been there from the beginning."""
+    """Unpack it into a folder, as an installation of this machine."""
     folder.mkdir(parents=True, exist_ok=True)
     with tarfile.open(ARCHIVE) as tar:
         tar.extractall(folder, filter="data")

@@ -119,7 +119,7 @@ def _resolve(module: str, name: str) -> list[str]:
 def _exports(package: str) -> Mapping[str, str]:
     """Return the module of each public name of a package, as its stub has them."""
     return {
-        alias.name: f"{package}.{node.module}"
+        alias.name: f"{package}.{node.module or alias.name}"
         for node in ast.parse(_stub(package).read_text()).body
         if isinstance(node, ast.ImportFrom)
         for alias in node.names

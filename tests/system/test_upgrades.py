@@ -43,7 +43,7 @@ from serving.worker import Worker
 from tests.old_registry import unpack
 from tests.panels import TINY_MODEL, split_of
 
-# Of MLflow's own code, not ours.
+# Raised in MLflow's code.
 pytestmark = [
     pytest.mark.filterwarnings(f"ignore:{warning}")
     for warning in (
@@ -54,23 +54,23 @@ pytestmark = [
 
 HORIZON = 3
 
-# Names of the program that registered the versions: they are in its copy of `lib`, for good.
-OWN_CODE = """
+# Import names of the release that registered the versions, which are in its copy of `lib`.
+OLD_CODE = """
 import json, sys
 import mlflow, numpy as np, pandas as pd
-asked = json.load(sys.stdin)
-models = {v: mlflow.pyfunc.load_model(f"models:/{asked['name']}/{v}") for v in ("1", "2")}
-answers = {v: m.predict(pd.DataFrame(asked["rows"])).to_dict("records") for v, m in models.items()}
+query = json.load(sys.stdin)
+models = {v: mlflow.pyfunc.load_model(f"models:/{query['name']}/{v}") for v in ("1", "2")}
+answers = {v: m.predict(pd.DataFrame(query["rows"])).to_dict("records") for v, m in models.items()}
 import lib.forecaster
 from lib.forecaster import Forecaster, forecast_panel
 from lib.panel import Panel
-kept, start = asked["panel"], np.datetime64(asked["panel"]["first"], "D")
+kept, start = query["panel"], np.datetime64(query["panel"]["first"], "D")
 values, factor, event = (np.array(kept[n], dtype=float) for n in ("values", "factor", "event"))
 n = len(values)
 panel = Panel(tuple(kept["ids"]), np.array([0, n]), start + np.arange(n), values, factor, event)
 forecasts = {
-    v: forecast_panel(Forecaster.load(f), panel, np.array(asked["origins"])).tolist()
-    for v, f in asked["folders"].items()
+    v: forecast_panel(Forecaster.load(f), panel, np.array(query["origins"])).tolist()
+    for v, f in query["folders"].items()
 }
 print(json.dumps({"lib": lib.__file__, "answers": answers, "forecasts": forecasts}))
 """
@@ -81,26 +81,26 @@ import json, sys
 import lib
 import {ServedModel.__module__}, {Registry.__module__}, {create_app.__module__}
 import mlflow, pandas as pd
-asked = json.load(sys.stdin)
+query = json.load(sys.stdin)
 answers = {{}}
-for version in asked["versions"]:
-    model = mlflow.pyfunc.load_model(f"models:/{{asked['name']}}/{{version}}")
-    answers[version] = model.predict(pd.DataFrame(asked["rows"])).to_dict("records")
+for version in query["versions"]:
+    model = mlflow.pyfunc.load_model(f"models:/{{query['name']}}/{{version}}")
+    answers[version] = model.predict(pd.DataFrame(query["rows"])).to_dict("records")
 from {ServedModel.__module__} import ServedModel
-forecaster = ServedModel.load(asked["folder"])
-found = forecaster.predict(*forecaster.background()).tolist()
-print(json.dumps({{"lib": lib.__file__, "answers": answers, "project": found}}))
+forecaster = ServedModel.load(query["folder"])
+result = forecaster.predict(*forecaster.background()).tolist()
+print(json.dumps({{"lib": lib.__file__, "answers": answers, "project": result}}))
 """
 
 # Nothing of the project is imported, nor can be: what registered a version serves it.
 ALONE = """
 import json, sys
 import mlflow, pandas as pd
-asked = json.load(sys.stdin)
+query = json.load(sys.stdin)
 answers = {}
-for version in asked["versions"]:
-    model = mlflow.pyfunc.load_model(f"models:/{asked['name']}/{version}")
-    answers[version] = model.predict(pd.DataFrame(asked["rows"])).to_dict("records")
+for version in query["versions"]:
+    model = mlflow.pyfunc.load_model(f"models:/{query['name']}/{version}")
+    answers[version] = model.predict(pd.DataFrame(query["rows"])).to_dict("records")
 print(json.dumps({"answers": answers}))
 """
 
@@ -114,23 +114,23 @@ def before(tmp_path_factory):
 @pytest.fixture(scope="module")
 def folders(before, tmp_path_factory):
     """The artifact of each version."""
-    registry, room = Registry(before.settings), tmp_path_factory.mktemp("fetched")
-    return {str(v): registry.fetch(v, room / str(v)) for v in (1, 2)}
+    registry, folder = Registry(before.settings), tmp_path_factory.mktemp("fetched")
+    return {str(v): registry.fetch(v, folder / str(v)) for v in (1, 2)}
 
 
 @pytest.fixture(scope="module")
-def own_code(before, folders, tmp_path_factory):
-    """What the code that was registered with the versions forecasts with them, here and now."""
-    asked = {
+def old_code(before, folders, tmp_path_factory):
+    """Forecasts by the code that was registered with the versions, made now."""
+    query = {
         "name": before.settings.registered_model_name,
         "rows": before.expected["pyfunc"]["rows"],
         "panel": before.expected["panel"],
         "origins": before.expected["rows"],
         "folders": {version: str(folder) for version, folder in folders.items()},
     }
-    found = in_a_process(OWN_CODE, asked, before, tmp_path_factory.mktemp("away"))
-    assert found["lib"].startswith(str(before.root))
-    return found
+    result = in_a_process(OLD_CODE, query, before, tmp_path_factory.mktemp("away"))
+    assert result["lib"].startswith(str(before.root))
+    return result
 
 
 @pytest.fixture
@@ -157,13 +157,13 @@ def app(installation):
     state.recorder.store.close()
 
 
-def in_a_process(script, asked, old, cwd, **environment):
-    """What a script says of a question, both JSON. It runs away from the project."""
+def in_a_process(script, query, old, cwd, **environment):
+    """Run a script away from the project: JSON in, JSON out."""
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | environment
     environment["MLFLOW_TRACKING_URI"] = old.settings.mlflow_tracking_uri
     done = subprocess.run(
         [sys.executable, "-c", script],
-        input=json.dumps(asked),
+        input=json.dumps(query),
         cwd=cwd,
         env=environment,
         capture_output=True,
@@ -187,7 +187,7 @@ def scores_on(old):
 
 
 def challenge(old, folder):
-    """Register an artifact beside the old versions and let the gate decide. → version, decision"""
+    """Register an artifact beside the old versions; return its version and the gate's decision."""
     registry, evaluate = Registry(old.settings), scores_on(old)
     metrics = evaluate(folder, HORIZON)
     version = registry.register(
@@ -234,18 +234,18 @@ def test_upgrade_keeps_versions_aliases_decisions_and_history(before):
 
 
 @pytest.mark.parametrize("version", ["1", "2"])
-def test_upgrade_keeps_forecasts_to_the_bit(before, folders, own_code, version):
+def test_upgrade_keeps_forecasts_to_the_bit(before, folders, old_code, version):
     origins = np.array(before.expected["rows"])
-    found = forecast_panel(ServedModel.load(folders[version]), before.panel, origins)
-    np.testing.assert_array_equal(found, own_code["forecasts"][version])
-    before.assert_same(found, before.expected["forecasts"][version])
+    result = forecast_panel(ServedModel.load(folders[version]), before.panel, origins)
+    np.testing.assert_array_equal(result, old_code["forecasts"][version])
+    before.assert_same(result, before.expected["forecasts"][version])
 
 
 def test_upgrade_keeps_training_to_the_bit(before, folders, tmp_path):
     again = trained(before, tmp_path / "model", steps=300)
     origins = np.array(before.expected["rows"])
-    found = forecast_panel(ServedModel.load(again), before.panel, origins)
-    before.assert_same(found, before.expected["forecasts"]["2"])
+    result = forecast_panel(ServedModel.load(again), before.panel, origins)
+    before.assert_same(result, before.expected["forecasts"]["2"])
 
 
 def test_upgrade_lets_the_gate_compare_with_an_old_version(installation):
@@ -276,8 +276,8 @@ def test_upgrade_rolls_back_to_a_version_that_still_forecasts(installation, tmp_
     registry = Registry(installation.settings)
     assert registry.rollback() == registry.version_of(PRODUCTION) == 1
     forecaster = ServedModel.load(registry.fetch(PRODUCTION, tmp_path / "model"))
-    found = forecast_panel(forecaster, installation.panel, np.array(installation.expected["rows"]))
-    installation.assert_same(found, installation.expected["forecasts"]["1"])
+    result = forecast_panel(forecaster, installation.panel, np.array(installation.expected["rows"]))
+    installation.assert_same(result, installation.expected["forecasts"]["1"])
     with pytest.raises(RegistryError, match="version 1 is the first"):
         registry.rollback()
 
@@ -285,39 +285,39 @@ def test_upgrade_rolls_back_to_a_version_that_still_forecasts(installation, tmp_
 # The models as MLflow loads them
 
 
-def test_old_versions_load_by_their_own_code(before, own_code):
-    before.assert_same(own_code["answers"], before.expected["pyfunc"]["answers"])
+def test_old_versions_load_by_their_old_code(before, old_code):
+    before.assert_same(old_code["answers"], before.expected["pyfunc"]["answers"])
 
 
-def test_old_versions_load_beside_the_project(before, folders, own_code, tmp_path):
-    asked = {
+def test_old_versions_load_beside_the_project(before, folders, old_code, tmp_path):
+    query = {
         "name": before.settings.registered_model_name,
         "versions": ["2", "1"],
         "rows": before.expected["pyfunc"]["rows"],
         "folder": str(folders["2"]),
     }
-    found = in_a_process(PROJECT_FIRST, asked, before, tmp_path, PYTHONPATH=str(ROOT))
-    assert found["lib"].startswith(str(ROOT))
-    assert found["answers"] == own_code["answers"]
+    result = in_a_process(PROJECT_FIRST, query, before, tmp_path, PYTHONPATH=str(ROOT))
+    assert result["lib"].startswith(str(ROOT))
+    assert result["answers"] == old_code["answers"]
     forecaster = ServedModel.load(folders["2"])
-    np.testing.assert_array_equal(found["project"], forecaster.predict(*forecaster.background()))
+    np.testing.assert_array_equal(result["project"], forecaster.predict(*forecaster.background()))
 
 
 @pytest.mark.parametrize("versions", [["2", "3"], ["3", "2"]], ids="-then-".join)
 @pytest.mark.parametrize("script", [ALONE, PROJECT_FIRST], ids=["alone", "beside the project"])
 def test_old_and_new_versions_load_in_one_process(
-    installation, folders, own_code, tmp_path, versions, script
+    installation, folders, old_code, tmp_path, versions, script
 ):
     challenge(installation, folders["1"])  # forecasts as version 1, registered by the code of today
-    asked = {
+    query = {
         "name": installation.settings.registered_model_name,
         "versions": versions,
         "rows": installation.expected["pyfunc"]["rows"],
         "folder": str(folders["2"]),
     }
     project = {"PYTHONPATH": str(ROOT)} if script == PROJECT_FIRST else {}
-    found = in_a_process(script, asked, installation, tmp_path, **project)["answers"]
-    assert found == {"2": own_code["answers"]["2"], "3": own_code["answers"]["1"]}
+    result = in_a_process(script, query, installation, tmp_path, **project)["answers"]
+    assert result == {"2": old_code["answers"]["2"], "3": old_code["answers"]["1"]}
 
 
 # The service
@@ -355,14 +355,14 @@ def test_upgrade_shows_what_was_found_before(app, installation):
     client, kept = app.test_client(), installation.expected["service"]["explanation"]
     assert client.get(f"/explanations/{kept['explanation_id']}").json == kept
     assert client.get(kept["plot"]).data == b"\x89PNG"
-    again = client.post("/request-explanation", json={"trace_id": asked_by(installation)})
+    again = client.post("/request-explanation", json={"trace_id": trace_id_of(installation)})
     assert again.json["explanation_id"] == kept["explanation_id"]  # nothing is computed anew
     shown = client.get("/monitoring").json
     assert shown["status"] == "checked"
     assert shown["findings"]["model_version"] == 2
 
 
-def asked_by(old):
+def trace_id_of(old):
     return old.expected["service"]["predict"]["answer"]["trace_id"]
 
 
@@ -373,12 +373,12 @@ def test_upgrade_takes_an_old_database_over_and_loses_nothing(installation, stor
     with sqlite3.connect(installation.root / "state.db") as connection:
         assert connection.execute("SELECT version_num FROM store_version").fetchone() == ("0002",)
     connection.close()
-    asked, *made = rows_of(store, predictions)
+    predicted, *made = rows_of(store, predictions)
     with store.reading() as connection:
         assert connection.scalar(sa.text(f"SELECT version_num FROM {VERSION_TABLE}")) == REVISION
     kept = installation.expected["service"]
-    assert asked.trace_id == asked_by(installation)
-    assert json.loads(asked.body) == kept["predict"]["body"]
+    assert predicted.trace_id == trace_id_of(installation)
+    assert json.loads(predicted.body) == kept["predict"]["body"]
     last = kept["forecast"]["answer"]["forecasts"][0]["forecast"]
     assert [str(made[-1].first_date), str(made[-1].last_date)] == [
         last[0]["date"],
@@ -387,7 +387,7 @@ def test_upgrade_takes_an_old_database_over_and_loses_nothing(installation, stor
     assert [row[1] for row in made[-1].quantiles] == [day["prediction"] for day in last]
     assert {row.model_version for row in made} == {2}
     truths = {row.key: row for row in rows_of(store, actuals)}
-    assert truths[f"trace {asked_by(installation)}"].value == 101.5
+    assert truths[f"trace {trace_id_of(installation)}"].value == 101.5
     (replaced,) = rows_of(store, corrections)
     assert truths[replaced.key].corrections == 1
     assert truths[replaced.key].value == replaced.value - 1
@@ -421,7 +421,7 @@ def test_upgrade_computes_an_explanation_that_waited(installation, store):
         worker.look_after()
         try:
             task = worker.queue.huey.dequeue()
-        except Exception:  # noqa: BLE001 - whatever the queue raises
+        except Exception:  # noqa: BLE001 - any error of the queue
             continue
         if task is not None:
             worker.queue.huey.execute(task)

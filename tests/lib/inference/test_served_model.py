@@ -45,8 +45,10 @@ def test_graph_equals_the_network(artifact, days):
     features, future = inputs(panel, [180, 200, 220, 240, 500], days=days)
     for batch in (1, 2, 5):
         expected = forecast(fit.model, features[:batch], future[:batch])
-        found = ServedModel.load(folder).predict(features[:batch].numpy(), future[:batch].numpy())
-        np.testing.assert_allclose(found, expected, rtol=1e-5)
+        forecasts = ServedModel.load(folder).predict(
+            features[:batch].numpy(), future[:batch].numpy()
+        )
+        np.testing.assert_allclose(forecasts, expected, rtol=1e-5)
 
 
 def test_weights_make_the_same_network_again(artifact):
@@ -68,8 +70,8 @@ def test_contract_says_what_the_model_was_made_from(artifact):
 
 def test_committed_artifact_still_gives_its_forecast():
     forecaster = ServedModel.load(TINY_MODEL)
-    found = forecaster.predict(*forecaster.background())
-    np.testing.assert_allclose(found, json.loads(TINY_FORECAST.read_text()), rtol=1e-5)
+    forecasts = forecaster.predict(*forecaster.background())
+    np.testing.assert_allclose(forecasts, json.loads(TINY_FORECAST.read_text()), rtol=1e-5)
 
 
 def test_forecast_panel_is_the_same_in_batches():
@@ -102,8 +104,8 @@ def test_graph_of_a_constant_series_is_the_network_too(tmp_path):
     # Calibration has nothing to widen for: what is a rounding of the level must not matter.
     fit.model.spread.fill_(0.01)
     forecaster = save_artifact(tmp_path, fit, data, panel, split)
-    found = forecast_panel(forecaster, panel, np.array([350]))
-    np.testing.assert_allclose(found, 5.0, rtol=1e-2)
+    forecasts = forecast_panel(forecaster, panel, np.array([350]))
+    np.testing.assert_allclose(forecasts, 5.0, rtol=1e-2)
 
 
 @pytest.fixture

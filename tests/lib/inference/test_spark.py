@@ -25,7 +25,7 @@ pytestmark = [
     ),
 ]
 
-# In a process of its own, as a job of Spark is: the Java machine ends with it.
+# In another process, as Spark runs a job: the Java machine ends with it.
 SCRIPT = """
 import sys
 import mlflow
@@ -89,8 +89,8 @@ def test_registered_model_forecasts_as_a_spark_udf(tmp_path):
     assert list(made.columns) == list(expected.columns)
     assert list(made.index) == list(expected.index)
     for name in made.columns:
-        found, wanted = (np.stack(table[name].to_list()) for table in (made, expected))
+        forecasts, reference = (np.stack(table[name].to_list()) for table in (made, expected))
         if name == "date":
-            assert found.tolist() == wanted.tolist()
+            assert forecasts.tolist() == reference.tolist()
         else:
-            np.testing.assert_allclose(found, wanted, rtol=1e-5)
+            np.testing.assert_allclose(forecasts, reference, rtol=1e-5)
