@@ -149,10 +149,10 @@ simulate: $(STAMP) ## Replay a synthetic year through the real server, with a ch
 
 promote: $(STAMP) ## Make a version of the model the production one (VERSION=n)
 	@if [ -z "$(VERSION)" ]; then echo "make promote: say which: VERSION=n" >&2; exit 2; fi
-	@$(PY) -m lib.registry.registry promote --version "$(VERSION)"
+	@$(PY) -m lib.registry promote --version "$(VERSION)"
 
 rollback: $(STAMP) ## Go back to the production version before this one
-	@$(PY) -m lib.registry.registry rollback
+	@$(PY) -m lib.registry rollback
 
 run-worker: $(STAMP) ## Compute explanations in the background, as they are asked for
 	OMP_NUM_THREADS=1 exec $(PY) -m serving.worker

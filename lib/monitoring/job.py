@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import structlog
 
-from lib.files import text_hash
 from lib.inference import ArtifactError
-from lib.monitoring.accuracy import ExpectedError
 from lib.monitoring.alerts import Finding, raise_alerts
-from lib.monitoring.drift_reference import DriftReference
 from lib.monitoring.findings import keep_report, list_findings, previous_report, write_latest
 from lib.monitoring.frames import Frames, from_store, last_day
 from lib.monitoring.report import Report, check_day, load_baseline
-from lib.registry import Registry, RegistryError
+from lib.registry import ModelCache, Registry, RegistryError
 from lib.settings import Settings
 from lib.storage import Store
 
@@ -39,11 +37,11 @@ def run_check(settings: Settings, store: Store, *, day: np.datetime64 | None = N
         MonitorError: there is no production model, or no actual yet.
         StoreError: the database cannot be used.
     """
-    version, folder = _fetch_production(settings)
+    with _production_model(settings) as (version, folder):
+        reference, expected = load_baseline(folder, settings.monitor_window_days)
     day = day if day is not None else _last_day_with_actuals(store)
     first = day - settings.monitor_window_days - settings.monitor_checks
     frames = from_store(store, first, day)
-    reference, expected = _load_baseline(folder, settings.monitor_window_days)
     report = check_day(
         _select_version(frames, version),
         reference,
@@ -73,28 +71,20 @@ def report_retraining(store: Store, settings: Settings, problem: str) -> None:
     raise_alerts(store, [failed] if problem else [], settings=settings, within="retraining")
 
 
-def _fetch_production(settings: Settings) -> tuple[int, Path]:
-    """Return the production version and a local folder with its files."""
+@contextmanager
+def _production_model(settings: Settings) -> Generator[tuple[int, Path]]:
+    """Yield the production version and a local folder with its files."""
     from mlflow.exceptions import MlflowException
 
-    # Versions are numbers of one name in one registry.
-    where = text_hash([settings.mlflow_tracking_uri, settings.registered_model_name])[:8]
     try:
         registry = Registry(settings)
         version = registry.version_of("production")
         if version is None:
             raise MonitorError("there is no production model to check: run make train first")
-        folder = settings.var_dir / "monitoring" / f"model-{where}-{version}"
-        if not (folder / "contract.json").is_file():
-            registry.fetch(version, folder)
+        with ModelCache(settings).version(version, registry.fetch) as folder:
+            yield version, folder
     except (MlflowException, RegistryError, ArtifactError) as error:
         raise MonitorError(f"the production model cannot be fetched: {error}") from error
-    return version, folder
-
-
-@lru_cache(maxsize=1)
-def _load_baseline(folder: Path, days: int) -> tuple[DriftReference, ExpectedError]:
-    return load_baseline(folder, days)
 
 
 def _select_version(frames: Frames, version: int) -> Frames:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lib.inference import CONTRACT, ArtifactError, Contract, verify
+from lib.inference import CONTRACT, ArtifactError, Contract, verify_file
 from lib.monitoring.accuracy import Accuracy, ExpectedError, Limits, measure_accuracy
 from lib.monitoring.business_impact import BusinessImpact, Prices, compute_business_impact
 from lib.monitoring.drift import Drift, detect_drift
@@ -151,7 +151,7 @@ def load_baseline(
     if not path.is_file():
         raise ArtifactError(f"{CONTRACT}: missing in {model}")
     contract = Contract.from_json(path.read_text())
-    verify(model / "reference.parquet", contract.sha256.get("reference.parquet"))
+    verify_file(model / "reference.parquet", contract.sha256.get("reference.parquet"))
     reference = pd.read_parquet(model / "reference.parquet")
     if last is not None:
         reference = reference[reference["date"] <= last]

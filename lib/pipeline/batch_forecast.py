@@ -29,6 +29,7 @@ from tenacity import Retrying, stop_after_attempt
 
 from lib import locks
 from lib.data import SERIES_COLUMNS
+from lib.files import file_hash
 from lib.inference import (
     CONTRACT,
     FILES,
@@ -38,7 +39,6 @@ from lib.inference import (
     PartitionForecaster,
     Result,
     ServedModel,
-    digest,
     is_finished,
 )
 from lib.log import configure_logging
@@ -106,7 +106,7 @@ def forecast_folder(
         data=str(data.resolve()),
         out=str(out.resolve()),
         model={name: (model / name).read_bytes() for name in (*FILES, CONTRACT)},
-        sha256=digest(model / CONTRACT),
+        sha256=file_hash(model / CONTRACT),
         version=version,
         columns=dict(columns or {}),
         as_of=None if as_of is None else str(as_of),

@@ -15,7 +15,8 @@ from safetensors.torch import load_file, save
 
 from lib import features as ft
 from lib.data import DataSplit, Panel, fingerprint
-from lib.inference import CONTRACT, FILES, Contract, ServedModel, digest
+from lib.files import file_hash
+from lib.inference import CONTRACT, FILES, Contract, ServedModel
 from lib.models import LSTMForecaster, ModelConfig
 from lib.training.data import TrainingData
 from lib.training.loop import Fit
@@ -65,7 +66,7 @@ def save_artifact(
         training_span=(str(panel.dates.min()), str(split.train_end)),
         metrics={},
         settings={"model": config.to_dict(), "training": fit.config.to_dict()},
-        sha256={name: digest(folder / name) for name in FILES},
+        sha256={name: file_hash(folder / name) for name in FILES},
     )
     (folder / CONTRACT).write_text(contract.to_json())
     served = ServedModel.load(folder)

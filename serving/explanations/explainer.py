@@ -6,6 +6,7 @@ import copy
 import io
 import json
 from collections import OrderedDict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lib.settings import Settings
@@ -66,37 +67,24 @@ class Explainer:
         return self._models[version]
 
     def _load(self, version: int) -> Shapley:
-        # It reads all it needs now, so that the copy may be deleted afterwards.
         from lib.explanation import Explainer as Shapley
-        from lib.inference import ArtifactError, ServedModel
-        from lib.registry import Cache
+        from lib.inference import ServedModel
+        from lib.registry import ModelCache
 
-        cache = Cache(self.settings, lambda reason: None)
+        # The explainer reads all it needs now: the folder is deleted afterwards.
+        with ModelCache(self.settings).version(version, self._fetch) as folder:
+            return Shapley(ServedModel.load(folder))
+
+    def _fetch(self, version: int, folder: Path) -> Path:
+        from lib.inference import ArtifactError
+        from lib.registry import Registry, RegistryError
+
         try:
-            # The web processes replace and delete copies.
-            with cache.exclusive() as folder:
-                copy = cache.copy(folder, version)
-                if copy is None:
-                    raise ArtifactError("the copies are of another model")
-                return Shapley(ServedModel.load(copy))
-        except ArtifactError:  # not there, or not whole
-            from lib.registry import Registry, RegistryError
-
-        # Without the lock: a web process that starts meanwhile needs the copies.
-        with cache.arriving() as place:
-            try:
-                arrived = Registry(self.settings).fetch(version, place / str(version))
-            except (RegistryError, ArtifactError):
-                raise
-            except Exception as error:
-                raise TryLaterError(
-                    f"version {version} cannot be fetched: {brief(error)}"
-                ) from error
-            found = Shapley(ServedModel.load(arrived))
-            with cache.exclusive() as folder:
-                if cache.copy(folder, version):
-                    cache.keep(folder, arrived, version)
-            return found
+            return Registry(self.settings).fetch(version, folder)
+        except (RegistryError, ArtifactError):
+            raise
+        except Exception as error:
+            raise TryLaterError(f"version {version} cannot be fetched: {brief(error)}") from error
 
 
 def inputs(body: dict[str, Any], contract: Contract) -> tuple[np.ndarray, np.ndarray]:

@@ -21,7 +21,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_when_event_set, wai
 from tenacity.nap import sleep_using_event
 
 from lib.inference import ArtifactError, ServedModel
-from lib.registry import PRODUCTION, STAGING, Cache, Registry, ready
+from lib.registry import PRODUCTION, STAGING, ModelCache, Registry, load_checked
 from lib.settings import Settings
 from serving.http.errors import brief, frames
 from serving.model.batching import Batcher
@@ -90,7 +90,7 @@ class LiveModel:
         self._tried = threading.Event()
         self._starting = threading.Lock()
         self._swapping = threading.Lock()
-        self._cache = Cache(settings, self._on_failure)
+        self._cache = ModelCache(settings, self._on_failure)
         self._thread: threading.Thread | None = None
 
     def current(self) -> Served | None:
@@ -173,7 +173,7 @@ class LiveModel:
             # Without the lock: a slow registry must not keep `restore` from what is there.
             with self._cache.arriving() as place:
                 folder = registry.fetch(version, place / str(version))
-                forecaster = ready(folder)
+                forecaster = load_checked(folder)
                 with self._cache.exclusive() as cache:
                     if self._cache.keep(cache, folder, version):
                         self._cache.remember(cache, version)
@@ -203,15 +203,15 @@ class LiveModel:
             return
         try:
             with self._cache.exclusive() as cache:
-                version = self._cache.last(cache)
-                forecaster = ready(cache / "models" / str(version)) if version else None
+                last = self._cache.last_known_good(cache)
+                forecaster = load_checked(last[1]) if last else None
         except (OSError, ArtifactError) as error:
             self._on_failure("cache")
             log.error("last-known-good copy refused", error=str(error))
             return
         with self._swapping:
-            if version and forecaster and self._served is None:
-                self._swap(forecaster, version, LAST_KNOWN_GOOD)
+            if last and forecaster and self._served is None:
+                self._swap(forecaster, last[0], LAST_KNOWN_GOOD)
 
     def _run(self) -> None:
         jitter = random.Random(os.getpid())  # the processes do not ask all at once

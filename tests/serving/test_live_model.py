@@ -10,7 +10,8 @@ from collections import Counter
 import pytest
 import structlog
 
-from lib.inference.artifact import CONTRACT, ArtifactError, digest
+from lib.files import file_hash
+from lib.inference.artifact import CONTRACT, ArtifactError
 from lib.registry.registry import Registry
 from serving.model.live_model import LAST_KNOWN_GOOD, LiveModel, RegistryAwayError
 from tests.panels import TINY_MODEL
@@ -66,7 +67,7 @@ def _truncate(contract, folder):
 
 def _truncate_with_checksum(contract, folder):
     _truncate(contract, folder)
-    contract["sha256"]["model.onnx"] = digest(folder / "model.onnx")
+    contract["sha256"]["model.onnx"] = file_hash(folder / "model.onnx")
 
 
 def _format(contract, folder):

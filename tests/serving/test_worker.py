@@ -18,7 +18,8 @@ import sqlalchemy as sa
 from lib.features.engineering import FEATURES
 from lib.features.undated_windows import known_future_after
 from lib.inference.served_model import ServedModel
-from lib.registry.registry import Registry, RegistryError
+from lib.registry.registry import Registry
+from lib.registry.versions import RegistryError
 from lib.settings import ROOT, get_settings
 from lib.storage.database import Store
 from lib.storage.tables import explanations

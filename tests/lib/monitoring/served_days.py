@@ -10,7 +10,7 @@ from tests.panels import TINY_MODEL
 
 def settings_of(tmp_path, monkeypatch):
     """Return the settings of a service whose production model is the tiny one."""
-    monkeypatch.setattr(job, "_fetch_production", lambda settings: (1, TINY_MODEL))
+    monkeypatch.setattr(job, "_production_model", lambda settings: nullcontext((1, TINY_MODEL)))
     return Settings(
         var_dir=tmp_path,
         database_url=f"sqlite:///{tmp_path}/state.db",

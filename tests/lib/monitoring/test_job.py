@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+from contextlib import nullcontext
 from datetime import date, timedelta
 
 import pandas as pd
@@ -121,14 +122,15 @@ def test_check_keeps_models_of_two_names_apart(tmp_path, monkeypatch):
 
         def fetch(self, version, folder):
             fetched.append(self.name)
-            folder.mkdir(parents=True)
-            (folder / "contract.json").write_text("{}")
+            return shutil.copytree(TINY_MODEL, folder)
 
     monkeypatch.setattr(job, "Registry", Registered)
     settings = Settings(var_dir=tmp_path, registered_model_name="shops")
     other = settings.model_copy(update={"registered_model_name": "stations"})
-    folders = {job._fetch_production(s) for s in (settings, other, settings)}
-    assert (len(folders), fetched) == (2, ["shops", "stations"])
+    for each in (settings, other, settings):
+        with job._production_model(each) as (version, folder):
+            assert (version, (folder / "contract.json").is_file()) == (1, True)
+    assert fetched == ["shops", "stations"]
 
 
 def test_check_counts_age_and_new_values_from_the_last_day_the_model_knows(
@@ -143,7 +145,7 @@ def test_check_counts_age_and_new_values_from_the_last_day_the_model_knows(
     contract = json.loads((model / "contract.json").read_text())
     contract["sha256"]["reference.parquet"] = sha
     (model / "contract.json").write_text(json.dumps(contract))
-    monkeypatch.setattr(job, "_fetch_production", lambda settings: (1, model))
+    monkeypatch.setattr(job, "_production_model", lambda settings: nullcontext((1, model)))
     write_forecasts(store, error=0.5)
     weekly = settings.model_copy(update={"retrain_after_days": 7})
     report = job.run_check(weekly, store, day=DAY)

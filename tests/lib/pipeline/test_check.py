@@ -13,7 +13,7 @@ from lib.monitoring.alerts import open_incidents
 from lib.monitoring.report import load_baseline
 from lib.pipeline import check
 from lib.pipeline.retraining import Retraining
-from lib.registry.registry import RegistryError
+from lib.registry.versions import RegistryError
 from lib.settings import Settings
 from lib.storage.database import Store, utcnow
 from lib.storage.tables import checks
@@ -101,7 +101,7 @@ def test_check_waits_for_days_after_a_change_to_learn_from(
     monkeypatch.setattr(check, "retrain", lambda store, settings: CHALLENGER)
     reference, _ = load_baseline(TINY_MODEL, 21)
     expected = ExpectedError({"wape": 2.0, "coverage_80": 80.0}, {})
-    monkeypatch.setattr(job, "_load_baseline", lambda folder, days: (reference, expected))
+    monkeypatch.setattr(job, "load_baseline", lambda folder, days: (reference, expected))
     update = {"auto_retrain": True, "monitor_checks": 1, "max_mae": None}
     given = {"retrain_parameters": "CUTOFFS=2 STEP=1 HORIZON=1 VALIDATION_DAYS=2"}
     settings = settings.model_copy(update={**update, **given, "retrain_learn_days": learn})

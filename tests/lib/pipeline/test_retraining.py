@@ -401,7 +401,8 @@ def test_retrain_killed_at_ten_points_is_consistent_and_the_next_completes(store
 )
 def test_retrain_by_the_real_pipeline_killed_and_completed(store, settings, tmp_path):
     """The committed CI profile: registered in MLflow, gated, and fetched again."""
-    from lib.registry.registry import PRODUCTION, Registry
+    from lib.registry.registry import Registry
+    from lib.registry.versions import PRODUCTION
 
     rng = np.random.default_rng(0)
     data = frame(days=500, start=date(2024, 1, 1))
