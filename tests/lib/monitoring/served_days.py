@@ -1,5 +1,7 @@
 """A model that serves, for tests of checks: its settings and its forecasts."""
 
+from contextlib import nullcontext
+
 import numpy as np
 
 from lib.monitoring import job
