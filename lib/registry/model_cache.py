@@ -17,8 +17,8 @@ import structlog
 
 from lib.features import FUTURE
 from lib.inference import ArtifactError, ServedModel
+from lib.log import summarize_error
 from lib.settings import Settings
-from serving.http.errors import brief
 
 _NOTE = "last-known-good.json"
 _KEPT = 5  # versions
@@ -44,7 +44,7 @@ class Cache:
         except FileNotFoundError:
             return None
         except (ValueError, KeyError, TypeError) as error:
-            raise ArtifactError(f"{_NOTE}: {brief(error)}") from error
+            raise ArtifactError(f"{_NOTE}: {summarize_error(error)}") from error
 
     def copy(self, cache: Path, version: int) -> Path | None:
         """Where the copy of a version is, or belongs; None while copies are of another model.
@@ -143,7 +143,7 @@ def ready(folder: Path) -> ServedModel:
     except (ArtifactError, OSError):
         raise
     except Exception as error:  # ONNX Runtime's own, and TypeErrors of an odd contract
-        raise ArtifactError(f"{type(error).__name__}: {brief(error)}") from error
+        raise ArtifactError(f"{type(error).__name__}: {summarize_error(error)}") from error
     return forecaster
 
 

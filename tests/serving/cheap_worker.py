@@ -1,6 +1,6 @@
 """A real worker process whose explanations cost a moment: for tests of what happens around them.
 
-A body may ask for trouble: {"raise": text}, {"later": file} (until the file is there), {"seconds"}.
+A body may bring trouble: {"raise": text}, {"later": file} (until the file exists), {"seconds"}.
 What follows the lease's seconds on its command line is the command of MONITOR_CRON.
 """
 

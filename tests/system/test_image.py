@@ -17,7 +17,7 @@ import pytest
 
 from lib.registry.registry import Registry
 from lib.settings import ROOT
-from serving.schemas.api import example_rows
+from serving.schemas.examples import example_rows
 from tests.base_image import base_image
 from tests.panels import TINY_MODEL
 from tests.serving.live import settings_of

@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from lib.settings import ROOT
 from lib.storage.database import Store
 from lib.storage.tables import checks
-from serving.schemas.api import example_rows
+from serving.schemas.examples import example_rows
 from tests import services
 from tests.serving.test_run import free_port, until_ready
 
