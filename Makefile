@@ -86,7 +86,7 @@ test: $(STAMP) ## Run the fast tests, then the notebooks at their CI size (nbval
 test-slow: $(STAMP) ## Run the slow tests as well
 	$(PY) -m pytest -m "not services" $(PYTEST_ARGS)
 
-test-services: $(STAMP) ## Run the tests that start PostgreSQL and Redis, where they are installed
+test-services: $(STAMP) ## Run the tests that start PostgreSQL and other servers, where they are installed
 	$(PY) -m pytest -m services $(PYTEST_ARGS)
 
 run-mlflow: $(STAMP) ## Show runs and models at http://127.0.0.1:5000 (PORT=5000)
