@@ -1,6 +1,6 @@
 """The HTTP service: `create_app` makes the application, `python -m serving.server` serves it.
 
-Importing it loads neither torch nor shap, and MLflow only when the registry is first asked.
+Importing it loads neither torch nor shap, and MLflow only when the registry is first used.
 """
 
 from __future__ import annotations

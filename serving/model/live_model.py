@@ -93,7 +93,7 @@ class LiveModel:
         self._served: Served | None = None
         self._refused: tuple[int, float] | None = None
         self._reachable: bool | None = None
-        self._detail = "the registry has not been asked yet"
+        self._detail = "the registry has not been contacted yet"
         self._stop = threading.Event()
         self._attempted = threading.Event()
         self._starting = threading.Lock()

@@ -35,7 +35,7 @@ def parsed(*items):
 
 
 def send(store, *items):
-    """→ (added, corrected, unchanged, unmatched)."""
+    """Return (added, corrected, unchanged, unmatched)."""
     kept = store_actuals(store, parsed(*items))
     return kept.added, kept.corrected, kept.unchanged, kept.unmatched
 
@@ -124,12 +124,12 @@ def test_actuals_of_many_series_and_days_are_matched_by_one_query(store, predict
     items = [
         DAY | {"series_id": name, "date": str(day)} for name in ("shop 1", "shop 2") for day in days
     ]
-    asked = []
+    statements = []
     with store.reading() as connection:
-        event.listen(connection, "before_cursor_execute", lambda *args: asked.append(args[2]))
+        event.listen(connection, "before_cursor_execute", lambda *args: statements.append(args[2]))
         found = _match(connection, parsed(*items, ONE, ONE | {"trace_id": "f"}))
     assert [i for i, matched in enumerate(found) if matched] == [2, 10]
-    assert len(asked) == 2  # one for traces, one for days
+    assert len(statements) == 2  # one for traces, one for days
 
 
 def test_actuals_match_the_last_day_of_the_longest_forecast(store, predicted):

@@ -90,8 +90,8 @@ def test_predict_and_forecast_agree(client, end):
     rows = engineering.compute_features(panel)[end - 59 : end + 1]
     objects = [dict(zip(engineering.FEATURES, map(plain, row), strict=True)) for row in rows]
     by_rows = client.post("/predict", json={"sequence": objects})
-    asked = {"history": history(panel, end), "context": 60}
-    by_history = client.post("/forecast", json=asked)
+    sent = {"history": history(panel, end), "context": 60}
+    by_history = client.post("/forecast", json=sent)
     assert by_rows.status_code == by_history.status_code == 200
     first = by_history.json["forecasts"][0]["forecast"][0]
     assert first["date"] == str(panel.dates[end] + 1)
@@ -236,12 +236,12 @@ def test_read_sequence_checks_rows_as_their_model_would(change):
 def test_forecast_answers_dates_levels_and_series(client):
     panel = lively_panel(days=120, series=1)
     one, other = history(panel, 119), history(panel, 90)
-    asked = {
+    sent = {
         "series": [{"series_id": "a", "history": one}, {"series_id": "b", "history": other}],
         "horizon": 2,
         "levels": [0.9, 0.1],
     }
-    answer = client.post("/forecast", json=asked).json
+    answer = client.post("/forecast", json=sent).json
     schemas.Forecast.model_validate_json(json.dumps(answer))
     assert [f["series_id"] for f in answer["forecasts"]] == ["a", "b"]
     assert answer["levels"] == [0.1, 0.9]

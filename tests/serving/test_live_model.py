@@ -1,4 +1,4 @@
-"""What becomes of the served model when the registry and its artifacts do what they like."""
+"""The served model while registry, artifacts and cache change or fail."""
 
 import json
 import os
@@ -192,11 +192,11 @@ def test_model_is_served_where_the_cache_cannot_be_written(live_on, counted, tmp
 
 def test_model_does_not_wait_for_a_slow_registry(live_on, tmp_path):
     live_on(Shelf(production=3)).refresh()
-    asked, answer = threading.Event(), threading.Event()
+    fetching, answer = threading.Event(), threading.Event()
 
     class Slow(Shelf):
         def fetch(self, which, folder):
-            asked.set()
+            fetching.set()
             assert answer.wait(30)
             return super().fetch(which, folder)
 
@@ -204,7 +204,7 @@ def test_model_does_not_wait_for_a_slow_registry(live_on, tmp_path):
     loading = threading.Thread(target=model.refresh)
     loading.start()
     try:
-        assert asked.wait(10)
+        assert fetching.wait(10)
         restoring = threading.Thread(target=model.restore, daemon=True)
         restoring.start()
         restoring.join(10)

@@ -57,10 +57,10 @@ def test_description_lists_every_call_once_under_its_tag(app):
 
 VALID, NOT_VALID = schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE
 # Of the calls without a body nothing can be wrong: an id may be any text.
-ASKED = [(*call, VALID) for call in CALLS] + [(*c, NOT_VALID) for c in CALLS if c[0] == "POST"]
+REQUESTS = [(*call, VALID) for call in CALLS] + [(*c, NOT_VALID) for c in CALLS if c[0] == "POST"]
 
 
-@pytest.mark.parametrize(("method", "path", "mode"), ASKED)
+@pytest.mark.parametrize(("method", "path", "mode"), REQUESTS)
 def test_call_never_answers_with_a_server_error_or_what_is_not_documented(
     description, method, path, mode
 ):

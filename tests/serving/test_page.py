@@ -36,7 +36,7 @@ def assets(client):
 
 
 @pytest.mark.parametrize(
-    ("asked", "accepted", "language"),
+    ("query", "accepted", "language"),
     [
         ("", "", "en"),
         ("", "pt-BR,pt;q=0.9,en;q=0.8", "pt-BR"),
@@ -50,8 +50,8 @@ def assets(client):
         ("?lang=../../x", "pt", "pt-BR"),
     ],
 )
-def test_page_has_the_language_of_the_request(client, asked, accepted, language):
-    answer = client.get(f"/{asked}", headers={"Accept-Language": accepted})
+def test_page_has_the_language_of_the_request(client, query, accepted, language):
+    answer = client.get(f"/{query}", headers={"Accept-Language": accepted})
     assert answer.status_code == 200
     assert f'<html lang="{language}">' in answer.text
     words = pages.messages()[language]
@@ -80,11 +80,11 @@ def test_page_uses_only_texts_that_are_there():
 
 @pytest.mark.parametrize("language", list(pages.LANGUAGES))
 def test_page_names_the_prices_with_their_defaults(language):
-    said = pages.messages()[language]["business_note"]
-    prices = re.findall(r"[A-Z]+(?:_[A-Z]+)+", said)
+    text = pages.messages()[language]["business_note"]
+    prices = re.findall(r"[A-Z]+(?:_[A-Z]+)+", text)
     assert prices == ["COST_OVER", "COST_UNDER", "REVENUE_PER_ACCURATE"]
     unset = [Settings.model_fields[name.lower()].default for name in prices]
-    assert [float(number) for number in re.findall(r"\d+", said)] == unset
+    assert [float(number) for number in re.findall(r"\d+", text)] == unset
 
 
 @pytest.mark.parametrize("language", list(pages.LANGUAGES))

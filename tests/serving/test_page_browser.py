@@ -1,4 +1,4 @@
-"""The page in a real Chromium, against a real server: what people do with it, and how it looks."""
+"""The page in a real Chromium, against a real server: what readers do with it, and how it looks."""
 
 import contextlib
 import csv
@@ -118,7 +118,7 @@ def use_example(page):
 def settled_width(page, frames=60):
     """The width of what can be scrolled to, a chart being drawn anew after its frame changed.
 
-    Asked from here: Playwright's own waiting needs an eval that the page's policy forbids.
+    Polled from here: Playwright's own waiting needs an eval that the page's policy forbids.
     """
     for _ in range(frames):
         width = page.evaluate("document.documentElement.scrollWidth")
@@ -240,7 +240,7 @@ def test_page_shows_faults_in_their_rows_to_be_corrected_there(light, visit):
     shown = page.locator("#rows tbody tr")
     assert [row.locator("th").inner_text() for row in shown.all()] == ["Row 5", "Row 7", "Row 10"]
     assert "Not a number" in shown.nth(0).inner_text()
-    assert "2026-01-05 is there twice" in shown.nth(1).inner_text()
+    assert "2026-01-05 appears twice" in shown.nth(1).inner_text()
     assert "Not a day" in shown.nth(2).inner_text()
     assert page.is_disabled("#run")
     cell = shown.nth(0).locator("input[aria-invalid=true]")
@@ -273,10 +273,10 @@ def test_page_reads_words_in_a_column_of_events(light, visit, name, yes, no):
     assert page.locator("#map-event option:checked").inner_text() == name
     assert page.is_hidden("#rows-card")
     assert "plans for 1 days ahead" in page.inner_text("#summary")
-    with page.expect_request("**/forecast") as asked:
+    with page.expect_request("**/forecast") as request:
         page.click("#run")
     page.wait_for_selector("#table tbody tr")
-    (series,) = asked.value.post_data_json["series"]
+    (series,) = request.value.post_data_json["series"]
     events = [day["evento_especial"] for day in series["history"]]
     assert events == [int(i % 7 == 0) for i in range(70)]
     assert series["future"] == [{"date": "2026-03-12", "evento_especial": 1}]
@@ -320,10 +320,10 @@ def test_page_reads_words_only_in_a_column_of_events(light, visit, language):
 
 
 def test_page_words_a_wrong_event_as_training_does():
-    with pytest.raises(SeriesError) as told:
+    with pytest.raises(SeriesError) as refused:
         parse_numbers(pd.Series(["talvez"]), "evento_especial", ".", SOURCE)
-    said = messages()["en"]["fault_event"]
-    assert str(told.value).endswith(f"; {said[0].lower()}{said[1:]}")
+    text = messages()["en"]["fault_event"]
+    assert str(refused.value).endswith(f"; {text[0].lower()}{text[1:]}")
 
 
 def test_page_shows_what_the_api_refuses_in_its_row(light, visit):
@@ -414,7 +414,7 @@ def test_page_asks_for_a_key_once_and_keeps_it_in_the_tab(tmp_path, visit, brows
         assert page.is_hidden("#key-dialog")
         kept = page.evaluate("[JSON.stringify(localStorage), document.cookie, location.href]")
         assert not [place for place in kept if "sesame" in place]
-        other = context.new_page()  # another tab is asked anew
+        other = context.new_page()  # another tab needs it again
         other.goto(address)
         other.wait_for_selector("#key-dialog[open]")
         other.keyboard.press("Escape")
@@ -476,12 +476,12 @@ def test_page_shows_the_findings_of_the_last_check(tmp_path, visit):
         assert "drift of lag_1" in page.inner_text("#alerts")
         assert "drifted" in page.inner_text("#drift")
         assert "1,200 BRL" in page.inner_text("#business")
-        assert "Retraining is advised" in page.inner_text("#verdict")
+        assert "Retraining is recommended" in page.inner_text("#verdict")
         assert serious(page) == []
 
 
 @pytest.mark.parametrize(
-    ("language", "told"),
+    ("language", "figures"),
     [
         (
             "en",
@@ -510,13 +510,15 @@ def test_page_shows_the_findings_of_the_last_check(tmp_path, visit):
     ],
 )
 @pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
-def test_page_names_business_figures_in_its_language(tmp_path, visit, language, told, viewport):
+def test_page_names_business_figures_in_its_language(tmp_path, visit, language, figures, viewport):
     (tmp_path / FILE).parent.mkdir()
     (tmp_path / FILE).write_text(json.dumps(FINDINGS | {"business": FIGURES}))
     with local(tmp_path) as address:
         page = visit(address, path=f"/?lang={language}", locale=language, viewport=viewport)
         names = page.locator("#business dt").all_inner_texts()
-        assert dict(zip(names, page.locator("#business dd").all_inner_texts(), strict=True)) == told
+        assert (
+            dict(zip(names, page.locator("#business dd").all_inner_texts(), strict=True)) == figures
+        )
         assert page.inner_text("#business-note") == messages()[language]["business_note"]
         assert settled_width(page) == viewport["width"]
         assert serious(page) == []

@@ -136,9 +136,9 @@ def test_worker_beside_another_does_nothing_twice(settings, jobs):
     assert [jobs.get(identity).attempts for identity in ids] == [1] * 12
 
 
-def test_worker_reclaims_the_job_of_another_that_was_killed(settings, jobs):
+def test_worker_reclaims_the_job_of_another_that_was_killed(settings, jobs, tmp_path):
     """The lease is a minute, so it is the missing process that is noticed."""
-    (long,) = ask(jobs, {"seconds": 5})
+    (long,) = ask(jobs, {"until": str(tmp_path / "end")})
     with working(settings) as first:
         wait(jobs, running=1)
         with working(settings) as second:
@@ -147,6 +147,7 @@ def test_worker_reclaims_the_job_of_another_that_was_killed(settings, jobs):
             assert jobs.get(long).status == "running"
             first.kill()
             first.wait()
+            (tmp_path / "end").touch()
             wait(jobs, done=2, seconds=15)
             assert second.poll() is None
     assert jobs.get(long).attempts == 2
@@ -170,7 +171,7 @@ def test_worker_reclaims_the_job_of_one_that_is_suspended_past_its_lease(setting
 
 @pytest.fixture
 def cached(settings):
-    """The committed model as version 1, in the cache where no registry is asked."""
+    """The committed model as version 1, in the cache, so that no registry is needed."""
     folder = settings.var_dir / "cache" / "models" / "1"
     shutil.copytree(TINY_MODEL, folder)
     return folder
@@ -206,10 +207,10 @@ def test_worker_explains_a_forecast_exactly_and_draws_it(settings, jobs, cached)
 
 def test_read_inputs_returns_those_of_predict(cached):
     contract = ServedModel.load(cached).contract
-    asked = question()
-    asked["sequence"][5] |= {"media_movel_7": None, "fator_externo": None}
-    rows = read_sequence(json.dumps(asked).encode(), 60)
-    features, future = read_inputs(asked, contract)
+    sent = question()
+    sent["sequence"][5] |= {"media_movel_7": None, "fator_externo": None}
+    rows = read_sequence(json.dumps(sent).encode(), 60)
+    features, future = read_inputs(sent, contract)
     np.testing.assert_array_equal(features, rows)
     near = np.datetime64(contract.training_span[1])
     np.testing.assert_array_equal(future, future_after(rows, contract.horizon, near)[0])
@@ -249,11 +250,11 @@ def test_explainer_keeps_two_models(settings, cached):
 @MLFLOW_WARNINGS
 def test_explainer_fetches_what_is_not_cached(settings, tmp_path):
     store = f"sqlite:///{tmp_path}/mlflow.db"
-    own = settings.model_copy(update={"mlflow_tracking_uri": store})
-    registry = Registry(own)
+    changed = settings.model_copy(update={"mlflow_tracking_uri": store})
+    registry = Registry(changed)
     run = registry.log_run(params={}, metrics={})
     version = registry.register(TINY_MODEL, run_id=run, metrics={})
-    explainer = Explainer(own)
+    explainer = Explainer(changed)
     assert explainer.model(version).forecaster.contract.horizon == 3
     assert (tmp_path / "cache" / "models" / str(version) / "model.onnx").is_file()
     with pytest.raises(RegistryError, match="no version or alias 99"):
