@@ -111,7 +111,7 @@ test-3.13: $(PY313)/.installed ## Run the fast tests that need no torch on Pytho
 	PYTHONPATH=. $(PY313)/bin/python -m pytest -p tests.without_torch \
 	  -m "not slow and not services" tests/lib tests/serving $(PYTEST_ARGS)
 
-test-services: $(STAMP) ## Run the tests that start PostgreSQL and Redis, where they are installed
+test-services: $(STAMP) ## Run the tests that start PostgreSQL and other servers, where they are installed
 	$(PY) -m pytest -m services $(PYTEST_ARGS)
 
 run-mlflow: $(STAMP) ## Show runs and models at http://127.0.0.1:5000 (PORT=5000)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import logging
 import sys
+import traceback
+from pathlib import Path
 from typing import TextIO, cast
 
 import structlog
 
 from lib.settings import LogLevel, SettingsError
+
+_FRAMES = 12  # of each error, the innermost
 
 
 class LogFile:
@@ -56,3 +60,37 @@ def configure_logging(level: str = "INFO") -> None:
         logger_factory=structlog.WriteLoggerFactory(cast("TextIO", LogFile(sys.stderr))),
         cache_logger_on_first_use=False,
     )
+
+
+def summarize_error(error: BaseException) -> str:
+    """Return the type and the first line of an error, without addresses, which may hold passwords.
+
+    Example:
+        >>> summarize_error(OSError("http://me:secret@registry:5000 refused"))
+        'OSError: http://…'
+    """
+    text = str(error).splitlines()[0] if str(error) else ""
+    if "://" in text:
+        text = text[: text.index("://")] + "://…"
+    return f"{type(error).__name__}: {text}"[:300]
+
+
+def list_frames(error: BaseException) -> list[str]:
+    """Return where an error and its causes came from, without their texts, which may quote values.
+
+    Returns:
+        For each error, the first one last: its type, then its calls from the outermost to the
+        innermost, such as `registry/registry.py:88 fetch`.
+    """
+    lines: list[str] = []
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        lines.append(type(current).__name__)
+        for frame, number in list(traceback.walk_tb(current.__traceback__))[-_FRAMES:]:
+            file = Path(frame.f_code.co_filename)
+            lines.append(f"{file.parent.name}/{file.name}:{number} {frame.f_code.co_name}")
+        hidden = current.__suppress_context__
+        current = current.__cause__ or (None if hidden else current.__context__)
+    return lines

@@ -55,7 +55,7 @@ class Settings(BaseSettings):
     mlflow_artifact_root: str = ""  # a folder or a URL
     optuna_storage: str = Field("", repr=False)
     database_url: str = Field("", repr=False)
-    queue_url: str = Field("", repr=False)
+    queue_url: str = Field("", repr=False)  # of earlier versions; ignored
 
     mlflow_ui_url: str = ""  # where people open MLflow; only shown
     ray_address: str = ""  # of a cluster that forecasts many series; "" is this machine
@@ -183,7 +183,6 @@ class Settings(BaseSettings):
     @field_validator(
         "optuna_storage",
         "database_url",
-        "queue_url",
         "mlflow_tracking_uri",
         "retrain_database_url",
     )
@@ -203,13 +202,6 @@ class Settings(BaseSettings):
     def _is_page(cls, value: str) -> str:
         if value and not value.startswith(("http://", "https://")):
             raise ValueError("expected http://… or https://…")
-        return value
-
-    @field_validator("queue_url")
-    @classmethod
-    def _is_queue(cls, value: str) -> str:
-        if value and not value.startswith(("sqlite:///", "redis://", "rediss://")):
-            raise ValueError("expected sqlite:///FILE or redis://HOST:PORT")
         return value
 
     @field_validator("alert_webhook_url")
@@ -234,7 +226,6 @@ class Settings(BaseSettings):
             "mlflow_artifact_root": str(self.var_dir / "mlartifacts"),
             "optuna_storage": f"sqlite:///{self.var_dir / 'optuna.db'}",
             "database_url": f"sqlite:///{self.var_dir / 'state.db'}",
-            "queue_url": f"sqlite:///{self.var_dir / 'queue.db'}",
         }
         for name, place in places.items():
             if not getattr(self, name):

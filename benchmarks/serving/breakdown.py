@@ -18,7 +18,7 @@ from lib.settings import get_settings
 from serving.app import create_app
 from serving.model.live_model import LiveModel
 from serving.records.predictions import Recorder
-from serving.schemas.feature_rows import sequence_of
+from serving.schemas.feature_rows import read_sequence
 from serving.state import state_of
 
 TIMES = 400
@@ -28,21 +28,18 @@ def breakdown(model: ServedModel, body: bytes, folder: Path) -> dict[str, float]
     """Milliseconds of each part (medians), one thread, nothing else running, no log lines."""
     configure_logging("WARNING")
     contract = model.contract
-    rows = sequence_of(body, contract.context_length)
+    rows = read_sequence(body, contract.context_length)
     near = np.datetime64(contract.training_span[1], "D")
     future = known_future_after(rows, contract.horizon, near)
     answer = {"quantiles": model.predict(rows[None], future)[0].tolist()}
-    places = {
-        "database_url": f"sqlite:///{folder}/breakdown.db",
-        "queue_url": f"sqlite:///{folder}/breakdown-queue.db",
-    }
+    places = {"database_url": f"sqlite:///{folder}/breakdown.db"}
     live = LiveModel(get_settings())
     live.refresh()
     app = create_app(get_settings().model_copy(update=places), model=live)
     client = app.test_client()
     parts = {
         "JSON in": median(lambda: json.loads(body)),
-        "JSON in and validation": median(lambda: sequence_of(body, contract.context_length)),
+        "JSON in and validation": median(lambda: read_sequence(body, contract.context_length)),
         "calendar of the days ahead": median(
             lambda: known_future_after(rows, contract.horizon, near)
         ),
@@ -65,16 +62,16 @@ def post(client: FlaskClient, body: bytes) -> object:
 
 def keeping(recorder: Recorder, request: Callable[[], object]) -> dict[str, float]:
     """The request in turns with one of which nothing is stored."""
-    keep = recorder.prediction
+    keep = recorder.record
     found: dict[str, list[float]] = {
         "whole request, in turns": [],
         "… of which nothing is kept": [],
     }
     for _ in range(5):
         for name, told in zip(found, (keep, lambda record: None), strict=True):
-            recorder.prediction = told
+            recorder.record = told
             found[name].append(median(request))
-    recorder.prediction = keep
+    recorder.record = keep
     return {name: statistics.median(times) for name, times in found.items()}
 
 

@@ -82,6 +82,7 @@ corrections = sa.Table(
     sa.Column("value", sa.Float, nullable=False),  # that counted until then
     sa.Column("replaced_at", Utc, nullable=False, index=True),
 )
+# Explanations, and the queue of those that wait: see serving.explanations.
 explanations = sa.Table(
     "explanations",
     metadata,
@@ -94,7 +95,7 @@ explanations = sa.Table(
     sa.Column("finished_at", Utc, index=True),
     sa.Column("attempts", sa.Integer, nullable=False, default=0),
     sa.Column("worker", sa.String(256)),  # that has it, while running
-    sa.Column("lease_until", Utc),
+    sa.Column("lease_until", Utc),  # while running; of a queued one, not due before
     sa.Column("result", sa.JSON),
     sa.Column("plot", sa.LargeBinary),  # PNG
     sa.Column("error", sa.Text),
