@@ -4,6 +4,7 @@ __all__ = [
     "Backtest",
     "collect_forecasts",
     "compute_metrics",
+    "find_cutoff",
     "flatten_metrics",
     "forecast_table",
     "metrics_by_block",
@@ -12,7 +13,7 @@ __all__ = [
     "run_backtest",
 ]
 
-from .backtest import collect_forecasts, forecast_table, origin_rows, run_backtest
+from .backtest import collect_forecasts, find_cutoff, forecast_table, origin_rows, run_backtest
 from .baselines import BASELINES
 from .metrics import (
     BLOCKS,

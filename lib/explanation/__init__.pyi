@@ -1,4 +1,5 @@
 __all__ = [
+    "TOLERANCE",
     "Explainer",
     "Game",
     "exact_shapley",
@@ -10,6 +11,6 @@ __all__ = [
     "sampled_owen",
 ]
 
-from .explainer import Explainer
+from .explainer import TOLERANCE, Explainer
 from .plots import plot_beeswarm, plot_days, plot_importance, plot_map, plot_waterfall
 from .shapley import Game, exact_shapley, sampled_owen

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
+from lib.files import to_json
 
 
 @dataclass(frozen=True)
@@ -16,22 +15,7 @@ class Result:
 
     def to_json(self) -> dict[str, Any]:
         """All fields in JSON's kinds; what is not finite is None."""
-        return {name: jsonable(value) for name, value in asdict(self).items()}
-
-
-def jsonable(value: Any) -> Any:
-    """A value in JSON's kinds: None for what is not finite, days as ISO strings."""
-    if isinstance(value, Mapping):
-        return {str(key): jsonable(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [jsonable(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if value is None or isinstance(value, (bool, int, str)):
-        return value
-    return str(value)
+        return to_json(asdict(self))
 
 
 def consecutive_flags(

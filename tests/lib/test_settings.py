@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from lib.log import LogFile, configure_logging
+from lib.log import LossyStream, configure_logging
 from lib.settings import ROOT, Settings, SettingsError, get_settings
 
 
@@ -96,6 +96,7 @@ def test_settings_repr_hides_passwords_in_urls(env_file):
         ("LOG_LEVEL=loud", "LOG_LEVEL: Input should be 'DEBUG'"),
         ("DATABASE_URL=state.db", "DATABASE_URL: expected a URL such as sqlite:///var/state.db"),
         ("QUEUE_URL=amqp://host", "QUEUE_URL: expected sqlite:///FILE or redis://HOST:PORT"),
+        ("MONITOR_CRON=99 99 * * *", "MONITOR_CRON: expected minute, hour, day, month and weekday"),
         ("ALERT_EMAIL=me", "ALERT_EMAIL: expected an e-mail address"),
         ("API_KEY=oops", "API_KEY: is no setting"),
         ("EXPLANATION_QUEUE_MAX=0", "EXPLANATION_QUEUE_MAX: Input should be greater than"),
@@ -171,13 +172,13 @@ def test_logs_that_cannot_be_written_stop_nothing_and_are_counted():
     if not full.exists():
         pytest.skip("needs the device /dev/full")
     with full.open("w", buffering=1) as file:
-        log = LogFile(file)
+        log = LossyStream(file)
         log.write("one\n")
         log.write("two\n")
         assert log.lost == 2
-        log._file = io.StringIO()
+        log._stream = io.StringIO()
         log.write("three\n")
-        assert log._file.getvalue().splitlines() == [
+        assert log._stream.getvalue().splitlines() == [
             '{"lines": 2, "event": "log lines lost"}',
             "three",
         ]
