@@ -5,6 +5,7 @@ papermill and nbconvert take a second to import, so this module is imported when
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import signal
@@ -22,6 +23,7 @@ from jinja2 import DictLoader
 from jupyter_client.client import KernelClient
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_client.manager import KernelManager
+from jupyter_client.utils import run_sync
 from nbconvert import HTMLExporter
 from papermill.exceptions import PapermillExecutionError
 
@@ -201,9 +203,19 @@ def _running_kernel(
             yield kernel
             finished = True
         finally:
+            _cancel_tasks()
             for client in kernel.clients:
                 client.stop_channels()
             kernel.shutdown_kernel(now=not finished)
+
+
+@run_sync
+async def _cancel_tasks() -> None:
+    """End what an interrupt has left of the execution: it would report that its kernel is gone."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @contextmanager
