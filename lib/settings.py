@@ -183,7 +183,7 @@ class Settings(BaseSettings):
     # New days before another challenger, after the gate rejected the last one; 0 is none
     retrain_pause_days: float = Field(7, ge=0)
 
-    # What forecasts cost and earn, in money per unit of the series unless said otherwise
+    # What forecasts cost and earn, in money per unit of the series unless noted
     cost_over: float = Field(1.0, ge=0)  # forecast, but no demand
     cost_under: float = Field(2.0, ge=0)  # demand, but not forecast
     revenue_per_accurate: float = Field(10.0, ge=0)  # money per day of a series

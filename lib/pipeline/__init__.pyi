@@ -28,7 +28,8 @@ from .monitoring import run_monitoring
 from .notebooks import ParameterError, read_notebook
 from .parameter_help import parameters_table
 from .parameter_types import Day, ForecastSource, OptionalDay, Share
-from .parameters import declared_parameters, load_profile, resolve_parameters
+from .parameters import declared_parameters, resolve_parameters
+from .profiles import load_profile
 from .retraining import Retraining, last_kept_out, retrain
 from .retraining_data import RetrainingError, held_out
 from .run import run_pipeline

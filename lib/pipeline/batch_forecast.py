@@ -61,7 +61,7 @@ class Summary:
         skipped: partitions that had their forecasts already.
         series: series that were forecast.
         seconds: duration of the run.
-        errors: partition → why it has no forecasts.
+        errors: why a partition has no forecasts, by its name.
     """
 
     made: int
@@ -90,7 +90,7 @@ def forecast_folder(
         model: artifact folder. A partition that was forecast by another one, or whose input
             changed since, is forecast again.
         version: name of the model, written beside the forecasts.
-        columns: canonical name → the files' own, where that is another.
+        columns: the names of the columns in the files, by canonical name, where they differ.
         as_of: last day whose value is known (default: the last day of each series). Later rows
             hold the planned events and the known factor.
         processes: default one a core of the machine or the cluster.

@@ -49,7 +49,7 @@ def run_notebook(run: Path, notebook: Path, values: Mapping[str, Any], settings:
     Args:
         run: the run folder; gets `notebooks/<stage>.ipynb` and `html/<stage>.html`.
         notebook: path of the notebook.
-        values: name → value of the parameters to inject.
+        values: the parameters to inject, by name.
         settings: where `var/` is.
 
     Raises:
@@ -88,7 +88,7 @@ def execute_notebook(
     Args:
         notebook: the notebook; its folder becomes the kernel's working directory.
         output: where the executed notebook goes, also when it fails.
-        values: name → value of parameters.
+        values: the parameters, by name.
         run: the run folder; no process of an earlier kernel for it is left alive.
         environment: variables for the kernel, over the ones it inherits.
         progress: show a bar on stderr.

@@ -31,7 +31,7 @@ def run_monitoring(
     """Run the monitoring notebook on a finished run; return its HTML page.
 
     Args:
-        overrides: name → text of its parameters.
+        overrides: text of its parameters, by name.
         run_dir: the run folder; None takes the one under `var/runs` that was trained last. Runs
             that registered their model go first: the model of a backtest is never served.
         notebooks: folder of the notebooks.

@@ -12,9 +12,9 @@ from lib.pipeline.parameters import (
     RESERVED,
     Parameter,
     declared_parameters,
-    load_profile,
     resolve_parameters,
 )
+from lib.pipeline.profiles import load_profile
 
 
 def describe_training(notebooks: Path, profile: str, overrides: Mapping[str, str]) -> str:

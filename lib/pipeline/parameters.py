@@ -12,7 +12,6 @@ import difflib
 import importlib
 import io
 import json
-import re
 import tokenize
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -21,7 +20,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, get_origin, get_type_hints
 
-import yaml
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
 from lib.pipeline.notebooks import ParameterError, read_notebook
@@ -144,39 +142,6 @@ def declared_parameters(path: Path) -> dict[str, Parameter]:
     return parameters
 
 
-class _ProfileLoader(yaml.SafeLoader):
-    """Reads `1e-3` as a number too, as YAML 1.2 does."""
-
-
-_ProfileLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+[eE][-+]?\d+$"), list("-+0123456789")
-)
-
-
-def load_profile(path: Path) -> dict[str, dict[str, Any]]:
-    """Return the sections of a YAML profile: `common` and one per notebook, each name to value.
-
-    Raises:
-        ParameterError: no such profile, not YAML, or not sections of names.
-    """
-    if not path.is_file():
-        others = ", ".join(sorted(p.stem for p in path.parent.glob("*.yaml"))) or "none"
-        raise ParameterError(f"no profile {path.stem!r} in {path.parent}; there is: {others}")
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _ProfileLoader) or {}
-    except yaml.YAMLError as error:
-        raise ParameterError(f"{path}: not YAML: {error}") from None
-    if not isinstance(content, dict):
-        raise ParameterError(f"{path}: expected sections of `NAME: value`, got {content!r}")
-    sections = {str(name): section or {} for name, section in content.items()}
-    for name, section in sections.items():
-        if not isinstance(section, dict):
-            raise ParameterError(
-                f"{path}: section {name!r}: expected `NAME: value`, got {section!r}"
-            )
-    return sections
-
-
 def resolve_parameters(
     known: Mapping[str, Mapping[str, Parameter]],
     profile: Mapping[str, Mapping[str, Any]],
@@ -185,7 +150,7 @@ def resolve_parameters(
     """Return the values to inject in each notebook: overrides before its section before `common`.
 
     Args:
-        known: the declared parameters of each notebook.
+        known: the declared parameters, by notebook and name.
         profile: the sections of the profile, `common` and one per notebook.
         overrides: text from the command line; goes to every notebook that declares the name.
 

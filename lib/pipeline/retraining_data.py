@@ -22,9 +22,9 @@ from lib.pipeline.notebooks import NOTEBOOKS, TRAINING_STAGES, find_notebooks
 from lib.pipeline.parameters import (
     ParameterError,
     declared_parameters,
-    load_profile,
     resolve_parameters,
 )
+from lib.pipeline.profiles import load_profile
 from lib.settings import ROOT, Settings
 from lib.storage import Store, actuals, predictions
 

@@ -19,9 +19,9 @@ from lib.pipeline.parameters import (
     Parameter,
     ParameterError,
     declared_parameters,
-    load_profile,
     resolve_parameters,
 )
+from lib.pipeline.profiles import load_profile
 from lib.pipeline.stages import StageRecord
 from lib.settings import ROOT, Settings, get_settings
 
@@ -90,7 +90,7 @@ def run_pipeline(
 
     Args:
         profile: name of a YAML file in `notebooks/params`.
-        overrides: name → text, before the profile's values.
+        overrides: text by name, before the profile's values.
         until: the last stage to run, by name or number ("02"); "" means all.
         force: run also what is done.
         run_dir: the run folder; None derives it from the parameters and the content of DATA.
@@ -191,7 +191,7 @@ def _run_stage(
 
 
 def _earlier_outputs(run: Path, stage: str, plan: _Plan) -> dict[str, str]:
-    """Return the files that earlier stages wrote, path in the run → sha256."""
+    """Return the sha256 of the files that earlier stages wrote, by path in the run."""
     records = [StageRecord.read(run, name) for name in plan.notebooks if name < stage]
     return {n: d for record in records if record for n, d in record.outputs.items()}
 

@@ -1,4 +1,4 @@
-"""Records finished stages in a run folder, and tells whether one may be skipped.
+"""Records finished stages in a run folder, and decides whether one may be skipped.
 
 A stage's record, `stages/<stage>.json`, holds the fingerprint of all that went into it and the
 hashes of the files it wrote. Files count as written by a stage when they appear or change while
@@ -37,7 +37,7 @@ class StageRecord:
 
     Attributes:
         fingerprint: hash of all that went into it.
-        outputs: the files it wrote, path in the run folder → sha256.
+        outputs: sha256 of the files it wrote, by path in the run folder.
         seconds: how long it took.
     """
 
@@ -86,7 +86,7 @@ def fingerprint(
     Args:
         notebook: the notebook; its prose does not count.
         values: its parameters, with the content hash of DATA in the place of the path.
-        inputs: files that earlier stages wrote, path in the run folder → sha256.
+        inputs: sha256 of the files that earlier stages wrote, by path in the run folder.
         package: folder of the library; only the modules that the notebook uses count.
     """
     cells = [cell["source"] for cell in read_notebook(notebook)]
@@ -94,19 +94,19 @@ def fingerprint(
 
 
 def signatures(run: Path) -> dict[str, tuple[int, int, int]]:
-    """Return path in the run → (inode, size, mtime in ns) of every file that may be an output."""
-    found = {}
+    """Return inode, size and mtime (ns) of every file that may be an output, by path in the run."""
+    stats = {}
     for path in run.rglob("*"):
         name = path.relative_to(run)
         if name.parts[0] in _NOT_OUTPUTS or path.suffix in _NOT_SUFFIXES or not path.is_file():
             continue
         stat = path.stat()
-        found[str(name)] = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
-    return found
+        stats[str(name)] = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
+    return stats
 
 
 def written_since(run: Path, before: Mapping[str, tuple[int, int, int]]) -> dict[str, str]:
-    """Return path → sha256 of the files that are new or rewritten since `before`."""
+    """Return the sha256 of the files that are new or rewritten since `before`, by path."""
     now = signatures(run)
     return {n: file_hash(run / n) for n in sorted(now) if before.get(n) != now[n]}
 

@@ -11,9 +11,9 @@ from lib.pipeline.parameters import (
     Parameter,
     ParameterError,
     declared_parameters,
-    load_profile,
     resolve_parameters,
 )
+from lib.pipeline.profiles import load_profile
 
 
 def write_notebook(path, parameters, *sources):

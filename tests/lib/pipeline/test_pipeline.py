@@ -45,7 +45,7 @@ with open(run / "count.log", "a") as log:
 
 
 class Project:
-    """A folder with two small notebooks, and what is left of running them."""
+    """A folder with two small notebooks and the runs of them."""
 
     def __init__(self, folder):
         self.notebooks = folder / "notebooks"
@@ -101,7 +101,7 @@ class Project:
         return folder
 
     def kernels(self):
-        """Return the processes, of kernels or started by them, that are still there."""
+        """Return the processes, of kernels or started by them, that still run."""
         here = str(self.settings.var_dir)
         everything = [(_environment(p).get(execution._MARK, ""), p) for p in psutil.process_iter()]
         return [process for mark, process in everything if mark.startswith(here)]
@@ -427,7 +427,7 @@ def test_import_for_a_notebook_is_light():
     assert done.stdout.strip() == "[]"
 
 
-JUDGED = """import json
+RESULTS = """import json
 from pathlib import Path
 import pandas as pd
 run = Path(RUN_DIR)
@@ -440,20 +440,20 @@ scores = {"forecaster": {"mase": 0.5, "wql": 9.0, "days": 1}, "naive": {"mase": 
 assert REGISTER is False and WORKERS == 1"""
 
 
-def test_backtest_hands_over_forecasts_and_scores_and_registers_nothing(project, monkeypatch):
+def test_backtest_writes_forecasts_and_scores_and_registers_nothing(project, monkeypatch):
     (project.notebooks / "02_use.ipynb").unlink()
     parameters = 'RUN_DIR: str = ""\nREGISTER: bool = True\nWORKERS: int = 0'
-    project.write("03_training", parameters, JUDGED)
-    project.write("04_more", 'RUN_DIR: str = ""', "raise SystemExit('not part of a backtest')")
+    project.write("03_training", parameters, RESULTS)
+    project.write("04_more", 'RUN_DIR: str = ""', "raise SystemExit('no stage of a backtest')")
     out = project.notebooks.parent / "my results"
     monkeypatch.setenv("VAR_DIR", str(project.settings.var_dir))
-    asked = ["backtest", "--notebooks", str(project.notebooks), "--out", str(out)]
-    assert __main__.main(asked) == 0
+    arguments = ["backtest", "--notebooks", str(project.notebooks), "--out", str(out)]
+    assert __main__.main(arguments) == 0
     names = {"forecasts.parquet", "metrics.json", "backtest.png", "report.html"}
     assert {path.name for path in out.iterdir()} == names
     found = pd.read_parquet(out / "forecasts.parquet")
     assert list(found.columns) == ["series_id", "date", "q0.5"]
-    assert len(found) == 2  # the day without a truth too
+    assert len(found) == 2  # also the day without an actual value
     scores = json.loads((out / "metrics.json").read_text())
     nothing = {"mase": None, "wape": None, "wql": None, "coverage_80": None, "n": 1}
     assert scores == {"ours": nothing | {"mase": 0.5, "wql": 9.0}, "naive": nothing}
