@@ -1,4 +1,4 @@
-"""Structured logs on stderr, and in a file where one is named."""
+"""Configures structured logs: one JSON object a line, on stderr."""
 
 from __future__ import annotations
 
@@ -15,34 +15,38 @@ from lib.settings import LogLevel, SettingsError
 _FRAMES = 12  # of each error, the innermost
 
 
-class LogFile:
-    """A log that may be full or gone without stopping what is logged; says what was lost."""
+class LossyStream:
+    """Writes lines to a stream that may be full or closed, and counts the lines that are lost."""
 
-    def __init__(self, file: TextIO) -> None:
-        self._file = file
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
         self.lost = 0
 
     def write(self, line: str) -> None:
-        """Write a line, or count it as lost; the next that can be written is told how many."""
-        told = self.lost
+        """Write a line, or count it as lost; report lost lines before the next that is written."""
+        lost = self.lost
         try:
-            if told:
-                self._file.write(f'{{"lines": {told}, "event": "log lines lost"}}\n')
-            self._file.write(line)
-            self._file.flush()
+            if lost:
+                self._stream.write(f'{{"lines": {lost}, "event": "log lines lost"}}\n')
+            self._stream.write(line)
+            self._stream.flush()
         except (OSError, ValueError):  # full, broken pipe; closed
             self.lost += 1
         else:
-            self.lost -= told
+            self.lost -= lost
 
     def flush(self) -> None:
-        """Nothing is kept back: `write` has flushed."""
+        """Do nothing: `write` has flushed."""
 
 
 def configure_logging(level: str = "INFO") -> None:
-    """Send the logs to stderr, one JSON object a line, from `level` up (`"DEBUG"`, `"INFO"`, …).
+    """Send the logs to stderr, from `level` up.
 
-    Raises SettingsError for an unknown level.
+    Args:
+        level: `"DEBUG"`, `"INFO"`, `"WARNING"`, `"ERROR"` or `"CRITICAL"`, in any case.
+
+    Raises:
+        SettingsError: the level is unknown.
     """
     number = logging.getLevelNamesMapping().get(level.upper())
     if number is None:
@@ -57,7 +61,7 @@ def configure_logging(level: str = "INFO") -> None:
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         # One write a line: processes that share a stderr would mix theirs.
-        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", LogFile(sys.stderr))),
+        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", LossyStream(sys.stderr))),
         cache_logger_on_first_use=False,
     )
 

@@ -23,7 +23,7 @@ from typing import Any
 import structlog
 
 from lib.log import configure_logging
-from lib.settings import ROOT, Settings, SettingsError, get_settings
+from lib.settings import ROOT, Settings, SettingsError, get_settings, usable_cores
 from serving.http import check_bind
 
 THREADS = 4  # a process; one of them computes, others read and write
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     count, port = _number(1, 1000), _number(0, 65535)
     parser.add_argument("--port", type=port, default=8000, help="(default %(default)s)")
     parser.add_argument(
-        "--workers", type=count, default=_cores(), help="processes (default: one a core)"
+        "--workers", type=count, default=usable_cores(), help="processes (default: one a core)"
     )
     parser.add_argument(
         "--threads", type=count, default=THREADS, help="of a process (default %(default)s)"
@@ -230,13 +230,6 @@ def _address(host: str, port: int) -> str:
     if host.startswith("unix:"):
         return host
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _cores() -> int:
-    # Of this process, which may have fewer than the machine; only Linux tells.
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 if __name__ == "__main__":

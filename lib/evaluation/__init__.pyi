@@ -17,6 +17,10 @@ __all__ = [
     "metrics_by_day",
     "origin_rows",
     "pinball_loss",
+    "plot_by_series",
+    "plot_coverage",
+    "plot_error_by_day",
+    "plot_fans",
     "r2",
     "rmse",
     "run_backtest",
@@ -44,6 +48,7 @@ from .metrics import (
     wape,
     wql,
 )
+from .plots import plot_by_series, plot_coverage, plot_error_by_day, plot_fans
 from .scores import (
     BLOCKS,
     Backtest,

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-import numpy as np
+from lib.files import to_json
 
 
 @dataclass(frozen=True)
@@ -20,7 +19,7 @@ class Result:
     def to_json(self) -> dict[str, Any]:
         """Return all fields in JSON's kinds; None for what is not finite."""
         return {
-            field.metadata.get("json", field.name): jsonable(getattr(self, field.name))
+            field.metadata.get("json", field.name): _to_json(getattr(self, field.name))
             for field in fields(self)
         }
 
@@ -30,21 +29,15 @@ def json_name(name: str) -> dict[str, str]:
     return {"json": name}
 
 
-def jsonable(value: Any) -> Any:
-    """Return a value in JSON's kinds: None for what is not finite, days as ISO strings."""
+def _to_json(value: Any) -> Any:
+    """Return a value in JSON's kinds, also where it holds results."""
     if isinstance(value, Result):
         return value.to_json()
     if isinstance(value, Mapping):
-        return {str(key): jsonable(item) for key, item in value.items()}
+        return {str(key): _to_json(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [jsonable(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if value is None or isinstance(value, (bool, int, str)):
-        return value
-    return str(value)
+        return [_to_json(item) for item in value]
+    return to_json(value)
 
 
 def consecutive_flags(

@@ -12,10 +12,6 @@ __all__ = [
     "initial_state",
     "load_weights",
     "pinball_loss",
-    "plot_by_series",
-    "plot_coverage",
-    "plot_error_by_day",
-    "plot_fans",
     "plot_loss",
     "prepare",
     "progress_bar",
@@ -29,6 +25,6 @@ from .data import Batch, TrainingData, batch_of, prepare
 from .export import add_metrics, load_weights, save_artifact
 from .loop import Fit, fit, progress_bar, train_step
 from .loss import pinball_loss
-from .plots import plot_by_series, plot_coverage, plot_error_by_day, plot_fans, plot_loss
+from .plots import plot_loss
 from .provenance import code_hash
 from .state import initial_state

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from lib.log import LogFile, configure_logging
+from lib.log import LossyStream, configure_logging
 from lib.settings import ROOT, Settings, SettingsError, get_settings
 
 
@@ -175,13 +175,13 @@ def test_logs_that_cannot_be_written_stop_nothing_and_are_counted():
     if not full.exists():
         pytest.skip("needs the device /dev/full")
     with full.open("w", buffering=1) as file:
-        log = LogFile(file)
+        log = LossyStream(file)
         log.write("one\n")
         log.write("two\n")
         assert log.lost == 2
-        log._file = io.StringIO()
+        log._stream = io.StringIO()
         log.write("three\n")
-        assert log._file.getvalue().splitlines() == [
+        assert log._stream.getvalue().splitlines() == [
             '{"lines": 2, "event": "log lines lost"}',
             "three",
         ]

@@ -9,7 +9,6 @@ import sys
 import numpy as np
 import pytest
 import sqlalchemy as sa
-from serving.schemas.examples import example_history
 
 from lib.evaluation.backtest import run_backtest
 from lib.evaluation.scores import compute_metrics
@@ -38,6 +37,7 @@ from lib.training.export import add_metrics, save_artifact
 from lib.training.loop import fit
 from serving import create_app
 from serving.explanations.explainer import Explainer
+from serving.schemas.examples import example_history
 from serving.state import state_of
 from serving.worker import Worker
 from tests.old_registry import unpack

@@ -25,7 +25,7 @@ from lib.features.engineering import FEATURES, FUTURE
 from lib.features.windows import gather_context, known_future
 from lib.inference.served_model import ServedModel
 from lib.models.config import ModelConfig
-from lib.pipeline import runs
+from lib.pipeline import trained_model
 from lib.training import config, export, loop
 from lib.training.data import prepare
 from tests.panels import TINY_MODEL, panel_of, split_of
@@ -246,10 +246,10 @@ def test_explainer_refuses_windows_of_another_shape(tiny):
 def test_load_model_names_the_notebook_to_run(tmp_path):
     panel = panel_of(np.arange(100.0))
     with pytest.raises(FileNotFoundError, match="run 03_training first"):
-        runs.load_model(tmp_path, panel)
+        trained_model.load_model(tmp_path, panel)
     (tmp_path / "model").symlink_to(TINY_MODEL)
     with pytest.raises(ValueError, match=r"do not belong together .* run 03_training again"):
-        runs.load_model(tmp_path, panel)
+        trained_model.load_model(tmp_path, panel)
 
 
 def test_find_cutoff_is_the_last_day_with_a_whole_horizon_after_it():

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from lib.data.calendar import weekday_of
 from lib.features.engineering import FEATURES
+from lib.files import to_json
 from lib.monitoring import drift, drift_reference
 from lib.monitoring.drift_statistics import effects_of, holm, population_stability
-from lib.monitoring.results import consecutive_flags, first_detected, jsonable
+from lib.monitoring.results import consecutive_flags, first_detected
 from tests.years import CHANGES, LIVE, cut, feature_table, year
 
 VALUES = [drift_reference.LEVEL, *drift_reference.RELATIVE]
@@ -213,8 +214,8 @@ def test_streaks_end_when_a_check_finds_nothing():
     assert consecutive_flags(["a"], "2024-01-02", None) == {"a": 1}
 
 
-def test_jsonable_of_numpy_and_not_finite():
-    found = jsonable({"a": np.float64(np.nan), "b": (np.int64(2), DAY)})
+def test_to_json_of_numpy_and_not_finite():
+    found = to_json({"a": np.float64(np.nan), "b": (np.int64(2), DAY)})
     assert found == {"a": None, "b": [2, "2024-06-30"]}
 
 

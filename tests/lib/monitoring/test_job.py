@@ -15,7 +15,7 @@ from lib.monitoring.alerts import open_incidents
 from lib.settings import Settings
 from lib.storage.database import Store, utcnow
 from lib.storage.tables import checks
-from serving.schemas.monitoring import last
+from serving.records.checks import read_last_check
 from tests.lib.monitoring.served_days import settings_of, write_forecasts
 from tests.lib.monitoring.test_report import DAY, actual_row, days_before, forecast, single, write
 from tests.panels import TINY_MODEL
@@ -55,7 +55,7 @@ def test_check_writes_what_the_service_shows(settings, store):
     write_forecasts(store, error=60.0)
     for n in (2, 1, 0):
         job.run_check(settings, store, day=DAY - n)
-    found = last(settings.var_dir)
+    found = read_last_check(settings.var_dir)
     assert found["status"] == "checked"
     history = found["findings"]["accuracy"]["history"]
     assert [point["date"] for point in history] == [str(DAY - n) for n in (2, 1, 0)]

@@ -1,7 +1,7 @@
 """Stands in for `python -m lib.pipeline` where a training would take too long.
 
-It trains (a moment), registers, promotes, and writes what it did, as the real one does; versions
-and the alias are files of the folder `toy` in VAR_DIR. A file `overlap` shows that two ran at once.
+It trains (a moment), registers, promotes and writes its outcome, as the real one does; versions
+and the alias are files of the folder `toy` in VAR_DIR. A file `overlap` tells that two ran at once.
 """
 
 import json

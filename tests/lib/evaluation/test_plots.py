@@ -1,10 +1,9 @@
-"""Figures of the training that have to be drawn whatever the data is."""
+"""Figures of the backtest that have to be drawn whatever the data is."""
 
 import matplotlib.pyplot as plt
 import numpy as np
 
-from lib.evaluation import backtest, baselines, scores
-from lib.training import plots
+from lib.evaluation import backtest, baselines, plots, scores
 from tests.panels import panel_of
 
 
