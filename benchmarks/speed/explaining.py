@@ -29,7 +29,7 @@ def explanation_rows(rounds: int, folder: Path) -> list[Row]:
     past, later = explainer._background[0][:, -days:], explainer._background[1]
 
     def game(masks: np.ndarray) -> np.ndarray:
-        """Return the mean forecast of the first day where masked features are those of the window."""
+        """Return the mean forecast of the first day with the masked features of the window."""
         masks = masks.astype(bool)
         future_masks = np.ones((len(masks), len(FUTURE)), dtype=bool)
         future_masks[:, KNOWN] = masks[:, -2:]
