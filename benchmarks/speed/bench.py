@@ -20,7 +20,7 @@ HERE = Path(__file__).parent
 
 
 def main() -> int:
-    """Run the cases that are asked for and merge their rows into results.json."""
+    """Run the chosen cases and merge their rows into results.json."""
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
     add("--rounds", type=int, default=5, help="of each paired comparison (default %(default)s)")
@@ -28,28 +28,28 @@ def main() -> int:
     add("--peers", type=Path, default=HERE.parent / "accuracy" / ".venv", help="neuralforecast's")
     add("--out", type=Path, default=HERE / "results")
     cases: dict[str, Callable[[argparse.Namespace], list[Row]]] = {
-        "training": lambda asked: training.throughput_rows(asked.rounds, asked.peers),
-        "features": lambda asked: data.features_rows(asked.rounds),
-        "synthesis": lambda asked: data.synthesis_rows(asked.rounds),
-        "growth": lambda asked: data.growth_rows(),
-        "batch": lambda asked: data.batch_rows(asked.rounds, asked.model),
-        "explanation": lambda asked: explaining.explanation_rows(asked.rounds, asked.model),
-        "tuning": lambda asked: training.tuning_rows(),
-        "papermill": lambda asked: whole.overhead_rows(),
+        "training": lambda options: training.throughput_rows(options.rounds, options.peers),
+        "features": lambda options: data.features_rows(options.rounds),
+        "synthesis": lambda options: data.synthesis_rows(options.rounds),
+        "growth": lambda options: data.growth_rows(),
+        "batch": lambda options: data.batch_rows(options.rounds, options.model),
+        "explanation": lambda options: explaining.explanation_rows(options.rounds, options.model),
+        "tuning": lambda options: training.tuning_rows(),
+        "papermill": lambda options: whole.overhead_rows(),
     }
     add("--cases", nargs="+", default=list(cases), choices=list(cases))
-    asked = parser.parse_args()
-    if asked.model is None and {"batch", "explanation"} & set(asked.cases):
+    options = parser.parse_args()
+    if options.model is None and {"batch", "explanation"} & set(options.cases):
         registry = Registry()
         version = registry.version_of("production")
         if version is None:
             sys.stderr.write("no production model: run make train first, or give --model\n")
             return 1
-        asked.model = registry.fetch(version, get_settings().var_dir / "cache" / "bench-speed")
-    path = asked.out / "results.json"
-    asked.out.mkdir(parents=True, exist_ok=True)
-    for name in asked.cases:
-        rows = cases[name](asked)
+        options.model = registry.fetch(version, get_settings().var_dir / "cache" / "bench-speed")
+    path = options.out / "results.json"
+    options.out.mkdir(parents=True, exist_ok=True)
+    for name in options.cases:
+        rows = cases[name](options)
         before = json.loads(path.read_text()) if path.exists() else []
         kept = [r for r in before if not any(_same(r, new) for new in rows)]
         path.write_text(json.dumps([*kept, *rows], indent=1) + "\n")

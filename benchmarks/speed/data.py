@@ -1,4 +1,4 @@
-"""A panel to measure on, and rows a second of features, synthesis and batch forecasting."""
+"""Measure rows a second of features, synthesis and batch forecasting, and how memory grows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lib.inference import ServedModel, forecast_panel
 
 
 def walk_panel(series: int, days: int, seed: int = 0) -> Panel:
-    """Weekly random walks: quick to make in any number."""
+    """Return weekly random walks, which are quick to make in any number."""
     rng = np.random.default_rng(seed)
     week = 10 * np.sin(2 * np.pi * np.arange(days) / 7)
     values = 100 + week + rng.normal(0, 1, (series, days)).cumsum(axis=1)
@@ -34,7 +34,7 @@ def walk_panel(series: int, days: int, seed: int = 0) -> Panel:
 
 
 def with_pandas(panel: Panel) -> pd.DataFrame:
-    """The eleven features as they are usually written."""
+    """Compute the eleven features as they are usually written."""
     table = to_table(panel)
     days = table["date"].dt
     values = table.groupby("series_id")["value"]
@@ -71,7 +71,7 @@ def synthesis_rows(rounds: int) -> list[Row]:
     rows = 20 * 1461
 
     def textbook() -> pd.DataFrame:
-        """Trend, week, year and noise, no more: what stands in most templates."""
+        """Add trend, week, year and noise, as most templates do."""
         rng = np.random.default_rng(0)
         day = pd.date_range("2020-01-01", periods=1461)
         parts = []
@@ -87,7 +87,7 @@ def synthesis_rows(rounds: int) -> list[Row]:
 
 
 def batch_rows(rounds: int, folder: Path) -> list[Row]:
-    """10,000 series, a process a core, against one call a series."""
+    """Forecast 10,000 series, one process per core, against one call per series."""
     panel, days = walk_panel(10_000, 200), 200
     origins = np.arange(10_000) * days + days - 1
     jobs = [panel_of(panel, part, days) for part in np.array_split(origins, 40)]
@@ -127,16 +127,16 @@ def _forecast(panel: Panel) -> np.ndarray:
 
 
 def growth_rows(sizes: tuple[int, ...] = (10, 100, 1000, 5000)) -> list[Row]:
-    """Time and memory of preparing a training and drawing ten batches, in a process each."""
+    """Measure preparing a training and drawing ten batches, each size in a new process."""
     rows = []
     name = "windows of 60 days, materialised"
     for series in sizes:
         command = [sys.executable, "-m", "benchmarks.speed.data", str(series)]
-        found = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
-        seconds, above, windows = map(float, found)
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        seconds, above, windows = map(float, done.stdout.split())
         what = f"{series} series x 1000 days"
-        every = windows * 60 * 11 * 4 / 2**20  # float32
-        rows.append(row(f"{what}: memory above data", above, every, name, "MiB", more=False))
+        materialised = windows * 60 * 11 * 4 / 2**20  # float32
+        rows.append(row(f"{what}: memory above data", above, materialised, name, "MiB", more=False))
         rows.append(row(f"{what}: preparation", seconds, 10.0, "10 s", "s", more=False))
     return rows
 

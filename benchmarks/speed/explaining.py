@@ -1,4 +1,4 @@
-"""Exact Shapley values of a forecast by feature, ours against SHAP's explainers on one game."""
+"""Compare exact Shapley values by feature with the explainers of SHAP on the same game."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ KNOWN = [FUTURE.index(name) for name in ("fator_externo", "evento_especial")]
 
 
 def explanation_rows(rounds: int, folder: Path) -> list[Row]:
-    """Seconds a forecast, one thread: at the same additivity error, and by gradients."""
+    """Measure seconds per forecast, one thread: at the same additivity error, and by gradients."""
     forecaster = ServedModel.load(folder)
     days = forecaster.contract.context_length
     explainer = Explainer(forecaster)
@@ -29,14 +29,15 @@ def explanation_rows(rounds: int, folder: Path) -> list[Row]:
     past, later = explainer._background[0][:, -days:], explainer._background[1]
 
     def game(masks: np.ndarray) -> np.ndarray:
-        """Mean forecast of the first day when the masked features are the window's own."""
-        own = masks.astype(bool)
-        owned = np.ones((len(own), len(FUTURE)), dtype=bool)
-        owned[:, KNOWN] = own[:, -2:]
-        total = np.zeros(len(own))
+        """Return the mean forecast of the first day with the masked features of the window."""
+        masks = masks.astype(bool)
+        future_masks = np.ones((len(masks), len(FUTURE)), dtype=bool)
+        future_masks[:, KNOWN] = masks[:, -2:]
+        total = np.zeros(len(masks))
         for one, one_later in zip(past, later, strict=True):
-            mixed = np.where(own[:, None], window, one)
-            total += forecaster.predict(mixed, np.where(owned[:, None], ahead, one_later))[:, 0, 3]
+            mixed = np.where(masks[:, None], window, one)
+            mixed_future = np.where(future_masks[:, None], ahead, one_later)
+            total += forecaster.predict(mixed, mixed_future)[:, 0, 3]
         return total / len(past)
 
     gradients = _Gradients(folder, (past, later), (window, ahead))
@@ -73,7 +74,7 @@ def explanation_rows(rounds: int, folder: Path) -> list[Row]:
 
 
 class _Gradients:
-    """Expected gradients of the network. They do not pass a gap, so gaps are filled with means."""
+    """Expected gradients of the network. Gaps have no gradient, so they are filled with means."""
 
     def __init__(
         self,
@@ -83,22 +84,23 @@ class _Gradients:
     ) -> None:
         self._game = _FirstDay(load_weights(folder / "weights.safetensors"), window[1])
         self._background = _tensors(*background)
-        self._own = _tensors(window[0][None], window[1][None])
+        self._window = _tensors(window[0][None], window[1][None])
         self._explainer = shap.GradientExplainer(self._game, self._background)
 
     def explain(self) -> list[np.ndarray]:
-        return self._explainer.shap_values(self._own, nsamples=200, rseed=0)
+        return self._explainer.shap_values(self._window, nsamples=200, rseed=0)
 
     def error(self) -> float:
-        """By how much the values miss the difference they should add up to, by the forecast."""
+        """Return the additivity error as a share of the forecast."""
         total = sum(float(np.sum(values)) for values in self.explain())
         with torch.no_grad():
-            own, base = self._game(*self._own).item(), self._game(*self._background).mean().item()
-        return abs(own - base - total) / abs(own)
+            output = self._game(*self._window).item()
+            base = self._game(*self._background).mean().item()
+        return abs(output - base - total) / abs(output)
 
 
 class _FirstDay(nn.Module):
-    """The median of the first day, of the features and of what is known ahead."""
+    """The median of the first day, as a function of features and known future covariates."""
 
     def __init__(self, network: nn.Module, ahead: np.ndarray) -> None:
         super().__init__()
@@ -112,7 +114,7 @@ class _FirstDay(nn.Module):
 
 
 def _tensors(features: np.ndarray, future: np.ndarray) -> list[Tensor]:
-    """(n, days, 11) and (n, horizon, known), without gaps."""
+    """Return tensors (n, days, 11) and (n, horizon, known) without gaps."""
     both = (features, future[..., KNOWN])
     means = [np.nan_to_num(np.nanmean(x, axis=1, keepdims=True)) for x in both]
     filled = (np.where(np.isnan(x), m, x) for x, m in zip(both, means, strict=True))

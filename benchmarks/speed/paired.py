@@ -19,18 +19,18 @@ def seconds_of(work: Callable[[], object]) -> float:
 def paired(
     ours: Callable[[], object], peers: dict[str, Callable[[], object]], rounds: int
 ) -> tuple[float, dict[str, float]]:
-    """Median seconds of ours and of each peer, taken in turns."""
-    found: dict[str, list[float]] = {name: [] for name in ("ours", *peers)}
+    """Return the median seconds of ours and of each peer, timed in turns."""
+    seconds: dict[str, list[float]] = {name: [] for name in ("ours", *peers)}
     for _ in range(rounds):
-        found["ours"].append(seconds_of(ours))
+        seconds["ours"].append(seconds_of(ours))
         for name, work in peers.items():
-            found[name].append(seconds_of(work))
-    medians = {name: statistics.median(times) for name, times in found.items()}
+            seconds[name].append(seconds_of(work))
+    medians = {name: statistics.median(times) for name, times in seconds.items()}
     return medians.pop("ours"), medians
 
 
 def row(name: str, ours: float, peer: float, peer_name: str, unit: str, *, more: bool) -> Row:
-    """One result; `more`: larger is better. A ratio above 1 means ours is better."""
+    """Return one result; with `more`, larger is better. A ratio above 1 means ours is better."""
     ratio = ours / peer if more else peer / ours
     return {
         "name": name,

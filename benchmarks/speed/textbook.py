@@ -54,7 +54,7 @@ class PlainLSTM(nn.Module):
 
 
 def scaled(data: TrainingData) -> tuple[np.ndarray, np.ndarray, float]:
-    """Standard scaling by the training span; gaps filled forward."""
+    """Scale by mean and deviation of the training span, and fill gaps forward."""
     import pandas as pd
 
     features = pd.DataFrame(data.train.features).ffill().fillna(0.0).to_numpy()
@@ -69,14 +69,14 @@ def scaled(data: TrainingData) -> tuple[np.ndarray, np.ndarray, float]:
     )
 
 
-def loss_of(found: Tensor, target: Tensor) -> Tensor:
-    gap = target[..., None] - found
+def loss_of(quantiles: Tensor, target: Tensor) -> Tensor:
+    gap = target[..., None] - quantiles
     levels = torch.tensor(LEVELS)
     return torch.maximum(levels * gap, (levels - 1) * gap).mean()
 
 
 def steps(data: TrainingData, hidden: int, batch: int) -> Callable[[int], None]:
-    """A function that trains so many batches."""
+    """Return a function that trains a number of batches."""
     features, values, _ = scaled(data)
     loader = DataLoader(WindowsOfOne(data, "train", features, values), batch, shuffle=True)
     model = PlainLSTM(hidden, 1, 0.0, data.train.horizon)

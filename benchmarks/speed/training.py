@@ -1,4 +1,4 @@
-"""Training throughput, and a tuning job as a whole."""
+"""Measure training throughput, and a whole search."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ HIDDEN, BATCH, STEPS = 128, 256, 10
 
 
 def gemm_rate() -> float:
-    """Best of ten: floating point operations a second of a large product on this thread."""
+    """Return floating point operations a second of a large product on one thread, best of ten."""
     a, b = torch.randn(512, 512), torch.randn(512, 512)
     best = min(seconds_of(lambda: [a @ b for _ in range(20)]) for _ in range(10))
     return 20 * 2 * 512**3 / best
 
 
 def lstm_flops(inputs: int, hidden: int, days: int) -> float:
-    """Of one window, forward and backward (three products of the forward's size)."""
+    """Return operations of one window, forward and backward (three products of the same size)."""
     return 3 * 2 * 4 * hidden * (inputs + hidden) * days
 
 
 def throughput_rows(rounds: int, peers: Path) -> list[Row]:
-    """Windows a second at hidden 128, batch 256, one thread, against peers and the machine."""
+    """Measure windows a second at hidden 128, batch 256, one thread, against peers and GEMM."""
     torch.set_num_threads(1)
     panel = walk_panel(50, 1000)
     split = split_days(panel, horizon=28, cutoffs=6, step=28, validation_days=100)
@@ -69,7 +69,7 @@ def throughput_rows(rounds: int, peers: Path) -> list[Row]:
 
 
 def neuralforecast_rate(panel: Panel, peers: Path) -> float:
-    """Windows a second inside its own `fit`: the difference of a long and a short one."""
+    """Return windows a second of its `fit`: the difference of a long and a short one."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         to_table(panel).to_parquet(folder / "series.parquet")
@@ -82,7 +82,7 @@ def neuralforecast_rate(panel: Panel, peers: Path) -> float:
 
 
 def tuning_rows(trials: int = 15, epochs: int = 20) -> list[Row]:
-    """A whole search on one synthetic series of 3,000 days, ours and the textbook's."""
+    """Measure a whole search on one synthetic series of 3,000 days, ours and a textbook one."""
     panel, _ = synthesize(SynthesisSpec(n_series=1, n_days=3000), 0)
     split = split_days(panel, horizon=28, cutoffs=6, step=28, validation_days=180)
     shape = ModelConfig()
@@ -109,7 +109,7 @@ def tuning_rows(trials: int = 15, epochs: int = 20) -> list[Row]:
 
 
 def scales(data: training.TrainingData, shape: ModelConfig) -> np.ndarray:
-    """The unit of each validation window, by which the loss is divided."""
+    """Return the scale of each validation window, by which the loss is divided."""
     model = LSTMForecaster(shape)
     index = np.arange(len(data.validation.origins))
     batch = training.batch_of(data.validation, index, shape.max_context)

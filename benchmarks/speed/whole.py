@@ -1,4 +1,4 @@
-"""What papermill costs: `make train` against the cells of the same notebooks in one process."""
+"""Measure `make train` against the cells of the same notebooks in one process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ROUNDS = 2  # a round is minutes
 
 
 def overhead_rows(profile: str = "default") -> list[Row]:
-    """Wall time of the main job, each way, in folders of their own, nothing registered.
+    """Measure the wall time of the main job, each way in a new folder, nothing registered.
 
     Both draw every table and picture; papermill also keeps them, in notebooks and as HTML.
     """
@@ -39,7 +39,7 @@ def _start(*arguments: str) -> None:
 
 
 def _run_cells(profile: str, folder: Path) -> None:
-    """The cells of the four notebooks, in the shell that a kernel would run them in."""
+    """Run the cells of the four notebooks in the shell that a kernel would run them in."""
     from IPython.terminal.interactiveshell import TerminalInteractiveShell
     from IPython.utils.capture import capture_output
 

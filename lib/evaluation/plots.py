@@ -85,7 +85,7 @@ def plot_coverage(result: scores.Backtest) -> Figure:
         raise ValueError("coverage: expected quantile forecasts, got points only")
     figure, axis = plt.subplots(figsize=(4.6, 4.4), layout="constrained")
     horizon = result.actual.shape[1]
-    blocks = [(first, min(last, horizon)) for first, last in evaluation.BLOCKS if first <= horizon]
+    blocks = [(first, min(last, horizon)) for first, last in scores.BLOCKS if first <= horizon]
     for (first, last), colour in zip(blocks, ("#fdba74", "#ea580c", "#7c2d12"), strict=False):
         actual = result.actual[:, first - 1 : last, None]
         below = np.where(
