@@ -21,7 +21,7 @@ from lib.registry.registry import RegistryError
 from lib.settings import Settings
 from lib.storage.database import Store, utcnow
 from lib.storage.tables import checks
-from serving.schemas.monitoring import last
+from serving.records.checks import read_last_check
 from tests.lib.monitoring.test_report import DAY, days_before, forecast, single, truth, write
 from tests.panels import TINY_MODEL
 
@@ -82,7 +82,7 @@ def test_monitor_leaves_what_the_service_shows(settings, store):
     live(store, wrong=60.0)
     for n in (2, 1, 0):
         job.run_check(settings, day=DAY - n)
-    found = last(settings.var_dir)
+    found = read_last_check(settings.var_dir)
     assert found["status"] == "checked"
     history = found["findings"]["accuracy"]["history"]
     assert [point["date"] for point in history] == [str(DAY - n) for n in (2, 1, 0)]
