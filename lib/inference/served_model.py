@@ -95,7 +95,7 @@ def forecast_panel(
     known_future: bool = True,
     batch: int = 512,
 ) -> np.ndarray:
-    """Quantile forecasts made after rows `origins` of a panel. → (len(origins), horizon, quantiles).
+    """Quantile forecasts after rows `origins` of a panel. → (len(origins), horizon, quantiles).
 
     Args:
         origins: row numbers of the last known day of each forecast; nothing later is used but the

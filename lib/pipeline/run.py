@@ -23,7 +23,7 @@ from lib.pipeline.parameters import (
     resolve_parameters,
 )
 from lib.pipeline.stages import StageRecord
-from lib.settings import NOTEBOOKS, ROOT, Settings, get_settings
+from lib.settings import NOTEBOOKS, PACKAGE, ROOT, Settings, get_settings
 
 log = structlog.get_logger()
 PATTERN = "0[1-4]_*.ipynb"  # the main job; later notebooks stand alone
@@ -47,7 +47,7 @@ def run_pipeline(
     run_dir: Path | None = None,
     notebooks: Path = NOTEBOOKS,
     settings: Settings | None = None,
-    code: Path = ROOT / "lib",
+    code: Path = PACKAGE,
     bases: Sequence[Path] = (),
 ) -> RunResult:
     """Run the numbered notebooks in order; skip what is done and unchanged.

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lib.inference import Contract, ServedModel
-from lib.settings import ROOT, Settings
+from lib.settings import PACKAGE, ROOT, Settings
 
 if TYPE_CHECKING:  # two seconds to import
     import pandas as pd
@@ -171,7 +171,7 @@ def log_model(
                 folder,
                 python_model=pyfunc.__file__,
                 artifacts={artifact.name: str(artifact)},
-                code_paths=[str(ROOT / "lib")],
+                code_paths=[str(PACKAGE)],
                 pip_requirements=[f"{name}=={installed(name)}" for name in REQUIREMENTS],
                 signature=pyfunc.signature(contract),
                 input_example=example,
@@ -193,7 +193,7 @@ def log_model(
     return model.model_id, model.artifact_location
 
 
-def git_commit(folder: Path = ROOT) -> str:
+def git_commit(folder: Path = PACKAGE) -> str:
     """The commit that is checked out, `+changes` behind it with edits; else "unversioned"."""
     command = ["git", "-C", str(folder)]
     try:
