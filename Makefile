@@ -111,7 +111,7 @@ test-3.13: $(PY313)/.installed ## Run the fast tests that need no torch on Pytho
 	PYTHONPATH=. $(PY313)/bin/python -m pytest -p tests.without_torch \
 	  -m "not slow and not services" tests/lib tests/serving $(PYTEST_ARGS)
 
-test-services: $(STAMP) ## Run the tests that start PostgreSQL and Redis, where they are installed
+test-services: $(STAMP) ## Run the tests that start PostgreSQL and other servers, where they are installed
 	$(PY) -m pytest -m services $(PYTEST_ARGS)
 
 run-mlflow: $(STAMP) ## Show runs and models at http://127.0.0.1:5000 (PORT=5000)
@@ -141,18 +141,18 @@ explain: $(STAMP) ## The main job up to the explanation; what is done is not don
 monitor: $(STAMP) ## Check forecasts against what came true: page and JSON in the run (RUN_DIR=, SOURCE=)
 	@$(PY) -m lib.pipeline monitor $(if $(RUN_DIR),--run-dir "$(RUN_DIR)") $(PASSED)
 
-check: $(STAMP) ## Check what is served, tell who has to know, retrain if AUTO_RETRAIN (ARGS="--help")
-	@$(PY) -m lib.monitoring.job $(ARGS)
+check: $(STAMP) ## Check the model that is served, alert, retrain if AUTO_RETRAIN (ARGS="--help")
+	@$(PY) -m lib.pipeline.check $(ARGS)
 
 simulate: $(STAMP) ## Replay a synthetic year through the real server, with a change in it (ARGS="--help")
 	OMP_NUM_THREADS=1 $(PY) -m tests.simulate $(ARGS)
 
 promote: $(STAMP) ## Make a version of the model the production one (VERSION=n)
 	@if [ -z "$(VERSION)" ]; then echo "make promote: say which: VERSION=n" >&2; exit 2; fi
-	@$(PY) -m lib.registry.registry promote --version "$(VERSION)"
+	@$(PY) -m lib.registry promote --version "$(VERSION)"
 
 rollback: $(STAMP) ## Go back to the production version before this one
-	@$(PY) -m lib.registry.registry rollback
+	@$(PY) -m lib.registry rollback
 
 run-worker: $(STAMP) ## Compute explanations in the background, as they are asked for
 	OMP_NUM_THREADS=1 exec $(PY) -m serving.worker

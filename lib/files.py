@@ -1,4 +1,4 @@
-"""Hashes of files, and JSON written whole or not at all."""
+"""Hashes files, turns values into JSON's types, and writes JSON files whole or not at all."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-_DIGITS = 10  # significant, in recorded metrics: the rest is rounding noise
-
 
 def file_hash(path: Path) -> str:
     """Return the sha256 hex of a file's content."""
@@ -20,25 +18,35 @@ def file_hash(path: Path) -> str:
 
 
 def text_hash(value: Any) -> str:
-    """Return the sha256 hex of a value of JSON's kinds, whatever the order of its names."""
+    """Return the sha256 hex of a value of JSON's types, whatever the order of its names.
+
+    >>> text_hash({"a": 1, "b": 2}) == text_hash({"b": 2, "a": 1})
+    True
+    """
     text = json.dumps(value, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def to_json(value: Any, digits: int = _DIGITS) -> Any:
-    """Return `value` in JSON's kinds: sorted by name, null for what is not finite.
+def to_json(value: Any, digits: int | None = None) -> Any:
+    """Return `value` in JSON's types; null for what is not finite, ISO text for days.
 
-    Numbers keep `digits` significant digits: by default those that a rounding does not reach.
+    Args:
+        value: mappings, sequences and numbers, also of NumPy and torch.
+        digits: significant digits that floats keep; None keeps all.
+
+    >>> to_json({"mase": 0.123456, "scale": float("nan"), "days": (1, 2)}, digits=3)
+    {'mase': 0.123, 'scale': None, 'days': [1, 2]}
     """
     if hasattr(value, "tolist"):  # NumPy and torch, without importing them
         value = value.tolist()
     if isinstance(value, Mapping):
-        items = sorted(value.items(), key=lambda item: str(item[0]))
-        return {str(k): to_json(v, digits) for k, v in items}
+        return {str(name): to_json(item, digits) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [to_json(item, digits) for item in value]
     if isinstance(value, float):
-        return float(f"{value:.{digits}g}") if math.isfinite(value) else None
+        if not math.isfinite(value):
+            return None
+        return value if digits is None else float(f"{value:.{digits}g}")
     if value is None or isinstance(value, (bool, int, str)):
         return value
     return str(value)

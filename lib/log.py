@@ -1,44 +1,52 @@
-"""Structured logs on stderr, and in a file where one is named."""
+"""Configures structured logs: one JSON object a line, on stderr."""
 
 from __future__ import annotations
 
 import logging
 import sys
+import traceback
+from pathlib import Path
 from typing import TextIO, cast
 
 import structlog
 
 from lib.settings import LogLevel, SettingsError
 
+_FRAMES = 12  # of each error, the innermost
 
-class LogFile:
-    """A log that may be full or gone without stopping what is logged; says what was lost."""
 
-    def __init__(self, file: TextIO) -> None:
-        self._file = file
+class LossyStream:
+    """Writes lines to a stream that may be full or closed, and counts the lines that are lost."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
         self.lost = 0
 
     def write(self, line: str) -> None:
-        """Write a line, or count it as lost; the next that can be written is told how many."""
-        told = self.lost
+        """Write a line, or count it as lost; report lost lines before the next that is written."""
+        lost = self.lost
         try:
-            if told:
-                self._file.write(f'{{"lines": {told}, "event": "log lines lost"}}\n')
-            self._file.write(line)
-            self._file.flush()
+            if lost:
+                self._stream.write(f'{{"lines": {lost}, "event": "log lines lost"}}\n')
+            self._stream.write(line)
+            self._stream.flush()
         except (OSError, ValueError):  # full, broken pipe; closed
             self.lost += 1
         else:
-            self.lost -= told
+            self.lost -= lost
 
     def flush(self) -> None:
-        """Nothing is kept back: `write` has flushed."""
+        """Do nothing: `write` has flushed."""
 
 
 def configure_logging(level: str = "INFO") -> None:
-    """Send the logs to stderr, one JSON object a line, from `level` up (`"DEBUG"`, `"INFO"`, …).
+    """Send the logs to stderr, from `level` up.
 
-    Raises SettingsError for an unknown level.
+    Args:
+        level: `"DEBUG"`, `"INFO"`, `"WARNING"`, `"ERROR"` or `"CRITICAL"`, in any case.
+
+    Raises:
+        SettingsError: the level is unknown.
     """
     number = logging.getLevelNamesMapping().get(level.upper())
     if number is None:
@@ -53,6 +61,40 @@ def configure_logging(level: str = "INFO") -> None:
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         # One write a line: processes that share a stderr would mix theirs.
-        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", LogFile(sys.stderr))),
+        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", LossyStream(sys.stderr))),
         cache_logger_on_first_use=False,
     )
+
+
+def summarize_error(error: BaseException) -> str:
+    """Return the type and the first line of an error, without addresses, which may hold passwords.
+
+    Example:
+        >>> summarize_error(OSError("http://me:secret@registry:5000 refused"))
+        'OSError: http://…'
+    """
+    text = str(error).splitlines()[0] if str(error) else ""
+    if "://" in text:
+        text = text[: text.index("://")] + "://…"
+    return f"{type(error).__name__}: {text}"[:300]
+
+
+def list_frames(error: BaseException) -> list[str]:
+    """Return where an error and its causes came from, without their texts, which may quote values.
+
+    Returns:
+        For each error, the first one last: its type, then its calls from the outermost to the
+        innermost, such as `registry/registry.py:88 fetch`.
+    """
+    lines: list[str] = []
+    seen: set[int] = set()
+    current: BaseException | None = error
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        lines.append(type(current).__name__)
+        for frame, number in list(traceback.walk_tb(current.__traceback__))[-_FRAMES:]:
+            file = Path(frame.f_code.co_filename)
+            lines.append(f"{file.parent.name}/{file.name}:{number} {frame.f_code.co_name}")
+        hidden = current.__suppress_context__
+        current = current.__cause__ or (None if hidden else current.__context__)
+    return lines

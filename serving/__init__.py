@@ -1,6 +1,6 @@
 """The HTTP service: `create_app` makes the application, `python -m serving.server` serves it.
 
-Importing it loads neither torch nor shap, and MLflow only when the registry is first asked.
+Importing it loads neither torch nor shap, and MLflow only when the registry is first used.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def create_app(settings: Settings | None = None) -> OpenAPI:
-    """The application, by default with the settings of the environment (`serving.app`)."""
+    """Create the application: see `serving.app.create_app`."""
     # Not above: the process that forks the servers must not have imported ONNX Runtime, whose
     # threads do not survive that.
     from serving import app

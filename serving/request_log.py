@@ -1,4 +1,4 @@
-"""One line a request: who asked what is in it, the body and the keys are not."""
+"""Log one line a request; neither bodies nor keys are in it."""
 
 from __future__ import annotations
 
@@ -12,28 +12,26 @@ from functools import cache
 import structlog
 from flask import Flask, Response, g, request
 
-from serving.http.security import Keys, add_headers
+from serving.http import Keys, add_headers
 from serving.state import state_of
 
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
 _NO_TRACE = "0" * 32
+_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 log = structlog.get_logger()
 
 
 def trace_id_of(traceparent: str) -> str:
-    """The trace of a W3C `traceparent` header, or a new one where there is none that is valid."""
-    found = _TRACEPARENT.fullmatch(traceparent) if traceparent else None
-    if found is not None and found[1] != _NO_TRACE:
-        return found[1]
+    """Return the trace id of a W3C `traceparent` header, or a new one where it is not valid."""
+    match = _TRACEPARENT.fullmatch(traceparent) if traceparent else None
+    if match is not None and match[1] != _NO_TRACE:
+        return match[1]
     return f"{_random(os.getpid()).getrandbits(128) or 1:032x}"
-
-
-_METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 
 @cache
 def _random(pid: int) -> random.Random:
-    """Seeded once a process: asking the system each time is slow, a fork must not repeat it."""
+    """Return a generator of this process: the system's is slow, and a fork must not repeat one."""
     return random.Random(secrets.token_bytes(32))
 
 
@@ -54,9 +52,9 @@ def register(app: Flask) -> None:
     def end(response: Response) -> Response:
         add_headers(response)
         seconds = time.perf_counter() - g.get("started", time.perf_counter())
-        # The rule, not the path: paths are anybody's to make up.
+        # The rule, not the path: clients can make up any path,
         endpoint = request.url_rule.rule if request.url_rule else "none"
-        # and so is the method, which would make a new series of numbers each
+        # and any method, and each would be a time series of its own.
         method = request.method if request.method in _METHODS else "other"
         state.metrics.observe(endpoint, method, response.status_code, seconds)
         log.info(

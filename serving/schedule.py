@@ -1,7 +1,7 @@
 """When the monitoring runs: by `MONITOR_CRON`, in a process of its own, one at a time.
 
-Several workers may share a database: whoever takes the lease of a minute runs it, the others see
-that it was taken.
+Several workers may share a database: the one that takes the lease of a minute runs it, and the
+others see that it was taken.
 """
 
 from __future__ import annotations
@@ -9,20 +9,19 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import structlog
-from huey import crontab
+from cronsim import CronSim, CronSimError
 
 from lib import storage
 from lib.settings import SettingsError
 from lib.storage import Store, StoreError, held
 
-COMMAND = (sys.executable, "-m", "lib.monitoring.job")
+COMMAND = (sys.executable, "-m", "lib.pipeline.check")
 LEASE = "monitoring"
-SECONDS = 60.0  # after which another host takes over from one that is not heard of
-_LATE = 60  # minutes that are caught up with, where the worker was held up
+_LATEST = timedelta(minutes=60)  # that a run may start late, where the worker was held up
 _MINUTE = timedelta(minutes=1)
 log = structlog.get_logger()
 
@@ -31,18 +30,34 @@ class Schedule:
     """Runs a command at the minutes of a cron line. `beat` is called every few seconds."""
 
     def __init__(self, cron: str, store: Store, command: Sequence[str] = COMMAND) -> None:
-        """`cron` as in MONITOR_CRON, in UTC; "" is never. Raises SettingsError."""
+        """Prepare a schedule.
+
+        Args:
+            cron: as in MONITOR_CRON, in UTC; "" is never.
+            store: the database whose workers share the schedule.
+            command: the program to run, and its arguments.
+
+        Raises:
+            SettingsError: `cron` is not a cron line.
+        """
         self.command = tuple(command)
-        self._matches = _matcher(cron)
+        self._cron = cron
         self._store = store
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self._seen = _minute(datetime.now(UTC))
+        self._last_look = _minute(datetime.now(UTC))
+        if cron:
+            try:
+                CronSim(cron, self._last_look)
+            except CronSimError as error:
+                raise SettingsError(
+                    f"MONITOR_CRON: {cron!r}: {error}; expected such as 30 5 * * *"
+                ) from error
 
     def beat(self, now: datetime | None = None) -> bool:
-        """Start the command if a minute of the line has come. → whether it was started here.
+        """Start the command if a minute of the line has come, and return whether it was started.
 
-        While it runs, or runs in another worker, nothing is started: those minutes are left out.
+        While it runs, here or in another worker, nothing is started: those minutes are left out.
         """
         due = self._due(_minute(now or datetime.now(UTC)))
         if due is None:
@@ -63,42 +78,30 @@ class Schedule:
             self._thread.join(timeout)
 
     def _due(self, now: datetime) -> datetime | None:
-        """The last minute of the line since the last look, this one included."""
-        if self._matches is None or now <= self._seen:
+        """Return the last minute of the line since the last look, `now` included."""
+        if not self._cron or now <= self._last_look:
             return None
-        first = max(self._seen + _MINUTE, now - _LATE * _MINUTE)
-        self._seen, minute = now, now
-        while minute >= first:
-            if self._matches(minute):
-                return minute
-            minute -= _MINUTE
-        return None
+        since = max(self._last_look, now - _LATEST - _MINUTE)
+        self._last_look, due = now, None
+        for minute in CronSim(self._cron, since):  # begins after `since`
+            if minute > now:
+                break
+            due = minute
+        return due
 
     def _run(self, due: datetime) -> None:
         try:
-            with held(self._store, LEASE, seconds=SECONDS, unless_since=due) as lease:
+            with held(self._store, LEASE, unless_since=due) as lease:
                 if lease is None:
                     return
                 started = time.monotonic()
                 log.info("monitoring started", due=due.isoformat())
                 code = storage.run(self.command, stop=[self._stop, lease.lost])
             seconds = round(time.monotonic() - started, 1)
-            say = log.warning if code else log.info
-            say("monitoring finished", exit_code=code, seconds=seconds)
+            report = log.warning if code else log.info
+            report("monitoring finished", exit_code=code, seconds=seconds)
         except (StoreError, OSError) as error:
             log.warning("monitoring not run", error=str(error))
-
-
-def _matcher(cron: str) -> Callable[[datetime], bool] | None:
-    if not cron:
-        return None
-    try:
-        minute, hour, day, month, weekday = cron.split()
-        return crontab(minute, hour, day, month, weekday, strict=True)
-    except ValueError as error:
-        raise SettingsError(
-            f"MONITOR_CRON: {cron!r}: {error}; expected such as 30 5 * * *"
-        ) from error
 
 
 def _minute(when: datetime) -> datetime:

@@ -1,7 +1,8 @@
 """Serve the API with gunicorn: `python -m serving.server --help`.
 
-A worker process a core, each with a few threads that wait for clients; the model is loaded in the
-workers, because what ONNX Runtime starts does not survive a fork.
+One process a core, each with a few threads that wait for clients. Each process loads the model
+itself, because the threads of ONNX Runtime do not survive a fork. A worker for explanations runs
+beside them. Linux and macOS.
 """
 
 from __future__ import annotations
@@ -22,53 +23,60 @@ from typing import Any
 import structlog
 
 from lib.log import configure_logging
-from lib.settings import ROOT, Settings, SettingsError, get_settings
-from serving.http.security import check_bind
+from lib.settings import ROOT, Settings, SettingsError, get_settings, usable_cores
+from serving.http import check_bind
 
-THREADS = 4  # a worker; one of them computes, others read and write
-_PATIENCE = 20.0  # seconds that a process waits for its model before it answers without
-_PAUSES = (1.0, 60.0)  # seconds before a worker that ended is started again, first and longest
+THREADS = 4  # a process; one of them computes, others read and write
+_MODEL_WAIT = 20.0  # seconds that a process waits for its model before it accepts requests
+_PAUSES = (1.0, 60.0)  # seconds before a worker that ended is restarted, at first and at most
 _HEADER = 8190  # bytes of one header, and of the first line
 log = structlog.get_logger()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line. → exit code: 0 stopped, 1 settings or address cannot be used."""
+    """Serve until stopped. Returns 0 then, 1 for settings or an address that cannot be used."""
     parser = argparse.ArgumentParser(prog="python -m serving.server", description=__doc__)
-    parser.add_argument("--host", default="127.0.0.1", help="address (default %(default)s)")
-    # With no process or no thread it would listen and never answer.
-    some, port = _number(1, 1000), _number(0, 65535)
-    parser.add_argument("--port", type=port, default=8000, help="(default %(default)s)")
-    parser.add_argument("--workers", type=some, default=_cores(), help="(default: one a core)")
-    parser.add_argument("--threads", type=some, default=THREADS, help="(default %(default)s)")
-    parser.add_argument("--no-worker", action="store_true", help="start no worker for explanations")
     parser.add_argument(
-        "--open-to-anyone", action="store_true", help="serve others without API_KEYS"
+        "--host", default="127.0.0.1", help="address to bind, or unix:PATH (default %(default)s)"
     )
-    asked = parser.parse_args(arguments)
+    # With no process or no thread it would listen and never answer.
+    count, port = _number(1, 1000), _number(0, 65535)
+    parser.add_argument("--port", type=port, default=8000, help="(default %(default)s)")
+    parser.add_argument(
+        "--workers", type=count, default=usable_cores(), help="processes (default: one a core)"
+    )
+    parser.add_argument(
+        "--threads", type=count, default=THREADS, help="of a process (default %(default)s)"
+    )
+    parser.add_argument(
+        "--no-worker", action="store_true", help="do not start a worker for explanations"
+    )
+    parser.add_argument(
+        "--open-to-anyone", action="store_true", help="serve other machines without API_KEYS"
+    )
+    options = parser.parse_args(arguments)
     try:
         settings = get_settings()
-        check_bind(asked.host, settings, anyone=asked.open_to_anyone)
+        check_bind(options.host, settings, anyone=options.open_to_anyone)
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
         return 1
     configure_logging(settings.log_level)
     # Read when numpy, ONNX Runtime and prometheus_client are imported.
     os.environ["OMP_NUM_THREADS"] = "1"
-    with folder_of_metrics() as metrics:
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics
-        beside = nullcontext() if asked.no_worker else SupervisedProcess().running()
-        with beside:
-            _serve(settings, asked)
+    with metrics_folder() as folder:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+        with nullcontext() if options.no_worker else SupervisedProcess().running():
+            _serve(settings, options)
     return 0
 
 
 @contextmanager
-def folder_of_metrics() -> Generator[str]:
-    """A folder of this server's own, so that counts begin at 0; gone when the server is.
+def metrics_folder() -> Generator[str]:
+    """Make a folder for the metrics of this server, so that counts begin at 0, and delete it.
 
-    Not beside the databases: a page that a full disk cannot hold would be the end of a process
-    that writes to it.
+    It is in memory where there is /dev/shm (Linux): metrics are mapped files, and a process that
+    writes to one dies where the disk is full.
     """
     memory = Path("/dev/shm")
     # No TemporaryDirectory: a forked web process that ends would delete it, and with its folder
@@ -83,9 +91,10 @@ def folder_of_metrics() -> Generator[str]:
 
 
 class SupervisedProcess:
-    """Keeps a worker for explanations running beside the server."""
+    """A process that is restarted whenever it ends: the worker for explanations."""
 
     def __init__(self, command: Sequence[str] | None = None) -> None:
+        """Take the command, by default that of a worker which stops with this process."""
         self.command = command or [
             sys.executable,
             "-m",
@@ -97,37 +106,37 @@ class SupervisedProcess:
 
     @contextmanager
     def running(self) -> Generator[SupervisedProcess]:
-        """Start it, and again whenever it ends, until the block does."""
+        """Run the process until the end of the block."""
         self.process = self._start()
-        keeper = threading.Thread(target=self._keep, name="worker keeper", daemon=True)
-        keeper.start()
+        supervisor = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
+        supervisor.start()
         owner = os.getpid()
         try:
             yield self
         finally:
             if os.getpid() == owner:  # a forked web process leaves by here too
                 self._stop.set()
-                keeper.join(5)
+                supervisor.join(5)
                 self._end()
 
-    def _keep(self) -> None:
+    def _supervise(self) -> None:
         pause = _PAUSES[0]
         while self.process is not None:
-            began = time.monotonic()
+            started = time.monotonic()
             while self.process.poll() is None:
                 if self._stop.wait(0.5):
                     return
-            if time.monotonic() - began > 60:
+            if time.monotonic() - started > 60:
                 pause = _PAUSES[0]
-            log.error("the worker ended", code=self.process.returncode, starts_again_in=pause)
+            log.error("worker ended", exit_code=self.process.returncode, restart_in=pause)
             if self._stop.wait(pause):
                 return
             pause = min(2 * pause, _PAUSES[1])
             self.process = self._start()
 
     def _start(self) -> subprocess.Popen[bytes]:
-        # A group of its own: Ctrl-C is the server's, which then ends the worker by a signal that
-        # it knows. It would be caught in its imports, and started again while all stops.
+        # A process group of its own: Ctrl-C reaches the server alone, which then stops the worker
+        # by SIGTERM. Ctrl-C would end the worker in its imports, and it would be restarted.
         return subprocess.Popen(self.command, cwd=ROOT, process_group=0)
 
     def _end(self) -> None:
@@ -140,29 +149,29 @@ class SupervisedProcess:
             self.process.kill()
 
 
-def _serve(settings: Settings, asked: argparse.Namespace) -> None:
+def _serve(settings: Settings, options: argparse.Namespace) -> None:
     from gunicorn.app.base import BaseApplication
 
-    def loaded_after_fork(worker: Any) -> None:
+    def load_model(worker: Any) -> None:
         from serving.state import state_of
 
         model = state_of(worker.app.wsgi()).model
         model.start()
-        # The processes share a door: one without a model would refuse what others could answer.
-        model.wait(_PATIENCE)
+        # The processes share a socket: one without a model would refuse what others can answer.
+        model.wait(_MODEL_WAIT)
 
-    def polite(worker: Any, request: Any) -> None:
-        # Asked when the answer is sent: a client that is told "close" by a process which stops
-        # sends its next request to another, instead of into a door that shuts.
-        closes = request.should_close
-        request.should_close = lambda: not worker.alive or closes()
+    def close_when_stopping(worker: Any, request: Any) -> None:
+        # Called when the answer is sent. A process that stops answers "Connection: close", and the
+        # client sends its next request to another one.
+        should_close = request.should_close
+        request.should_close = lambda: not worker.alive or should_close()
 
-    def ended(pid: int) -> None:
+    def forget_metrics(pid: int) -> None:
         from prometheus_client import multiprocess
 
         multiprocess.mark_process_dead(pid)
 
-    def stopping(worker: Any) -> None:
+    def stop_parts(worker: Any) -> None:
         from serving.state import state_of
 
         state = state_of(worker.app.wsgi())
@@ -171,11 +180,10 @@ def _serve(settings: Settings, asked: argparse.Namespace) -> None:
 
     class Server(BaseApplication):
         def load_config(self) -> None:
-            host = f"[{asked.host}]" if ":" in asked.host else asked.host
-            options = {
-                "bind": host if host.startswith("unix") else f"{host}:{asked.port}",
-                "workers": asked.workers,
-                "threads": asked.threads,
+            config = {
+                "bind": _address(options.host, options.port),
+                "workers": options.workers,
+                "threads": options.threads,
                 "worker_class": "serving.http.gunicorn_worker.FairWorker",
                 "preload_app": False,
                 "keepalive": 5,
@@ -184,18 +192,18 @@ def _serve(settings: Settings, asked: argparse.Namespace) -> None:
                 "limit_request_line": _HEADER,
                 "limit_request_field_size": _HEADER,
                 "limit_request_fields": 64,
-                # A proxy's headers that move the paths: nothing here stands under another.
+                # No proxy may move the paths: the API is not served below another path.
                 "forwarder_headers": "",
                 "control_socket_disable": True,
                 "loglevel": "warning",
                 "proc_name": "production-lstm",
-                "pre_request": polite,
-                "post_worker_init": loaded_after_fork,
-                "worker_exit": lambda server, worker: stopping(worker),
-                "child_exit": lambda server, worker: ended(worker.pid),
+                "pre_request": close_when_stopping,
+                "post_worker_init": load_model,
+                "worker_exit": lambda server, worker: stop_parts(worker),
+                "child_exit": lambda server, worker: forget_metrics(worker.pid),
             }
             cfg: Any = self.cfg
-            for name, value in options.items():
+            for name, value in config.items():
                 cfg.set(name, value)
 
         def load(self) -> Any:
@@ -203,23 +211,25 @@ def _serve(settings: Settings, asked: argparse.Namespace) -> None:
 
             return create_app(settings)
 
-    log.info("serving", host=asked.host, port=asked.port, workers=asked.workers)
+    log.info("serving", host=options.host, port=options.port, workers=options.workers)
     Server().run()
 
 
 def _number(low: int, high: int) -> Callable[[str], int]:
-    """What reads an option: a whole number within limits."""
+    """Make the parser of an option that is a whole number within limits."""
 
-    def read(text: str) -> int:
+    def parse(text: str) -> int:
         if not text.isascii() or not text.isdigit() or not low <= int(text) <= high:
             raise argparse.ArgumentTypeError(f"expected {low} to {high}, got {text!r}")
         return int(text)
 
-    return read
+    return parse
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0))
+def _address(host: str, port: int) -> str:
+    if host.startswith("unix:"):
+        return host
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What an application carries with it, by name and type."""
+"""The parts that an application carries with it."""
 
 from __future__ import annotations
 
@@ -11,23 +11,25 @@ from werkzeug.exceptions import ServiceUnavailable
 from lib.settings import Settings
 
 if TYPE_CHECKING:
-    from serving.http.metrics import Metrics
-    from serving.model.live_model import LiveModel, Served
-    from serving.records.predictions import Recorder
+    from serving.explanations import Jobs
+    from serving.http import Metrics
+    from serving.model import LiveModel, Served
+    from serving.records import Recorder
 
 
 EXTENSION = "forecaster"  # the LiveModel
+RETRY_AFTER = 2  # seconds after which to try again while no model is loaded
 _STATE = "production-lstm"
-RETRY = 2  # seconds after which to ask again while no model is loaded
 
 
 @dataclass(frozen=True)
 class State:
-    """The parts of an application."""
+    """The parts of an application. They open files and start threads when first used."""
 
     settings: Settings
     model: LiveModel
     recorder: Recorder
+    jobs: Jobs
     metrics: Metrics
 
 
@@ -38,15 +40,18 @@ def attach(app: Flask, state: State) -> None:
 
 
 def state_of(app: Flask | None = None) -> State:
-    """The parts of an application, by default of the one that answers now."""
+    """Return the parts of an application, by default of the current one."""
     return (app or current_app).extensions[_STATE]
 
 
 def served() -> Served:
-    """The model that answers this request. Raises ServiceUnavailable (503) while there is none."""
-    found = state_of().model.current()
-    if found is None:
-        raise ServiceUnavailable(
-            f"No model is loaded: {state_of().model.detail()}", retry_after=RETRY
-        )
-    return found
+    """Return the model that answers this request.
+
+    Raises:
+        ServiceUnavailable: 503, while no model is loaded.
+    """
+    model = state_of().model
+    current = model.current()
+    if current is None:
+        raise ServiceUnavailable(f"No model is loaded: {model.detail()}", retry_after=RETRY_AFTER)
+    return current

@@ -1,14 +1,15 @@
-"""The process that computes explanations, and runs the monitoring: `python -m serving.worker`.
+"""The process that computes explanations and runs the monitoring: `python -m serving.worker`.
 
-It has one thread and a low priority, so that forecasts, which people wait for, go first. It may be
-killed at any moment, and there may be several.
+It polls the database, computes one job at a time in one thread, and has a low priority, so that
+forecasts, which people wait for, go first. It may be killed at any moment, and several may run, on
+any number of hosts.
 """
 
 from __future__ import annotations
 
 import argparse
-import logging
 import os
+import queue
 import signal
 import sys
 import threading
@@ -17,24 +18,25 @@ from typing import Any
 
 import structlog
 
-from lib.log import configure_logging
+from lib.log import configure_logging, list_frames, summarize_error
 from lib.settings import Settings, SettingsError, get_settings
 from lib.storage import Store, StoreError, is_dead, process_name, purge
-from serving.explanations.explainer import Explainer, TryLaterError
-from serving.explanations.jobs import Job, Jobs, Queue
-from serving.http.errors import brief, frames
+from serving.explanations import Explainer, Job, Jobs, TryLaterError
 from serving.schedule import COMMAND, Schedule
 
 NICE = 10
-_BEAT = 3.0  # seconds between looking after leases and lost messages
-_FORGET = 3600.0  # seconds between deletions
-# (a /predict body, a model version) → result for JSON, PNG
+_PAUSES = (0.05, 0.4)  # seconds between two looks at an empty queue, at first and at most
+_AWAY = 2.0  # seconds before the next look at a database that failed
+_BEAT = 3.0  # seconds between two looks at leases, dead workers and the schedule
+_PURGE = 3600.0  # seconds between two deletions of old rows
+_GRACE = 10.0  # seconds for the current job when the worker stops
+# (a question, a model version) to (result for JSON, PNG)
 Compute = Callable[[dict[str, Any], int], tuple[dict[str, Any], bytes]]
 log = structlog.get_logger()
 
 
 class Worker:
-    """Takes jobs from the queue until it is stopped."""
+    """Computes queued explanations until it is stopped."""
 
     def __init__(
         self,
@@ -45,11 +47,13 @@ class Worker:
         parent: int = 0,
         monitor: Sequence[str] = COMMAND,
     ) -> None:
-        """Open the queue.
+        """Prepare a worker; `run` starts it.
 
         Args:
-            lease_seconds: a worker that is not heard of for so long has lost its job.
-            parent: process without which it stops, however that ended; 0 for none.
+            settings: of this installation.
+            compute: what makes an explanation of a question; SHAP by default.
+            lease_seconds: after which a worker that does not renew its lease loses its job.
+            parent: process without which the worker stops, however that ended; 0 for none.
             monitor: the command that MONITOR_CRON runs.
         """
         self.parent = parent
@@ -57,127 +61,135 @@ class Worker:
         self.settings = settings
         self.store = Store(settings.database_url, busy_seconds=30)
         self.jobs = Jobs(self.store, lease_seconds=lease_seconds)
-        self.queue = Queue(settings.queue_url, self.handle)
         self._schedule = Schedule(settings.monitor_cron, self.store, monitor)
         self._compute = compute or Explainer(settings)
-        self._stop = threading.Event()
-        self._in_hand: str | None = None
+        self._stopping = threading.Event()
+        # Of all that signals a thread, only this may be used in a signal handler.
+        self._stop_requests: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._current: str | None = None
 
     def run(self) -> None:
-        """Work until SIGTERM or SIGINT, which let the job in hand be finished for ten seconds."""
-        consumer = self.queue.huey.create_consumer(
-            workers=1,
-            periodic=False,
-            max_delay=0.5,
-            graceful_signal="TERM",
-            shutdown_timeout=10,
-        )
-        log.info("worker started", worker=self.name)
-        # Before the first job: what a dead worker left goes to the queue first.
-        self.look_after()
+        """Work until SIGTERM or SIGINT; the current job then has ten seconds to end.
+
+        Raises:
+            StoreError: the database cannot be opened.
+        """
+        with self.store.reading():
+            log.info("worker started", worker=self.name)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._stop_requests.put(None))
+        # Before the first job: what dead workers left is older.
+        self.reclaim()
         if isinstance(self._compute, Explainer):
             self._compute.prepare()
-        keeper = threading.Thread(target=self._keep, name="keeper", daemon=True)
-        keeper.start()
-        try:
-            consumer.run()
-        finally:
-            self._stop.set()
-            keeper.join(5)
-            self._schedule.stop()
-            self._guarded(lambda: self.jobs.put_back(self.name))
-            log.info("worker stopped", worker=self.name)
+        threads = [
+            threading.Thread(target=self._poll, name="explanations", daemon=True),
+            threading.Thread(target=self._keep, name="keeper", daemon=True),
+        ]
+        for thread in threads:
+            thread.start()
+        self._stop_requests.get()
+        self._stopping.set()
+        for thread in threads:
+            thread.join(_GRACE)
+        self._schedule.stop()
+        self._try(lambda: self.jobs.release(self.name))
+        log.info("worker stopped", worker=self.name)
 
-    def handle(self, identity: str) -> None:
-        """Compute one explanation, if it is still wanted; whatever happens, the worker goes on."""
+    def work(self) -> bool:
+        """Compute the next job. Returns False where none is due, or the database failed."""
         try:
-            job = self.jobs.claim(identity, self.name)
-            if job is not None:
-                self._in_hand = job.id
-                self._do(job)
+            job = self.jobs.claim(self.name)
+            if job is None:
+                return False
+            self._current = job.id
+            self._explain(job)
         except StoreError as error:
             # The row stays as it is: it is queued, or its lease ends.
-            log.warning("store failed", explanation_id=identity, error=str(error))
+            log.warning("store failed", explanation_id=self._current, error=str(error))
+            self._stopping.wait(_AWAY)
+            return False
         finally:
-            self._in_hand = None
+            self._current = None
+        return True
 
     def renew(self) -> None:
-        """Prolong the lease of the job in hand, if there is one."""
-        identity = self._in_hand
+        """Extend the lease of the current job, if there is one."""
+        identity = self._current
         if identity is not None:
-            self._guarded(lambda: self.jobs.renew(identity, self.name))
+            self._try(lambda: self.jobs.renew(identity, self.name))
 
-    def look_after(self) -> None:
-        """Take back what dead workers had, and send again what the queue has lost."""
+    def reclaim(self) -> None:
+        """Queue again what dead workers had claimed."""
+        self._try(lambda: self.jobs.reclaim(is_dead))
 
-        def work() -> None:
-            self.jobs.take_back(is_dead)
-            self.queue.fill(self.jobs.waiting())
-
-        self._guarded(work)
-
-    def _do(self, job: Job) -> None:
+    def _explain(self, job: Job) -> None:
         try:
             result, plot = self._compute(job.body, job.model_version)
         except TryLaterError as error:
-            log.warning("explanation waits", explanation_id=job.id, error=brief(error))
-            # `look_after` sends it again: that is the pause.
-            self.jobs.put_back(self.name)
+            log.warning(
+                "explanation postponed", explanation_id=job.id, error=summarize_error(error)
+            )
+            self.jobs.postpone(job.id, self.name)
         except Exception as error:  # noqa: BLE001 - no job may end the worker
             log.error(
                 "explanation failed",
                 explanation_id=job.id,
-                error=brief(error),
-                where=frames(error),
+                error=summarize_error(error),
+                where=list_frames(error),
             )
-            self.jobs.fail(job.id, self.name, brief(error))
+            self.jobs.fail(job.id, self.name, summarize_error(error))
         else:
-            kept = self.jobs.finish(job.id, self.name, result, plot)
-            log.info("explanation done", explanation_id=job.id, kept=kept)
+            stored = self.jobs.finish(job.id, self.name, result, plot)
+            log.info("explanation done", explanation_id=job.id, stored=stored)
+
+    def _poll(self) -> None:
+        """Compute job after job; look less often while there is none."""
+        pause = _PAUSES[0]
+        try:
+            while not self._stopping.is_set():
+                if self.work():
+                    pause = _PAUSES[0]
+                    continue
+                self._stopping.wait(pause)
+                pause = min(2 * pause, _PAUSES[1])
+        finally:
+            self._stop_requests.put(None)  # a worker that cannot work had better be restarted
 
     def _keep(self) -> None:
-        """Beside the thread that computes: prolong leases, look after others, delete the old."""
-        since_deletion = _FORGET
-        while not self._stop.wait(_BEAT):
+        """Renew leases, reclaim jobs, run the schedule and delete old rows, beside `_poll`."""
+        since_purge = _PURGE
+        while not self._stopping.wait(_BEAT):
             if self.parent and os.getppid() != self.parent:
-                log.warning("the server that started this worker is gone")
-                os.kill(os.getpid(), signal.SIGTERM)
+                log.warning("worker stops: its server is gone", server=self.parent)
+                self._stop_requests.put(None)
                 return
             self.renew()
-            self.look_after()
+            self.reclaim()
             self._schedule.beat()
-            since_deletion += _BEAT
-            if since_deletion >= _FORGET:
-                since_deletion = 0.0
-                self._guarded(self._forget)
+            since_purge += _BEAT
+            if since_purge >= _PURGE:
+                since_purge = 0.0
+                self._try(self._purge)
 
-    def _forget(self) -> None:
-        emptied = self.jobs.forget(days=self.settings.explanation_retention_days)
+    def _purge(self) -> None:
+        deleted = self.jobs.delete_old(days=self.settings.explanation_retention_days)
         purged = purge(self.store, self.settings.retention_days)
-        if emptied or any(purged.values()):
-            log.info("old rows deleted", explanations=emptied, **purged)
+        if deleted or any(purged.values()):
+            log.info("old rows deleted", explanations=deleted, **purged)
 
-    def _guarded(self, work: Callable[[], object]) -> None:
-        # Queue and database may be away for a while; the next beat tries again.
+    def _try(self, action: Callable[[], object]) -> None:
+        # The database may be away for a while; the next beat tries again.
         try:
-            work()
-        except Exception as error:  # noqa: BLE001 - backends of the queue raise what they like
-            log.warning("worker cannot look after its jobs", error=brief(error))
-
-
-class _AsJson(logging.Handler):
-    """Huey's own messages in the form of ours."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        error = record.exc_info[1] if record.exc_info else None
-        more = {"error": brief(error), "where": frames(error)} if error else {}
-        log.log(record.levelno, record.getMessage(), **more)
+            action()
+        except Exception as error:  # noqa: BLE001 - or leases would no longer be renewed
+            log.warning("worker cannot maintain its queue", error=summarize_error(error))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a worker. → exit code: 0 stopped, 1 settings or database cannot be used."""
+    """Run a worker. Returns 0 once it is stopped, 1 for unusable settings or database."""
     parser = argparse.ArgumentParser(prog="python -m serving.worker", description=__doc__)
-    parser.add_argument("--parent", type=int, default=0, help="process to stop with")
+    parser.add_argument("--parent", type=int, default=0, help="stop when this process is gone")
     parent = parser.parse_args(arguments).parent
     if os.environ.get("OMP_NUM_THREADS") != "1":
         # numpy reads it when it is imported, which the package has done by now: begin again.
@@ -190,7 +202,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         settings = get_settings()
         configure_logging(settings.log_level)
-        logging.getLogger("huey").addHandler(_AsJson(logging.WARNING))
+        if settings.queue_url:
+            log.warning("QUEUE_URL is ignored: jobs wait in DATABASE_URL; unset it")
         Worker(settings, parent=parent).run()
     except (SettingsError, StoreError) as error:
         sys.stderr.write(f"{error}\n")

@@ -11,7 +11,6 @@ import pytest
 import sqlalchemy as sa
 import structlog
 from hypothesis import settings as hypothesis_settings
-from redis import ConnectionPool, Redis
 
 from tests import services
 
@@ -32,7 +31,6 @@ def isolated_settings(tmp_path_factory):
         patch.setenv("MLFLOW_ARTIFACT_ROOT", str(var / "mlartifacts"))
         patch.setenv("OPTUNA_STORAGE", f"sqlite:///{var}/optuna.db")
         patch.setenv("DATABASE_URL", f"sqlite:///{var}/state.db")
-        patch.setenv("QUEUE_URL", f"sqlite:///{var}/queue.db")
         yield
 
 
@@ -47,13 +45,6 @@ def fresh_logging():
 def postgresql():
     """A real server of this session: `…/` to which a database's name belongs."""
     with services.postgresql() as url:
-        yield url
-
-
-@pytest.fixture(scope="session")
-def redis():
-    """A real server of this session, by URL."""
-    with services.redis() as url:
         yield url
 
 
@@ -77,28 +68,3 @@ def database_url(request, tmp_path):
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/state.db"
     return request.getfixturevalue("postgresql_url")
-
-
-@pytest.fixture
-def redis_url(redis, monkeypatch):
-    """An empty queue of this test, whose connections are closed after it: huey leaves them open."""
-    with Redis.from_url(redis) as client:
-        client.flushdb()
-    pools, make = [], ConnectionPool.from_url
-
-    def remembered(*args, **kwargs):
-        pools.append(make(*args, **kwargs))
-        return pools[-1]
-
-    monkeypatch.setattr(ConnectionPool, "from_url", remembered)
-    yield redis
-    for pool in pools:
-        pool.disconnect()
-
-
-@pytest.fixture(params=["sqlite", pytest.param("redis", marks=pytest.mark.services)])
-def queue_url(request, tmp_path):
-    """An empty queue of this test: once in a SQLite file, once on a Redis server."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/queue.db"
-    return request.getfixturevalue("redis_url")

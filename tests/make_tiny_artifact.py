@@ -28,7 +28,7 @@ def main() -> None:
         max_context=70,
         quantiles=(0.1, 0.5, 0.9),
     )
-    settings = config.TrainingConfig(steps=20, batch=8, evaluate_every=10)
+    settings = config.TrainingConfig(steps=20, batch_size=8, evaluate_every=10)
     data = prepare(panel, split, shape)
     fit = calibration.calibrate(loop.fit(data, shape, settings), data)
     shutil.rmtree(TINY_MODEL, ignore_errors=True)

@@ -25,7 +25,6 @@ def main() -> int:
             "MLFLOW_ARTIFACT_ROOT": f"{var}/mlartifacts",
             "OPTUNA_STORAGE": f"sqlite:///{var}/optuna.db",
             "DATABASE_URL": f"sqlite:///{var}/state.db",
-            "QUEUE_URL": f"sqlite:///{var}/queue.db",
             "OMP_NUM_THREADS": "1",
             "JUPYTER_PREFER_ENV_PATH": "1",
         }

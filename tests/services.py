@@ -1,4 +1,4 @@
-"""PostgreSQL, Redis and MLflow servers for the tests: started on free ports, gone afterwards.
+"""PostgreSQL and MLflow servers for the tests: started on free ports, gone afterwards.
 
 Each is a context manager that yields a URL, or skips with what is missing.
 """
@@ -48,28 +48,6 @@ def postgresql(address="127.0.0.1"):
             yield f"postgresql+psycopg://postgres@{address}:{port}/"
         finally:
             run(control, "-D", data, "-m", "immediate", "-w", "stop")
-
-
-@contextmanager
-def redis():
-    """→ the URL of a server, database 0."""
-    program = shutil.which("redis-server")
-    if program is None:
-        pytest.skip("Redis is not installed: no redis-server (Debian: redis-server)")
-    # As root it would run: as anybody else then.
-    user = _other_user("nobody")
-    with _folder(user) as folder:
-        port = free_port()
-        options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-        server = subprocess.Popen(
-            [program, *options, "--dir", folder], stdout=subprocess.DEVNULL, cwd=folder, user=user
-        )
-        try:
-            _wait_for(port)
-            yield f"redis://127.0.0.1:{port}/0"
-        finally:
-            server.terminate()
-            server.wait(20)
 
 
 @contextmanager

@@ -27,9 +27,9 @@ from lib.data.panel import Panel, to_table
 from lib.data.synthesis import synthesize
 from lib.data.synthesis_spec import SynthesisSpec
 from lib.log import configure_logging
-from lib.monitoring import job
 from lib.monitoring.alerts import open_incidents
 from lib.monitoring.report import Report
+from lib.pipeline.check import check_and_retrain
 from lib.settings import ROOT, Settings
 from lib.storage.database import Store
 
@@ -184,7 +184,7 @@ def simulate(folder: Path, *, series: int, change: int, days: int, every: int, s
             asking = threading.Thread(target=go_on)
             asking.start()
             try:
-                report, trained = job.run_check(settings, day=panel.dates[LIVE + number])
+                report, trained = check_and_retrain(settings, day=panel.dates[LIVE + number])
             finally:
                 stop.set()
                 asking.join()
@@ -213,7 +213,7 @@ def simulate(folder: Path, *, series: int, change: int, days: int, every: int, s
 def flagged(report: Report) -> list[str]:
     """What a check found, whether or not it has lasted long enough to alarm."""
     parts = [report.accuracy, *([report.drift] if report.drift else [])]
-    return [name for part in parts for name in part.streaks]
+    return [name for part in parts for name in part.consecutive_flags]
 
 
 def summary(found: dict) -> dict:

@@ -42,24 +42,28 @@ class Mailbox:
 
     def authenticate(self, server, session, envelope, mechanism, data):
         good = (data.login, data.password) == (USER.encode(), PASSWORD.encode())
-        self.users.append((session.ssl is not None, good))
+        encrypted = server.transport.get_extra_info("sslcontext") is not None
+        self.users.append((encrypted, good))
         return AuthResult(success=good, handled=False)
 
 
 @contextmanager
-def smtp(port=None, certificate=None):
-    """A server; with a `certificate` (files of it and its key) for STARTTLS, and a log-in."""
+def smtp(port=None, certificate=None, *, implicit=False):
+    """A server; with a `certificate` (files of it and its key) for TLS, and a log-in.
+
+    TLS begins with STARTTLS, or where it is `implicit` with the first byte.
+    """
     mailbox = Mailbox(port or free_port())
     secure: dict[str, Any] = {}
     if certificate:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(*certificate)
-        secure = {
-            "tls_context": context,
-            "require_starttls": True,
-            "auth_required": True,
-            "authenticator": mailbox.authenticate,
-        }
+        secure = {"authenticator": mailbox.authenticate}
+        if implicit:
+            # aiosmtpd counts as encrypted only what STARTTLS has encrypted
+            secure |= {"ssl_context": context, "auth_require_tls": False}
+        else:
+            secure |= {"tls_context": context, "require_starttls": True, "auth_required": True}
     controller = Controller(mailbox, hostname="127.0.0.1", port=mailbox.port, **secure)
     controller.start()
     try:
@@ -69,7 +73,7 @@ def smtp(port=None, certificate=None):
 
 
 def certificate_for_localhost(folder):
-    """A self-made certificate. → its file and that of its key."""
+    """Make a self-signed certificate, and return its file and that of its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     day = dt.timedelta(days=1)
@@ -102,7 +106,7 @@ class Receiver(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self):
-        self.posts, self.status = [], 204
+        self.posts, self.paths, self.status = [], [], 204
         super().__init__(("127.0.0.1", 0), _Taker)
         self.url = f"http://127.0.0.1:{self.server_port}/secret-path"
 
@@ -112,9 +116,16 @@ class _Taker(BaseHTTPRequestHandler):
         receiver = cast(Receiver, self.server)
         body = self.rfile.read(int(self.headers["Content-Length"]))
         receiver.posts.append((self.headers["Content-Type"], json.loads(body)))
+        receiver.paths.append(self.path)
         self.send_response(receiver.status)
         if receiver.status == 302:
             self.send_header("Location", "/elsewhere")
+        self.end_headers()
+
+    def do_GET(self):  # what a client sends that follows a redirect
+        receiver = cast(Receiver, self.server)
+        receiver.paths.append(self.path)
+        self.send_response(200)
         self.end_headers()
 
     def log_message(self, format, *args):

@@ -69,7 +69,7 @@ def served(forecaster, panel: Panel, days: np.ndarray) -> Frames:
     quantiles = forecast_panel(forecaster, panel, origins)
     horizon = np.tile(np.arange(1, contract.horizon + 1), len(origins))
     row = np.repeat(np.arange(len(origins)), contract.horizon)
-    series = np.searchsorted(panel.offsets, origins, side="right") - 1
+    series = panel.series_of(origins)
     forecasts = pd.DataFrame(
         {
             "series_id": pd.Categorical.from_codes(series[row], list(panel.ids)),

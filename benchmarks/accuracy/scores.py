@@ -21,7 +21,7 @@ def score(
     """
     names = [f"q{level:g}" for level in QUANTILES]
     names = [name for name in names if name in forecasts.columns]
-    rows = np.searchsorted(panel.offsets, origins, side="right") - 1
+    rows = panel.series_of(origins)
     wanted = pd.MultiIndex.from_arrays(
         [
             np.repeat(np.array(panel.ids, dtype=object)[rows], horizon),

@@ -28,10 +28,10 @@ from lib.features import compute_features
 from lib.log import configure_logging
 from lib.models import ModelConfig
 from lib.settings import ROOT
-from lib.training import Data, TrainingConfig, batch_of, prepare
+from lib.training import TrainingConfig, TrainingData, batch_of, prepare
 
 # Without changed windows, which are synthetic too: the start alone differs.
-SETTINGS = TrainingConfig(steps=500, evaluate_every=50, changes=0.0)
+SETTINGS = TrainingConfig(steps=500, evaluate_every=50, level_shift_prob=0.0)
 # No step at all: a learning rate that moves nothing.
 STARTS = {
     "random": replace(SETTINGS, pretrained=False),
@@ -82,7 +82,7 @@ def measure(data_set: DataSet, known: Panel, seeds: int) -> Iterator[dict[str, A
         }
 
 
-def forecasts(fit: training.Fit, data: Data, origins: np.ndarray) -> np.ndarray:
+def forecasts(fit: training.Fit, data: TrainingData, origins: np.ndarray) -> np.ndarray:
     """Quantiles of the network itself, without a graph. → (n, horizon, quantiles)."""
     known = data.train.panel
     windows = replace(data.train, features=compute_features(known), origins=origins)

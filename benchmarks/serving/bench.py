@@ -133,7 +133,6 @@ def own_state(folder: Path) -> dict[str, str]:
     """What our server writes goes to a place that is thrown away; its model is the user's."""
     return {
         "DATABASE_URL": f"sqlite:///{folder}/state.db",
-        "QUEUE_URL": f"sqlite:///{folder}/queue.db",
         "EXPLANATION_QUEUE_MAX": "100000",
     }
 

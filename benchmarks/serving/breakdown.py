@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 from flask.testing import FlaskClient
 
-from lib.features import future_after
+from lib.features import known_future_after
 from lib.inference import ServedModel
 from lib.log import configure_logging
 from lib.settings import get_settings
 from serving.app import create_app
 from serving.model.live_model import LiveModel
 from serving.records.predictions import Recorder
-from serving.schemas.feature_rows import sequence_of
+from serving.schemas.feature_rows import read_sequence
 from serving.state import state_of
 
 TIMES = 400
@@ -28,22 +28,21 @@ def breakdown(model: ServedModel, body: bytes, folder: Path) -> dict[str, float]
     """Milliseconds of each part (medians), one thread, nothing else running, no log lines."""
     configure_logging("WARNING")
     contract = model.contract
-    rows = sequence_of(body, contract.context_length)
+    rows = read_sequence(body, contract.context_length)
     near = np.datetime64(contract.training_span[1], "D")
-    future = future_after(rows, contract.horizon, near)
+    future = known_future_after(rows, contract.horizon, near)
     answer = {"quantiles": model.predict(rows[None], future)[0].tolist()}
-    places = {
-        "database_url": f"sqlite:///{folder}/breakdown.db",
-        "queue_url": f"sqlite:///{folder}/breakdown-queue.db",
-    }
+    places = {"database_url": f"sqlite:///{folder}/breakdown.db"}
     live = LiveModel(get_settings())
     live.refresh()
     app = create_app(get_settings().model_copy(update=places), model=live)
     client = app.test_client()
     parts = {
         "JSON in": median(lambda: json.loads(body)),
-        "JSON in and validation": median(lambda: sequence_of(body, contract.context_length)),
-        "calendar of the days ahead": median(lambda: future_after(rows, contract.horizon, near)),
+        "JSON in and validation": median(lambda: read_sequence(body, contract.context_length)),
+        "calendar of the days ahead": median(
+            lambda: known_future_after(rows, contract.horizon, near)
+        ),
         "inference": median(lambda: model.predict(rows[None], future)),
         "JSON out": median(lambda: json.dumps(answer)),
         "whole request without network (Flask's test client)": median(lambda: post(client, body)),
@@ -63,16 +62,16 @@ def post(client: FlaskClient, body: bytes) -> object:
 
 def keeping(recorder: Recorder, request: Callable[[], object]) -> dict[str, float]:
     """The request in turns with one of which nothing is stored."""
-    keep = recorder.prediction
+    keep = recorder.record
     found: dict[str, list[float]] = {
         "whole request, in turns": [],
         "… of which nothing is kept": [],
     }
     for _ in range(5):
         for name, told in zip(found, (keep, lambda record: None), strict=True):
-            recorder.prediction = told
+            recorder.record = told
             found[name].append(median(request))
-    recorder.prediction = keep
+    recorder.record = keep
     return {name: statistics.median(times) for name, times in found.items()}
 
 

@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from torch import nn
 
-from lib.features import FEATURES, future_after
+from lib.features import FEATURES, known_future_after
 from lib.training import load_weights
 
 
@@ -64,7 +64,7 @@ def predict(asked: Sequence) -> dict[str, float]:
     rows = np.array([[getattr(row, name) for name in FEATURES] for row in asked.sequence])
     with torch.no_grad():
         if eager:
-            future = future_after(rows, ours.config.horizon, near)
+            future = known_future_after(rows, ours.config.horizon, near)
             out = ours(torch.from_numpy(rows[None]), torch.from_numpy(future))
             return {"prediction": float(out[0, 0, ours.median])}
         scaled = torch.from_numpy(((rows - mean) / std)[None]).float()

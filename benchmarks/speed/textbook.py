@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from lib.training import Data
+from lib.training import TrainingData
 
 LEVELS = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 CONTEXT = 60
@@ -19,7 +19,9 @@ CONTEXT = 60
 class WindowsOfOne(Dataset):
     """One window of scaled features and targets at a time."""
 
-    def __init__(self, data: Data, part: str, features: np.ndarray, values: np.ndarray) -> None:
+    def __init__(
+        self, data: TrainingData, part: str, features: np.ndarray, values: np.ndarray
+    ) -> None:
         self.features, self.values = features, values
         self.origins = getattr(data, part).origins
         self.origins = self.origins[self.origins >= CONTEXT]
@@ -51,7 +53,7 @@ class PlainLSTM(nn.Module):
         return self.head(out[:, -1]).reshape(-1, *self.shape)
 
 
-def scaled(data: Data) -> tuple[np.ndarray, np.ndarray, float]:
+def scaled(data: TrainingData) -> tuple[np.ndarray, np.ndarray, float]:
     """Standard scaling by the training span; gaps filled forward."""
     import pandas as pd
 
@@ -73,7 +75,7 @@ def loss_of(found: Tensor, target: Tensor) -> Tensor:
     return torch.maximum(levels * gap, (levels - 1) * gap).mean()
 
 
-def steps(data: Data, hidden: int, batch: int) -> Callable[[int], None]:
+def steps(data: TrainingData, hidden: int, batch: int) -> Callable[[int], None]:
     """A function that trains so many batches."""
     features, values, _ = scaled(data)
     loader = DataLoader(WindowsOfOne(data, "train", features, values), batch, shuffle=True)
@@ -96,10 +98,13 @@ def steps(data: Data, hidden: int, batch: int) -> Callable[[int], None]:
     return run
 
 
-def tune(data: Data, trials: int, epochs: int, unit_of_ours: np.ndarray) -> float:
-    """Sequential trials with median pruning. → best validation pinball, in units of ours.
+def tune(data: TrainingData, trials: int, epochs: int, unit_of_ours: np.ndarray) -> float:
+    """Run trials one after the other and return the best validation loss, in scales of ours.
 
     Args:
+        data: windows of one panel.
+        trials: with median pruning.
+        epochs: of each trial.
         unit_of_ours: (validation windows,) scale of each window, by which our loss is divided.
     """
     features, values, unit = scaled(data)

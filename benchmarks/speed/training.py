@@ -16,7 +16,8 @@ from benchmarks.speed.data import walk_panel
 from benchmarks.speed.paired import Row, paired, row, seconds_of
 from lib import training, tuning
 from lib.data import Panel, SynthesisSpec, split_days, synthesize, to_table
-from lib.models import ModelConfig
+from lib.models import LSTMForecaster, ModelConfig
+from lib.settings import usable_cores
 from lib.training import TrainingConfig
 from lib.tuning import plan
 
@@ -42,20 +43,22 @@ def throughput_rows(rounds: int, peers: Path) -> list[Row]:
     split = split_days(panel, horizon=28, cutoffs=6, step=28, validation_days=100)
     shape = ModelConfig(hidden=HIDDEN, encoder_days=56, max_context=60)
     data = training.prepare(panel, split, shape)
-    run = training.Trainer(
-        data, shape, TrainingConfig(batch=BATCH, changes=0.0), training.SingleProcess()
-    )
+    config = TrainingConfig(batch_size=BATCH, level_shift_prob=0.0)
+    state = training.initial_state(data, shape, config)
+
+    def train(steps: int) -> None:
+        for _ in range(steps):
+            training.train_step(state, data.train, config)
+
     plain = textbook.steps(data, HIDDEN, BATCH)
-    run.train_step(), plain(1)
+    train(1), plain(1)
     name = "DataLoader + nn.LSTM"
-    ours, others = paired(
-        lambda: [run.train_step() for _ in range(STEPS)], {name: lambda: plain(STEPS)}, rounds
-    )
+    ours, others = paired(lambda: train(STEPS), {name: lambda: plain(STEPS)}, rounds)
     windows = BATCH * STEPS
     rows = [row("training", windows / ours, windows / others[name], name, "windows/s", more=True)]
     if (peers / "bin" / "python").exists():
         rate = neuralforecast_rate(panel, peers)
-        again = seconds_of(lambda: [run.train_step() for _ in range(STEPS)])
+        again = seconds_of(lambda: train(STEPS))
         rows.append(
             row("training", windows / again, rate, "neuralforecast LSTM", "windows/s", more=True)
         )
@@ -92,7 +95,7 @@ def tuning_rows(trials: int = 15, epochs: int = 20) -> list[Row]:
             storage=f"sqlite:///{name}/study.db",
         )  # fmt: skip
         started = time.perf_counter()
-        study = tuning.tune(job, workers=tuning.cores(), progress=False)
+        study = tuning.tune(job, workers=usable_cores(), progress=False)
         ours = time.perf_counter() - started
     unit = scales(data, shape)
     started = time.perf_counter()
@@ -105,12 +108,10 @@ def tuning_rows(trials: int = 15, epochs: int = 20) -> list[Row]:
     ]
 
 
-def scales(data: training.Data, shape: ModelConfig) -> np.ndarray:
+def scales(data: training.TrainingData, shape: ModelConfig) -> np.ndarray:
     """The unit of each validation window, by which the loss is divided."""
-    from lib.models import LSTMForecaster
-
     model = LSTMForecaster(shape)
-    every = np.arange(len(data.validation.origins))
-    context, future, _ = training.batch_of(data.validation, every, shape.max_context)
+    index = np.arange(len(data.validation.origins))
+    batch = training.batch_of(data.validation, index, shape.max_context)
     with torch.no_grad():
-        return model.distribution(context, future)[2].numpy()
+        return model.predict_distribution(batch.context, batch.future)[2].numpy()

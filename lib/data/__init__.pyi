@@ -1,6 +1,6 @@
 __all__ = [
+    "COLUMN_PARAMETERS",
     "MIN_HISTORY_DAYS",
-    "PARAMETERS",
     "SERIES_COLUMNS",
     "WINDOW_DAYS",
     "DataSplit",
@@ -9,6 +9,7 @@ __all__ = [
     "Source",
     "SynthesisSpec",
     "choose_validation_days",
+    "day_of_year",
     "fingerprint",
     "load",
     "match_columns",
@@ -22,8 +23,10 @@ __all__ = [
     "to_panel",
     "to_table",
     "validate",
+    "weekday_of",
 ]
 
+from .calendar import day_of_year, weekday_of
 from .loading import load, validate
 from .panel import (
     MIN_HISTORY_DAYS,
@@ -36,7 +39,7 @@ from .panel import (
     to_table,
 )
 from .plots import plot_components, plot_events, plot_factor, plot_seasons, plot_series
-from .readers import PARAMETERS, Source, match_columns
+from .source import COLUMN_PARAMETERS, Source, match_columns
 from .splits import DataSplit, choose_validation_days, split_days
 from .synthesis import synthesize
 from .synthesis_spec import SynthesisSpec

@@ -1,30 +1,32 @@
-"""The series table: any file of daily series, checked, in one form.
+"""The canonical series table: any file of daily series, checked, in one form.
 
-`load` reads a user's file, `validate` takes a table from elsewhere; both give the canonical
+`load` reads a user's file, `validate` takes a table from elsewhere; both return the canonical
 table, which `to_panel` turns into arrays. Every error is a SeriesError that names file, column
-and row, what was expected and what to do. Handled without an error, and told in the log: a
-constant series (kept), an encoding, separator or decimal mark that was found out, dates with a
-time zone at local midnight (the local day counts).
+and row, what was expected and what to do. What is unusual but usable is logged: a constant series
+(kept), a detected encoding, separator or decimal mark, dates with a time zone at local midnight
+(the local day counts).
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import structlog
 
-from lib.data.panel import (
-    SERIES_COLUMNS,
-    WINDOW_DAYS,
-    Panel,
-    SeriesError,
-    to_table,
-)
+from lib.data.panel import SERIES_COLUMNS, WINDOW_DAYS, Panel, SeriesError, to_table
 from lib.data.parsing import Days, check_decimal, find_decimal, parse_days, parse_numbers
-from lib.data.readers import Source, match_columns, read
-from lib.data.validation import check_cells, check_days, check_midnight, check_series
+from lib.data.readers import read
+from lib.data.source import Source, match_columns
+from lib.data.validation import (
+    GroupedRows,
+    check_cells,
+    check_days,
+    check_midnight,
+    check_series,
+)
 
 NUMBER_COLUMNS = SERIES_COLUMNS[2:]
 
@@ -45,42 +47,84 @@ def load(
 ) -> pd.DataFrame:
     """Read a CSV or Parquet file of daily series into the canonical table.
 
-    "" for a column means the canonical name if the file has it, otherwise none (one series named
-    "series"); "" for decimal, separator and encoding means to find out. With a `country` such as
-    "BR" and no event column, public holidays are the events. The table has SERIES_COLUMNS, sorted
-    by series and day, every day from first to last of a series, NaN where missing or unknown.
-    `min_days` is the least number of days from first to last, one window by default.
-    Raises SeriesError.
+    Args:
+        path: of the file.
+        date_column: name of the column of days.
+        value_column: name of the column of values.
+        series_column: name of the column of series; "" means `series_id` if the file has it,
+            otherwise one series named "series".
+        external_column: name of the external factor; "" means `fator_externo` if it is there.
+        event_column: name of the special event; "" means `evento_especial` if it is there.
+        decimal: the decimal mark; "" detects it, as for separator and encoding.
+        separator: between the fields of a text file.
+        encoding: of a text file.
+        country: such as "BR": its public holidays are the events where there is no event column.
+        min_days: days from first to last that one series must have, by default one window.
+
+    Returns:
+        The columns SERIES_COLUMNS, sorted by series and day, every day from first to last of a
+        series, NaN where missing or unknown.
+
+    Raises:
+        SeriesError: the file cannot be used as daily series.
+
+    >>> import tempfile
+    >>> rows = [f"2024-01-{day:02},{day % 7 + 10}" for day in (1, 2, 4)]
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder) / "sales.csv"
+    ...     _ = file.write_text("day,units\\n" + "\\n".join(rows))
+    ...     table = load(file, date_column="day", value_column="units", min_days=3)
+    >>> table["value"].tolist()
+    [11.0, 12.0, nan, 14.0]
     """
     check_decimal(decimal, separator)
-    own = (series_column, date_column, value_column, external_column, event_column)
-    wanted = dict(zip(SERIES_COLUMNS, own, strict=True))
+    names = (series_column, date_column, value_column, external_column, event_column)
+    wanted = dict(zip(SERIES_COLUMNS, names, strict=True))
     wanted |= {name: wanted[name] or name for name in ("date", "value")}
     frame, source = read(Path(path), wanted, separator=separator, encoding=encoding)
-    return _canonical(frame, source, decimal=decimal, country=country, min_days=min_days)
+    return _canonical_table(frame, source, decimal=decimal, country=country, min_days=min_days)
 
 
 def validate(
     table: pd.DataFrame, *, country: str = "", min_days: int = WINDOW_DAYS
 ) -> pd.DataFrame:
-    """Check a table that has canonical column names as `load` does, and complete its days.
+    """Check a table with canonical column names as `load` does, and complete its days.
 
-    Needs `date` (days, timestamps or text) and `value`. Raises SeriesError naming the row by its
-    position, the first being 0. The table passed in is left as it is.
+    Args:
+        table: `date` (days, timestamps or text), `value` and others of SERIES_COLUMNS. It is left
+            as it is.
+        country: as for `load`.
+        min_days: as for `load`.
+
+    Raises:
+        SeriesError: names a row by its position, the first being 0.
     """
     source = Source("series table")
-    found = match_columns(list(table.columns), {"date": "date", "value": "value"}, source)
-    frame = table[list(found)].reset_index(drop=True)
-    return _canonical(frame, source, decimal="", country=country, min_days=min_days)
+    columns = match_columns(list(table.columns), {"date": "date", "value": "value"}, source)
+    frame = table[list(columns)].reset_index(drop=True)
+    return _canonical_table(frame, source, decimal="", country=country, min_days=min_days)
 
 
-def _canonical(
+def _canonical_table(
     frame: pd.DataFrame, source: Source, *, decimal: str, country: str, min_days: int
 ) -> pd.DataFrame:
-    """The canonical table of columns as written. Row numbers in `frame` are those of `source`."""
-    text = [name for name in frame if isinstance(frame[name].dtype, pd.StringDtype)]
-    if text == list(frame):  # spreadsheets leave lines of separators behind
-        blank = np.logical_and.reduce([frame[name].str.strip() == "" for name in text])
+    """Return the canonical table of columns as written, row for row those of `source`."""
+    frame, source = _drop_blank_rows(frame, source)
+    table = _convert(frame, source, decimal)
+    check_cells(table, source)
+    rows = _group_by_series(table, source)
+    check_days(rows)
+    panel = _complete_days(table, rows)
+    check_series(rows, np.diff(panel.offsets), min_days)
+    if country and "evento_especial" not in frame:
+        panel = replace(panel, event=_mark_public_holidays(panel.dates, country))
+    return to_table(panel)
+
+
+def _drop_blank_rows(frame: pd.DataFrame, source: Source) -> tuple[pd.DataFrame, Source]:
+    """Drop rows of text without any, and return a source that still locates the others."""
+    if _text_columns(frame) == list(frame):  # spreadsheets leave lines of separators behind
+        blank = np.logical_and.reduce([frame[name].str.strip() == "" for name in frame])
         frame = frame[~blank]
     if frame.empty:
         raise source.error(
@@ -88,66 +132,63 @@ def _canonical(
             expected="one row a day under the header",
             remedy="Check the export that wrote it",
         )
-    rows = frame.index.to_numpy()  # before anything was dropped
-    placed = Source(
-        source.name,
-        source.columns,
-        lambda row: source.locate(int(rows[row])),
-        source.separator,
-        source.reading,
-    )
-    frame = frame.reset_index(drop=True)
-    written = {name: frame[name] for name in NUMBER_COLUMNS if name in text}
-    if written and not decimal:
-        decimal = find_decimal(written, placed)
+    rows = frame.index.to_numpy()
+    located = replace(source, locate=lambda row: source.locate(int(rows[row])))
+    return frame.reset_index(drop=True), located
+
+
+def _text_columns(frame: pd.DataFrame) -> list[str]:
+    return [name for name in frame if isinstance(frame[name].dtype, pd.StringDtype)]
+
+
+def _convert(frame: pd.DataFrame, source: Source, decimal: str) -> pd.DataFrame:
+    """Return the columns with their types: names, days at midnight and numbers."""
+    text = {name: frame[name] for name in NUMBER_COLUMNS if name in _text_columns(frame)}
+    if text and not decimal:
+        decimal = find_decimal(text, source)
         if decimal == ",":
             structlog.get_logger().info("series_decimal_comma", file=source.name)
-    days = _days(frame["date"], placed)
-    check_midnight(days, "series_id" in frame, decimal, placed)
-    table = pd.DataFrame({"series_id": _ids(frame)})
+    days = _convert_days(frame["date"], source)
+    check_midnight(days, "series_id" in frame, decimal, source)
+    table = pd.DataFrame({"series_id": _convert_names(frame)})
     table["date"] = days.day.astype("datetime64[us]")
     for name in NUMBER_COLUMNS:
-        if name in written:
-            table[name] = parse_numbers(written[name], name, decimal, placed)
+        if name in text:
+            table[name] = parse_numbers(text[name], name, decimal, source)
         else:
-            table[name] = _typed_numbers(frame, name, placed)
-    check_cells(table, placed)
-    return _complete(
-        table, placed, country=country, events="evento_especial" in frame, min_days=min_days
-    )
+            table[name] = _convert_numbers(frame, name, source)
+    return table
 
 
-def _ids(frame: pd.DataFrame) -> pd.Series:
+def _convert_names(frame: pd.DataFrame) -> pd.Series:
     if "series_id" not in frame:
         return pd.Series("series", index=frame.index, dtype="str")
     ids = frame["series_id"]
     return ids.where(ids.isna(), ids.astype("str").str.strip()).astype("str").fillna("")
 
 
-def _days(column: pd.Series, source: Source) -> Days:
-    if isinstance(column.dtype, pd.DatetimeTZDtype) or column.dtype.kind == "M":
-        zoned = isinstance(column.dtype, pd.DatetimeTZDtype)
-        local = column.dt.tz_localize(None) if zoned else column
-        if local.isna().any():
-            raise source.error(
-                "the date is blank",
-                column="date",
-                row=int(local.isna().to_numpy().argmax()),
-                count=int(local.isna().sum()),
-                expected="a day in every row",
-                remedy="Fill it in or drop the row",
-            )
-        day = local.dt.normalize()
-        return Days(
-            day.to_numpy().astype("datetime64[D]"),
-            (local - day).dt.total_seconds().to_numpy(),
-            zoned,
+def _convert_days(column: pd.Series, source: Source) -> Days:
+    zoned = isinstance(column.dtype, pd.DatetimeTZDtype)
+    if not zoned and column.dtype.kind != "M":
+        return parse_days(column.astype("str"), source)
+    local = column.dt.tz_localize(None) if zoned else column
+    if local.isna().any():
+        raise source.error(
+            "the date is blank",
+            column="date",
+            row=int(local.isna().to_numpy().argmax()),
+            count=int(local.isna().sum()),
+            expected="a day in every row",
+            remedy="Fill it in or drop the row",
         )
-    return parse_days(column.astype("str"), source)
+    day = local.dt.normalize()
+    return Days(
+        day.to_numpy().astype("datetime64[D]"), (local - day).dt.total_seconds().to_numpy(), zoned
+    )
 
 
-def _typed_numbers(frame: pd.DataFrame, name: str, source: Source) -> np.ndarray:
-    """A number column that is not text, or NaN where there is none. → (N,) float64."""
+def _convert_numbers(frame: pd.DataFrame, name: str, source: Source) -> np.ndarray:
+    """Return a number column that is not text as (N,) float64, NaN where there is none."""
     if name not in frame:
         return np.full(len(frame), np.nan)
     numbers = pd.to_numeric(frame[name], errors="coerce")
@@ -167,45 +208,39 @@ def _typed_numbers(frame: pd.DataFrame, name: str, source: Source) -> np.ndarray
     return numbers.to_numpy(np.float64, na_value=np.nan)
 
 
-def _complete(
-    table: pd.DataFrame, source: Source, *, country: str, events: bool, min_days: int
-) -> pd.DataFrame:
-    """Sort by series, check the order of days, and put a row where a day is missing."""
+def _group_by_series(table: pd.DataFrame, source: Source) -> GroupedRows:
+    """Sort the rows by series, keeping the order of the file within each: a step back shows."""
     codes, names = pd.factorize(table["series_id"], sort=True)
-    ids = [str(name) for name in names]
-    day = table["date"].to_numpy().astype("datetime64[D]").astype(np.int64)
-    # Within a series the order of the file is kept, so that a step back is seen.
     order = np.argsort(codes, kind="stable")
-    codes, day = codes[order], day[order]
-    check_days(codes, day, order, ids, source)
-    starts = np.flatnonzero(np.diff(codes, prepend=-1))
-    first, last = day[starts], day[np.append(starts[1:], len(day)) - 1]
+    day = table["date"].to_numpy().astype("datetime64[D]").astype(np.int64)
+    values = table["value"].to_numpy()
+    ids = [str(name) for name in names]
+    return GroupedRows(codes[order], day[order], order, values[order], ids, source)
+
+
+def _complete_days(table: pd.DataFrame, rows: GroupedRows) -> Panel:
+    """Return the panel of rows whose days go up, with missing values on missing days."""
+    first, last = rows.day[rows.starts], rows.day[np.append(rows.starts[1:], len(rows.day)) - 1]
     lengths = last - first + 1
-    check_series(table["value"].to_numpy()[order], starts, lengths, order, ids, source, min_days)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
-    at = offsets[codes] + day - first[codes]
+    at = offsets[rows.codes] + rows.day - first[rows.codes]
     columns = {}
     for name in NUMBER_COLUMNS:
         columns[name] = np.full(offsets[-1], np.nan)
-        columns[name][at] = table[name].to_numpy()[order]
+        columns[name][at] = table[name].to_numpy()[rows.order]
     days = np.arange(offsets[-1]) + np.repeat(first - offsets[:-1], lengths)
-    dates = days.astype("datetime64[D]")
-    if country and not events:
-        columns["evento_especial"] = _public_holidays(dates, country)
-    return to_table(
-        Panel(
-            tuple(ids),
-            offsets,
-            dates,
-            columns["value"],
-            columns["fator_externo"],
-            columns["evento_especial"],
-        )
+    return Panel(
+        ids=tuple(rows.ids),
+        offsets=offsets,
+        dates=days.astype("datetime64[D]"),
+        values=columns["value"],
+        factor=columns["fator_externo"],
+        event=columns["evento_especial"],
     )
 
 
-def _public_holidays(dates: np.ndarray, country: str) -> np.ndarray:
-    """1.0 on the public holidays of a country (ISO code), else 0.0. (N,) datetime64[D] → (N,)."""
+def _mark_public_holidays(dates: np.ndarray, country: str) -> np.ndarray:
+    """Return 1.0 on the public holidays of a country (ISO code), else 0.0. Both (N,)."""
     import holidays
 
     years = dates.astype("datetime64[Y]").astype(np.int64) + 1970

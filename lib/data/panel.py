@@ -1,4 +1,4 @@
-"""Many daily series as contiguous arrays: the panel, its table, its fingerprint and its spans."""
+"""Many daily series as contiguous arrays: the panel, its table and its fingerprint."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 
 SERIES_COLUMNS = ("series_id", "date", "value", "fator_externo", "evento_especial")
 WINDOW_DAYS = 60  # of context
-MIN_HISTORY_DAYS = 28  # of a series before what is learned from it
+MIN_HISTORY_DAYS = 28  # of a series before a forecast of it is learned from or scored
 
 
 class SeriesError(ValueError):
@@ -20,17 +20,25 @@ class SeriesError(ValueError):
 
 @dataclass(frozen=True)
 class Panel:
-    """Series one after the other; the rows of series s are `offsets[s]:offsets[s + 1]`.
+    """Daily series one after the other; the rows of series s are `offsets[s]:offsets[s + 1]`.
 
     The rows of a series are consecutive days. N is the number of rows, S of series.
+
+    Attributes:
+        ids: (S,) names of the series.
+        offsets: (S + 1,) int64, the first row of each series, and N.
+        dates: (N,) datetime64[D].
+        values: (N,) float64, in the unit of the series, NaN where missing.
+        factor: (N,) float64, the external factor, NaN where unknown.
+        event: (N,) float64 in [0, 1], the special event, NaN where unknown.
     """
 
     ids: tuple[str, ...]
-    offsets: np.ndarray  # (S + 1,) int64
-    dates: np.ndarray  # (N,) datetime64[D]
-    values: np.ndarray  # (N,) float64, unit of the series, NaN where missing
-    factor: np.ndarray  # (N,) float64, NaN where unknown
-    event: np.ndarray  # (N,) float64 in [0, 1], NaN where unknown
+    offsets: np.ndarray
+    dates: np.ndarray
+    values: np.ndarray
+    factor: np.ndarray
+    event: np.ndarray
 
     @property
     def n_series(self) -> int:
@@ -38,41 +46,39 @@ class Panel:
         return len(self.ids)
 
     def series(self, s: int) -> slice:
-        """Rows of series number `s` (0 …). Raises IndexError outside."""
+        """Return the rows of series number `s`, from 0. Raises IndexError outside."""
         if not 0 <= s < self.n_series:
             raise IndexError(f"series {s}: the panel has {self.n_series}, numbered from 0")
         return slice(int(self.offsets[s]), int(self.offsets[s + 1]))
 
+    def series_of(self, rows: np.ndarray) -> np.ndarray:
+        """Return the number of the series of each row. Any shape of int, the same shape back."""
+        return np.searchsorted(self.offsets, rows, side="right") - 1
+
+    def first_row_of(self, rows: np.ndarray) -> np.ndarray:
+        """Return the first row of the series of each row. Any shape of int, the same back."""
+        return self.offsets[self.series_of(rows)]
+
+    def last_row_of(self, rows: np.ndarray) -> np.ndarray:
+        """Return the last row of the series of each row. Any shape of int, the same back."""
+        return self.offsets[self.series_of(rows) + 1] - 1
+
 
 def to_panel(table: pd.DataFrame) -> Panel:
-    """The panel of a canonical series table (as `lib.data.loading.load` and `validate` return it).
+    """Return the panel of a canonical series table, as `load` and `validate` give it.
 
-    Raises SeriesError if a column is missing, a series is in two places or a day is left out.
+    Args:
+        table: the columns SERIES_COLUMNS, sorted by series and day, without missing days.
+
+    Raises:
+        SeriesError: a column is missing, a series is in two places or a day is left out.
     """
-    missing = [name for name in SERIES_COLUMNS if name not in table.columns]
-    if missing:
-        raise SeriesError(
-            f"series table: columns {missing} are missing, expected {list(SERIES_COLUMNS)}; "
-            "pass the table through lib.data.loading.validate first"
-        )
+    _check_columns(table)
     codes, ids = pd.factorize(table["series_id"])
     dates = table["date"].to_numpy().astype("datetime64[D]")
     starts = np.flatnonzero(np.diff(codes, prepend=-1))
-    if len(starts) != len(ids):
-        row = int(starts[np.flatnonzero(np.diff(codes[starts]) < 0)[0] + 1])
-        raise SeriesError(
-            f"series table: row {row} goes back to series {ids[codes[row]]!r}, expected the rows "
-            "of each series together; pass the table through lib.data.loading.validate first"
-        )
-    steps = np.diff(dates.astype(np.int64))
-    steps[starts[1:] - 1] = 1
-    if (steps != 1).any():
-        row = int(np.flatnonzero(steps != 1)[0]) + 1
-        raise SeriesError(
-            f"series table: row {row}, column 'date': {dates[row]} follows {dates[row - 1]} in "
-            f"series {ids[codes[row]]!r}, expected consecutive days; pass the table through "
-            "lib.data.loading.validate, which adds missing days"
-        )
+    _check_contiguous(codes, ids, starts)
+    _check_consecutive(dates, codes, ids, starts)
     value, factor, event = (table[name].to_numpy(np.float64) for name in SERIES_COLUMNS[2:])
     return Panel(
         ids=tuple(str(name) for name in ids),
@@ -84,8 +90,40 @@ def to_panel(table: pd.DataFrame) -> Panel:
     )
 
 
+def _check_columns(table: pd.DataFrame) -> None:
+    missing = [name for name in SERIES_COLUMNS if name not in table.columns]
+    if missing:
+        raise SeriesError(
+            f"series table: columns {missing} are missing, expected {list(SERIES_COLUMNS)}; "
+            "pass the table through lib.data.validate first"
+        )
+
+
+def _check_contiguous(codes: np.ndarray, ids: pd.Index | np.ndarray, starts: np.ndarray) -> None:
+    if len(starts) != len(ids):
+        row = int(starts[np.flatnonzero(np.diff(codes[starts]) < 0)[0] + 1])
+        raise SeriesError(
+            f"series table: row {row} goes back to series {ids[codes[row]]!r}, expected the rows "
+            "of each series together; pass the table through lib.data.validate first"
+        )
+
+
+def _check_consecutive(
+    dates: np.ndarray, codes: np.ndarray, ids: pd.Index | np.ndarray, starts: np.ndarray
+) -> None:
+    steps = np.diff(dates.astype(np.int64))
+    steps[starts[1:] - 1] = 1
+    if (steps != 1).any():
+        row = int(np.flatnonzero(steps != 1)[0]) + 1
+        raise SeriesError(
+            f"series table: row {row}, column 'date': {dates[row]} follows {dates[row - 1]} in "
+            f"series {ids[codes[row]]!r}, expected consecutive days; pass the table through "
+            "lib.data.validate, which adds missing days"
+        )
+
+
 def to_table(panel: Panel) -> pd.DataFrame:
-    """The canonical series table of a panel, N rows with the columns SERIES_COLUMNS."""
+    """Return the canonical series table of a panel, N rows with the columns SERIES_COLUMNS."""
     lengths = np.diff(panel.offsets)
     names = pd.Series(list(panel.ids), dtype="str")
     return pd.DataFrame(
@@ -100,15 +138,15 @@ def to_table(panel: Panel) -> pd.DataFrame:
 
 
 def fingerprint(panel: Panel) -> str:
-    """The data hash: SHA-256, in hex, of ids, offsets, dates, values, factor and event.
+    """Return the data hash: SHA-256, in hex, of ids, offsets, dates, values, factor and event.
 
     Equal panels have equal hashes on every machine: bytes are little-endian, every NaN is the
     same NaN and -0.0 is 0.0.
     """
     digest = hashlib.sha256(json.dumps(panel.ids).encode())
-    for whole in (panel.offsets, panel.dates.astype("datetime64[D]").astype(np.int64)):
-        digest.update(np.ascontiguousarray(whole, dtype="<i8").tobytes())
+    for numbers in (panel.offsets, panel.dates.astype("datetime64[D]").astype(np.int64)):
+        digest.update(np.ascontiguousarray(numbers, dtype="<i8").tobytes())
     for column in (panel.values, panel.factor, panel.event):
-        same = np.where(np.isnan(column), np.nan, column + 0.0)
-        digest.update(np.ascontiguousarray(same, dtype="<f8").tobytes())
+        normalized = np.where(np.isnan(column), np.nan, column + 0.0)
+        digest.update(np.ascontiguousarray(normalized, dtype="<f8").tobytes())
     return digest.hexdigest()

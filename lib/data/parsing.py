@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from lib.data.panel import SeriesError
-from lib.data.readers import Source
+from lib.data.source import Source
 
 MISSING = ("", "NA", "N/A", "#N/A", "NaN", "nan", "NULL", "null", "None", "<NA>")
 NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?([iI]nf|[iI]nfinity|INF)"
@@ -40,62 +42,59 @@ DATE_FORMATS = {
 
 @dataclass(frozen=True)
 class Days:
-    """The day of each row and the time within it."""
+    """The day of each row and the time within it.
 
-    day: np.ndarray  # (N,) datetime64[D], in local time if a zone was given
-    clock: np.ndarray  # (N,) float64, seconds since local midnight
+    Attributes:
+        day: (N,) datetime64[D], in local time if a zone was given.
+        clock: (N,) float64, seconds since local midnight.
+        zoned: whether a zone was given.
+        day_first: whether the text has the day before the month.
+    """
+
+    day: np.ndarray
+    clock: np.ndarray
     zoned: bool
     day_first: bool = False
 
 
+class Timestamp(NamedTuple):
+    """A day, the seconds since its midnight, and its zone ("" for none)."""
+
+    day: dt.date
+    clock: float
+    zone: str
+
+
+# The timestamps of the different texts of a column, None where a text does not follow the format.
+_Reading = Sequence[Timestamp | None]
+
+
 def parse_days(text: pd.Series, source: Source) -> Days:
-    """Days of text, all in one of DATE_FORMATS. (N,) str. Raises SeriesError naming the row."""
+    """Parse text as days, all in one of DATE_FORMATS.
+
+    Args:
+        text: (N,) str.
+        source: of the column, for messages.
+
+    Raises:
+        SeriesError: a row is no day, formats are mixed, or the format is ambiguous.
+    """
     codes, words = pd.factorize(text.fillna("").str.strip())
     words = list(words)  # as many as there are days, however many series
-    parsed = {name: [_parse(word, form) for word in words] for name, form in DATE_FORMATS.items()}
-    understood = {name: sum(day is not None for day in days) for name, days in parsed.items()}
-    most = max(understood.values())
-    best = [name for name, count in understood.items() if count == most]
-    if most and len(best) > 1:
-        # Day first or month first: whichever makes more of the steps a single day.
-        steps = {name: _single_steps(parsed[name]) for name in best}
-        if len(set(steps.values())) == 1:
-            raise source.error(
-                f"{words[0]!r} may be {' or '.join(best)}",
-                column="date",
-                row=0,
-                expected="dates that can be read in one way only",
-                remedy="Write them as YYYY-MM-DD",
-            )
-        best = [max(steps, key=lambda name: steps[name])]
-    days = parsed[best[0]]
-    bad = [i for i, day in enumerate(days) if day is None]
-    if bad:
-        rows = np.flatnonzero(np.isin(codes, bad))
-        word = words[codes[rows[0]]]
-        other = next((name for name, found in parsed.items() if found[codes[rows[0]]]), "")
-        problem = f"{word!r} is no date" if word else "the date is blank"
-        if other:
-            problem = f"mixed date formats, {word!r} is {other} where others are {best[0]}"
-        form = best[0] if most else "one of " + ", ".join(DATE_FORMATS)
-        raise source.error(
-            problem,
-            column="date",
-            row=int(rows[0]),
-            count=len(rows),
-            expected=f"a day of the calendar as {form}",
-            remedy="Write every date in one format, best YYYY-MM-DD",
-        )
-    known = [day for day in days if day is not None]
+    readings = {name: [_parse(word, form) for word in words] for name, form in DATE_FORMATS.items()}
+    form = _choose_format(words, readings, source)
+    timestamps = [stamp for stamp in readings[form] if stamp is not None]
+    if len(timestamps) < len(words):
+        raise _day_error(words, codes, readings, form, source)
     return Days(
-        np.array([day for day, _, _ in known], dtype="datetime64[D]")[codes],
-        np.array([clock for _, clock, _ in known], dtype=np.float64)[codes],
-        any(zone for _, _, zone in known),
-        best[0].startswith("DD"),
+        np.array([stamp.day for stamp in timestamps], dtype="datetime64[D]")[codes],
+        np.array([stamp.clock for stamp in timestamps], dtype=np.float64)[codes],
+        any(stamp.zone for stamp in timestamps),
+        form.startswith("DD"),
     )
 
 
-def _parse(word: str, form: re.Pattern[str]) -> tuple[dt.date, float, str] | None:
+def _parse(word: str, form: re.Pattern[str]) -> Timestamp | None:
     match = form.fullmatch(word)
     if match is None:
         return None
@@ -105,36 +104,93 @@ def _parse(word: str, form: re.Pattern[str]) -> tuple[dt.date, float, str] | Non
     except ValueError:  # such as 30 February
         return None
     hour, minute, second = (float(part[name] or 0) for name in ("hour", "minute", "second"))
-    return day, 3600 * hour + 60 * minute + second, part["zone"] or ""
+    return Timestamp(day, 3600 * hour + 60 * minute + second, part["zone"] or "")
 
 
-def _single_steps(days: list[tuple[dt.date, float, str] | None]) -> int:
-    numbers = np.array([day[0] for day in days if day], dtype="datetime64[D]").astype(np.int64)
-    return int((np.diff(numbers) == 1).sum())
+def _choose_format(words: list[str], readings: Mapping[str, _Reading], source: Source) -> str:
+    """Return the format that most texts follow.
+
+    Where day and month may change places, it is the format under which more steps are one day.
+    """
+    counts = {name: _count_understood(reading) for name, reading in readings.items()}
+    most = max(counts.values())
+    best = [name for name, count in counts.items() if count == most]
+    if most == 0 or len(best) == 1:
+        return best[0]
+    steps = {name: _count_single_steps(readings[name]) for name in best}
+    if len(set(steps.values())) == 1:
+        raise source.error(
+            f"{words[0]!r} may be {' or '.join(best)}",
+            column="date",
+            row=0,
+            expected="dates that can be read in one way only",
+            remedy="Write them as YYYY-MM-DD",
+        )
+    return max(steps, key=lambda name: steps[name])
 
 
-def find_decimal(columns: dict[str, pd.Series], source: Source) -> str:
-    """The decimal mark, "." or ",", of number columns as text. Raises SeriesError if unclear."""
+def _count_understood(reading: _Reading) -> int:
+    return sum(stamp is not None for stamp in reading)
+
+
+def _count_single_steps(reading: _Reading) -> int:
+    days = np.array([stamp.day for stamp in reading if stamp], dtype="datetime64[D]")
+    return int((np.diff(days.astype(np.int64)) == 1).sum())
+
+
+def _day_error(
+    words: list[str],
+    codes: np.ndarray,
+    readings: Mapping[str, _Reading],
+    form: str,
+    source: Source,
+) -> SeriesError:
+    """Return the error of the first row that does not follow the chosen format."""
+    bad = [i for i, stamp in enumerate(readings[form]) if stamp is None]
+    rows = np.flatnonzero(np.isin(codes, bad))
+    first = codes[rows[0]]
+    word = words[first]
+    problem = f"{word!r} is no date" if word else "the date is blank"
+    other = next((name for name, reading in readings.items() if reading[first]), "")
+    if other:
+        problem = f"mixed date formats, {word!r} is {other} where others are {form}"
+    understood = _count_understood(readings[form])
+    return source.error(
+        problem,
+        column="date",
+        row=int(rows[0]),
+        count=len(rows),
+        expected="a day of the calendar as "
+        + (form if understood else "one of " + ", ".join(DATE_FORMATS)),
+        remedy="Write every date in one format, best YYYY-MM-DD",
+    )
+
+
+def find_decimal(columns: Mapping[str, pd.Series], source: Source) -> str:
+    """Return the decimal mark, "." or ",", of number columns that are text.
+
+    Args:
+        columns: canonical name to (N,) str.
+        source: of the columns, for messages.
+
+    Raises:
+        SeriesError: the mark may as well group thousands, and nothing else tells.
+    """
     evidence = {".": 0, ",": 0}
-    unclear: tuple[str, int, str, str] | None = None
+    ambiguous: tuple[str, int, str, str] | None = None
     for name, text in columns.items():
         for mark, other in ((".", ","), (",", ".")):
             marked = text[text.str.contains(mark, regex=False)].str.strip()
             if marked.empty:
                 continue
-            grouped = marked.str.fullmatch(rf"[+-]?[1-9]\d{{0,2}}(\{mark}\d{{3}})+")
-            several = grouped & (marked.str.count(re.escape(mark)) > 1)
-            simple = marked.str.fullmatch(rf"[+-]?\d*\{mark}\d*([eE][+-]?\d+)?") & ~grouped
-            both = marked.str.fullmatch(rf"[+-]?[1-9]\d{{0,2}}(\{other}\d{{3}})+\{mark}\d*")
-            evidence[mark] += int((simple | both).sum())
-            evidence[other] += int(several.sum())  # 1.234.567: the mark groups thousands
-            single = grouped & ~several
+            decimal, grouping, either = _classify_mark(marked, mark, other)
+            evidence[mark] += decimal
+            evidence[other] += grouping
             # With commas between fields, a point in a number is the decimal point.
-            if single.any() and unclear is None and (mark, source.separator) != (".", ","):
-                at = single.idxmax()
-                unclear = (name, int(at), str(marked[at]), mark)
-    if unclear and not any(evidence.values()):
-        name, row, got, mark = unclear
+            if len(either) and ambiguous is None and (mark, source.separator) != (".", ","):
+                ambiguous = (name, int(either.index.to_numpy()[0]), str(either.iloc[0]), mark)
+    if ambiguous and not any(evidence.values()):
+        name, row, got, mark = ambiguous
         raise source.error(
             f"{got!r} may be {got.replace(mark, '')} or {got.replace(mark, '.')}",
             column=name,
@@ -145,21 +201,38 @@ def find_decimal(columns: dict[str, pd.Series], source: Source) -> str:
     return "," if evidence[","] > evidence["."] else "."
 
 
-def parse_numbers(text: pd.Series, name: str, decimal: str, source: Source) -> np.ndarray:
-    """Numbers of text, NaN where blank or one of MISSING. (N,) str → (N,) float64.
+def _classify_mark(marked: pd.Series, mark: str, other: str) -> tuple[int, int, pd.Series]:
+    """Classify numbers that hold a mark by what the mark is.
 
-    Thousands may be grouped by the other mark, where each group has three digits. Raises
-    SeriesError naming the first row that is no number.
+    Returns:
+        In how many it is the decimal mark, in how many it groups thousands (as in 1.234.567), and
+        those in which it may be either (as in 1.234).
     """
-    clean = text.fillna("").str.strip()
-    other = "," if decimal == "." else "."
-    if clean.str.contains(other, regex=False).any():
-        grouped = clean.str.fullmatch(rf"[+-]?[1-9]\d{{0,2}}(\{other}\d{{3}})+(\{decimal}\d*)?")
-        clean = clean.mask(grouped, clean.str.replace(other, "", regex=False))
-    if decimal == ",":
-        # A point that is left is no grouping, so it must not pass as a decimal point.
-        odd = clean.str.contains(".", regex=False)
-        clean = clean.mask(~odd, clean.str.replace(",", ".", regex=False)).mask(odd, "no number")
+    grouped = marked.str.fullmatch(rf"[+-]?[1-9]\d{{0,2}}(\{mark}\d{{3}})+")
+    several = grouped & (marked.str.count(re.escape(mark)) > 1)
+    simple = marked.str.fullmatch(rf"[+-]?\d*\{mark}\d*([eE][+-]?\d+)?") & ~grouped
+    both = marked.str.fullmatch(rf"[+-]?[1-9]\d{{0,2}}(\{other}\d{{3}})+\{mark}\d*")
+    return int((simple | both).sum()), int(several.sum()), marked[grouped & ~several]
+
+
+def parse_numbers(text: pd.Series, name: str, decimal: str, source: Source) -> np.ndarray:
+    """Parse text as numbers, NaN where blank or one of MISSING.
+
+    Thousands may be grouped by the other mark, where each group has three digits.
+
+    Args:
+        text: (N,) str.
+        name: canonical name of the column.
+        decimal: the decimal mark, "." or ",".
+        source: of the column, for messages.
+
+    Returns:
+        (N,) float64.
+
+    Raises:
+        SeriesError: names the first row that is no number.
+    """
+    clean = _with_decimal_points(text.fillna("").str.strip(), decimal)
     clean = clean.mask(clean.isin(MISSING))
     if name == "evento_especial":
         lower = clean.str.lower()
@@ -170,13 +243,32 @@ def parse_numbers(text: pd.Series, name: str, decimal: str, source: Source) -> n
         bad = np.flatnonzero(clean.notna() & ~clean.str.fullmatch(NUMBER).fillna(True))
     if not len(bad):  # such as +5, which Arrow does not read
         return pd.to_numeric(clean).to_numpy(np.float64, na_value=np.nan)
-    row = int(bad[0])
+    raise _number_error(text, name, decimal, bad, source)
+
+
+def _with_decimal_points(text: pd.Series, decimal: str) -> pd.Series:
+    """Return the numbers without grouping and with decimal points."""
+    other = "," if decimal == "." else "."
+    if text.str.contains(other, regex=False).any():
+        grouped = text.str.fullmatch(rf"[+-]?[1-9]\d{{0,2}}(\{other}\d{{3}})+(\{decimal}\d*)?")
+        text = text.mask(grouped, text.str.replace(other, "", regex=False))
+    if decimal == ",":
+        # A point that is left is no grouping, so it must not pass as a decimal point.
+        odd = text.str.contains(".", regex=False)
+        text = text.mask(~odd, text.str.replace(",", ".", regex=False)).mask(odd, "no number")
+    return text
+
+
+def _number_error(
+    text: pd.Series, name: str, decimal: str, bad: np.ndarray, source: Source
+) -> SeriesError:
     expected = f"a number such as 1234{decimal}5, or nothing where it is missing"
     remedy = "Correct it or leave it blank; set DECIMAL if the decimal mark is another"
     if name == "evento_especial":
         expected = "0 to 1, or a word such as true or no"
         remedy = "Write 1 on the days of an event and 0 on all others"
-    raise source.error(
+    row = int(bad[0])
+    return source.error(
         f"got {str(text.iloc[row])!r}",
         column=name,
         row=row,
@@ -187,8 +279,8 @@ def parse_numbers(text: pd.Series, name: str, decimal: str, source: Source) -> n
 
 
 def check_decimal(decimal: str, separator: str = "") -> None:
-    """Raise SeriesError unless `decimal` is "", "." or "," and no separator of fields."""
+    """Raise SeriesError unless `decimal` is "", "." or "," and not the separator of fields."""
     if decimal not in ("", ".", ","):
-        raise SeriesError(f"DECIMAL: got {decimal!r}, expected '.' or ',' (or '' to find out)")
+        raise SeriesError(f"DECIMAL: got {decimal!r}, expected '.' or ',' (or '' to detect it)")
     if decimal and decimal == separator:
         raise SeriesError(f"DECIMAL and SEPARATOR are both {decimal!r}, expected two characters")

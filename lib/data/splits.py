@@ -8,7 +8,7 @@ import numpy as np
 
 from lib.data.panel import MIN_HISTORY_DAYS, WINDOW_DAYS, Panel, SeriesError
 
-# Where the history allows: a window to look back on and one to learn from.
+# Where the history allows: one window to look back on and one to learn from.
 TRAINING_DAYS = 2 * WINDOW_DAYS
 
 
@@ -22,14 +22,21 @@ class DataSplit:
 
 
 def choose_validation_days(panel: Panel, *, horizon: int, cutoffs: int, step: int) -> int:
-    """Days to keep for stopping and calibrating: 15 % of those before the first cutoff.
+    """Return how many days to keep for early stopping and calibration.
 
-    At least two horizons, at most a year: of one short series a few weeks say little of which
-    network is better. A history too short for that and TRAINING_DAYS keeps one horizon.
+    That is 15 % of the days before the first cutoff, at least two horizons and at most a year:
+    a few weeks of one short series do not tell which network is better. A history too short for
+    that and TRAINING_DAYS keeps one horizon.
+
+    Args:
+        panel: the series.
+        horizon: days of a forecast.
+        cutoffs: number of forecasts in the test.
+        step: days between two cutoffs.
     """
-    before = _days(panel) - _test_days(horizon, cutoffs, step)
-    wanted = max(2 * horizon, min(int(0.15 * before), 365))
-    return max(horizon, min(wanted, before - TRAINING_DAYS))
+    days = _days(panel) - _test_days(horizon, cutoffs, step)
+    validation_days = max(2 * horizon, min(int(0.15 * days), 365))
+    return max(horizon, min(validation_days, days - TRAINING_DAYS))
 
 
 def split_days(
@@ -37,50 +44,62 @@ def split_days(
 ) -> DataSplit:
     """Divide the days of a panel, in order of time, into training, validation and test.
 
-    The test is the last `horizon + (cutoffs - 1) * step` days, so that `cutoffs` forecasts of
-    `horizon` days, `step` days apart, fit in; validation is the `validation_days` before it.
-    Raises SeriesError for a number below 1, less training than one forecast with
-    MIN_HISTORY_DAYS before it, or a span in which no series has a value.
+    The test is the last `horizon + (cutoffs - 1) * step` days: `cutoffs` forecasts of `horizon`
+    days, `step` days apart, fit in. The validation is the `validation_days` before it.
+
+    Raises:
+        SeriesError: a number is below 1, the training days do not hold one forecast with
+            MIN_HISTORY_DAYS before it, or a part has no observed value.
     """
-    asked = {
-        "horizon": horizon,
-        "cutoffs": cutoffs,
-        "step": step,
-        "validation_days": validation_days,
-    }
-    for name, number in asked.items():
-        if number < 1:
-            raise SeriesError(f"split: {name} is {number}, expected at least 1 (days or times)")
+    _check_positive(horizon=horizon, cutoffs=cutoffs, step=step, validation_days=validation_days)
     if not len(panel.dates):
         raise SeriesError("split: the panel has no rows, expected at least one series")
-    first, last = panel.dates.min(), panel.dates.max()
+    last = panel.dates.max()
     test_days = _test_days(horizon, cutoffs, step)
     split = DataSplit(last - (test_days + validation_days), last - test_days, last)
-    days, least = _days(panel) - test_days - validation_days, MIN_HISTORY_DAYS + horizon
-    if days < least:
-        fewest = least + validation_days + horizon
-        remedy = f"Give at least {fewest} days, which CUTOFFS=1 takes, or a smaller HORIZON"
-        if _days(panel) >= fewest:
-            remedy = f"Say CUTOFFS={(_days(panel) - fewest) // step + 1}, or a smaller STEP"
-        raise SeriesError(
-            f"split: the data has {_days(panel)} days, {first} to {last}; {test_days} for the test "
-            f"and {validation_days} for validation leave {max(days, 0)} for training, expected at "
-            f"least {least}. {remedy}"
-        )
+    _check_training_days(panel, horizon, test_days, validation_days, step)
+    _check_observed(panel, split)
+    return split
+
+
+def _check_positive(**numbers: int) -> None:
+    for name, number in numbers.items():
+        if number < 1:
+            raise SeriesError(f"split: {name} is {number}, expected at least 1 (days or times)")
+
+
+def _check_training_days(
+    panel: Panel, horizon: int, test_days: int, validation_days: int, step: int
+) -> None:
+    total = _days(panel)
+    days, least = total - test_days - validation_days, MIN_HISTORY_DAYS + horizon
+    if days >= least:
+        return
+    fewest = least + validation_days + horizon
+    remedy = f"Give at least {fewest} days, which CUTOFFS=1 takes, or a smaller HORIZON"
+    if total >= fewest:
+        remedy = f"Say CUTOFFS={(total - fewest) // step + 1}, or a smaller STEP"
+    raise SeriesError(
+        f"split: the data has {total} days, {panel.dates.min()} to {panel.dates.max()}; "
+        f"{test_days} for the test and {validation_days} for validation leave {max(days, 0)} for "
+        f"training, expected at least {least}. {remedy}"
+    )
+
+
+def _check_observed(panel: Panel, split: DataSplit) -> None:
     observed = panel.dates[np.isfinite(panel.values)]
     ends = (split.train_end, split.validation_end, split.test_end)
-    before = (first - 1, *ends[:2])
-    for name, start, end in zip(("training", "validation", "test"), before, ends, strict=True):
+    starts = (panel.dates.min() - 1, *ends[:2])  # exclusive
+    for name, start, end in zip(("training", "validation", "test"), starts, ends, strict=True):
         if not ((observed > start) & (observed <= end)).any():
             raise SeriesError(
                 f"split: no value is known in the {name} span, {start + 1} to {end}; expected at "
                 "least one. Cut the data so that it ends with known values, or choose other spans"
             )
-    return split
 
 
 def _days(panel: Panel) -> int:
-    """Days from the first of any series to the last of any."""
+    """Return the days from the first of any series to the last of any."""
     return int((panel.dates.max() - panel.dates.min()).astype(np.int64)) + 1
 
 

@@ -1,22 +1,18 @@
-"""What a synthetic panel is made of: sizes, strengths and frequencies, each with bounds."""
+"""The specification of a synthetic panel: sizes, strengths and frequencies, each with bounds."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
-
-import holidays
-import numpy as np
-
-if TYPE_CHECKING:
-    pass
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+import holidays
+import numpy as np
 import yaml
 
-MAX_LAG = 27
+MAX_LAG = 27  # days until fator_externo acts, at most
+_TYPES = {"int": int, "float": float, "str": str, "bool": bool}
 
 
 class SpecError(ValueError):
@@ -29,7 +25,11 @@ def _dial(default: Any, low: float, high: float, meaning: str) -> Any:
 
 @dataclass(frozen=True)
 class SynthesisSpec:
-    """What to synthesize. Raises SpecError naming the field, what it got and what it may be."""
+    """Sizes and strengths of what `synthesize` draws.
+
+    Raises:
+        SpecError: names the field, its value and what is expected.
+    """
 
     n_series: int = _dial(4, 1, 99_999, "series")
     n_days: int = _dial(1095, 2, 40_000, "days")
@@ -54,25 +54,38 @@ class SynthesisSpec:
 
     def __post_init__(self) -> None:
         for item in fields(self):
-            value = getattr(self, item.name)
-            kind = {"int": int, "float": float, "str": str, "bool": bool}[str(item.type)]
-            if kind is float and type(value) is int:
-                value = float(value)
-                object.__setattr__(self, item.name, value)
-            if type(value) is not kind:
-                raise SpecError(
-                    f"{item.name}: expected {item.type}, got {value!r} ({type(value).__name__})"
-                )
-            low, high = item.metadata.get("range", (None, None))
-            if low is not None and not low <= value <= high:  # also refuses NaN
-                meaning = item.metadata["meaning"]
-                raise SpecError(f"{item.name}: expected {low} to {high} ({meaning}), got {value}")
+            self._check_type(item)
+            self._check_range(item)
+        self._check_start()
+        self._check_country()
+
+    def _check_type(self, item: Field) -> None:
+        value, expected = getattr(self, item.name), _TYPES[str(item.type)]
+        if expected is float and type(value) is int:
+            value = float(value)
+            object.__setattr__(self, item.name, value)
+        if type(value) is not expected:
+            raise SpecError(
+                f"{item.name}: expected {item.type}, got {value!r} ({type(value).__name__})"
+            )
+
+    def _check_range(self, item: Field) -> None:
+        if "range" not in item.metadata:
+            return
+        low, high = item.metadata["range"]
+        value, meaning = getattr(self, item.name), item.metadata["meaning"]
+        if not low <= value <= high:  # also refuses NaN
+            raise SpecError(f"{item.name}: expected {low} to {high} ({meaning}), got {value}")
+
+    def _check_start(self) -> None:
         try:
             valid = np.datetime64(self.start, "D") >= np.datetime64("1900-01-01")  # NaT is not
         except ValueError:
             valid = False
         if not valid:
             raise SpecError(f"start: expected a day like 2021-01-01, from 1900, got {self.start!r}")
+
+    def _check_country(self) -> None:
         if self.country and self.country not in holidays.list_supported_countries():
             raise SpecError(
                 f"country: the holidays library does not know {self.country!r}; "
@@ -81,21 +94,25 @@ class SynthesisSpec:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> SynthesisSpec:
-        """A spec from a mapping; what is absent keeps its default, an unknown key is an error."""
+        """Return the spec of a mapping; absent fields keep their defaults.
+
+        Raises:
+            SpecError: a key is unknown, or a value is not valid.
+        """
         known = [item.name for item in fields(cls)]
         unknown = sorted(str(key) for key in values if key not in known)
         if unknown:
             raise SpecError(f"unknown key {', '.join(unknown)}; known are {', '.join(known)}")
-        given = dict(values)
-        if "start" in given and hasattr(given["start"], "isoformat"):
-            given["start"] = given["start"].isoformat()[:10]  # YAML reads a bare date as a date
-        return cls(**given)
+        settings = dict(values)
+        if hasattr(settings.get("start"), "isoformat"):  # YAML reads a bare date as a date
+            settings["start"] = settings["start"].isoformat()[:10]
+        return cls(**settings)
 
     @classmethod
     def from_yaml(cls, path: str | Path) -> SynthesisSpec:
-        """A spec from a YAML file holding one mapping of field names to values."""
+        """Return the spec of a YAML file that holds one mapping of field names to values."""
         values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
         if not isinstance(values, dict):
-            found = type(values).__name__
-            raise SpecError(f"{Path(path).name}: expected a mapping of field names, got {found}")
+            kind = type(values).__name__
+            raise SpecError(f"{Path(path).name}: expected a mapping of field names, got {kind}")
         return cls.from_dict(values)

@@ -1,20 +1,55 @@
 __all__ = [
     "BASELINES",
     "BLOCKS",
+    "SEASON",
     "Backtest",
+    "bias",
     "collect_forecasts",
     "compute_metrics",
+    "coverage",
+    "find_cutoff",
     "flatten_metrics",
     "forecast_table",
+    "mae",
+    "mase",
+    "mase_by_series",
     "metrics_by_block",
     "metrics_by_day",
     "origin_rows",
+    "pinball_loss",
+    "plot_by_series",
+    "plot_coverage",
+    "plot_error_by_day",
+    "plot_fans",
+    "r2",
+    "rmse",
     "run_backtest",
+    "seasonal_naive",
+    "seasonal_scale",
+    "smape",
+    "wape",
+    "wql",
 ]
 
-from .backtest import collect_forecasts, forecast_table, origin_rows, run_backtest
-from .baselines import BASELINES
+from .backtest import collect_forecasts, find_cutoff, forecast_table, origin_rows, run_backtest
+from .baselines import BASELINES, seasonal_naive
 from .metrics import (
+    SEASON,
+    bias,
+    coverage,
+    mae,
+    mase,
+    mase_by_series,
+    pinball_loss,
+    r2,
+    rmse,
+    seasonal_scale,
+    smape,
+    wape,
+    wql,
+)
+from .plots import plot_by_series, plot_coverage, plot_error_by_day, plot_fans
+from .scores import (
     BLOCKS,
     Backtest,
     compute_metrics,

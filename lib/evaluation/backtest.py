@@ -1,7 +1,7 @@
-"""Rolling-origin evaluation: every forecaster at the same cutoffs, scored on the same days.
+"""Rolling-origin evaluation: every forecaster from the same origins, scored on the same days.
 
-Metrics follow Hyndman & Koehler (2006) and Hyndman & Athanasopoulos, *Forecasting: Principles and
-Practice*. A missing actual is left out of every score.
+Hyndman & Athanasopoulos, *Forecasting: Principles and Practice*, 3rd ed., section 5.10. An origin
+is the row of the last known day of a forecast, a cutoff is its date.
 """
 
 from __future__ import annotations
@@ -13,24 +13,38 @@ import pandas as pd
 
 from lib import features as ft
 from lib.data import MIN_HISTORY_DAYS, Panel
-from lib.evaluation.baselines import BASELINES, Baseline, last_known_value
-from lib.evaluation.metrics import Backtest, seasonal_scale
+from lib.evaluation.baselines import last_known_value
+from lib.evaluation.metrics import seasonal_scale
+from lib.evaluation.scores import Backtest
 from lib.inference import ServedModel, forecast_panel
 
 
 def origin_rows(panel: Panel, *, horizon: int, cutoffs: int, step: int) -> np.ndarray:
-    """Rows of the last known day of each forecast, by series then date.
+    """Choose the origins of a backtest, by series then date.
 
-    Cutoffs are common dates, `step` days apart, the last one `horizon` days before the end of the
-    panel. A series takes part in those at which one of its values is known and it has not ended,
-    whether or not a value follows.
+    Cutoffs are common dates, the last one `horizon` days before the end of the panel. A series
+    takes part in those at which one of its values is known and it has not ended, whether or not a
+    value follows.
+
+    Args:
+        panel: the series.
+        horizon: days of a forecast.
+        cutoffs: number of cutoffs.
+        step: days between two cutoffs.
+
+    Returns:
+        (n,) int64 rows of the panel.
+
+    >>> from lib.data import SynthesisSpec, synthesize
+    >>> panel, _ = synthesize(SynthesisSpec(n_series=2, n_days=100, missing=0.0), seed=1)
+    >>> origin_rows(panel, horizon=7, cutoffs=2, step=7)
+    array([ 85,  92, 185, 192])
     """
     last = panel.dates.max()
     dates = last - horizon - step * np.arange(cutoffs)[::-1]
     rows = np.flatnonzero(np.isin(panel.dates, dates))
-    series = np.searchsorted(panel.offsets, rows, side="right") - 1
     known = np.isfinite(last_known_value(panel)[rows])
-    running = rows + 1 < panel.offsets[series + 1]
+    running = rows < panel.last_row_of(rows)
     return rows[known & running]
 
 
@@ -42,34 +56,43 @@ def run_backtest(
     horizon: int | None = None,
     known_future: bool = True,
 ) -> Backtest:
-    """Forecast from every cutoff with one forecaster, and put the truth beside it.
+    """Forecast from every origin with one forecaster, and join the actuals.
 
     Args:
-        origins: rows of the last known days (`cutoff_rows`).
-        horizon: days to score (default: the forecaster's own).
-        known_future: give the planned events and the factor of the target days.
+        forecaster: a loaded artifact.
+        panel: the series.
+        origins: (n,) rows, as `origin_rows` returns them.
+        horizon: days to score (default: those of the forecaster).
+        known_future: pass on the planned events and the factor of the target days.
 
     Raises:
-        ValueError: the forecaster's horizon is shorter than asked, or a forecast is not finite:
-            left out, it would be no mistake.
+        ValueError: the forecaster's horizon is shorter than `horizon`, or a forecast is not
+            finite: leaving it out would hide the failure.
     """
-    own = forecaster.contract.horizon
-    horizon = own if horizon is None else horizon
-    if horizon > own:
-        raise ValueError(f"horizon: the forecaster sees {own} days ahead, {horizon} were asked")
+    longest = forecaster.contract.horizon
+    horizon = longest if horizon is None else horizon
+    if horizon > longest:
+        raise ValueError(f"horizon: expected at most {longest}, the forecaster's, got {horizon}")
     quantiles = forecast_panel(forecaster, panel, origins, known_future=known_future)
-    levels = forecaster.contract.quantiles
+    _check_finite(quantiles, panel, origins)
+    return collect_forecasts(
+        panel,
+        origins,
+        horizon,
+        quantiles=quantiles[:, :horizon],
+        levels=forecaster.contract.quantiles,
+    )
+
+
+def _check_finite(quantiles: np.ndarray, panel: Panel, origins: np.ndarray) -> None:
     broken = np.flatnonzero(~np.isfinite(quantiles).all(axis=(1, 2)))
     if len(broken):
         row = origins[broken[0]]
-        name = panel.ids[int(np.searchsorted(panel.offsets, row, side="right")) - 1]
+        name = panel.ids[int(panel.series_of(row))]
         raise ValueError(
             f"forecast of {name!r} after {panel.dates[row]} is not finite ({len(broken)} of "
             f"{len(origins)} forecasts); look for extreme values before that day"
         )
-    return collect_forecasts(
-        panel, origins, horizon, quantiles=quantiles[:, :horizon], levels=levels
-    )
 
 
 def collect_forecasts(
@@ -81,12 +104,24 @@ def collect_forecasts(
     levels: Sequence[float] = (),
     point: np.ndarray | None = None,
 ) -> Backtest:
-    """Put forecasts beside what came after: `quantiles` (0.5 among `levels`) or `point`."""
+    """Join forecasts with the actuals that followed.
+
+    Args:
+        panel: the series.
+        origins: (n,) rows, as `origin_rows` returns them.
+        horizon: days ahead.
+        quantiles: (n, horizon, levels), or None for point forecasts.
+        levels: of the quantiles, 0.5 among them.
+        point: (n, horizon), by default the median.
+
+    Raises:
+        ValueError: neither quantiles nor points are given.
+    """
     if point is None:
         if quantiles is None:
-            raise ValueError("collect: give quantiles or point")
+            raise ValueError("forecasts: expected quantiles or point, got neither")
         point = quantiles[..., list(levels).index(0.5)]
-    series = np.searchsorted(panel.offsets, origins, side="right") - 1
+    series = panel.series_of(origins)
     truth = ft.Windows(panel, np.empty((0, 0)), origins, horizon)
     return Backtest(
         series=series,
@@ -99,20 +134,11 @@ def collect_forecasts(
     )
 
 
-def compare_with_baselines(
-    result: Backtest, panel: Panel, origins: np.ndarray, baselines: dict[str, Baseline] = BASELINES
-) -> dict[str, Backtest]:
-    """The forecaster beside the baselines, same cutoffs: name → Backtest, `forecaster` first."""
-    horizon = result.actual.shape[1]
-    others = {
-        name: collect_forecasts(panel, origins, horizon, point=baseline(panel, origins, horizon))
-        for name, baseline in baselines.items()
-    }
-    return {"forecaster": result} | others
-
-
 def forecast_table(result: Backtest, panel: Panel) -> pd.DataFrame:
-    """Long table: series_id, cutoff, date, horizon (days), actual, one column `q<level>` each."""
+    """Return one row per forecast day.
+
+    Columns: series_id, cutoff, date, horizon (days), actual, and `q<level>` for each quantile.
+    """
     n, horizon = result.actual.shape
     steps = np.tile(np.arange(1, horizon + 1), n)
     cutoffs = np.repeat(result.cutoffs, horizon)
@@ -132,18 +158,20 @@ def forecast_table(result: Backtest, panel: Panel) -> pd.DataFrame:
 
 
 def find_cutoff(panel: Panel, series: str, cutoff: str, horizon: int) -> int:
-    """Row of the last day known to the forecast to explain.
+    """Find the origin of a series and a date, a row of the panel.
 
     Args:
+        panel: the series.
         series: its id, "" for the first with MIN_HISTORY_DAYS before the last horizon.
         cutoff: YYYY-MM-DD, "" for the last day with `horizon` days after it.
+        horizon: days ahead.
 
     Raises:
         ValueError: there is no such series or day.
     """
     if series and series not in panel.ids:
-        some = ", ".join(panel.ids[:5]) + (", …" if panel.n_series > 5 else "")
-        raise ValueError(f"SERIES: expected one of {some} or empty, got {series!r}")
+        examples = ", ".join(panel.ids[:5]) + (", …" if panel.n_series > 5 else "")
+        raise ValueError(f"SERIES: expected one of {examples} or empty, got {series!r}")
     long = np.flatnonzero(np.diff(panel.offsets) >= MIN_HISTORY_DAYS + horizon)
     first_long = int(long[0]) if len(long) else 0
     rows = panel.series(panel.ids.index(series) if series else first_long)

@@ -1,16 +1,21 @@
-"""Forecasts that need no training: naive, seasonal naive, weekday median and weekly mean."""
+"""Forecasts that need no training: naive, seasonal naive, weekday median and weekly mean.
+
+Every baseline takes a panel, origins (rows of the last known days) and a horizon in days, and
+returns (n, horizon). Where the days it looks at hold no value, it repeats the last observed one,
+so that all are scored on the same days. A series without any value gives NaN.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import numpy as np
-import pandas as pd
 
 from lib import features as ft
 from lib.data import Panel
+from lib.evaluation.metrics import SEASON
 
-# A baseline is a function of a panel, cutoff rows and a horizon → (n, horizon).
+SEASONS = 8  # weeks that the weekday forecasts look back
 Baseline = Callable[[Panel, np.ndarray, int], np.ndarray]
 
 
@@ -22,27 +27,31 @@ def naive(panel: Panel, origins: np.ndarray, horizon: int) -> np.ndarray:
 def seasonal_naive(panel: Panel, origins: np.ndarray, horizon: int) -> np.ndarray:
     """Repeat the last observed value of the same weekday, at most 8 weeks back.
 
-    Where none is known, the last observed value: every baseline is scored on the same days.
+    >>> from lib.data import SynthesisSpec, synthesize
+    >>> panel, _ = synthesize(SynthesisSpec(n_series=1, n_days=90, missing=0.0), seed=1)
+    >>> forecast = seasonal_naive(panel, np.array([59]), horizon=14)
+    >>> forecast[0, :7].tolist() == panel.values[53:60].tolist()
+    True
     """
-    week = _last_observed(_weekdays(panel, origins))
-    return _filled(week, panel, origins)[:, np.arange(horizon) % 7]
+    last = _last_observed(_by_weekday(panel, origins))
+    return _repeat_week(last, panel, origins, horizon)
 
 
 def weekday_median(panel: Panel, origins: np.ndarray, horizon: int) -> np.ndarray:
-    """Repeat the median of the same weekday over the last 8 weeks, or the last observed value."""
-    weeks = _weekdays(panel, origins)
+    """Repeat the median of the same weekday over the last 8 weeks."""
+    weeks = _by_weekday(panel, origins)
     known = np.isfinite(weeks).any(axis=-1)
-    week = np.full(known.shape, np.nan)
-    week[known] = np.nanmedian(weeks[known], axis=-1)
-    return _filled(week, panel, origins)[:, np.arange(horizon) % 7]
+    median = np.full(known.shape, np.nan)
+    median[known] = np.nanmedian(weeks[known], axis=-1)
+    return _repeat_week(median, panel, origins, horizon)
 
 
 def moving_mean(panel: Panel, origins: np.ndarray, horizon: int, days: int = 7) -> np.ndarray:
-    """Repeat the mean of the last `days` days, of the last 28 or else the last observed value."""
+    """Repeat the mean of the last `days` days, or else that of the last 28."""
     history = _history(panel, origins, 28)
     recent = _mean(history[:, -days:])
     level = np.where(np.isfinite(recent), recent, _mean(history))
-    return np.repeat(_filled(level[:, None], panel, origins), horizon, axis=1)
+    return np.repeat(_fill_with_last(level[:, None], panel, origins), horizon, axis=1)
 
 
 BASELINES: dict[str, Baseline] = {
@@ -53,33 +62,40 @@ BASELINES: dict[str, Baseline] = {
 }
 
 
+def last_known_value(panel: Panel) -> np.ndarray:
+    """Return the last value observed up to each row, inclusive, in its series. (N,)."""
+    rows = np.arange(len(panel.values))
+    last = np.maximum.accumulate(np.where(np.isfinite(panel.values), rows, -1))
+    return np.where(last >= panel.first_row_of(rows), panel.values[last], np.nan)
+
+
 def _history(panel: Panel, origins: np.ndarray, days: int) -> np.ndarray:
-    """Values of the `days` days up to each end. → (n, days), NaN before the series."""
+    """Return the values of the `days` days up to each origin. (n, days), NaN before the series."""
     return ft.values_at(panel, panel.values, origins, np.arange(1 - days, 1))
 
 
-def _weekdays(panel: Panel, origins: np.ndarray) -> np.ndarray:
-    """The last 8 weeks by weekday, that of the first target day first. → (n, 7, 8)."""
-    return np.moveaxis(_history(panel, origins, 56).reshape(len(origins), 8, 7), 1, 2)
+def _by_weekday(panel: Panel, origins: np.ndarray) -> np.ndarray:
+    """Return the last 8 weeks by weekday, that of the first target day first. (n, 7, 8)."""
+    weeks = _history(panel, origins, SEASONS * SEASON).reshape(len(origins), SEASONS, SEASON)
+    return np.moveaxis(weeks, 1, 2)
 
 
-def last_known_value(panel: Panel) -> np.ndarray:
-    """The last value observed up to and including each row, in its series. → (N,)."""
-    values = [pd.Series(panel.values[panel.series(s)]).ffill() for s in range(panel.n_series)]
-    return np.concatenate(values)
+def _repeat_week(week: np.ndarray, panel: Panel, origins: np.ndarray, horizon: int) -> np.ndarray:
+    """Repeat a week (n, 7), the last observed value in place of NaN, over the horizon."""
+    return _fill_with_last(week, panel, origins)[:, np.arange(horizon) % SEASON]
 
 
-def _filled(levels: np.ndarray, panel: Panel, origins: np.ndarray) -> np.ndarray:
-    """`levels` (n, k), and the last observed value where they are NaN."""
+def _fill_with_last(levels: np.ndarray, panel: Panel, origins: np.ndarray) -> np.ndarray:
+    """Replace NaN in `levels` (n, k) by the last observed value."""
     return np.where(np.isfinite(levels), levels, last_known_value(panel)[origins][:, None])
 
 
 def _last_observed(history: np.ndarray) -> np.ndarray:
-    """Last finite entry of the last axis, NaN where there is none."""
+    """Return the last finite entry of the last axis, NaN where there is none."""
     finite = np.isfinite(history)
     last = history.shape[-1] - 1 - np.argmax(finite[..., ::-1], axis=-1)
-    found = np.take_along_axis(history, last[..., None], axis=-1)[..., 0]
-    return np.where(finite.any(axis=-1), found, np.nan)
+    values = np.take_along_axis(history, last[..., None], axis=-1)[..., 0]
+    return np.where(finite.any(axis=-1), values, np.nan)
 
 
 def _mean(history: np.ndarray) -> np.ndarray:

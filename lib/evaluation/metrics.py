@@ -1,49 +1,128 @@
-"""Metrics of forecasts beside what came true, by series, day and block of the horizon.
+"""Metrics of forecasts, each a function of actuals and forecasts.
 
-Formulas follow Hyndman & Koehler (2006) and Hyndman & Athanasopoulos, *Forecasting: Principles and
-Practice*. A missing actual is left out of every score.
+Pairs in which the actual is missing (NaN) are left out, and so are missing points; a metric without
+anything to score is NaN. Formulas follow Hyndman & Koehler (2006), "Another look at measures of
+forecast accuracy", and Hyndman & Athanasopoulos, *Forecasting: Principles and Practice*, 3rd ed.,
+sections 5.8 and 5.9. In the formulas y is the actual, f the forecast, and the mean or the sum is
+over all pairs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from lib.data import Panel
 
-BLOCKS = ((1, 1), (2, 7), (8, 28))
+SEASON = 7  # days, of the seasonal naive forecast and of the scale of MASE
 
 
-@dataclass(frozen=True)
-class Backtest:
-    """Forecasts at cutoffs, and the truth. All arrays share the first axis: one row a forecast.
+def mae(actual: np.ndarray, forecast: np.ndarray) -> float:
+    """Compute the mean absolute error, mean |f - y|, in the unit of the series.
 
-    Attributes:
-        series: (n,) number of the series in the panel.
-        cutoffs: (n,) datetime64[D], last day known to each forecast.
-        actual: (n, horizon), NaN where missing.
-        point: (n, horizon), the median.
-        quantiles: (n, horizon, levels) or None for a point forecaster.
-        scale: (n,) in-sample mean absolute seasonal difference before the first cutoff, for MASE.
+    Args:
+        actual: any shape.
+        forecast: points, the same shape.
+
+    >>> mae(np.array([1.0, 2.0, np.nan]), np.array([2.0, 4.0, 9.0]))
+    1.5
     """
-
-    series: np.ndarray
-    cutoffs: np.ndarray
-    actual: np.ndarray
-    point: np.ndarray
-    quantiles: np.ndarray | None
-    levels: tuple[float, ...]
-    scale: np.ndarray
+    actual, forecast = _observed(actual, forecast)
+    return _mean(np.abs(forecast - actual))
 
 
-def seasonal_scale(panel: Panel, until: np.datetime64, season: int = 7) -> np.ndarray:
-    """Mean absolute seasonal difference of each series up to a day, the scale of MASE. → (S,).
+def rmse(actual: np.ndarray, forecast: np.ndarray) -> float:
+    """Compute the root mean squared error, √ mean (f - y)², in the unit of the series.
 
-    A series without two observed days a season apart, or that never changes, has NaN and is left
-    out of MASE.
+    Args:
+        actual: any shape.
+        forecast: points, the same shape.
+    """
+    actual, forecast = _observed(actual, forecast)
+    return float(np.sqrt(_mean((forecast - actual) ** 2)))
+
+
+def bias(actual: np.ndarray, forecast: np.ndarray) -> float:
+    """Compute the mean error, mean (f - y): above zero where forecasts are too high.
+
+    Args:
+        actual: any shape.
+        forecast: points, the same shape.
+
+    >>> bias(np.array([1.0, 2.0]), np.array([2.0, 4.0]))
+    1.5
+    """
+    actual, forecast = _observed(actual, forecast)
+    return _mean(forecast - actual)
+
+
+def r2(actual: np.ndarray, forecast: np.ndarray) -> float:
+    """Compute the share of variance explained, 1 - Σ (f - y)² / Σ (y - mean y)².
+
+    NaN where the actuals do not vary.
+
+    Args:
+        actual: any shape.
+        forecast: points, the same shape.
+    """
+    actual, forecast = _observed(actual, forecast)
+    variance = float(((actual - _mean(actual)) ** 2).sum())
+    error = float(((forecast - actual) ** 2).sum())
+    return 1 - error / variance if variance > 0 else np.nan
+
+
+def smape(actual: np.ndarray, forecast: np.ndarray) -> float:
+    """Compute the symmetric mean absolute percentage error, 200 · mean |f - y| / (|y| + |f|).
+
+    A pair in which both are zero counts as zero error.
+
+    Args:
+        actual: any shape.
+        forecast: points, the same shape.
+
+    Returns:
+        Per cent, 0 to 200.
+    """
+    actual, forecast = _observed(actual, forecast)
+    error, size = np.abs(forecast - actual), np.abs(actual) + np.abs(forecast)
+    return 200 * _mean(np.divide(error, size, where=size > 0, out=np.zeros_like(size)))
+
+
+def wape(actual: np.ndarray, forecast: np.ndarray) -> float:
+    """Compute the weighted absolute percentage error, 100 · Σ |f - y| / Σ |y|.
+
+    NaN where all actuals are zero.
+
+    Args:
+        actual: any shape.
+        forecast: points, the same shape.
+
+    Returns:
+        Per cent.
+
+    >>> wape(np.array([10.0, 30.0]), np.array([12.0, 28.0]))
+    10.0
+    """
+    actual, forecast = _observed(actual, forecast)
+    total = float(np.abs(actual).sum())
+    return 100 * float(np.abs(forecast - actual).sum()) / total if total > 0 else np.nan
+
+
+def seasonal_scale(panel: Panel, until: np.datetime64, season: int = SEASON) -> np.ndarray:
+    """Compute the scale of MASE: the in-sample mean absolute error of seasonal naive.
+
+    It is mean |y_t - y_{t-season}| over the days up to `until`, inclusive.
+
+    Args:
+        panel: S series.
+        until: the last day of the sample.
+        season: days.
+
+    Returns:
+        (S,) in the unit of each series. NaN for a series without two observed days a season apart,
+        or that never changes: MASE leaves it out.
     """
     scales = np.full(panel.n_series, np.nan)
     for s in range(panel.n_series):
@@ -55,84 +134,102 @@ def seasonal_scale(panel: Panel, until: np.datetime64, season: int = 7) -> np.nd
     return scales
 
 
-def compute_metrics(
-    result: Backtest, *, first: int = 1, last: int | None = None
-) -> dict[str, float]:
-    """Scores over the days `first` to `last` of the horizon (1-based, inclusive).
+def mase_by_series(
+    actual: np.ndarray, forecast: np.ndarray, scale: np.ndarray, series: np.ndarray
+) -> pd.Series:
+    """Compute the mean absolute scaled error of each series, mean |f - y| / scale.
 
-    mae, rmse (raw units), r2, mase (season 7, mean over series), smape and wape (per cent), and
-    with quantiles: pinball_<level> (raw units), wql (per cent of the total), coverage_<percent>
-    of each central interval (per cent). NaN where nothing can be scored.
+    Args:
+        actual: any shape.
+        forecast: points, the same shape.
+        scale: of each pair (`seasonal_scale`), broadcast to that shape.
+        series: number of the series of each pair, broadcast to that shape.
+
+    Returns:
+        Indexed by number of the series, NaN without a scale.
     """
-    days = slice(first - 1, last)
-    actual, point = result.actual[:, days], result.point[:, days]
-    seen = np.isfinite(actual) & np.isfinite(point)
-    error, truth, forecast = (point - actual)[seen], actual[seen], point[seen]
-    variance = float(((truth - _average(truth)) ** 2).sum())
+    error = np.abs(forecast - actual)
+    scaled = np.where(np.isfinite(error), error, np.nan) / scale
+    numbers = np.broadcast_to(series, error.shape)
+    return pd.Series(scaled.ravel()).groupby(numbers.ravel()).mean()
+
+
+def mase(actual: np.ndarray, forecast: np.ndarray, scale: np.ndarray, series: np.ndarray) -> float:
+    """Compute the mean absolute scaled error, averaged over series so that each counts once.
+
+    Below 1 the forecasts are better than seasonal naive was in sample. A series without a scale
+    is left out. Arguments are those of `mase_by_series`.
+
+    >>> mase(np.array([1.0, 2.0]), np.array([2.0, 4.0]), np.array([1.0, 4.0]), np.array([0, 1]))
+    0.75
+    """
+    return float(mase_by_series(actual, forecast, scale, series).mean())
+
+
+def pinball_loss(actual: np.ndarray, quantile: np.ndarray, level: float) -> float:
+    """Compute the mean pinball loss, mean max(q (y - f), (q - 1) (y - f)), in the series' unit.
+
+    Args:
+        actual: any shape.
+        quantile: forecasts of the quantile, the same shape.
+        level: q of the quantile, such as 0.9.
+
+    >>> pinball_loss(np.array([10.0]), np.array([8.0]), level=0.9)
+    1.8
+    """
+    seen = np.isfinite(actual)
+    return _mean(_pinball(actual[seen], quantile[seen], level))
+
+
+def wql(actual: np.ndarray, quantiles: np.ndarray, levels: Sequence[float]) -> float:
+    """Compute the weighted quantile loss, 100 · 2 Σ (mean over levels of pinball loss) / Σ |y|.
+
+    NaN where all actuals are zero.
+
+    Args:
+        actual: any shape.
+        quantiles: the same shape and a last axis of levels.
+        levels: such as (0.1, 0.5, 0.9).
+
+    Returns:
+        Per cent.
+    """
+    seen = np.isfinite(actual)
+    truth = actual[seen]
+    loss = _pinball(truth[:, None], quantiles[seen], np.array(levels))
     total = float(np.abs(truth).sum())
-    size = np.abs(truth) + np.abs(forecast)
-    scores = {
-        "mae": _average(np.abs(error)),
-        "rmse": float(np.sqrt(_average(error**2))),
-        "bias": _average(error),
-        "r2": 1 - float((error**2).sum()) / variance if variance > 0 else np.nan,
-        "mase": _mase(np.abs(point - actual), result),
-        "smape": 200 * _average(np.divide(np.abs(error), size, where=size > 0, out=0 * size)),
-        "wape": 100 * float(np.abs(error).sum()) / total if total > 0 else np.nan,
-        "days": int(seen.sum()),
-    }
-    if result.quantiles is not None:
-        scores |= _quantile_scores(result.quantiles[:, days][seen], truth, result.levels, total)
-    return scores
+    return 100 * 2 * float(loss.mean(axis=1).sum()) / total if total > 0 else np.nan
 
 
-def _average(numbers: np.ndarray) -> float:
-    """Their mean, NaN of none."""
+def coverage(actual: np.ndarray, low: np.ndarray, high: np.ndarray) -> float:
+    """Compute the share of actuals inside an interval, both bounds included.
+
+    Args:
+        actual: any shape.
+        low: lower bounds, the same shape.
+        high: upper bounds, the same shape.
+
+    Returns:
+        Per cent.
+
+    >>> coverage(np.array([1.0, 5.0]), np.array([0.0, 0.0]), np.array([2.0, 2.0]))
+    50.0
+    """
+    seen = np.isfinite(actual)
+    return 100 * _mean((actual[seen] >= low[seen]) & (actual[seen] <= high[seen]))
+
+
+def _pinball(actual: np.ndarray, quantiles: np.ndarray, levels: float | np.ndarray) -> np.ndarray:
+    gap = actual - quantiles
+    return np.maximum(levels * gap, (levels - 1) * gap)
+
+
+def _observed(actual: np.ndarray, forecast: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the pairs of which neither is missing. Both (n,)."""
+    seen = np.isfinite(actual) & np.isfinite(forecast)
+    return actual[seen], forecast[seen]
+
+
+def _mean(numbers: np.ndarray) -> float:
+    """Return the mean, NaN of none."""
     return float(numbers.mean()) if numbers.size else np.nan
-
-
-def _mase(error: np.ndarray, result: Backtest) -> float:
-    by_row = np.where(np.isfinite(error), error, np.nan) / result.scale[:, None]
-    means = pd.DataFrame({"series": np.repeat(result.series, error.shape[1]), "e": by_row.ravel()})
-    return float(means.groupby("series")["e"].mean().mean())
-
-
-def _quantile_scores(
-    quantiles: np.ndarray, truth: np.ndarray, levels: Sequence[float], total: float
-) -> dict[str, float]:
-    gap = truth[:, None] - quantiles
-    loss = np.maximum(np.array(levels) * gap, (np.array(levels) - 1) * gap)
-    scores = {f"pinball_{q:g}": _average(loss[:, i]) for i, q in enumerate(levels)}
-    scores["wql"] = 100 * 2 * float(loss.mean(axis=1).sum()) / total if total > 0 else np.nan
-    for i, low in enumerate(levels):
-        j = len(levels) - 1 - i
-        if i < j and np.isclose(low + levels[j], 1):
-            inside = (truth >= quantiles[:, i]) & (truth <= quantiles[:, j])
-            scores[f"coverage_{100 * (levels[j] - low):.0f}"] = 100 * _average(inside)
-    return scores
-
-
-def metrics_by_block(result: Backtest, blocks: Sequence[tuple[int, int]] = BLOCKS) -> pd.DataFrame:
-    """Metrics by block of the horizon, one row a block, as many as the horizon has."""
-    horizon = result.actual.shape[1]
-    rows = {
-        f"{first}-{min(last, horizon)}" if last > first else str(first): compute_metrics(
-            result, first=first, last=min(last, horizon)
-        )
-        for first, last in blocks
-        if first <= horizon
-    }
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("horizon_days")
-
-
-def flatten_metrics(blocks: pd.DataFrame) -> dict[str, float]:
-    """What `by_block` found, flat: `mae@2-7` is the mae of the days 2 to 7."""
-    return {
-        f"{name}@{block}": float(x) for block, row in blocks.iterrows() for name, x in row.items()
-    }
-
-
-def metrics_by_day(result: Backtest) -> pd.DataFrame:
-    """Metrics by day of the horizon, index 1 … horizon."""
-    days = range(1, result.actual.shape[1] + 1)
-    return pd.DataFrame([compute_metrics(result, first=d, last=d) for d in days], index=list(days))

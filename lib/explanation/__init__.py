@@ -1,4 +1,4 @@
-"""Explains a forecast: exact Shapley values of the served graph, and figures of them."""
+"""Explain a forecast: exact Shapley values of the served graph, and figures of them."""
 
 import lazy_loader as lazy
 

@@ -1,5 +1,8 @@
 __all__ = [
+    "TOLERANCE",
     "Explainer",
+    "Explanation",
+    "ExplanationError",
     "Game",
     "exact_shapley",
     "plot_beeswarm",
@@ -10,6 +13,7 @@ __all__ = [
     "sampled_owen",
 ]
 
-from .explainer import Explainer
+from .explainer import TOLERANCE, Explainer, ExplanationError
+from .explanation import Explanation
 from .plots import plot_beeswarm, plot_days, plot_importance, plot_map, plot_waterfall
 from .shapley import Game, exact_shapley, sampled_owen

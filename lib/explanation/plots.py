@@ -1,6 +1,6 @@
-"""Figures of explanations: waterfall, days, the feature × day map, global importance.
+"""Draw explanations: waterfall, days, the feature × day map, global importance.
 
-shap draws the last; it is imported only then (it takes seconds).
+shap draws the last, and is imported only then: that takes seconds.
 """
 
 from __future__ import annotations
@@ -11,35 +11,34 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from lib.explanation.explainer import DAYS_AHEAD, Explanation
+from lib.explanation.explanation import Explanation
+from lib.explanation.players import DAYS_AHEAD
 from lib.features import FEATURES
+from lib.plotting import BLUE, FORECAST, INK, hide_spines
 
 if TYPE_CHECKING:
     import shap
 
-
-UP, DOWN, INK = "#c2410c", "#2563eb", "#1f2933"
+UP, DOWN = FORECAST, BLUE  # what raises and what lowers the forecast
 
 
 def plot_waterfall(explanation: Explanation, latest: np.ndarray) -> Figure:
-    """From the base value (bottom) to the forecast (top), feature by feature, the largest last.
+    """Draw the way from the base value (bottom) to the forecast (top), the largest share last.
 
-    latest: (11,) the features of the last day, written beside their names.
+    Args:
+        explanation: the shares.
+        latest: (11,) the features of the last day, written beside their names.
     """
     shares = np.array(list(explanation.by_feature.values()))
     order = np.argsort(np.abs(shares), kind="stable")
     shares, values = shares[order], np.asarray(latest)[order]
-    origins = explanation.base_value + np.cumsum(shares)
+    tips = explanation.base_value + np.cumsum(shares)
     figure, axis = plt.subplots(figsize=(8, 4.6), layout="constrained")
     colors = np.where(shares >= 0, UP, DOWN)
-    bars = axis.barh(
-        np.arange(len(shares)), shares, left=origins - shares, color=colors, height=0.7
-    )
+    bars = axis.barh(np.arange(len(shares)), shares, left=tips - shares, color=colors, height=0.7)
     axis.bar_label(bars, labels=[f"{share:+.3g}" for share in shares], padding=3, fontsize=8)
-    axis.vlines(
-        origins[:-1], np.arange(len(origins) - 1), np.arange(1, len(origins)), color=INK, lw=0.6
-    )
-    for value, name in ((explanation.base_value, "base"), (origins[-1], "forecast")):
+    axis.vlines(tips[:-1], np.arange(len(tips) - 1), np.arange(1, len(tips)), color=INK, lw=0.6)
+    for value, name in ((explanation.base_value, "base"), (tips[-1], "forecast")):
         axis.axvline(value, color=INK, lw=0.8, ls=":")
         axis.annotate(
             f"{name} {value:.4g}", (value, 1), (0, 3), xycoords=("data", "axes fraction"),
@@ -49,14 +48,13 @@ def plot_waterfall(explanation: Explanation, latest: np.ndarray) -> Figure:
     axis.set_yticks(np.arange(len(names)), names, fontsize=8)
     axis.margins(x=0.12)
     axis.set(xlabel="series' unit; beside the names, the last day of the window")
-    title = f"{_explained(explanation)}: from the mean forecast of the background"
+    title = f"{_subject(explanation)}: from the mean forecast of the background"
     axis.set_title(title, loc="left", fontsize=9, pad=18)
-    axis.spines[["top", "right"]].set_visible(False)
-    return figure
+    return hide_spines(figure)
 
 
 def plot_days(explanation: Explanation) -> Figure:
-    """Share of each block of days: which past moved the forecast, and what lies ahead."""
+    """Draw the share of each block of days, the days ahead last."""
     names = _in_time(explanation)
     shares = np.array([explanation.by_day[name] for name in names])
     figure, axis = plt.subplots(figsize=(9, 3), layout="constrained")
@@ -66,13 +64,12 @@ def plot_days(explanation: Explanation) -> Figure:
     axis.axvline(len(names) - 1.5, color=INK, lw=0.8, ls=":")
     axis.margins(y=0.15)
     axis.set(xlabel="days before the first forecast day", ylabel="share (series' unit)")
-    axis.set_title(f"{_explained(explanation)}: shares by day", loc="left", fontsize=9)
-    axis.spines[["top", "right"]].set_visible(False)
-    return figure
+    axis.set_title(f"{_subject(explanation)}: shares by day", loc="left", fontsize=9)
+    return hide_spines(figure)
 
 
 def plot_map(explanation: Explanation) -> Figure:
-    """Which feature on which days, largest feature first; the bars are the sums of the rows."""
+    """Draw the shares by feature and block of days, with a bar for the sum of each row."""
     heat = np.array(explanation.feature_by_day)
     days = list(explanation.by_day)
     columns = [days.index(name) for name in _in_time(explanation)]
@@ -93,7 +90,7 @@ def plot_map(explanation: Explanation) -> Figure:
     axis.set_yticks(range(len(rows)), [FEATURES[i] for i in rows])
     axis.set_xticks(range(len(columns)), [days[j] for j in columns])
     axis.set_xlabel("days before the first forecast day")
-    axis.set_title(f"{_explained(explanation)}: shares by feature and day", loc="left", fontsize=9)
+    axis.set_title(f"{_subject(explanation)}: shares by feature and day", loc="left", fontsize=9)
     side.barh(range(len(rows)), sums, color=np.where(sums >= 0, UP, DOWN))
     side.axvline(0, color=INK, lw=0.8)
     side.set_xlabel("row sum (series' unit)")
@@ -104,31 +101,34 @@ def plot_map(explanation: Explanation) -> Figure:
 
 
 def plot_importance(shares: np.ndarray) -> Figure:
-    """Mean absolute share of each feature over a sample of forecasts (shap's bar).
+    """Draw the mean absolute share of each feature over many forecasts, as shap does.
 
-    shares: (n, 11), as `Explainer.sample` returns them.
+    Args:
+        shares: (n, 11), as `Explainer.sample` returns them.
     """
     import shap
 
     figure, axis = plt.subplots(figsize=(8, 4.2), layout="constrained")
     interactive = plt.isinteractive()
-    shap.plots.bar(_sample(shares), max_display=len(FEATURES), ax=axis, show=False)
+    shap.plots.bar(_to_shap(shares), max_display=len(FEATURES), ax=axis, show=False)
     plt.interactive(interactive)
     axis.set_xlabel(f"mean absolute share over {len(shares)} forecasts (series' unit)", fontsize=10)
     return figure
 
 
 def plot_beeswarm(shares: np.ndarray, latest: np.ndarray) -> Figure:
-    """Share of each feature in every forecast of a sample, coloured by its value (shap).
+    """Draw the share of each feature in many forecasts, coloured by its value, as shap does.
 
-    shares, latest: (n, 11); latest are the features of each window's last day.
+    Args:
+        shares: (n, 11), as `Explainer.sample` returns them.
+        latest: (n, 11) features of the last day of each window.
     """
     import shap
 
     interactive = plt.isinteractive()
     figure = plt.figure()
     shap.plots.beeswarm(
-        _sample(shares, latest), max_display=len(FEATURES), show=False, plot_size=(8, 4.2)
+        _to_shap(shares, latest), max_display=len(FEATURES), show=False, plot_size=(8, 4.2)
     )
     plt.interactive(interactive)
     figure.axes[0].set_xlabel(f"share in each of {len(shares)} forecasts (series' unit)")
@@ -136,18 +136,18 @@ def plot_beeswarm(shares: np.ndarray, latest: np.ndarray) -> Figure:
 
 
 def _in_time(explanation: Explanation) -> list[str]:
-    """Names of the blocks, the oldest first: time runs to the right, as in other figures."""
+    """Return the names of the blocks, the oldest first: time runs to the right."""
     past = [name for name in explanation.by_day if name != DAYS_AHEAD]
     return [*reversed(past), DAYS_AHEAD]
 
 
-def _sample(shares: np.ndarray, latest: np.ndarray | None = None) -> shap.Explanation:
+def _to_shap(shares: np.ndarray, latest: np.ndarray | None = None) -> shap.Explanation:
     import shap
 
     return shap.Explanation(values=shares, data=latest, feature_names=list(FEATURES))
 
 
-def _explained(explanation: Explanation) -> str:
+def _subject(explanation: Explanation) -> str:
     level = "median" if explanation.level == 0.5 else f"{explanation.level:g} quantile"
     day = explanation.horizon_day
     return f"{level} forecast, " + (f"day {day} ahead" if day else "mean of all days ahead")

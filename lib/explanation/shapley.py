@@ -1,7 +1,14 @@
-"""Shapley and Owen values of any cooperative game, by numpy alone.
+"""Compute Shapley and Owen values of any cooperative game, with NumPy alone.
 
-A game is a function of coalitions, called with many at once: that is what makes a network's
-forecasts a fast one.
+A game values many coalitions at once, which is what makes the forecasts of a network a fast one.
+
+References:
+    Shapley, L. S. (1953). A value for n-person games. Contributions to the Theory of Games II.
+    Owen, G. (1977). Values of games with a priori unions. Mathematical Economics and Game Theory.
+    Castro, J., Gómez, D. and Tejada, J. (2009). Polynomial calculation of the Shapley value based
+        on sampling. Computers & Operations Research 36(5).
+    Mitchell, R., Cooper, J., Frank, E. and Holmes, G. (2022). Sampling permutations for Shapley
+        value estimation. Journal of Machine Learning Research 23(43).
 """
 
 from __future__ import annotations
@@ -11,22 +18,33 @@ from collections.abc import Callable
 
 import numpy as np
 
-# Outputs of coalitions: (m, players) bool → (m,).
+# Values of coalitions: (n, players) bool in, (n,) out.
 Game = Callable[[np.ndarray], np.ndarray]
 
 
 def exact_shapley(game: Game, players: int) -> np.ndarray:
-    """Shapley values over all 2^players coalitions. → (players,)."""
+    """Compute the Shapley values over all 2^players coalitions (Shapley 1953).
+
+    φ_i = Σ_S |S|! (n - |S| - 1)! / n! · (v(S ∪ {i}) - v(S)) over the coalitions S without i.
+
+    Args:
+        game: values of coalitions, called once with all of them.
+        players: number of players n.
+
+    Returns:
+        (players,), which sums to the value of all players less that of none.
+
+    Two gloves make a pair, one left (player 0) and two right:
+
+    >>> exact_shapley(lambda c: 1.0 * (c[:, 0] & (c[:, 1] | c[:, 2])), 3).round(3)
+    array([0.667, 0.167, 0.167])
+    """
     numbers = np.arange(2**players)
     coalitions = (numbers[:, None] >> np.arange(players)) & 1 == 1
     values = game(coalitions)
     size = coalitions.sum(axis=1)
-    weight = np.array(
-        [
-            1 / (players * math.comb(players - 1, k)) if k < players else 0
-            for k in range(players + 1)
-        ]
-    )
+    # |S|! (n - |S| - 1)! / n!, by |S|; the coalition of all players lacks none
+    weight = np.array([1 / (players * math.comb(players - 1, k)) for k in range(players)] + [0])
     shares = np.empty(players)
     for i in range(players):
         without = numbers[~coalitions[:, i]]
@@ -38,31 +56,51 @@ def exact_shapley(game: Game, players: int) -> np.ndarray:
 def sampled_owen(
     game: Game, totals: np.ndarray, size: int, permutations: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Owen values from pairs of a permutation and its reverse. → (unions, size).
+    """Estimate Owen values (Owen 1977) from permutations and their reverses.
 
-    Player `u * size + k` is member k of union u; a permutation keeps each union together. The
-    mean gains of a union are sampled, their sum is known exactly and serves as control variate:
-    what the sample misses of it goes to the members in proportion to the sizes of their gains.
+    Player `u * size + k` is member k of union u, and a permutation keeps each union together. The
+    mean gains are sampled (Castro et al. 2009, in antithetic pairs as Mitchell et al. 2022). The
+    sum over a union is known exactly and serves as control variate: what the sample misses of it
+    is shared out among the members in proportion to the sizes of their gains.
 
     Args:
-        totals: (unions,) exact Shapley values of the unions; each row of the result sums to its.
+        game: values of coalitions of all unions' members.
+        totals: (unions,) exact Shapley values of the unions.
+        size: members of each union.
         permutations: pairs to draw, at least 1.
+        rng: source of the permutations.
+
+    Returns:
+        (unions, size); each row sums to the total of its union.
     """
     unions = len(totals)
-    players = unions * size
-    steps = np.arange(players + 1)[:, None]
-    paths = []
-    for _ in range(permutations):
-        members = [u * size + rng.permutation(size) for u in rng.permutation(unions)]
-        order = np.concatenate(members)
-        paths += [order, order[::-1]]
-    # (paths, players + 1, players): who has joined after each step
-    joined = np.stack([np.argsort(path)[None] < steps for path in paths])
-    values = game(joined.reshape(-1, players)).reshape(len(paths), -1)
-    gains = np.empty((len(paths), players))
-    np.put_along_axis(gains, np.stack(paths), np.diff(values, axis=1), axis=1)
+    gains = _sampled_gains(game, _antithetic_paths(unions, size, permutations, rng))
     gains = gains.reshape(-1, unions, size)
     shares, weight = gains.mean(axis=0), np.abs(gains).mean(axis=0)
     whole = weight.sum(axis=1, keepdims=True)
     weight = np.divide(weight, whole, out=np.full_like(weight, 1 / size), where=whole > 0)
     return shares + weight * (totals - shares.sum(axis=1))[:, None]
+
+
+def _antithetic_paths(
+    unions: int, size: int, permutations: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Draw orders of the players, each followed by its reverse: (2 * permutations, players)."""
+    paths = []
+    for _ in range(permutations):
+        members = [u * size + rng.permutation(size) for u in rng.permutation(unions)]
+        order = np.concatenate(members)
+        paths += [order, order[::-1]]
+    return np.stack(paths)
+
+
+def _sampled_gains(game: Game, paths: np.ndarray) -> np.ndarray:
+    """Return what each player adds when it joins, by path: (paths, players) in and out."""
+    count, players = paths.shape
+    steps = np.arange(players + 1)[:, None]
+    # (paths, players + 1, players): who has joined after each step
+    joined = np.stack([np.argsort(path)[None] < steps for path in paths])
+    values = game(joined.reshape(-1, players)).reshape(count, -1)
+    gains = np.empty((count, players))
+    np.put_along_axis(gains, paths, np.diff(values, axis=1), axis=1)
+    return gains

@@ -1,4 +1,15 @@
-"""Model inputs: eleven causal features a day, known-future covariates, and windows."""
+"""Model inputs: eleven causal features a day, known-future covariates, and windows.
+
+>>> import numpy as np
+>>> from lib import data, features
+>>> panel, _ = data.synthesize(data.SynthesisSpec(n_series=2, n_days=400), seed=1)
+>>> windows = features.index_windows(panel, features.compute_features(panel), horizon=7)
+>>> batch = np.arange(8)
+>>> windows.context(batch, days=60).shape, windows.known_future(batch).shape
+((8, 60, 11), (8, 7, 11))
+>>> windows.targets(batch).shape
+(8, 7)
+"""
 
 import lazy_loader as lazy
 

@@ -5,23 +5,14 @@ __all__ = [
     "YEAR",
     "Windows",
     "compute_features",
-    "future_after",
-    "future_of",
     "gather_context",
     "index_windows",
+    "known_future",
+    "known_future_after",
     "rolling_mean",
-    "start_of",
     "values_at",
 ]
 
-from .engineering import (
-    FEATURES,
-    FUTURE,
-    MAX_HORIZON,
-    YEAR,
-    compute_features,
-    rolling_mean,
-    start_of,
-)
-from .undated_windows import future_after
-from .windows import Windows, future_of, gather_context, index_windows, values_at
+from .engineering import FEATURES, FUTURE, MAX_HORIZON, YEAR, compute_features, rolling_mean
+from .undated_windows import known_future_after
+from .windows import Windows, gather_context, index_windows, known_future, values_at

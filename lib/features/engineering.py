@@ -1,14 +1,14 @@
-"""The eleven causal features, the known future, and the index of windows. NumPy only.
+"""The eleven causal features and the calendar, computed with NumPy only.
 
-Training and serving both build their tensors here, so a forecast never depends on who asked
-for it. Every feature of day t uses the values of days up to t and nothing later.
+Training and serving both build their inputs here, so that they cannot differ. Every feature of
+day t uses the values of days up to t and nothing later.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from lib.data import Panel
+from lib.data import Panel, day_of_year, weekday_of
 
 FEATURES = (
     "dia_semana_sin",
@@ -23,6 +23,7 @@ FEATURES = (
     "fator_externo",
     "evento_especial",
 )
+# What is known of a day ahead: calendar, covariates, and values of a year before.
 FUTURE = (
     "dia_semana_sin",
     "dia_semana_cos",
@@ -38,38 +39,56 @@ FUTURE = (
 )
 # 52 whole weeks: the day of last year that has the same weekday.
 YEAR = 364
-# The centred week of last year reaches 3 days past t - YEAR, which must be history at the cutoff.
+# The centred week of last year reaches 3 days past t - YEAR, which must be history at the origin.
 MAX_HORIZON = YEAR - 4
 
 
 def calendar_features(dates: np.ndarray) -> np.ndarray:
-    """Weekday, month and day of year of days as sin/cos. (…,) datetime64[D] → (…, 6).
+    """Encode weekday, month and day of the year of dates as sine and cosine.
 
     Monday is 0 and January is 1, as in the eleven features; the day of year is scaled by 365.25.
+
+    Args:
+        dates: datetime64[D], any shape.
+
+    Returns:
+        float64, the shape of `dates` and a last axis of 6.
     """
     if not dates.size:
         return np.empty((*dates.shape, 6))
-    # of each day once: a panel has the same days in every series
+    # Of each day once: a panel has the same days in every series.
     first = dates.min().astype("datetime64[D]")
     place = (dates.astype("datetime64[D]") - first).astype(np.int64)
     days = first + np.arange(place.max() + 1)
-    months = days.astype("datetime64[M]")
-    weekday = (days.astype(np.int64) + 3) % 7  # 1970-01-01 was a Thursday
-    month = months.astype(np.int64) % 12 + 1
-    day_of_year = (days - days.astype("datetime64[Y]").astype("datetime64[D]")).astype(np.int64)
-    angles = (2 * np.pi * weekday / 7, 2 * np.pi * month / 12, 2 * np.pi * day_of_year / 365.25)
+    month = days.astype("datetime64[M]").astype(np.int64) % 12 + 1
+    angles = (
+        2 * np.pi * weekday_of(days) / 7,
+        2 * np.pi * month / 12,
+        2 * np.pi * day_of_year(days) / 365.25,
+    )
     return np.stack([f(angle) for angle in angles for f in (np.sin, np.cos)], axis=-1)[place]
 
 
 def compute_features(panel: Panel) -> np.ndarray:
-    """The eleven features of every day of a panel, float64 (rows of the panel, 11), raw units.
+    """Compute the eleven features of every day of a panel.
 
-    Rolling statistics are over the *observed* days among the last 7 or 30 and are NaN on a day
-    that is itself missing (and the standard deviation, ddof 1, where fewer than two are
-    observed). So a missing day stays visible in the features, and the value of the last day of a
-    window can be told from them (`values_of`).
+    Rolling statistics are over the *observed* days among the last 7 or 30. They are NaN on a day
+    that is itself missing, and the standard deviation (ddof 1) also where fewer than two days are
+    observed. So a missing day stays visible in the features, and the value of the last day of a
+    window can be recovered from them (`values_of`).
+
+    Args:
+        panel: N rows.
+
+    Returns:
+        (N, 11) float64, raw units, in the order of FEATURES.
+
+    >>> from lib.data import SynthesisSpec, synthesize
+    >>> panel, _ = synthesize(SynthesisSpec(n_series=1, n_days=60), seed=1)
+    >>> compute_features(panel).shape
+    (60, 11)
     """
-    position = _position(panel)
+    position = position_in_series(panel)
     values = panel.values
     mean_7, count_7 = rolling_mean(values, position, 7)
     mean_30, _ = rolling_mean(values, position, 30)
@@ -88,10 +107,16 @@ def compute_features(panel: Panel) -> np.ndarray:
 
 
 def values_of(features: np.ndarray) -> np.ndarray:
-    """The series behind windows of features. (batch, days, 11) → (batch, days + 7), NaN missing.
+    """Recover the values of windows of features.
 
     `lag_1` of the next row is the value of a day; `lag_7` of the first rows reaches a week before
-    the window; the last value follows from `media_movel_7`. The last entry is the last day.
+    the window; the last value follows from `media_movel_7`.
+
+    Args:
+        features: (batch, days, 11).
+
+    Returns:
+        (batch, days + 7), NaN where missing; the last entry is the last day of the window.
     """
     lag_1 = features[..., FEATURES.index("lag_1")]
     lag_7 = features[..., :6, FEATURES.index("lag_7")]
@@ -102,43 +127,27 @@ def values_of(features: np.ndarray) -> np.ndarray:
     return np.concatenate([lag_7, lag_1, last[..., None]], axis=-1)
 
 
-def _series_of(panel: Panel, rows: np.ndarray) -> np.ndarray:
-    return np.searchsorted(panel.offsets, rows, side="right") - 1
-
-
-def start_of(panel: Panel, rows: np.ndarray) -> np.ndarray:
-    """The first row of the series of each row."""
-    return panel.offsets[_series_of(panel, rows)]
-
-
-def _last_of(panel: Panel, rows: np.ndarray) -> np.ndarray:
-    return panel.offsets[_series_of(panel, rows) + 1] - 1
-
-
-def _position(panel: Panel) -> np.ndarray:
-    """Day number of each row within its series, from 0."""
-    lengths = np.diff(panel.offsets)
-    return np.arange(len(panel.values)) - np.repeat(panel.offsets[:-1], lengths)
-
-
-def _last_row(panel: Panel) -> np.ndarray:
-    return np.repeat(panel.offsets[1:] - 1, np.diff(panel.offsets))
-
-
-def _lag(values: np.ndarray, position: np.ndarray, days: int) -> np.ndarray:
-    lagged = np.full_like(values, np.nan)
-    lagged[days:] = values[:-days]
-    lagged[position < days] = np.nan
-    return lagged
+def position_in_series(panel: Panel) -> np.ndarray:
+    """Return the number of each row within its series, from 0. (N,) int64."""
+    rows = np.arange(len(panel.values))
+    return rows - panel.first_row_of(rows)
 
 
 def rolling_mean(
     values: np.ndarray, position: np.ndarray, days: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and count of the observed days of the last `days`.
+    """Compute mean and count of the observed days among the last `days`.
 
-    Sums each window afresh: a running sum would carry rounding, and with it the future of one
+    Each window is summed afresh: a running sum would carry rounding, and with it the future of one
     series into the bits of the next.
+
+    Args:
+        values: (N,), NaN where missing.
+        position: (N,) number of each row within its series.
+        days: of the window, up to and including the row.
+
+    Returns:
+        (N,) mean, NaN where nothing is observed, and (N,) count.
     """
     total = np.zeros_like(values)
     count = np.zeros(len(values), dtype=np.int64)
@@ -158,3 +167,10 @@ def _rolling_std(
         shifted = _lag(values, position, d) if d else values
         total += np.where(np.isfinite(shifted), (shifted - mean) ** 2, 0.0)
     return np.where(count > 1, np.sqrt(total / np.maximum(count - 1, 1)), np.nan)
+
+
+def _lag(values: np.ndarray, position: np.ndarray, days: int) -> np.ndarray:
+    lagged = np.full_like(values, np.nan)
+    lagged[days:] = values[:-days]
+    lagged[position < days] = np.nan
+    return lagged

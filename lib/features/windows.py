@@ -11,43 +11,44 @@ from lib.features.engineering import (
     FEATURES,
     MAX_HORIZON,
     YEAR,
-    _last_of,
-    _last_row,
-    _position,
     calendar_features,
-    start_of,
+    position_in_series,
 )
 
-# A context that holds fewer days than this says neither level nor spread.
-GAP_DAYS = 4
+# A context with fewer observed days than this says nothing about level or spread.
+MIN_OBSERVED_DAYS = 4
 
 
 @dataclass(frozen=True)
 class Windows:
-    """Forecast situations of a panel: each is the row of its last known day (the cutoff).
+    """Forecast situations of a panel, each named by its origin: the row of its last known day.
 
-    Windows are never materialised: `origins` (n,) holds row numbers, `context` and `future` gather
-    a batch when it is needed.
+    The arrays of a batch are gathered when it is needed, never all at once.
+
+    Attributes:
+        panel: N rows.
+        features: (N, 11), as `compute_features` returns them.
+        origins: (n,) int64, row numbers.
+        horizon: days ahead.
     """
 
     panel: Panel
-    features: np.ndarray  # (rows, 11)
-    origins: np.ndarray  # (n,) int64
+    features: np.ndarray
+    origins: np.ndarray
     horizon: int
 
     def context(self, index: np.ndarray, days: int) -> np.ndarray:
-        """Features of the last `days` days. → (len(index), days, 11), NaN before the series."""
+        """Return the features of the last `days` days of windows, as `gather_context` does."""
         return gather_context(self.panel, self.features, self.origins[index], days)
 
-    def future(self, index: np.ndarray, *, known: bool = True) -> np.ndarray:
-        """Known future of windows. → (len(index), horizon, len(FUTURE))."""
-        return future_of(self.panel, self.origins[index], self.horizon, known=known)
+    def known_future(self, index: np.ndarray) -> np.ndarray:
+        """Return the known future of windows, (len(index), horizon, len(FUTURE))."""
+        return known_future(self.panel, self.origins[index], self.horizon)
 
     def targets(self, index: np.ndarray) -> np.ndarray:
-        """What came after each cutoff. → (len(index), horizon), NaN where missing or unknown."""
-        return values_at(
-            self.panel, self.panel.values, self.origins[index], np.arange(1, self.horizon + 1)
-        )
+        """Return the values after each origin, (len(index), horizon), NaN where missing."""
+        steps = np.arange(1, self.horizon + 1)
+        return values_at(self.panel, self.panel.values, self.origins[index], steps)
 
 
 def index_windows(
@@ -60,69 +61,108 @@ def index_windows(
     min_history: int = 60,
     stride: int = 1,
 ) -> Windows:
-    """Index of the windows whose targets lie inside (after, until], both dates inclusive bounds.
+    """Index the windows whose target days lie in a period.
 
     Args:
+        panel: N rows.
+        features: (N, 11), as `compute_features` returns them.
+        horizon: days ahead.
         after: the first target day is later than this day (default: no bound).
         until: the last target day is at most this day (default: the end of each series).
-        min_history: days of a series before and including the cutoff.
-        stride: keep every n-th cutoff of a series, counted from its last one.
+        min_history: days of a series up to and including the origin.
+        stride: keep every n-th origin of a series, counted from its last one.
+
+    >>> from lib.data import SynthesisSpec, synthesize
+    >>> from lib.features import compute_features
+    >>> panel, _ = synthesize(SynthesisSpec(n_series=2, n_days=90), seed=1)
+    >>> windows = index_windows(panel, compute_features(panel), horizon=7, stride=7)
+    >>> windows.origins
+    array([ 61,  68,  75,  82, 151, 158, 165, 172])
+    >>> windows.context(np.array([0]), days=60).shape
+    (1, 60, 11)
     """
-    position = _position(panel)
-    remaining = _last_row(panel) - np.arange(len(panel.values))
-    keep = (position + 1 >= min_history) & (remaining >= horizon)
+    rows = np.arange(len(panel.values))
+    keep = position_in_series(panel) + 1 >= min_history
+    keep &= panel.last_row_of(rows) - rows >= horizon
     if after is not None:
         keep &= panel.dates >= after.astype("datetime64[D]")
     if until is not None:
         keep &= panel.dates + horizon <= until.astype("datetime64[D]")
     if stride > 1:
-        keep &= _from_last_kept(keep, panel) % stride == 0
+        keep &= _distance_to_last_kept(keep, panel) % stride == 0
     return Windows(panel, features, np.flatnonzero(keep), horizon)
+
+
+def _distance_to_last_kept(keep: np.ndarray, panel: Panel) -> np.ndarray:
+    """Return the distance of each row to the last kept row of its series. (N,)."""
+    rows = np.where(keep, np.arange(len(keep)), -1)
+    last = np.maximum.reduceat(rows, panel.offsets[:-1])
+    return np.repeat(last, np.diff(panel.offsets)) - np.arange(len(keep))
 
 
 def gather_context(
     panel: Panel, features: np.ndarray, origins: np.ndarray, days: int
 ) -> np.ndarray:
-    """Feature rows of the `days` days up to each end. → (n, days, 11), NaN before the series.
+    """Gather the feature rows of the `days` days up to each origin.
 
-    Where a gap leaves fewer than GAP_DAYS of them, the days before the gap are taken instead,
-    whole weeks earlier: what a series was when it was last seen says more than nothing.
+    Where a gap leaves fewer than MIN_OBSERVED_DAYS of them, the days before the gap are taken
+    instead, whole weeks earlier: an old level is better than none.
+
+    Args:
+        panel: N rows.
+        features: (N, 11), as `compute_features` returns them.
+        origins: (n,) rows.
+        days: of the context.
+
+    Returns:
+        (n, days, 11), NaN before the series.
     """
-    gathered = _rows_before(panel, features, origins, days)
+    gathered = _rows_up_to(panel, features, origins, days)
     if days < 28:  # a few days may be missing without a gap
         return gathered
-    seen = np.isfinite(gathered[..., FEATURES.index("lag_1")]).sum(axis=1)
-    behind_a_gap = np.flatnonzero((seen < GAP_DAYS) & (origins - start_of(panel, origins) >= days))
-    if len(behind_a_gap):
-        earlier = _before_the_gap(panel, origins[behind_a_gap])
-        gathered[behind_a_gap] = _rows_before(panel, features, earlier, days)
+    observed = np.isfinite(gathered[..., FEATURES.index("lag_1")]).sum(axis=1)
+    older = origins - panel.first_row_of(origins) >= days
+    behind_gap = np.flatnonzero((observed < MIN_OBSERVED_DAYS) & older)
+    if len(behind_gap):
+        earlier = _origins_before_gap(panel, origins[behind_gap])
+        gathered[behind_gap] = _rows_up_to(panel, features, earlier, days)
     return gathered
 
 
-def _rows_before(panel: Panel, features: np.ndarray, origins: np.ndarray, days: int) -> np.ndarray:
+def _rows_up_to(panel: Panel, features: np.ndarray, origins: np.ndarray, days: int) -> np.ndarray:
     rows = origins[:, None] + np.arange(1 - days, 1)
-    outside = rows < start_of(panel, origins)[:, None]
+    outside = rows < panel.first_row_of(origins)[:, None]
     gathered = features[np.maximum(rows, 0)]
     gathered[outside] = np.nan
     return gathered
 
 
-def _before_the_gap(panel: Panel, origins: np.ndarray) -> np.ndarray:
-    """Rows whole weeks before the ends, each less than a week after days that are seen."""
+def _origins_before_gap(panel: Panel, origins: np.ndarray) -> np.ndarray:
+    """Return rows whole weeks before the origins, less than a week after observed days."""
     moved = origins.copy()
-    for i, (start, end) in enumerate(zip(start_of(panel, origins), origins, strict=True)):
-        seen = np.flatnonzero(np.isfinite(panel.values[start : end + 1]))
-        if len(seen) >= GAP_DAYS:
-            moved[i] = end - (end - start - seen[-GAP_DAYS]) // 7 * 7
+    for i, (start, origin) in enumerate(zip(panel.first_row_of(origins), origins, strict=True)):
+        observed = np.flatnonzero(np.isfinite(panel.values[start : origin + 1]))
+        if len(observed) >= MIN_OBSERVED_DAYS:
+            moved[i] = origin - (origin - start - observed[-MIN_OBSERVED_DAYS]) // 7 * 7
     return moved
 
 
-def future_of(panel: Panel, origins: np.ndarray, horizon: int, *, known: bool = True) -> np.ndarray:
-    """The known future after each end. → (n, horizon, len(FUTURE)), NaN where unknown.
+def known_future(
+    panel: Panel, origins: np.ndarray, horizon: int, *, with_covariates: bool = True
+) -> np.ndarray:
+    """Gather what is known at each origin about the days after it.
 
-    The planned event and the factor of a target day are read from the panel's own rows; days past
-    its end are unknown (`lib.data.loading.extend` appends planned days). `known=False` withholds them.
-    Last year's values lie before the cutoff whatever the horizon (MAX_HORIZON), so are history.
+    The event and the factor of a target day are read from the rows of the panel; days past its end
+    are unknown. The values of last year lie before the origin for every horizon up to MAX_HORIZON.
+
+    Args:
+        panel: N rows.
+        origins: (n,) rows.
+        horizon: days ahead.
+        with_covariates: False leaves event and factor unknown.
+
+    Returns:
+        (n, horizon, len(FUTURE)), NaN where unknown.
 
     Raises:
         ValueError: the horizon is longer than a year less half a week.
@@ -130,10 +170,10 @@ def future_of(panel: Panel, origins: np.ndarray, horizon: int, *, known: bool = 
     if horizon > MAX_HORIZON:
         raise ValueError(f"horizon: expected at most {MAX_HORIZON} days, got {horizon}")
     steps = np.arange(1, horizon + 1)
-    dates = panel.dates[origins][:, None] + steps
+    dates = panel.dates[origins][:, None] + steps  # (n, horizon)
     unknown = np.full(dates.shape, np.nan)
-    factor = values_at(panel, panel.factor, origins, steps) if known else unknown
-    event = values_at(panel, panel.event, origins, steps) if known else unknown
+    factor = values_at(panel, panel.factor, origins, steps) if with_covariates else unknown
+    event = values_at(panel, panel.event, origins, steps) if with_covariates else unknown
     week = [values_at(panel, panel.values, origins, steps - YEAR + d) for d in range(-3, 4)]
     month = [values_at(panel, panel.values, origins, np.array([-YEAR - d])) for d in range(28)]
     columns = [
@@ -149,26 +189,25 @@ def future_of(panel: Panel, origins: np.ndarray, horizon: int, *, known: bool = 
 def values_at(
     panel: Panel, column: np.ndarray, origins: np.ndarray, steps: np.ndarray
 ) -> np.ndarray:
-    """A column (rows of the panel,) at `steps` days after each end. → (len(ends), len(steps)).
+    """Return the entries of a column at `steps` days after each origin.
 
-    NaN outside the series; a negative step looks back.
+    Args:
+        panel: N rows.
+        column: (N,).
+        origins: (n,) rows.
+        steps: (k,) days; a negative step looks back.
+
+    Returns:
+        (n, k), NaN outside the series.
     """
     rows = origins[:, None] + steps
-    inside = (rows >= start_of(panel, origins)[:, None]) & (
-        rows <= _last_of(panel, origins)[:, None]
-    )
+    first, last = panel.first_row_of(origins)[:, None], panel.last_row_of(origins)[:, None]
+    inside = (rows >= first) & (rows <= last)
     return np.where(inside, column[np.clip(rows, 0, len(column) - 1)], np.nan)
 
 
 def _observed_mean(stacked: np.ndarray) -> np.ndarray:
-    """Mean over the first axis of what is observed, NaN where nothing is."""
+    """Return the mean over the first axis of what is observed, NaN where nothing is."""
     count = np.isfinite(stacked).sum(axis=0)
     total = np.nansum(stacked, axis=0)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
-
-
-def _from_last_kept(keep: np.ndarray, panel: Panel) -> np.ndarray:
-    """For each row, its distance to the last kept row of its series."""
-    rows = np.where(keep, np.arange(len(keep)), -1)
-    last = np.maximum.reduceat(rows, panel.offsets[:-1])
-    return np.repeat(last, np.diff(panel.offsets)) - np.arange(len(keep))

@@ -8,14 +8,14 @@ __all__ = [
     "PartitionForecaster",
     "Result",
     "ServedModel",
-    "digest",
     "example",
     "forecast_panel",
     "is_finished",
-    "verify",
+    "verify_file",
+    "verify_folder",
 ]
 
-from .artifact import CONTRACT, FILES, ArtifactError, Contract, digest, verify
+from .artifact import CONTRACT, FILES, ArtifactError, Contract, verify_file, verify_folder
 from .partitions import Job, Partition, PartitionForecaster, Result, is_finished
 from .pyfunc import example
 from .served_model import ServedModel, forecast_panel

@@ -1,30 +1,47 @@
-"""The files of a trained model, their contract, and the check of their hashes."""
+"""Describe the files of a trained model: their contract, and the check of their hashes."""
 
 from __future__ import annotations
 
-import hashlib
 import json
+import logging
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from lib import features as ft
+from lib.features import FEATURES, FUTURE
+from lib.files import file_hash
 
 FORMAT_VERSION = 1
 FILES = ("model.onnx", "weights.safetensors", "background.npz", "reference.parquet")
 CONTRACT = "contract.json"
+_TUPLES = ("quantiles", "training_span", "features", "future")
+# This module is logged with each model, which runs where structlog may be missing.
+_log = logging.getLogger(__name__)
 
 
 class ArtifactError(ValueError):
-    """A model folder that must not be served: what is wrong with which file."""
+    """A model folder must not be served; the message names the file and the problem."""
 
 
 @dataclass(frozen=True)
 class Contract:
-    """What a model expects and promises. Days, raw units; dates are ISO strings.
+    """Describe the inputs, the outputs and the training of a model.
 
-    `scaling` holds what was fitted on the training span (factor units, lower bound); the rest of
-    the scaling is done per window inside the graph. `metrics` are those of the backtest.
+    Attributes:
+        horizon: days that are forecast.
+        context_length: shortest context, in days.
+        max_context: longest context, in days.
+        quantiles: levels of the forecast, rising.
+        scaling: constants fitted on the training days (covariate units, lower bound). All other
+            scaling is done window by window inside the graph.
+        fingerprint: hash of the training data.
+        training_span: first and last training day, ISO dates.
+        metrics: scores of the backtest.
+        settings: configuration of model and training.
+        features: columns of the context.
+        future: columns that are known for the days ahead.
+        format_version: version of the artifact format.
+        sha256: hash of each file, by name.
     """
 
     horizon: int
@@ -36,47 +53,102 @@ class Contract:
     training_span: tuple[str, str]
     metrics: dict[str, float]
     settings: dict[str, Any] = field(default_factory=dict)
-    features: tuple[str, ...] = ft.FEATURES
-    future: tuple[str, ...] = ft.FUTURE
+    features: tuple[str, ...] = FEATURES
+    future: tuple[str, ...] = FUTURE
     format_version: int = FORMAT_VERSION
     sha256: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def from_json(cls, text: str) -> Contract:
-        """Raises ArtifactError on another format version, other features, or a missing field."""
-        try:
-            values = json.loads(text)
-        except ValueError as error:
-            raise ArtifactError(f"{CONTRACT}: expected JSON, got {error}") from error
-        if not isinstance(values, dict):
-            raise ArtifactError(f"{CONTRACT}: expected a JSON object, got {type(values).__name__}")
-        version = values.get("format_version")
-        if version != FORMAT_VERSION:
-            raise ArtifactError(f"{CONTRACT}: format_version {version}, expected {FORMAT_VERSION}")
+        """Read the text of contract.json.
+
+        Fields that this version does not know are ignored, with a warning in the log: a later
+        release may add some without changing the meaning of the others. A change of meaning
+        raises `format_version`, which is refused.
+
+        Raises:
+            ArtifactError: no JSON object, another format version, a missing field, or features
+                that differ from those of this package.
+        """
+        values = _parse_object(text)
+        _check_version(values.get("format_version"))
         names = {f.name for f in fields(cls)}
-        if set(values) != names:
-            raise ArtifactError(f"{CONTRACT}: missing or unknown {sorted(names ^ set(values))}")
-        for name in ("quantiles", "training_span", "features", "future"):
+        if missing := sorted(names - values.keys()):
+            raise ArtifactError(f"{CONTRACT}: fields {missing} are missing")
+        if unknown := sorted(values.keys() - names):
+            _log.warning("%s: fields %s are unknown to this version, ignored", CONTRACT, unknown)
+        values = {name: values[name] for name in names}
+        for name in _TUPLES:
             values[name] = tuple(values[name])
-        for name, expected in (("features", ft.FEATURES), ("future", ft.FUTURE)):
+        for name, expected in (("features", FEATURES), ("future", FUTURE)):
             if values[name] != expected:
                 raise ArtifactError(f"{CONTRACT}: {name} are {values[name]}, expected {expected}")
         return cls(**values)
 
+    @classmethod
+    def read(cls, folder: Path) -> Contract:
+        """Read the contract of a model folder.
+
+        Raises:
+            ArtifactError: the file is missing, or not a contract (see `from_json`).
+        """
+        path = folder / CONTRACT
+        if not path.is_file():
+            raise ArtifactError(f"{CONTRACT}: missing in {folder.name}")
+        return cls.from_json(path.read_text())
+
     def to_json(self) -> str:
-        """For contract.json; `from_json` reads it back."""
+        """Return the text of contract.json, which `from_json` reads.
+
+        >>> contract = Contract(
+        ...     horizon=7, context_length=60, max_context=90, quantiles=(0.1, 0.5, 0.9),
+        ...     scaling={}, fingerprint="", training_span=("2024-01-01", "2024-12-31"), metrics={},
+        ... )
+        >>> Contract.from_json(contract.to_json()) == contract
+        True
+        """
         return json.dumps(asdict(self), indent=1, sort_keys=True)
 
 
-def verify(path: Path, sha256: str | None) -> None:
-    """Raises ArtifactError where a file is missing or its SHA-256 is not the one given."""
+def verify_file(path: Path, sha256: str | None) -> None:
+    """Compare a file with the SHA-256 that was recorded for it.
+
+    Raises:
+        ArtifactError: the file is missing, or its hash differs.
+    """
     if not path.is_file():
         raise ArtifactError(f"{path.name}: missing")
-    found = digest(path)
-    if found != sha256:
-        raise ArtifactError(f"{path.name}: checksum {found[:12]}, expected {str(sha256)[:12]}")
+    actual = file_hash(path)
+    if actual != sha256:
+        raise ArtifactError(f"{path.name}: checksum {actual[:12]}, expected {str(sha256)[:12]}")
 
 
-def digest(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def verify_folder(folder: Path) -> Contract:
+    """Compare every file of a model folder with its contract, and return the contract.
+
+    Raises:
+        ArtifactError: a file is missing, altered, or of another format.
+    """
+    contract = Contract.read(folder)
+    for name in FILES:
+        verify_file(folder / name, contract.sha256.get(name))
+    return contract
+
+
+def _parse_object(text: str) -> dict[str, Any]:
+    try:
+        values = json.loads(text)
+    except ValueError as error:
+        raise ArtifactError(f"{CONTRACT}: expected JSON, got {error}") from error
+    if not isinstance(values, dict):
+        raise ArtifactError(f"{CONTRACT}: expected a JSON object, got {type(values).__name__}")
+    return values
+
+
+def _check_version(version: Any) -> None:
+    if version == FORMAT_VERSION:
+        return
+    message = f"{CONTRACT}: format_version {version}, expected {FORMAT_VERSION}"
+    if isinstance(version, int) and version > FORMAT_VERSION:
+        message += "; a later release of this package wrote it. Install that release to use it"
+    raise ArtifactError(message)

@@ -1,19 +1,19 @@
-"""The registered model as MLflow serves it: `mlflow models serve`, `load_model`, Spark UDFs.
+"""Serve the registered model through MLflow: `mlflow models serve`, `load_model`, Spark UDFs.
 
-MLflow runs this file when it loads a model (models-from-code), so nothing is deserialised. Torch
-is not imported. One row in is one series, one row out is its forecast:
+MLflow runs this file when it loads a model (models-from-code), so nothing is deserialised. PyTorch
+is not needed. Each input row is one series, each output row is its forecast:
 
-| in | type | |
+| input | type | |
 |---|---|---|
 | `value` | list of float | consecutive days, null where missing, at least the context length |
 | `start` | string | ISO day of the first value, such as `2026-01-31` |
-| `series_id` | string, optional | comes back in the answer; default: the number of the row |
-| `fator_externo` | list of float, optional | as `value`, or longer: known days to come |
+| `series_id` | string, optional | returned with the forecast; default: the number of the row |
+| `fator_externo` | list of float, optional | as `value`, or longer: known days ahead |
 | `evento_especial` | list of float, optional | the same, 0 to 1 |
 
-Out come `series_id`, `date` (list of ISO days, one a day of the horizon) and one list of as many
-floats for each quantile level: `q0.05` … `q0.95`, raw units. A row may leave out an optional list
-that another row has.
+The output has `series_id`, `date` (list of ISO days, one for each day of the horizon) and a list of
+the same length for each quantile level: `q0.05` … `q0.95`, in the unit of the series. A row may
+leave out an optional list that another row has.
 
     curl localhost:5000/invocations -H 'Content-Type: application/json' \\
       -d '{"dataframe_records": [{"start": "2026-01-01", "value": [10.0, 12.5, null, …]}]}'
@@ -21,7 +21,7 @@ that another row has.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -36,24 +36,36 @@ from lib.inference.served_model import ServedModel, forecast_panel
 
 
 class ForecastModel(PythonModel):
-    """Forecasts of series given as rows; the columns are described above."""
+    """Forecast series given as rows, in the columns that the module describes."""
 
     def load_context(self, context: Any) -> None:
-        """Load the artifact folder `model`. Raises ArtifactError where it must not be served."""
-        self.forecaster = ServedModel.load(context.artifacts["model"])
+        """Load the artifact folder `model`.
+
+        Raises:
+            ArtifactError: the artifact is altered or of another format.
+        """
+        self.model = ServedModel.load(context.artifacts["model"])
 
     def predict(
         self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """One forecast a row. Raises SeriesError naming the row (from 0) and the column."""
-        return forecast_rows(self.forecaster, model_input)
+        """Return one forecast for each row.
+
+        Raises:
+            SeriesError: naming the row (from 0) and the column.
+        """
+        return forecast_rows(self.model, model_input)
 
 
-def forecast_rows(forecaster: ServedModel, rows: pd.DataFrame) -> pd.DataFrame:
-    """The forecast of each row, in the columns described above. Raises SeriesError."""
-    contract = forecaster.contract
-    panel, origins = _panel(rows, contract)
-    quantiles = forecast_panel(forecaster, panel, origins)  # (rows, horizon, levels)
+def forecast_rows(model: ServedModel, rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the forecast of each row, in the columns that the module describes.
+
+    Raises:
+        SeriesError: naming the row (from 0) and the column.
+    """
+    contract = model.contract
+    panel, origins = _to_panel(rows, contract)
+    quantiles = forecast_panel(model, panel, origins)  # (rows, horizon, levels)
     days = panel.dates[origins][:, None] + np.arange(1, contract.horizon + 1)
     table = {
         "series_id": pd.Series(list(panel.ids), dtype=object),
@@ -65,9 +77,9 @@ def forecast_rows(forecaster: ServedModel, rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def signature(contract: Contract) -> ModelSignature:
-    """The columns in and out, as MLflow checks them."""
+    """Return the input and output columns, as MLflow checks them."""
     # MLflow refuses whole numbers and nulls for `double`, and a row without a list that another
-    # row has. `_planned` and `_numbers` check them here.
+    # row has. `_known_days` and `_numbers` check them here.
     numbers = Array(DataType.double)
     inputs = [
         ColSpec(DataType.string, "start"),
@@ -83,7 +95,10 @@ def signature(contract: Contract) -> ModelSignature:
 
 
 def example(contract: Contract) -> pd.DataFrame:
-    """Rows that a model of this contract can forecast: two, so that no batch of one is fixed."""
+    """Return two rows that a model of this contract forecasts.
+
+    One row would let MLflow fix the batch size at one.
+    """
     days = np.arange(contract.max_context)
     wave = 100 + 10 * np.sin(2 * np.pi * days / 7)
     event = np.zeros(contract.max_context + contract.horizon)
@@ -96,65 +111,91 @@ def example(contract: Contract) -> pd.DataFrame:
     )
 
 
-def _panel(rows: pd.DataFrame, contract: Contract) -> tuple[Panel, np.ndarray]:
-    """The rows as a panel of history and horizon each, and the row numbers of the last values."""
+class _Series(NamedTuple):
+    """One row: its name, its days from the first value to the horizon, and the columns of them."""
+
+    name: str
+    dates: np.ndarray  # (days,) datetime64[D]
+    value: np.ndarray  # (days,) NaN over the horizon
+    factor: np.ndarray  # (days,)
+    event: np.ndarray  # (days,)
+
+
+def _to_panel(rows: pd.DataFrame, contract: Contract) -> tuple[Panel, np.ndarray]:
+    """Return the rows as a panel, and the row numbers of the forecast origins (n,)."""
     if rows.empty:
         raise SeriesError("input: there are no rows, expected one a series")
     missing = [name for name in ("start", "value") if name not in rows]
     if missing:
         raise SeriesError(f"input: columns {missing} are missing, got {list(rows.columns)}")
-    ids, dates, columns, known = [], [], [], []
-    for i, row in enumerate(rows.to_dict("records")):
-        value = _numbers(row["value"], i, "value")
-        if len(value) < contract.context_length or np.isnan(value[-contract.max_context :]).all():
-            raise SeriesError(
-                f"input: row {i}, column 'value': got {len(value)} days, "
-                f"{np.isfinite(value).sum()} of them known, expected at least "
-                f"{contract.context_length} days and a known one among the last "
-                f"{contract.max_context}. Send a longer history"
-            )
-        days = len(value) + contract.horizon
-        try:
-            first = np.datetime64(row["start"], "D")
-        except (ValueError, TypeError):
-            first = np.datetime64("NaT")
-        if np.isnat(first):
-            raise SeriesError(
-                f"input: row {i}, column 'start': got {row['start']!r}, expected an ISO day "
-                "such as 2026-01-31"
-            )
-        factor = _planned(row.get("fator_externo"), i, "fator_externo", days)
-        event = _planned(row.get("evento_especial"), i, "evento_especial", days)
-        if ((event < 0) | (event > 1)).any():
-            raise SeriesError(f"input: row {i}, column 'evento_especial': expected 0 to 1")
-        name = row.get("series_id")
-        ids.append(str(i) if name is None or name is pd.NA or name != name else str(name))
-        dates.append(first + np.arange(days))
-        columns.append((np.append(value, np.full(contract.horizon, np.nan)), factor, event))
-        known.append(len(value))
-    offsets = np.append(0, np.cumsum([len(d) for d in dates])).astype(np.int64)
-    value, factor, event = (np.concatenate(column) for column in zip(*columns, strict=True))
-    panel = Panel(tuple(ids), offsets, np.concatenate(dates), value, factor, event)
-    return panel, offsets[:-1] + np.array(known) - 1
+    series = [_read_row(row, i, contract) for i, row in enumerate(rows.to_dict("records"))]
+    lengths = [len(one.dates) for one in series]
+    offsets = np.append(0, np.cumsum(lengths)).astype(np.int64)
+    panel = Panel(
+        tuple(one.name for one in series),
+        offsets,
+        np.concatenate([one.dates for one in series]),
+        np.concatenate([one.value for one in series]),
+        np.concatenate([one.factor for one in series]),
+        np.concatenate([one.event for one in series]),
+    )
+    return panel, offsets[1:] - 1 - contract.horizon
 
 
-def _planned(cell: Any, row: int, name: str, days: int) -> np.ndarray:
-    """Numbers of the history and of some days after it, NaN where nothing is said. → (days,)."""
-    whole = np.full(days, np.nan)
+def _read_row(row: dict[str, Any], number: int, contract: Contract) -> _Series:
+    value = _numbers(row["value"], number, "value")
+    if len(value) < contract.context_length or np.isnan(value[-contract.max_context :]).all():
+        raise SeriesError(
+            f"input: row {number}, column 'value': got {len(value)} days, "
+            f"{np.isfinite(value).sum()} of them known, expected at least "
+            f"{contract.context_length} days and a known one among the last "
+            f"{contract.max_context}. Send a longer history"
+        )
+    days = len(value) + contract.horizon
+    factor = _known_days(row.get("fator_externo"), number, "fator_externo", days)
+    event = _known_days(row.get("evento_especial"), number, "evento_especial", days)
+    if ((event < 0) | (event > 1)).any():
+        raise SeriesError(f"input: row {number}, column 'evento_especial': expected 0 to 1")
+    name = row.get("series_id")
+    return _Series(
+        name=str(number) if name is None or pd.isna(name) else str(name),
+        dates=_first_day(row["start"], number) + np.arange(days),
+        value=np.append(value, np.full(contract.horizon, np.nan)),
+        factor=factor,
+        event=event,
+    )
+
+
+def _first_day(cell: Any, row: int) -> np.datetime64:
+    try:
+        day = np.datetime64(cell, "D")
+    except (ValueError, TypeError):
+        day = np.datetime64("NaT")
+    if np.isnat(day):
+        raise SeriesError(
+            f"input: row {row}, column 'start': got {cell!r}, expected an ISO day such as "
+            "2026-01-31"
+        )
+    return day
+
+
+def _known_days(cell: Any, row: int, name: str, days: int) -> np.ndarray:
+    """Return the numbers of a covariate over all days (days,), NaN where unknown."""
+    padded = np.full(days, np.nan)
     if cell is None or (np.isscalar(cell) and pd.isna(cell)):
-        return whole
+        return padded
     numbers = _numbers(cell, row, name)
     if len(numbers) > days:
         raise SeriesError(
             f"input: row {row}, column {name!r}: got {len(numbers)} days, expected at most "
             f"{days}, the length of 'value' and the horizon"
         )
-    whole[: len(numbers)] = numbers
-    return whole
+    padded[: len(numbers)] = numbers
+    return padded
 
 
 def _numbers(cell: Any, row: int, name: str) -> np.ndarray:
-    """A list of numbers and nulls. → (n,) float64, NaN where null."""
+    """Return a list of numbers and nulls as (n,) float64, NaN where null."""
     try:
         numbers = np.array(cell, dtype=np.float64)
     except (ValueError, TypeError):

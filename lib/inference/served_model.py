@@ -1,8 +1,8 @@
-"""The served artifact: an ONNX graph and its contract. Torch-free.
+"""Run the ONNX graph of an artifact, without PyTorch.
 
-A folder holds `model.onnx`, `weights.safetensors`, `contract.json`, `background.npz` (windows
-that SHAP values are measured against) and `reference.parquet` (features that drift is measured
-against). Nothing in it is executable, and every file's SHA-256 stands in the contract.
+A model folder holds `model.onnx`, `weights.safetensors`, `contract.json`, `background.npz` (the
+windows that explanations compare with) and `reference.parquet` (the features that drift checks
+compare with). Nothing in it is executable, and the contract holds the SHA-256 of every file.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
-from lib import features as ft
 from lib.data import Panel
-from lib.inference.artifact import CONTRACT, FILES, ArtifactError, Contract, verify
+from lib.features import FEATURES, FUTURE, compute_features, gather_context
+from lib.features import known_future as gather_known_future
+from lib.inference.artifact import ArtifactError, Contract, verify_folder
 
 
 class ServedModel:
-    """A loaded artifact. `predict` may be called from several threads."""
+    """Forecast windows with a loaded artifact. Several threads may call `predict` at once."""
 
     def __init__(self, contract: Contract, session: ort.InferenceSession, folder: Path) -> None:
         self.contract = contract
@@ -27,53 +28,35 @@ class ServedModel:
 
     @classmethod
     def load(cls, folder: Path | str) -> ServedModel:
-        """Check every file of a folder against its contract and open the graph, one thread.
+        """Verify every file of a model folder and open its graph on one thread.
 
         Raises:
-            ArtifactError: a file is missing, altered, of another format, or not the graph it says.
+            ArtifactError: a file is missing, altered or of another format, or the graph has
+                other inputs than the contract.
         """
         folder = Path(folder)
-        path = folder / CONTRACT
-        if not path.is_file():
-            raise ArtifactError(f"{CONTRACT}: missing in {folder.name}")
-        contract = Contract.from_json(path.read_text())
-        for name in FILES:
-            verify(folder / name, contract.sha256.get(name))
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        session = ort.InferenceSession(
-            folder / "model.onnx", options, providers=["CPUExecutionProvider"]
-        )
+        contract = verify_folder(folder)
+        session = _open_session(folder / "model.onnx")
         names = [node.name for node in session.get_inputs()]
         if names != ["features", "future"]:
             raise ArtifactError(f"model.onnx: inputs are {names}, expected features and future")
         return cls(contract, session, folder)
 
     def predict(self, features: np.ndarray, future: np.ndarray) -> np.ndarray:
-        """Quantile forecasts of windows, raw units.
+        """Return the quantile forecasts of a batch of windows, in the unit of the series.
 
         Args:
-            features: (batch, days, 11), days from `context_length` to `max_context`, NaN missing.
-            future: (batch, horizon, len(FUTURE)), NaN unknown.
+            features: (batch, days, 11), from `context_length` to `max_context` days, raw units,
+                NaN where missing.
+            future: (batch, horizon, len(FUTURE)), NaN where unknown.
+
         Returns:
             (batch, horizon, quantiles), rising along the last axis.
+
         Raises:
-            ValueError: a shape is not of this contract.
+            ValueError: a shape is not that of the contract.
         """
-        contract = self.contract
-        days = features.shape[1] if features.ndim == 3 else -1
-        if not contract.context_length <= days <= contract.max_context or features.shape[2] != len(
-            ft.FEATURES
-        ):
-            raise ValueError(
-                f"features: expected (batch, {contract.context_length} to {contract.max_context} "
-                f"days, {len(ft.FEATURES)}), got {features.shape}"
-            )
-        expected = (len(features), contract.horizon, len(ft.FUTURE))
-        if future.shape != expected:
-            raise ValueError(f"future: expected {expected}, got {future.shape}")
+        self._check_shapes(features, future)
         inputs = {
             "features": np.ascontiguousarray(features, dtype=np.float64),
             "future": np.ascontiguousarray(future, dtype=np.float64),
@@ -81,13 +64,30 @@ class ServedModel:
         return np.asarray(self._session.run(None, inputs)[0])
 
     def background(self) -> tuple[np.ndarray, np.ndarray]:
-        """The windows SHAP values are measured against: features (n, days, 11), future (n, …)."""
+        """Return the windows that explanations compare with.
+
+        Returns:
+            Features (n, max_context, 11) and known future (n, horizon, len(FUTURE)), raw units.
+        """
         with np.load(self.folder / "background.npz") as arrays:
             return arrays["features"], arrays["future"]
 
+    def _check_shapes(self, features: np.ndarray, future: np.ndarray) -> None:
+        contract = self.contract
+        shortest, longest = contract.context_length, contract.max_context
+        days = features.shape[1] if features.ndim == 3 else -1
+        if not shortest <= days <= longest or features.shape[2] != len(FEATURES):
+            raise ValueError(
+                f"features: expected (batch, {shortest} to {longest} days, {len(FEATURES)}), "
+                f"got {features.shape}"
+            )
+        expected = (len(features), contract.horizon, len(FUTURE))
+        if future.shape != expected:
+            raise ValueError(f"future: expected {expected}, got {future.shape}")
+
 
 def forecast_panel(
-    forecaster: ServedModel,
+    model: ServedModel,
     panel: Panel,
     origins: np.ndarray,
     *,
@@ -95,23 +95,36 @@ def forecast_panel(
     known_future: bool = True,
     batch: int = 512,
 ) -> np.ndarray:
-    """Quantile forecasts after rows `origins` of a panel. → (len(origins), horizon, quantiles).
+    """Return the quantile forecasts from some origins of a panel, in the unit of the series.
+
+    Nothing after an origin is used, apart from known-future covariates.
 
     Args:
-        origins: row numbers of the last known day of each forecast; nothing later is used but the
-            planned events and known factor (withheld by `known_future=False`).
-        context: days of features to use (default: the longest the model takes).
+        origins: (n,) row numbers of the last known day of each forecast.
+        context: days of features to use (default: the longest context of the model).
+        known_future: whether to use the known-future covariates of the days ahead.
         batch: windows per inference, which bounds memory.
+
+    Returns:
+        (n, horizon, quantiles).
     """
-    contract = forecaster.contract
+    contract = model.contract
     days = contract.max_context if context is None else context
-    features = ft.compute_features(panel)
-    out = []
+    features = compute_features(panel)
+    forecasts = []
     for start in range(0, len(origins), batch):
-        some = origins[start : start + batch]
-        history = ft.gather_context(panel, features, some, days)
-        future = ft.future_of(panel, some, contract.horizon, known=known_future)
-        out.append(forecaster.predict(history, future))
-    if not out:
+        rows = origins[start : start + batch]
+        history = gather_context(panel, features, rows, days)
+        future = gather_known_future(panel, rows, contract.horizon, with_covariates=known_future)
+        forecasts.append(model.predict(history, future))
+    if not forecasts:
         return np.empty((0, contract.horizon, len(contract.quantiles)))
-    return np.concatenate(out)
+    return np.concatenate(forecasts)
+
+
+def _open_session(path: Path) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])

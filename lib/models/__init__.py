@@ -1,4 +1,4 @@
-"""The LSTM forecaster in PyTorch: configuration, statistics, network, pretrained weights."""
+"""The LSTM forecaster in PyTorch: configuration, window statistics, network, pretrained weights."""
 
 import lazy_loader as lazy
 

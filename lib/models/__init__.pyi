@@ -1,17 +1,26 @@
 __all__ = [
-    "CARD",
-    "FOLDER",
+    "CARD_FILE",
+    "PRETRAINED_FOLDER",
     "QUANTILES",
     "TINY",
-    "WEIGHTS",
+    "WEIGHTS_FILE",
     "LSTMForecaster",
     "ModelConfig",
-    "digest",
-    "is_for",
-    "start",
+    "has_pretrained",
+    "is_pretrained_weight",
+    "load_pretrained",
+    "pretrained_digest",
 ]
 
 from .config import QUANTILES, ModelConfig
 from .lstm import LSTMForecaster
-from .pretrained import CARD, FOLDER, WEIGHTS, digest, is_for, start
+from .pretrained import (
+    CARD_FILE,
+    PRETRAINED_FOLDER,
+    WEIGHTS_FILE,
+    has_pretrained,
+    is_pretrained_weight,
+    load_pretrained,
+    pretrained_digest,
+)
 from .window_statistics import TINY

@@ -1,4 +1,4 @@
-"""The configuration of the network, and the quantile levels it forecasts."""
+"""The configuration of the network and the quantile levels it forecasts."""
 
 from __future__ import annotations
 
@@ -13,10 +13,35 @@ QUANTILES = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Shape of the network. `horizon`, `context_length` and `max_context` are in days.
+    """Settings of the network.
 
-    `context_length` is the shortest context that is served, `max_context` the longest. `members`
-    networks of this shape are trained side by side and averaged.
+    Attributes:
+        horizon: days ahead that are forecast.
+        context_length: days of the shortest context that is served.
+        max_context: days of the longest context that is used.
+        quantiles: rising levels, 0.5 among them.
+        encoder_days: days of the context that the encoder reads.
+        cell: "lstm" or "gru", of the encoder.
+        hidden: units of the encoder.
+        layers: layers of the encoder.
+        bidirectional: whether the encoder reads in both directions.
+        attention: whether the context is summed up by attention instead of its last state.
+        layer_norm: whether that summary is normalised.
+        dropout: share of units dropped while training.
+        decoder_hidden: units of the decoder, in each direction.
+        members: networks of this shape that are trained side by side and averaged.
+
+    Raises:
+        ValueError: a setting is out of range; the message names it.
+
+    Examples:
+        >>> config = ModelConfig(horizon=14)
+        >>> ModelConfig.from_dict(config.to_dict()) == config
+        True
+        >>> ModelConfig(cell="rnn")
+        Traceback (most recent call last):
+        ...
+        ValueError: cell: expected 'lstm' or 'gru', got 'rnn'
     """
 
     horizon: int = 28
@@ -51,10 +76,9 @@ class ModelConfig:
                 f"encoder_days: expected 7 to context_length ({self.context_length}) days, "
                 f"got {self.encoder_days}"
             )
-        rising = list(self.quantiles) == sorted(set(self.quantiles))
-        if not (
-            rising and 0.5 in self.quantiles and 0 < min(self.quantiles) <= max(self.quantiles) < 1
-        ):
+        levels = self.quantiles
+        rising = list(levels) == sorted(set(levels))
+        if not (rising and 0.5 in levels and 0 < min(levels) <= max(levels) < 1):
             raise ValueError(
                 "quantiles: expected rising levels between 0 and 1 with 0.5 among them, got "
                 f"{self.quantiles}"
@@ -62,7 +86,11 @@ class ModelConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> ModelConfig:
-        """From JSON. Raises ValueError on a key that is not a setting."""
+        """Read settings from their JSON form.
+
+        Raises:
+            ValueError: a key is not a setting.
+        """
         unknown = set(values) - {f.name for f in fields(cls)}
         if unknown:
             raise ValueError(f"model settings: unknown {sorted(unknown)}")
@@ -72,5 +100,5 @@ class ModelConfig:
         return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON; `from_dict` reads it back."""
+        """Return the settings in a form for JSON, which `from_dict` reads."""
         return asdict(self)

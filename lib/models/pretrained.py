@@ -1,21 +1,20 @@
-"""The network that comes with the project, from which a fit starts. `lib.training.pretraining` makes it."""
+"""The pretrained network that a fit starts from; `lib.training.pretraining` makes it."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
 
 from safetensors.torch import load_file
 
 from lib.models.config import ModelConfig
 from lib.models.lstm import LSTMForecaster
 
-FOLDER = Path(__file__).with_name("pretrained_network")
-WEIGHTS, CARD = "weights.safetensors", "card.json"
+PRETRAINED_FOLDER = Path(__file__).with_name("pretrained_network")
+WEIGHTS_FILE, CARD_FILE = "weights.safetensors", "card.json"
 # What weights depend on. Horizon, contexts, dropout and the number of members may differ.
-SHAPE = (
+SHAPE_SETTINGS = (
     "quantiles",
     "encoder_days",
     "cell",
@@ -28,37 +27,51 @@ SHAPE = (
 )
 
 
-def is_for(config: ModelConfig, folder: Path = FOLDER) -> bool:
-    """Whether a network of these settings has the shape of the one that is there."""
-    path = folder / CARD
+def has_pretrained(config: ModelConfig, folder: Path = PRETRAINED_FOLDER) -> bool:
+    """Tell whether the pretrained weights fit a network of these settings.
+
+    Examples:
+        >>> has_pretrained(ModelConfig(horizon=14)), has_pretrained(ModelConfig(hidden=40))
+        (True, False)
+    """
+    path = folder / CARD_FILE
     if not path.is_file():
         return False
-    there: dict[str, Any] = json.loads(path.read_text())["model"]
-    asked = json.loads(json.dumps(config.to_dict()))
-    return all(there[name] == asked[name] for name in SHAPE)
+    pretrained = ModelConfig.from_dict(json.loads(path.read_text())["model"])
+    return all(getattr(pretrained, name) == getattr(config, name) for name in SHAPE_SETTINGS)
 
 
-def start(model: LSTMForecaster, folder: Path = FOLDER) -> None:
-    """Give a network of the same shape the weights that are there; members beyond them go round.
+def load_pretrained(model: LSTMForecaster, folder: Path = PRETRAINED_FOLDER) -> None:
+    """Give a network of the same shape the pretrained weights, in place.
 
-    What is learned from a training span and not by gradient (units, floor, widths) stays.
-    Raises ValueError for weights that are not those of the card.
+    Members beyond the pretrained ones repeat them. What is learned from the training data without
+    gradient (units of the factor, floor, spread) stays.
+
+    Raises:
+        ValueError: the weights are not those that the card describes.
     """
-    path = folder / WEIGHTS
-    if digest(folder) != json.loads((folder / CARD).read_text())["sha256"]:
-        raise ValueError(f"{path.name}: not the weights that {CARD} describes; `git checkout` them")
-    there = load_file(path)
-    count = 1 + max(int(name.split(".")[1]) for name in there if name.startswith("members."))
+    path = folder / WEIGHTS_FILE
+    if pretrained_digest(folder) != json.loads((folder / CARD_FILE).read_text())["sha256"]:
+        raise ValueError(
+            f"{path.name}: not the weights that {CARD_FILE} describes; `git checkout` them"
+        )
+    weights = load_file(path)
+    count = 1 + max(int(name.split(".")[1]) for name in weights if name.startswith("members."))
     state = model.state_dict()
-    for name in [n for n in state if n.startswith("members.") or n == "filter"]:
+    for name in filter(is_pretrained_weight, state):
         parts = name.split(".")
         if parts[0] == "members":
             parts[1] = str(int(parts[1]) % count)
-        state[name] = there[".".join(parts)]
+        state[name] = weights[".".join(parts)]
     model.load_state_dict(state)
 
 
-def digest(folder: Path = FOLDER) -> str:
-    """SHA-256 of the weights, empty where there are none."""
-    path = folder / WEIGHTS
+def is_pretrained_weight(name: str) -> bool:
+    """Tell whether an entry of the state dict is learned by gradient, so worth pretraining."""
+    return name.startswith("members.") or name == "filter"
+
+
+def pretrained_digest(folder: Path = PRETRAINED_FOLDER) -> str:
+    """Return the SHA-256 of the pretrained weights in hex, empty where there are none."""
+    path = folder / WEIGHTS_FILE
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""

@@ -1,4 +1,4 @@
-"""Checks of past forecasts: live accuracy, drift, business impact, retraining, alerts."""
+"""Checks of past forecasts: live accuracy, drift, business impact, retraining policy, alerts."""
 
 import lazy_loader as lazy
 

@@ -1,66 +1,69 @@
-"""What came true, put beside forecasts."""
+"""Join forecasts with the actuals, the seasonal naive forecast and the scale of MASE."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
 
-SEASON = 7  # days, of the seasonal naive forecast and of MASE
-NAIVE_WEEKS = 8  # that the seasonal naive forecast looks back, as in the backtest
+from lib.data import Panel
+from lib.evaluation import seasonal_naive, seasonal_scale
+
+_JOINED = ("actual", "naive", "scale")
 
 
 def join_actuals(forecasts: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
-    """Put beside each forecast what came true, the seasonal naive forecast and the MASE scale.
+    """Add what came true, the seasonal naive forecast and the MASE scale, as in the backtest.
 
     Args:
         forecasts: one row a forecast day: series_id, date, horizon (days), q0.5 and others. An
-            `actual` that is there already (of a forecast without a series) is kept.
-        history: series_id, date, value: the truth, from 8 weeks before the first cutoff on.
+            `actual` that is already there (of a forecast without a series) is kept.
+        history: series_id, date, value: the actuals, from 8 weeks before the first origin on.
+
     Returns:
-        A copy with `actual`, `naive` (last known value of the same weekday at the cutoff, at most
-        8 weeks back) and `scale` (mean absolute weekly difference before the first target day),
-        NaN where unknown.
+        A copy with `actual`, `naive` (`lib.evaluation.seasonal_naive` from the same origin) and
+        `scale` (`lib.evaluation.seasonal_scale` up to the first origin), NaN where unknown.
     """
-    found = forecasts.copy()
+    joined = forecasts.copy()
     kept = forecasts["actual"].to_numpy(np.float64) if "actual" in forecasts else np.nan
-    found["actual"], found["naive"], found["scale"] = kept, np.nan, np.nan
+    joined["actual"], joined["naive"], joined["scale"] = kept, np.nan, np.nan
     if history.empty or forecasts.empty:
-        return found
-    codes, ids = pd.factorize(history["series_id"])
-    day = history["date"].to_numpy().astype("datetime64[D]").astype(np.int64)
-    origin = day.min()
-    table = np.full((len(ids), day.max() - origin + 1), np.nan)
-    table[codes, day - origin] = history["value"].to_numpy(np.float64)
-    names, unique = pd.factorize(forecasts["series_id"])
-    row = pd.Index(ids).astype("str").get_indexer(pd.Index(unique).astype("str"))[names]
-    target = forecasts["date"].to_numpy().astype("datetime64[D]").astype(np.int64) - origin
+        return joined
+    target = forecasts["date"].to_numpy().astype("datetime64[D]")
     horizon = forecasts["horizon"].to_numpy(np.int64)
-    actual = _at(table, row, target)
-    back = -(-horizon // SEASON) * SEASON
-    naive = _at(table, row, target - back)
-    for _ in range(NAIVE_WEEKS - 1):
-        gone = np.flatnonzero(np.isnan(naive))
-        if not len(gone):
-            break
-        back[gone] += SEASON
-        naive[gone] = _at(table, row[gone], target[gone] - back[gone])
-    found["actual"] = np.where(np.isfinite(actual), actual, found["actual"].to_numpy())
-    found["naive"] = naive
-    found["scale"] = np.append(_scale(table[:, : max(0, target.min())]), np.nan)[row]
-    return found
+    origin = target - horizon
+    panel = _panel_of(history, origin.min(), target.max())
+    names, unique = pd.factorize(forecasts["series_id"])
+    series = pd.Index(panel.ids).get_indexer(pd.Index(unique).astype("str"))[names]
+    known = np.flatnonzero(series >= 0)
+    first = panel.offsets[series[known]]
+    row = first + (origin[known] - panel.dates[0]).astype(np.int64)
+    columns = {name: joined[name].to_numpy(np.float64, copy=True) for name in _JOINED}
+    actual = panel.values[row + horizon[known]]
+    columns["actual"][known] = np.where(np.isfinite(actual), actual, columns["actual"][known])
+    columns["naive"][known] = _seasonal_naive_at(panel, row, horizon[known])
+    columns["scale"][known] = seasonal_scale(panel, origin.min())[series[known]]
+    return joined.assign(**columns)
 
 
-def _at(table: np.ndarray, row: np.ndarray, column: np.ndarray) -> np.ndarray:
-    """table[row, column], NaN outside and for row -1."""
-    inside = (row >= 0) & (column >= 0) & (column < table.shape[1])
-    return np.where(inside, table[row, np.clip(column, 0, table.shape[1] - 1)], np.nan)
+def _panel_of(history: pd.DataFrame, first: np.datetime64, last: np.datetime64) -> Panel:
+    """Return all series over the same days, which include `first` to `last`."""
+    codes, ids = pd.factorize(history["series_id"])
+    day = history["date"].to_numpy().astype("datetime64[D]")
+    days = np.arange(min(day.min(), first), max(day.max(), last) + 1)
+    values = np.full((len(ids), len(days)), np.nan)
+    values[codes, (day - days[0]).astype(np.int64)] = history["value"].to_numpy(np.float64)
+    unknown = np.full(values.size, np.nan)
+    return Panel(
+        ids=tuple(str(name) for name in ids),
+        offsets=np.arange(len(ids) + 1) * len(days),
+        dates=np.tile(days, len(ids)),
+        values=values.ravel(),
+        factor=unknown,
+        event=unknown,
+    )
 
 
-def _scale(table: np.ndarray) -> np.ndarray:
-    """Mean absolute weekly difference of each row, NaN without one. (S, days) → (S,)."""
-    if table.shape[1] <= SEASON:
-        return np.full(len(table), np.nan)
-    difference = np.abs(table[:, SEASON:] - table[:, :-SEASON])
-    count = np.isfinite(difference).sum(axis=1)
-    mean = np.nansum(difference, axis=1) / np.maximum(count, 1)
-    return np.where((count > 0) & (mean > 0), mean, np.nan)
+def _seasonal_naive_at(panel: Panel, origins: np.ndarray, horizon: np.ndarray) -> np.ndarray:
+    """Return the seasonal naive forecast of one day ahead of each origin. All (n,)."""
+    rows, place = np.unique(origins, return_inverse=True)
+    return seasonal_naive(panel, rows, int(horizon.max(initial=1)))[place, horizon - 1]

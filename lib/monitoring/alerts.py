@@ -1,20 +1,20 @@
-"""Incidents, and who has been told of them.
+"""Incidents, and which notices of them each channel has delivered.
 
-A check says what it finds wrong now; from what it said before follows what is new, worse, or
-over. Each channel is told once that an incident began, again when it gets worse than it was told,
-and once that it is over. One that fails is told at the next check what holds then. An incident
-that comes back within the cooldown is the same one: it is told of again only when it is worse, or
-when it is still there at the cooldown's end.
+A check passes in what is wrong now. Compared with the open incidents, that shows what is new,
+worse, or over. Each channel delivers once that an incident began, again when it gets worse, and
+once that it is over. A channel that fails is tried again at the next check, with the state of
+then. An incident that comes back within the cooldown is the same one: it is notified again only
+when it is worse, or when it is still there at the cooldown's end.
 
-Checks may run at once in several processes: what one is about to tell, the others leave to it for
-a while. Cut off after a message left and before that was written, a message is sent again: rather
-twice than never.
+Checks may run at once in several processes: a delivery that one has claimed is left to it for a
+while. A process that is killed between sending a message and recording it sends the message
+again: rather twice than never.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -27,15 +27,17 @@ from lib.settings import Settings
 from lib.storage import Store, alerts, exclusive_transaction, utcnow
 
 DEADLINE = 30.0  # seconds that a channel may take altogether
-_CLAIM = timedelta(seconds=4 * DEADLINE)  # for which others leave a delivery to who began it
-_STALE = timedelta(days=7)  # after which nobody needs to hear that something is over
+_CLAIM = timedelta(
+    seconds=4 * DEADLINE
+)  # for which a delivery is left to the check that claimed it
+_STALE = timedelta(days=7)  # after which the end of an incident is no longer news
 _KEY = 200  # characters
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that is wrong now. `key` says what, and stays the same from check to check."""
+    """Something that is wrong now. Its `key` stays the same from check to check."""
 
     key: str
     severity: Severity
@@ -51,11 +53,11 @@ class Finding:
 
 @dataclass(frozen=True)
 class Delivery:
-    """A notice, the channels that took it now, and what went wrong with others."""
+    """A notice, the channels that delivered it now, and the errors of those that failed."""
 
     notice: Notice
     delivered: tuple[str, ...] = ()
-    failed: dict[str, str] = field(default_factory=dict)  # channel → error
+    failed: dict[str, str] = field(default_factory=dict)  # error by channel
 
 
 def raise_alerts(
@@ -67,19 +69,24 @@ def raise_alerts(
     within: str = "",
     channels: Sequence[Channel] | None = None,
 ) -> list[Delivery]:
-    """Open, update and end incidents, and tell of them what is to be told.
+    """Open, update and end incidents, and deliver the notices that are due.
+
+    An error of a channel is logged, kept with the incident, and the delivery tried again.
 
     Args:
+        store: the database with the table of incidents.
         findings: all that is wrong now. Of one key the worst counts.
-        now: with its zone; by default the time.
-        within: incidents are ended only if their key begins so: a check that looks at a part of
-            all things says nothing of the others.
-        channels: where to tell; by default those of `settings`.
+        settings: the cooldown and the channels.
+        now: the time, with its zone; by default the current one.
+        within: end only incidents whose key begins so: a check of one part knows nothing of the
+            others.
+        channels: where to deliver; by default those of `settings`.
 
     Returns:
-        What was to be told now, in the order of the incidents. Empty where all is known.
+        The deliveries of now, in the order of the incidents. Empty where nothing is due.
 
-    Raises StoreError. What a channel raises is logged, kept with the incident and tried again.
+    Raises:
+        StoreError: the database cannot be used.
     """
     now = now or utcnow()
     if channels is None:
@@ -88,34 +95,34 @@ def raise_alerts(
     with store.writing() as connection:
         exclusive_transaction(connection)
         _update(connection, findings, now, cooldown, within)
-        due = _claimed(connection, channels, now, cooldown)
-    told: dict[tuple[int, Event], Delivery] = {}
+        due = _claim_due(connection, channels, now, cooldown)
+    deliveries: dict[tuple[int, Event], Delivery] = {}
     for channel in channels:
         events = due.get(channel.name, {})
         if not events:
             continue
-        error = _attempt(channel, list(events.values()))
+        error = _deliver(channel, list(events.values()))
         if error:
             log.warning("alerts not delivered", channel=channel.name, error=error)
         with store.writing() as connection:
             exclusive_transaction(connection)
             for identity, notice in events.items():
-                _settle(connection, identity, channel.name, notice, error, now)
+                _record_attempt(connection, identity, channel.name, notice, error, now)
         for identity, notice in events.items():
-            so_far = told.get((identity, notice.event), Delivery(notice))
-            told[identity, notice.event] = (
+            so_far = deliveries.get((identity, notice.event), Delivery(notice))
+            deliveries[identity, notice.event] = (
                 Delivery(notice, so_far.delivered, so_far.failed | {channel.name: error})
                 if error
                 else Delivery(notice, (*so_far.delivered, channel.name), so_far.failed)
             )
-    return [told[place] for place in sorted(told)]
+    return [deliveries[place] for place in sorted(deliveries)]
 
 
 def open_incidents(store: Store) -> list[dict[str, Any]]:
-    """The incidents that are open, oldest first: rows of the table of alerts. Raises StoreError."""
-    found = sa.select(alerts).where(alerts.c.ended_at.is_(None))
+    """Return the open incidents, oldest first: rows of the table of alerts. Raises StoreError."""
+    is_open = sa.select(alerts).where(alerts.c.ended_at.is_(None))
     with store.reading() as connection:
-        rows = connection.execute(found.order_by(alerts.c.opened_at, alerts.c.id)).mappings()
+        rows = connection.execute(is_open.order_by(alerts.c.opened_at, alerts.c.id)).mappings()
         return [dict(row) for row in rows]
 
 
@@ -126,16 +133,16 @@ def _update(
     cooldown: timedelta,
     within: str,
 ) -> None:
-    """Make the table say what is open now."""
-    found: dict[str, Finding] = {}
+    """Open, update and end the incidents of the table by what is wrong now."""
+    worst: dict[str, Finding] = {}
     for finding in findings:
-        other = found.setdefault(finding.key, finding)
+        other = worst.setdefault(finding.key, finding)
         if _rank(finding.severity) > _rank(other.severity):
-            found[finding.key] = finding
+            worst[finding.key] = finding
     recent = sa.or_(alerts.c.ended_at.is_(None), alerts.c.ended_at > now - cooldown)
     rows = connection.execute(sa.select(alerts).where(recent).order_by(alerts.c.id)).all()
     last = {row.key: row for row in rows}
-    for key, finding in found.items():
+    for key, finding in worst.items():
         values = {
             "severity": finding.severity,
             "title": finding.title,
@@ -149,21 +156,21 @@ def _update(
             new = values | {"key": key, "opened_at": now, "deliveries": {}}
             connection.execute(alerts.insert().values(**new))
     for key, row in last.items():
-        if row.ended_at is None and key not in found and key.startswith(within):
+        if row.ended_at is None and key not in worst and key.startswith(within):
             connection.execute(alerts.update().where(alerts.c.id == row.id).values(ended_at=now))
 
 
-def _claimed(
+def _claim_due(
     connection: sa.Connection, channels: Sequence[Channel], now: datetime, cooldown: timedelta
 ) -> dict[str, dict[int, Notice]]:
-    """What each channel is to be told, by incident; from here on it is this process's to tell."""
+    """Claim the deliveries that are due, and return them by channel and incident."""
     fresh = sa.or_(alerts.c.ended_at.is_(None), alerts.c.ended_at > now - _STALE)
     due: dict[str, dict[int, Notice]] = {}
     for row in connection.execute(sa.select(alerts).where(fresh).order_by(alerts.c.id)).all():
         deliveries = {name: dict(state) for name, state in row.deliveries.items()}
         for channel in channels:
             state = deliveries.get(channel.name)
-            event = _due(row, state, now, cooldown)
+            event = _event_due(row, state, now, cooldown)
             if event is None or _is_claimed(state, now):
                 continue
             deliveries[channel.name] = (state or {}) | {"claimed": now.isoformat()}
@@ -183,31 +190,31 @@ def _claimed(
     return due
 
 
-def _due(
+def _event_due(
     row: sa.Row[Any], state: dict[str, Any] | None, now: datetime, cooldown: timedelta
 ) -> Event | None:
-    """What a channel that was told `state` has to hear of an incident."""
-    told = state.get("told") if state else None
+    """Return the change of an incident that a channel, with `state`, has yet to deliver."""
+    delivered = state.get("told") if state else None
     if row.ended_at is not None:
-        # A channel that nothing was tried on has nothing to be told the end of.
-        return "ended" if state and told != "ended" else None
-    if state is None or told is None:
+        # Where no delivery was tried, there is nothing to deliver the end of.
+        return "ended" if state and delivered != "ended" else None
+    if state is None or delivered is None:
         return "opened"
     if _rank(row.severity) > _rank(state["worst"]):
         return "worse"
-    if told == "ended" and now - datetime.fromisoformat(state["at"]) >= cooldown:
+    if delivered == "ended" and now - datetime.fromisoformat(state["at"]) >= cooldown:
         return "back"
     return None
 
 
 def _is_claimed(state: dict[str, Any] | None, now: datetime) -> bool:
-    """Whether a check, this minute or the one before, is telling; its host's clock may be ahead."""
+    """Tell whether another check is delivering just now; the clock of its host may be ahead."""
     if not state or "claimed" not in state:
         return False
     return abs(now - datetime.fromisoformat(state["claimed"])) < _CLAIM
 
 
-def _settle(
+def _record_attempt(
     connection: sa.Connection,
     identity: int,
     channel: str,
@@ -215,7 +222,7 @@ def _settle(
     error: str,
     now: datetime,
 ) -> None:
-    """Write what came of telling one channel of one incident."""
+    """Record the result of one delivery of one incident; `error` is "" for success."""
     kept = connection.scalar(sa.select(alerts.c.deliveries).where(alerts.c.id == identity))
     if kept is None:  # purged meanwhile
         return
@@ -236,27 +243,23 @@ def _settle(
     connection.execute(change.values(deliveries=kept | {channel: state}, **values))
 
 
-def _attempt(channel: Channel, notices: list[Notice]) -> str:
-    """Tell, for at most DEADLINE seconds. → what went wrong, or ""."""
+def _deliver(channel: Channel, notices: list[Notice]) -> str:
+    """Send notices, for at most DEADLINE seconds; return the error, "" for none."""
     problem = [f"no answer within {DEADLINE:g} seconds"]
 
     def work() -> None:
         try:
             channel.send(notices)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the check goes on
+        except Exception as error:  # noqa: BLE001 - no channel may end the check
             problem[0] = f"{type(error).__name__}: {error}"[:300]
         else:
             problem[0] = ""
 
-    _for(DEADLINE, work)
-    return problem[0]
-
-
-def _for(seconds: float, work: Callable[[], None]) -> None:
     # Time limits of sockets are for each step: a server that sends a byte now and then has none.
     thread = threading.Thread(target=work, name="alerts", daemon=True)
     thread.start()
-    thread.join(seconds)
+    thread.join(DEADLINE)
+    return problem[0]
 
 
 def _rank(severity: str) -> int:

@@ -1,6 +1,6 @@
-"""What forecasts cost and earn, by prices that the settings name.
+"""Business impact: what forecasts cost and earn, by the prices of the settings.
 
-With y what came true, f the median forecast and n the seasonal naive one, over all scored days:
+With y the actual, f the median forecast and n the seasonal naive one, over all scored days:
 
     cost          = Σ cost_over · max(f - y, 0) + cost_under · max(y - f, 0)
     revenue       = revenue_per_accurate · number of days with |f - y| ≤ tolerance · |y|
@@ -10,7 +10,7 @@ With y what came true, f the median forecast and n the seasonal naive one, over 
     roi           = total / cost
 
 The saving is the part of the difference to planning by last week's figures that becomes stock not
-held; it is negative where the model is worse. Money is in whatever currency the prices are in.
+held; it is negative where the model is worse. Money is in the currency of the prices.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ GRADES = ((1.0, "A"), (0.5, "B"), (0.0, "C"), (-0.5, "D"))
 class Prices:
     """Money per unit of the series, but for the two shares and the revenue per day."""
 
-    cost_over: float = 1.0  # a unit forecast that nobody wanted
+    cost_over: float = 1.0  # a unit forecast and not wanted
     cost_under: float = 2.0  # a unit wanted that was not forecast
     revenue_per_accurate: float = 10.0  # a day of a series within the tolerance
-    tolerance: float = 0.10  # share of the truth
+    tolerance: float = 0.10  # share of the actual
     inventory_saving: float = 0.25  # share of the avoided cost that is really saved
 
 
@@ -41,7 +41,7 @@ class Prices:
 class BusinessImpact(Result):
     """Money and volumes of a window of days. Volumes in units of the series.
 
-    `forecasts` and `accurate` count the days that were looked at: of a sample those in it.
+    `forecasts` and `accurate` count the days that were scored: of a sample those in it.
     """
 
     first: str
@@ -72,13 +72,16 @@ def compute_business_impact(
     last: np.datetime64,
     share: float = 1.0,
 ) -> BusinessImpact:
-    """Price the forecasts of the target days `first` to `last`, by the formulae above. Pure.
+    """Price the forecasts of the target days `first` to `last`. Pure.
 
-    Each day of a series counts once, by the last forecast of it (the shortest horizon): that is
-    what was acted on.
+    The formulas are those of this module. Each day of a series counts once, by the last forecast
+    of it (the shortest horizon): that is what was acted on.
 
     Args:
-        forecasts: as `lib.monitoring.actuals.join_actuals` returns them.
+        forecasts: rows of `join_actuals`.
+        prices: money per unit.
+        first: first target day.
+        last: last target day.
         share: part of all forecasts that these are, where they are a sample; money and volumes are
             those of all.
     """
@@ -125,7 +128,11 @@ def compute_business_impact(
 
 
 def grade_of(roi: float, total: float, forecasts: int) -> str:
-    """A to F by the return on the cost of errors; "" without forecasts, A without any error."""
+    """Return A to F by the return on the cost of errors; "" without forecasts.
+
+    >>> grade_of(roi=0.6, total=10.0, forecasts=5)
+    'B'
+    """
     if not forecasts:
         return ""
     if not np.isfinite(roi):

@@ -1,20 +1,21 @@
-"""Whether the data a model is given still looks like the data it learned from.
+"""Drift: whether the data of a window of days still look like those the model learned from.
 
 Days of a series are alike, seasons differ and years differ, so the p-value of an ordinary
 two-sample test would alarm all the time. What counts here is how much a window of days differs
 from the same season of the reference, *compared with how much windows of the reference itself
-differ from the same season of its other years*. Autocorrelation, dependence between series and the
-changes that are usual are all in that comparison, and nothing is assumed independent. What looks
-like the reference's last days is no drift either: a model that was judged on days after a change
-knows the world after it, though no earlier year shows it. And a service that is asked of some
-weekdays or series only is compared with those of the reference: Mondays are not like a week.
+differ from the same season of its other years*. Autocorrelation, dependence between series and
+usual changes are all in that comparison, and nothing is assumed independent.
+
+A window like the reference's last days is no drift either: a model that learned from days after a
+change knows the world after it, though no earlier year shows it. A service whose requests are of
+some weekdays or series only is compared with those of the reference: Mondays are not like a week.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ from lib.monitoring.drift_reference import (
     require,
 )
 from lib.monitoring.drift_statistics import FEWEST, effects_of, holm, population_stability
-from lib.monitoring.results import Result, consecutive_flags, first_detected
+from lib.monitoring.results import Result, consecutive_flags, first_detected, json_name
 
 CALENDAR = FEATURES[:4]
 BOUNDS = {**dict.fromkeys(CALENDAR, (-1.0, 1.0)), "evento_especial": (0.0, 1.0)}
@@ -42,12 +43,18 @@ _MISSING = 0.10  # share missing beyond the worst window of the reference
 
 @dataclass(frozen=True)
 class FeatureDrift(Result):
-    """One feature in one window. `ks` and `wasserstein` are effect sizes, as `psi` is.
+    """One feature in one window.
 
-    `wasserstein` is in widths of the reference (10th to 90th percentile); `score` says how many
-    standard deviations the logarithm of the larger effect is above what windows of the reference
-    show; `p_adjusted` is its tail, Holm's correction over the features applied. `missing` and
-    `outside` (of the range) are shares. `flags`: "distribution", "missing", "range".
+    Attributes:
+        ks: effect size, Kolmogorov-Smirnov's distance.
+        wasserstein: effect size, in widths of the reference (10th to 90th percentile).
+        psi: effect size, population stability index.
+        score: standard deviations of the logarithm of the larger of `ks` and `wasserstein` above
+            what is usual between windows of the reference.
+        p_value: tail of the score; `p_adjusted` with Holm's correction over the features.
+        missing: share of values; `missing_reference` that of the reference.
+        outside: share of values outside the range of the reference.
+        flags: of "distribution", "missing", "range".
     """
 
     feature: str
@@ -69,10 +76,13 @@ class FeatureDrift(Result):
 class Drift(Result):
     """All features of a window of days.
 
-    `matched` says whether the reference has that season; `judged` whether it is long enough to
-    know what is usual (otherwise only range and missing values are checked); `streaks` counts the
-    checks that each feature has been flagged in a row, `alarms` those flagged for long enough;
-    `since` is the last day of the first of these checks, "" where nothing is flagged.
+    Attributes:
+        matched: whether the reference has that season.
+        judged: whether the reference is long enough to know what is usual; otherwise only range
+            and missing values are checked.
+        consecutive_flags: in how many consecutive checks each feature was flagged.
+        alarms: features that were flagged for long enough.
+        first_detected: last day of the first of these checks, "" where nothing is flagged.
     """
 
     first: str
@@ -80,9 +90,9 @@ class Drift(Result):
     matched: bool
     judged: bool
     features: tuple[FeatureDrift, ...]
-    streaks: Mapping[str, int]
+    consecutive_flags: Mapping[str, int] = field(metadata=json_name("streaks"))
     alarms: tuple[str, ...]
-    since: str = ""
+    first_detected: str = field(default="", metadata=json_name("since"))
 
     @property
     def alarm(self) -> bool:
@@ -103,11 +113,13 @@ def detect_drift(
     """Compare the window of days up to `last` with the reference. Pure.
 
     Args:
+        reference: what is usual in the data the model learned from.
         live: date, the eleven features in raw units, and series_id where known: one row for the
             last known day of each forecast.
+        last: last day of the window.
         alpha: probability of flagging any distribution of a window that is like the reference.
         min_effect: smallest PSI worth flagging.
-        checks: for how many checks in a row a feature must be flagged before it alarms.
+        checks: for how many consecutive checks a feature must be flagged before it alarms.
         previous: the result of the check before this one.
     """
     require(live, "date", *FEATURES)
@@ -116,15 +128,15 @@ def detect_drift(
     window = live[(dates >= first) & (dates <= last)]
     reference, window = part_of(reference, window)
     season, matched = in_season(reference, last)
-    features = _judge(reference, window, season, alpha=alpha, min_effect=min_effect)
+    features = _compare_features(reference, window, season, alpha=alpha, min_effect=min_effect)
     lasting = consecutive_flags([f.feature for f in features if f.flags], str(last), previous)
     alarms = tuple(name for name, count in lasting.items() if count >= checks)
     judged = bool(reference.usual) and len(window) >= FEWEST
-    since = first_detected([str(last)] if lasting else [], lasting, previous)
-    return Drift(str(first), str(last), matched, judged, features, lasting, alarms, since)
+    detected = first_detected([str(last)] if lasting else [], lasting, previous)
+    return Drift(str(first), str(last), matched, judged, features, lasting, alarms, detected)
 
 
-def _judge(
+def _compare_features(
     reference: DriftReference,
     window: pd.DataFrame,
     season: np.ndarray,
@@ -132,71 +144,87 @@ def _judge(
     alpha: float,
     min_effect: float,
 ) -> tuple[FeatureDrift, ...]:
-    """All features of a window, held against rows of the season and the reference's last days."""
+    """Compare all features of a window with the reference, and flag those that differ.
+
+    `season` are the rows of the reference in the season of the window, (N,) bool. The smaller
+    difference counts, to the season or to the last days of the reference.
+    """
     columns = comparable(window)
     newest = reference.dates > reference.dates.max() - reference.days
     compared = {
         name: min(
-            (_against(reference, name, columns[name], rows) for rows in (season, newest)),
-            key=lambda found: found[-1] if math.isfinite(found[-1]) else math.inf,
+            (_compare(reference, name, columns[name], rows) for rows in (season, newest)),
+            key=lambda one: one.score if math.isfinite(one.score) else math.inf,
         )
         for name in FEATURES
     }
-    p_values = np.array([_tail(score) for *_, score in compared.values()])
+    p_values = np.array([_tail(compared[name].score) for name in FEATURES])
     outside = _outside(reference, columns, window)
     features = []
-    for i, (name, p_adjusted) in enumerate(zip(FEATURES, holm(p_values), strict=True)):
-        now, (before, ks, wasserstein, score) = columns[name], compared[name]
-        psi = population_stability(now, before)
-        missing = float(np.isnan(now).mean()) if len(now) else np.nan
-        enough = len(now) >= FEWEST
+    for name, p_value, p_adjusted in zip(FEATURES, p_values, holm(p_values), strict=True):
+        values, one = columns[name], compared[name]
+        psi = population_stability(values, one.reference)
+        missing = float(np.isnan(values).mean()) if len(values) else np.nan
         flags = {
-            "distribution": enough and p_adjusted < alpha and psi >= min_effect,
-            "missing": enough and missing > reference.missing[name] + _MISSING,
-            "range": enough and outside[name] > _OUTSIDE,
+            "distribution": p_adjusted < alpha and psi >= min_effect,
+            "missing": missing > reference.missing[name] + _MISSING,
+            "range": outside[name] > _OUTSIDE,
         }
+        is_enough = len(values) >= FEWEST
         features.append(
             FeatureDrift(
                 feature=name,
-                values=int(np.isfinite(now).sum()),
-                reference_values=int(np.isfinite(before).sum()),
-                ks=ks,
-                wasserstein=wasserstein,
+                values=int(np.isfinite(values).sum()),
+                reference_values=int(np.isfinite(one.reference).sum()),
+                ks=one.ks,
+                wasserstein=one.wasserstein,
                 psi=psi,
-                score=score,
-                p_value=float(p_values[i]),
+                score=one.score,
+                p_value=float(p_value),
                 p_adjusted=float(p_adjusted),
                 missing=missing,
-                missing_reference=float(np.isnan(before).mean()) if len(before) else np.nan,
+                missing_reference=float(np.isnan(one.reference).mean())
+                if len(one.reference)
+                else np.nan,
                 outside=outside[name],
-                flags=tuple(flag for flag, up in flags.items() if up),
+                flags=tuple(flag for flag, up in flags.items() if is_enough and up),
             )
         )
     return tuple(features)
 
 
-def _tail(score: float) -> float:
-    """Probability of a score at least as high, doubled: it is the larger of two effects'."""
-    return min(1.0, math.erfc(score / math.sqrt(2))) if math.isfinite(score) else np.nan
+@dataclass(frozen=True)
+class _Comparison:
+    """A feature beside rows of the reference, (n,) values: two effect sizes and their score."""
+
+    reference: np.ndarray
+    ks: float
+    wasserstein: float
+    score: float
 
 
-def _against(
-    reference: DriftReference, name: str, now: np.ndarray, rows: np.ndarray
-) -> tuple[np.ndarray, float, float, float]:
-    """A feature beside some rows of the reference: those, KS, Wasserstein, and their score."""
+def _compare(
+    reference: DriftReference, name: str, values: np.ndarray, rows: np.ndarray
+) -> _Comparison:
+    """Compare values of a feature with some rows of the reference."""
     before = reference.columns[name][rows]
-    effects = effects_of(now, before)
+    ks, wasserstein = effects_of(values, before)
     score = np.nan
     if name in reference.usual:
         mean, spread = reference.usual[name]
-        score = float(((np.log(np.array(effects) + SOFT) - mean) / spread).max())
-    return before, *effects, score
+        score = float(((np.log(np.array([ks, wasserstein]) + SOFT) - mean) / spread).max())
+    return _Comparison(before, ks, wasserstein, score)
+
+
+def _tail(score: float) -> float:
+    """Return the probability of such a score or a higher one, doubled for two effects."""
+    return min(1.0, math.erfc(score / math.sqrt(2))) if math.isfinite(score) else np.nan
 
 
 def _outside(
     reference: DriftReference, columns: Mapping[str, np.ndarray], live: pd.DataFrame
 ) -> dict[str, float]:
-    """Share of the values that are out of range, by feature."""
+    """Return the share of the values that are out of range, by feature."""
     shares = {}
     for name in FEATURES:
         values = columns[name]

@@ -1,8 +1,8 @@
-"""What is usual in the data that a model learned from: the profile that drift is held against.
+"""The reference for drift: what is usual in the data that a model learned from.
 
 The model scales each window by itself, so a trend is nothing new to it. Features in units of the
 series are therefore compared relative to `media_movel_30` of the same day, which also makes the
-check blind to units; the level itself is only held against the range it had in the reference.
+check blind to units; the level itself is only compared with its range in the reference.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from lib.data import day_of_year, weekday_of
 from lib.features import FEATURES
 from lib.monitoring.drift_statistics import effects_of
 
@@ -25,12 +26,12 @@ WINDOWS = 6  # disjoint windows the reference needs before anything is usual in 
 _STEP = 7  # days between windows of the reference
 _SLACK = 7  # days around the season that belong to it
 _APART = 30  # days around a window of the reference that are not "another time"
-_SELDOM = 0.25  # of the rows of the weekday most asked of, below which a weekday is an exception
+_SELDOM = 0.25  # of the rows of the most frequent weekday, below which a weekday is an exception
 
 
 @dataclass(frozen=True)
 class DriftReference:
-    """A reference, and what is usual in it. Made once by `profile`, used for many windows.
+    """A reference, and what is usual in it. Built once, used for many windows.
 
     Attributes:
         days: window length.
@@ -38,9 +39,10 @@ class DriftReference:
         series: (N,) names.
         columns: comparable columns, (N,) each.
         weekdays: how many of them there are among the dates.
-        usual: feature → mean and standard deviation of log effects, (2, 2): KS and Wasserstein.
-        missing: feature → largest share missing in a window.
-        levels: series_id → lowest and highest level.
+        usual: mean and standard deviation of log effects by feature, (2, 2): KS and Wasserstein.
+        missing: largest share missing in a window, by feature.
+        levels: lowest and highest level, by series_id.
+        parts: references of some weekdays and series, built when they are needed.
     """
 
     days: int
@@ -55,9 +57,14 @@ class DriftReference:
 
 
 def build_reference(reference: pd.DataFrame, days: int = 21) -> DriftReference:
-    """What is usual in a model's reference (`reference.parquet`): date, series_id, the features.
+    """Measure what is usual in a model's reference.
 
-    Raises ValueError naming the columns that are missing.
+    Args:
+        reference: `reference.parquet` of the model: date, series_id, the eleven features.
+        days: length of the windows that will be compared with it.
+
+    Raises:
+        ValueError: columns are missing; the message names them.
     """
     require(reference)
     dates = reference["date"].to_numpy().astype("datetime64[D]")
@@ -70,7 +77,7 @@ def _profile(
 ) -> DriftReference:
     effects: dict[str, list[tuple[float, float]]] = {name: [] for name in TESTED}
     missing = dict.fromkeys(FEATURES, 0.0)
-    weekdays = len(np.unique(weekday(dates)))
+    weekdays = len(np.unique(weekday_of(dates)))
     whole = int((dates.max() - dates.min()).astype(np.int64)) + 1 if len(dates) else 0
     origins = dates.min() + np.arange(days - 1, whole, _STEP) if len(dates) else []
     for end in origins:
@@ -86,9 +93,9 @@ def _profile(
             if np.isfinite(pair).all():
                 effects[name].append(pair)
     usual = {
-        name: _usual(np.array(found), len(found) * _STEP / days)
-        for name, found in effects.items()
-        if len(found) * _STEP >= WINDOWS * days
+        name: _usual(np.array(pairs), len(pairs) * _STEP / days)
+        for name, pairs in effects.items()
+        if len(pairs) * _STEP >= WINDOWS * days
     }
     level = pd.Series(columns[LEVEL]).groupby(series)
     low, high = level.min(), level.max()
@@ -101,34 +108,37 @@ def _profile(
 
 
 def part_of(reference: DriftReference, live: pd.DataFrame) -> tuple[DriftReference, pd.DataFrame]:
-    """The weekdays and series of a reference that live rows are of; and the rows of these weekdays.
+    """Select the weekdays and series of a reference that occur in live rows.
 
-    Series that the reference does not know are like any of it.
+    Series that the reference does not know are compared with all of it.
+
+    Returns:
+        The reference of these weekdays and series, and the live rows of these weekdays.
     """
     if not len(live) or not len(reference.dates):
         return reference, live
-    days = weekday(live["date"].to_numpy().astype("datetime64[D]"))
+    days = weekday_of(live["date"].to_numpy())
     counts = np.bincount(days, minlength=7)
-    asked = counts >= max(1, _SELDOM * counts.max())
+    is_served = counts >= max(1, _SELDOM * counts.max())
     names = set(live["series_id"].astype("str")) if "series_id" in live else set()
     if not names or not names <= reference.levels.keys():
         names = set(reference.levels)
-    if asked.all() and len(names) == len(reference.levels):
+    if is_served.all() and len(names) == len(reference.levels):
         return reference, live
-    key = (str(asked.tolist()), *sorted(names))
+    key = (str(is_served.tolist()), *sorted(names))
     if key not in reference.parts:
-        rows = asked[weekday(reference.dates)]
+        rows = is_served[weekday_of(reference.dates)]
         rows &= pd.Series(reference.series).isin(names).to_numpy()
         columns = {name: column[rows] for name, column in reference.columns.items()}
-        reference.parts.clear()  # one is enough: what is asked of changes seldom
+        reference.parts.clear()  # one is enough: what is served changes seldom
         reference.parts[key] = _profile(
             reference.days, reference.dates[rows], reference.series[rows], columns
         )
-    return reference.parts[key], live[asked[days]]
+    return reference.parts[key], live[is_served[days]]
 
 
 def in_season(reference: DriftReference, last: np.datetime64) -> tuple[np.ndarray, bool]:
-    """Rows of the reference that a window up to `last` is compared with, (N,) bool.
+    """Return the rows of the reference in the season of a window up to `last`, (N,) bool.
 
     And whether the reference has that season: otherwise these are all its rows.
     """
@@ -136,7 +146,7 @@ def in_season(reference: DriftReference, last: np.datetime64) -> tuple[np.ndarra
 
 
 def comparable(table: pd.DataFrame) -> dict[str, np.ndarray]:
-    """The eleven features without units: values divided by the level of their day. (rows,) each.
+    """Return the eleven features without units, (rows,) each: divided by the level of their day.
 
     A level of zero or below gives NaN; the level itself, the calendar, the factor and the events
     stay as they are.
@@ -147,7 +157,7 @@ def comparable(table: pd.DataFrame) -> dict[str, np.ndarray]:
 
 
 def _usual(effects: np.ndarray, windows: float) -> np.ndarray:
-    """Mean and predictive standard deviation of log effects. (n, 2) → (2, 2)."""
+    """Return mean and predictive standard deviation of log effects: (n, 2) to (2, 2)."""
     logs = np.log(effects + SOFT)
     spread = logs.std(axis=0) * math.sqrt(1 + 1 / windows)
     return np.stack([logs.mean(axis=0), np.maximum(spread, 0.1)])
@@ -156,7 +166,7 @@ def _usual(effects: np.ndarray, windows: float) -> np.ndarray:
 def _season(
     dates: np.ndarray, end: np.datetime64, days: int, weekdays: int, *, apart: bool
 ) -> tuple[np.ndarray, bool]:
-    """Rows of the same season as the window up to `end`, and whether there are any.
+    """Return the rows of the same season as the window up to `end`, and whether there are any.
 
     Where the reference has less than a window of it, all its days stand in. `apart` leaves out the
     days around the window itself.
@@ -165,19 +175,10 @@ def _season(
     other = np.ones(len(dates), dtype=bool)
     if apart:
         other = np.abs((dates - middle).astype(np.int64)) > days + _APART
-    gap = np.abs((_day_of_year(dates) - _day_of_year(middle) + 183) % 365.25 - 183)
+    gap = np.abs((day_of_year(dates) - day_of_year(middle) + 183) % 365.25 - 183)
     season = other & (gap <= days // 2 + _SLACK)
     matched = len(np.unique(dates[season])) >= max(1, days * weekdays // 7)
     return (season if matched else other), matched
-
-
-def weekday(dates: np.ndarray) -> np.ndarray:
-    """0 for a Monday, to 6. (n,) → (n,) int."""
-    return (dates.astype("datetime64[D]").astype(np.int64) + 3) % 7  # 1970-01-01 was a Thursday
-
-
-def _day_of_year(dates: np.ndarray | np.datetime64) -> np.ndarray:
-    return np.asarray(dates - dates.astype("datetime64[Y]").astype("datetime64[D]")).astype(float)
 
 
 def require(table: pd.DataFrame, *names: str) -> None:

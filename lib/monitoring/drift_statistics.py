@@ -1,4 +1,4 @@
-"""How far two samples differ, and what many tests at once allow to say."""
+"""Effect sizes between two samples, and the correction of p-values for many tests."""
 
 from __future__ import annotations
 
@@ -9,10 +9,14 @@ _PSI_BINS = 10
 
 
 def population_stability(sample: np.ndarray, reference: np.ndarray) -> float:
-    """Population stability index over the reference's deciles; half a value is added to each bin.
+    """Return the population stability index over the deciles of the reference.
 
-    0 for equal distributions; by custom above 0.1 is a shift and above 0.25 a large one. A value
-    that fills several deciles (such as "no event") is a bin of its own. NaN without values.
+    0 for equal distributions; by custom above 0.1 is a shift and above 0.25 a large one. Half a
+    value is added to each bin. A value that fills several deciles (such as "no event") is a bin of
+    its own. NaN without values.
+
+    >>> population_stability(np.arange(100.0), np.arange(100.0))
+    0.0
     """
     sample, reference = sample[np.isfinite(sample)], reference[np.isfinite(reference)]
     if not len(sample) or not len(reference):
@@ -28,7 +32,7 @@ def population_stability(sample: np.ndarray, reference: np.ndarray) -> float:
 
 
 def holm(p_values: np.ndarray) -> np.ndarray:
-    """Holm's (1979) adjusted p-values. NaN is not a test and stays NaN. (n,) → (n,)."""
+    """Return Holm's (1979) adjusted p-values, (n,). NaN is not a test and stays NaN."""
     adjusted = np.full(len(p_values), np.nan)
     tests = np.flatnonzero(np.isfinite(p_values))
     order = tests[np.argsort(p_values[tests], kind="stable")]
@@ -38,7 +42,7 @@ def holm(p_values: np.ndarray) -> np.ndarray:
 
 
 def effects_of(sample: np.ndarray, reference: np.ndarray) -> tuple[float, float]:
-    """Kolmogorov-Smirnov's distance, and Wasserstein's in widths of the reference."""
+    """Return the distances of Kolmogorov-Smirnov, and of Wasserstein in widths of the reference."""
     a, b = np.sort(sample[np.isfinite(sample)]), np.sort(reference[np.isfinite(reference)])
     if len(a) < FEWEST or len(b) < FEWEST:
         return np.nan, np.nan
@@ -52,7 +56,7 @@ def effects_of(sample: np.ndarray, reference: np.ndarray) -> tuple[float, float]
 
 
 def _quantiles(ordered: np.ndarray, levels: np.ndarray) -> np.ndarray:
-    """As np.quantile, which would put them in order once more. (n,), (k,) → (k,)."""
+    """Return quantiles of sorted values, (k,): np.quantile would sort them once more."""
     position = levels * (len(ordered) - 1)
     below = position.astype(np.int64)
     above = np.minimum(below + 1, len(ordered) - 1)

@@ -1,10 +1,10 @@
-"""The frames that checks read: from the store of a service, or from the folder of a run."""
+"""The frames that checks read: from the database of a service, or from the folder of a run."""
 
 from __future__ import annotations
 
 import json
 import zlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from lib.data import SERIES_COLUMNS, to_panel
 from lib.monitoring.actuals import join_actuals
 from lib.storage import Store, actuals, predictions, utcnow
 
-HISTORY_DAYS = 84  # of truth before the first target day: 8 weeks before a cutoff of 4 weeks ago
+HISTORY_DAYS = 84  # of actuals before the first target day: 8 weeks before a cutoff of 4 weeks ago
 MOST = 20_000  # forecasts of a check; of more an even sample is drawn
 _LINES = str.maketrans(",", "\n", "[] ")
 _HASH = (2_654_435_761, 2**32)  # Knuth's: ids near each other are drawn independently
@@ -28,12 +28,12 @@ _HASH = (2_654_435_761, 2**32)  # Knuth's: ids near each other are drawn indepen
 
 @dataclass(frozen=True)
 class Frames:
-    """What checks read.
+    """The tables that checks read.
 
     Attributes:
         forecasts: one row a forecast day: series_id, date (datetime64[s] or ns), horizon (days),
-            model_version, made_at, q<level>…; actual, naive and scale (`lib.monitoring.actuals.join_actuals`).
-        history: series_id, date, value: the truth.
+            model_version, made_at, q<level>…; actual, naive and scale of `join_actuals`.
+        history: series_id, date, value: the actuals.
         features: one row a forecast: series_id, date (the last known day), the eleven features.
         share: part of the stored forecasts that was drawn.
     """
@@ -47,32 +47,31 @@ class Frames:
 def from_store(
     store: Store, first: np.datetime64, last: np.datetime64, *, most: int = MOST
 ) -> Frames:
-    """What the store knows of the target days `first` to `last`. Raises StoreError.
+    """Read the forecasts of the target days `first` to `last` and their actuals.
 
-    A forecast of the same series, day and version that was asked for more than once counts once,
-    the last. One without a series (of `/predict`) is about the day after it was made. With more
-    than `most` forecasts a sample of them is read, the same each time: all of
-    some series.
+    Of forecasts of the same series, day and version the last one counts. One without a series (of
+    `/predict`) is about the day after it was made. Of more than `most` forecasts a sample is read,
+    the same each time: all of some series. Raises StoreError.
     """
     start, end = _date(first), _date(last)
     with store.reading() as connection:
-        found, share = _predictions(connection, start, end, most)
-        known = _history(connection, start - timedelta(days=HISTORY_DAYS), end)
-        by_trace = _by_trace(connection, start, end)
-    found = found.drop_duplicates(
+        stored, share = _read_predictions(connection, start, end, most)
+        known = _read_history(connection, start - timedelta(days=HISTORY_DAYS), end)
+        by_trace = _read_actuals_by_trace(connection, start, end)
+    stored = stored.drop_duplicates(
         ["series_id", "first_date", "model_version", "trace"], keep="last"
     )
-    exploded = _exploded(found, first, last)
+    exploded = _explode(stored, first, last)
     exploded["actual"] = exploded["trace"].map(by_trace).astype(np.float64)
     exploded = exploded.rename(columns={"trace": "trace_id"})
-    return Frames(join_actuals(exploded, known), known, _features(found), share)
+    return Frames(join_actuals(exploded, known), known, _extract_features(stored), share)
 
 
 def last_day(store: Store) -> np.datetime64 | None:
-    """The last day with a truth of a forecast; None without any.
+    """Return the last day with an actual of a forecast; None without any.
 
-    A truth of days to come is a typing error, unless there are no others. Those of forecasts
-    without a series are looked at where no truth has a day.
+    An actual of the future is a typing error, unless there are no others. The actuals of forecasts
+    without a series count where no actual has a day. Raises StoreError.
     """
     kept = predictions.c
     come = actuals.c.date <= utcnow().date() + timedelta(days=1)  # wherever on earth it is
@@ -91,7 +90,7 @@ def last_day(store: Store) -> np.datetime64 | None:
 
 
 def from_run(folder: Path, *, model_version: int = 0) -> Frames:
-    """What a run of the notebooks left: its backtest and its series, as if it had been served.
+    """Read the backtest and the series of a run of the notebooks, as if it had been served.
 
     Raises FileNotFoundError naming the notebook that writes what is missing.
     """
@@ -110,28 +109,24 @@ def from_run(folder: Path, *, model_version: int = 0) -> Frames:
 
 
 def between(table: pd.DataFrame, first: np.datetime64, last: np.datetime64) -> pd.DataFrame:
-    """The rows whose `date` is in a period, both days included."""
+    """Return the rows whose `date` is in a period, both days included."""
     date = table["date"].to_numpy()
     return table[(date >= first) & (date <= last)]
 
 
-def until(frames: Frames, day: np.datetime64) -> Frames:
-    """What was known on the evening of a day: no later truth, no later features."""
-    some = frames.forecasts["date"].to_numpy() <= day
-    past = frames.history["date"].to_numpy() <= day
-    seen = frames.features["date"].to_numpy() <= day
-    return replace(
-        frames,
-        forecasts=frames.forecasts[some],
-        history=frames.history[past],
-        features=frames.features[seen],
+def known_by(frames: Frames, day: np.datetime64) -> Frames:
+    """Return what was known on the evening of a day: nothing of later days."""
+    forecasts, history, features = (
+        table[table["date"].to_numpy() <= day]
+        for table in (frames.forecasts, frames.history, frames.features)
     )
+    return Frames(forecasts, history, features, frames.share)
 
 
-def _predictions(
+def _read_predictions(
     connection: sa.Connection, start: date, end: date, most: int
 ) -> tuple[pd.DataFrame, float]:
-    """The rows of predictions that are about these days, JSON still as text; the share drawn."""
+    """Read the predictions about these days, JSON still as text, and the share drawn."""
     kept = predictions.c
     zone = _midnight(start - timedelta(days=1)), _midnight(end + timedelta(days=1))
     dated = sa.and_(kept.first_date <= end + timedelta(days=1), kept.last_date >= start)
@@ -139,9 +134,9 @@ def _predictions(
         kept.series_id.is_(None), kept.created_at >= zone[0], kept.created_at < zone[1]
     )
     about = sa.or_(dated, undated)
-    about, share = _drawn(connection, about, most)
+    about, share = _choose_sample(connection, about, most)
     # cast, or both SQLAlchemy and psycopg would build lists of Python floats
-    text = ("levels", "quantiles", *(["features"] if "features" in kept else []))
+    text = ("levels", "quantiles", "features")
     columns = {
         "trace": kept.trace_id,
         "made_at": sa.cast(kept.created_at, sa.Text),
@@ -151,25 +146,25 @@ def _predictions(
     } | {name: sa.cast(kept[name], sa.Text) for name in text}
     rows = connection.execute(sa.select(*columns.values()).where(about).order_by(kept.id)).all()
     cells = zip(*rows, strict=True) if rows else ((),) * len(columns)
-    # said twice, or pandas would copy half a gigabyte of text into Arrow's
-    found = pd.DataFrame(
+    # dtype=object twice, or pandas would copy half a gigabyte of text into Arrow's
+    stored = pd.DataFrame(
         {name: np.array(c, dtype=object) for name, c in zip(columns, cells, strict=True)},
         dtype=object,
     )
-    made = np.array([t[:19] for t in found["made_at"]], dtype="datetime64[s]")
-    first = found["first_date"].to_numpy().astype("datetime64[D]")
+    made = np.array([t[:19] for t in stored["made_at"]], dtype="datetime64[s]")
+    first = stored["first_date"].to_numpy().astype("datetime64[D]")
     dated_rows = ~np.isnat(first)
-    found["made_at"] = made
-    found["first_date"] = np.where(dated_rows, first, made.astype("datetime64[D]") + 1)
-    found.loc[dated_rows, "trace"] = ""  # the series and the day are what it is about
-    found["series_id"] = found["series_id"].where(dated_rows, "")
-    return found.astype({"model_version": np.int64}), share
+    stored["made_at"] = made
+    stored["first_date"] = np.where(dated_rows, first, made.astype("datetime64[D]") + 1)
+    stored.loc[dated_rows, "trace"] = ""  # the series and the day are what it is about
+    stored["series_id"] = stored["series_id"].where(dated_rows, "")
+    return stored.astype({"model_version": np.int64}), share
 
 
-def _drawn(
+def _choose_sample(
     connection: sa.Connection, about: sa.ColumnElement[bool], most: int
 ) -> tuple[sa.ColumnElement[bool], float]:
-    """Which rows to read of those that are `about` these days, and their share.
+    """Choose the rows to read of those `about` these days, and return their share.
 
     Whole series, so that of each day its last forecast is among them; in the order of a hash, the
     same at each check. Single rows where some have no series, or one has most of them.
@@ -192,27 +187,27 @@ def _drawn(
     return sa.and_(about, (kept.id * factor) % modulus < int(modulus * most / count)), most / count
 
 
-def _exploded(found: pd.DataFrame, first: np.datetime64, last: np.datetime64) -> pd.DataFrame:
-    """One row a forecast day, of the days first to last."""
+def _explode(stored: pd.DataFrame, first: np.datetime64, last: np.datetime64) -> pd.DataFrame:
+    """Return one row a forecast day, of the days first to last."""
     parts = []
-    for levels, some in found.groupby("levels", sort=False):
+    for levels, group in stored.groupby("levels", sort=False):
         names = [f"q{level:g}" for level in json.loads(str(levels))]
-        counts = np.array([text.count(",") + 1 for text in some["quantiles"]], dtype=np.int64)
+        counts = np.array([text.count(",") + 1 for text in group["quantiles"]], dtype=np.int64)
         days = counts // len(names)
-        values = _numbers(some["quantiles"]).reshape(-1, len(names))
-        row = np.repeat(np.arange(len(some)), days)
+        values = _parse_numbers(group["quantiles"]).reshape(-1, len(names))
+        row = np.repeat(np.arange(len(group)), days)
         horizon = np.arange(len(row)) - np.repeat(np.cumsum(days) - days, days) + 1
-        date = some["first_date"].to_numpy().astype("datetime64[D]")[row] + horizon - 1
+        date = group["first_date"].to_numpy().astype("datetime64[D]")[row] + horizon - 1
         wanted = (date >= first) & (date <= last)
         row = row[wanted]
         frame = pd.DataFrame(
             {
-                "series_id": pd.Categorical(some["series_id"]).take(row),
-                "trace": pd.Categorical(some["trace"]).take(row),
+                "series_id": pd.Categorical(group["series_id"]).take(row),
+                "trace": pd.Categorical(group["trace"]).take(row),
                 "date": date[wanted].astype("datetime64[s]"),
                 "horizon": horizon[wanted],
-                "model_version": some["model_version"].to_numpy()[row],
-                "made_at": some["made_at"].to_numpy()[row],
+                "model_version": group["model_version"].to_numpy()[row],
+                "made_at": group["made_at"].to_numpy()[row],
             }
         )
         parts.append(frame.assign(**dict(zip(names, values[wanted].T, strict=True))))
@@ -224,12 +219,12 @@ def _exploded(found: pd.DataFrame, first: np.datetime64, last: np.datetime64) ->
     return parts[0] if len(parts) == 1 else pd.concat(parts, ignore_index=True)
 
 
-def _features(found: pd.DataFrame) -> pd.DataFrame:
-    """One row a forecast: series_id, the last known day, the eleven features."""
-    known = found[found["features"].notna()] if "features" in found else found[:0]
+def _extract_features(stored: pd.DataFrame) -> pd.DataFrame:
+    """Return one row a forecast: series_id, the last known day, the eleven features."""
+    known = stored[stored["features"].notna()]
     values = np.empty((0, len(ft.FEATURES)))
     if len(known):
-        values = _numbers(known["features"])
+        values = _parse_numbers(known["features"])
         values = values.reshape(-1, len(ft.FEATURES))
     table = pd.DataFrame(values, columns=list(ft.FEATURES))
     day = known["first_date"].to_numpy().astype("datetime64[D]") - 1
@@ -238,8 +233,8 @@ def _features(found: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def _numbers(texts: pd.Series) -> np.ndarray:
-    """All numbers in JSON lists, flat, NaN for null: Arrow reads them 20 times as fast as json."""
+def _parse_numbers(texts: pd.Series) -> np.ndarray:
+    """Parse the numbers of JSON lists, flat, NaN for null; Arrow is 20 times as fast as json."""
     lines = ",".join(texts).translate(_LINES).encode()
     options = pa_csv.ConvertOptions(column_types={"n": pa.float64()}, null_values=["null"])
     read = pa_csv.ReadOptions(column_names=["n"], use_threads=False)
@@ -248,12 +243,12 @@ def _numbers(texts: pd.Series) -> np.ndarray:
     return table.column("n").to_numpy().astype(np.float64)
 
 
-def _history(connection: sa.Connection, start: date, end: date) -> pd.DataFrame:
+def _read_history(connection: sa.Connection, start: date, end: date) -> pd.DataFrame:
     kept = actuals.c
-    found = sa.select(kept.series_id, sa.cast(kept.date, sa.Text), kept.value)
-    found = found.where(kept.series_id.is_not(None), kept.date >= start, kept.date <= end)
+    query = sa.select(kept.series_id, sa.cast(kept.date, sa.Text), kept.value)
+    query = query.where(kept.series_id.is_not(None), kept.date >= start, kept.date <= end)
     # tuples of the driver: SQLAlchemy's rows would take as long again, and nothing is to convert
-    cursor = connection.execute(found).cursor
+    cursor = connection.execute(query).cursor
     rows = cursor.fetchall() if cursor else ()
     # by column: `zip(*rows)` of half a million rows takes as long as reading them
     ids, dates, values = ([row[i] for row in rows] for i in range(3))
@@ -266,18 +261,18 @@ def _history(connection: sa.Connection, start: date, end: date) -> pd.DataFrame:
     )
 
 
-def _by_trace(connection: sa.Connection, start: date, end: date) -> dict[str, float]:
-    """Truth of forecasts without a series, by trace."""
+def _read_actuals_by_trace(connection: sa.Connection, start: date, end: date) -> dict[str, float]:
+    """Return the actuals of forecasts without a series, by trace."""
     kept = predictions.c
-    found = sa.select(actuals.c.trace_id, actuals.c.value)
-    found = found.join(predictions, kept.trace_id == actuals.c.trace_id)
-    found = found.where(
+    query = sa.select(actuals.c.trace_id, actuals.c.value)
+    query = query.join(predictions, kept.trace_id == actuals.c.trace_id)
+    query = query.where(
         actuals.c.trace_id.is_not(None),
         kept.series_id.is_(None),
         kept.created_at >= _midnight(start - timedelta(days=1)),
         kept.created_at < _midnight(end + timedelta(days=1)),
     )
-    return {row.trace_id: row.value for row in connection.execute(found)}
+    return {row.trace_id: row.value for row in connection.execute(query)}
 
 
 def _midnight(day: date) -> datetime:

@@ -1,4 +1,4 @@
-"""Figures of monitoring: forecasts against truth, error and coverage over time, drift, money."""
+"""Figures of monitoring: forecasts and actuals, error and coverage over time, drift, money."""
 
 from __future__ import annotations
 
@@ -8,72 +8,85 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 
 from lib.monitoring.accuracy import MIN_DAYS
 from lib.monitoring.drift import Drift
 from lib.monitoring.drift_reference import RELATIVE, DriftReference, comparable, in_season
 from lib.monitoring.report import Report
-
-INK, OURS, SOFT, ALARM = "#1f2933", "#c2410c", "#94a3b8", "#c8374a"
-COLORS = ("#2563eb", "#65a30d", "#c2410c", "#7c3aed")
+from lib.plotting import (
+    ALARM,
+    BLUE,
+    CYCLE,
+    FORECAST,
+    GREEN,
+    INK,
+    MUTED,
+    draw_legend_beside,
+    hide_spines,
+    make_date_axes,
+)
 
 
 def plot_forecasts(forecasts: pd.DataFrame, count: int = 2) -> Figure:
-    """The first `count` series: truth, and the last forecast of each day with its 80 % interval."""
+    """Plot the first `count` series: actuals, the last forecast of each day, its interval."""
     last = forecasts.sort_values("horizon", kind="stable").drop_duplicates(["series_id", "date"])
     names = list(dict.fromkeys(forecasts["series_id"]))[:count]
-    figure, axes = _rows(max(1, len(names)), 2.6)
+    figure, axes = make_date_axes(max(1, len(names)), 2.6)
     for axis, name in zip(axes, names, strict=False):
         one = last[last["series_id"] == name].sort_values("date")
         dates = one["date"].to_numpy()
         if {"q0.1", "q0.9"} <= set(one):
             axis.fill_between(
-                dates, one["q0.1"], one["q0.9"], color=OURS, alpha=0.18, lw=0, label="80 % interval"
+                dates,
+                one["q0.1"],
+                one["q0.9"],
+                color=FORECAST,
+                alpha=0.18,
+                lw=0,
+                label="80 % interval",
             )
-        axis.plot(dates, one["q0.5"], color=OURS, lw=1.2, label="forecast (median)")
-        axis.plot(dates, one["actual"], color=INK, lw=0.9, marker=".", ms=3, label="truth")
+        axis.plot(dates, one["q0.5"], color=FORECAST, lw=1.2, label="forecast (median)")
+        axis.plot(dates, one["actual"], color=INK, lw=0.9, marker=".", ms=3, label="actual")
         axis.set_ylabel("value (units of the series)")
         axis.set_title(str(name) or "without a series", loc="left", fontsize=10)
-    _legend(axes[0])
+    draw_legend_beside(axes[0])
     return figure
 
 
 def plot_accuracy(reports: Sequence[Report]) -> Figure:
-    """Error against the promise and against seasonal naive, and coverage, check by check."""
+    """Plot error beside the expected one and the seasonal naive one, and coverage, by check."""
     # a line through a handful of days would say nothing
     rows = [(r.day, s) for r in reports for s in r.accuracy.scores if s.days >= MIN_DAYS]
-    figure, (error, skill, coverage) = _rows(3, 2.1, sharex=True)
+    figure, (error, skill, coverage) = make_date_axes(3, 2.1, sharex=True)
     keys = dict.fromkeys((s.model_version, s.block) for _, s in rows)
-    for color, (version, block) in zip(np.resize(COLORS, len(keys)), keys, strict=True):
-        own = [(d, s) for d, s in rows if (s.model_version, s.block) == (version, block)]
-        days = np.array([d for d, _ in own], dtype="datetime64[D]")
+    for color, (version, block) in zip(np.resize(CYCLE, len(keys)), keys, strict=True):
+        points = [(d, s) for d, s in rows if (s.model_version, s.block) == (version, block)]
+        days = np.array([d for d, _ in points], dtype="datetime64[D]")
         label = f"version {version}, days {block} ahead"
         style: dict[str, Any] = {"color": color, "lw": 1.2, "marker": ".", "ms": 5}
-        error.plot(days, [s.wape for _, s in own], label=label, **style)
-        error.plot(days, [s.promised_wape for _, s in own], color=color, lw=0.8, ls=":")
-        skill.plot(days, [s.skill for _, s in own], **style)
-        coverage.plot(days, [100 * s.coverage for _, s in own], **style)
-        bad = np.array(["degraded" in s.flags for _, s in own], dtype=bool)
-        worst = np.array([s.wape for _, s in own])
+        error.plot(days, [s.wape for _, s in points], label=label, **style)
+        error.plot(days, [s.expected_wape for _, s in points], color=color, lw=0.8, ls=":")
+        skill.plot(days, [s.skill for _, s in points], **style)
+        coverage.plot(days, [100 * s.coverage for _, s in points], **style)
+        bad = np.array(["degraded" in s.flags for _, s in points], dtype=bool)
+        worst = np.array([s.wape for _, s in points])
         error.plot(days[bad], worst[bad], "o", ms=9, mfc="none", mec=ALARM)
-    error.set_ylabel("WAPE (%)\ndotted: promised")
-    skill.axhline(1.0, color=SOFT, lw=0.9, ls="--")
+    error.set_ylabel("WAPE (%)\ndotted: expected")
+    skill.axhline(1.0, color=MUTED, lw=0.9, ls="--")
     skill.set_ylabel("MAE / MAE of\nseasonal naive")
-    coverage.axhline(80, color=SOFT, lw=0.9, ls="--")
+    coverage.axhline(80, color=MUTED, lw=0.9, ls="--")
     coverage.set_ylabel("coverage of the\n80 % interval (%)")
-    _legend(error)
+    draw_legend_beside(error)
     return figure
 
 
-def plot_drift_ranking(found: Drift) -> Figure:
-    """Features by how unusual they are, in standard deviations of what is usual; flagged in red."""
-    ranked = sorted(found.features, key=lambda f: f.score if np.isfinite(f.score) else -np.inf)
+def plot_drift_ranking(drift: Drift) -> Figure:
+    """Plot the features by how unusual they are, in standard deviations; flagged ones in red."""
+    ranked = sorted(drift.features, key=lambda f: f.score if np.isfinite(f.score) else -np.inf)
     judged = [f for f in ranked if np.isfinite(f.score)]
     figure, axis = plt.subplots(figsize=(9, 0.34 * max(4, len(judged)) + 0.9), layout="constrained")
-    colors = [ALARM if f.flags else COLORS[0] for f in judged]
+    colors = [ALARM if f.flags else BLUE for f in judged]
     if not judged:
         axis.text(0.5, 0.5, "the reference is too short to judge", ha="center", va="center")
     axis.barh([f.feature for f in judged], [f.score for f in judged], color=colors, height=0.6)
@@ -83,19 +96,19 @@ def plot_drift_ranking(found: Drift) -> Figure:
     axis.axvline(0, color=INK, lw=0.8)
     axis.margins(x=0.25)
     axis.set_xlabel("effect above what is usual in the reference (standard deviations of its log)")
-    return _tidy(figure)
+    return hide_spines(figure)
 
 
 def plot_drift_distributions(
-    reference: DriftReference, features: pd.DataFrame, found: Drift, count: int = 4
+    reference: DriftReference, features: pd.DataFrame, drift: Drift, count: int = 4
 ) -> Figure:
-    """The most unusual features: the window against the same season of the reference."""
-    score = {f.feature: f.score if np.isfinite(f.score) else -np.inf for f in found.features}
+    """Plot the most unusual features: the window beside the same season of the reference."""
+    score = {f.feature: f.score if np.isfinite(f.score) else -np.inf for f in drift.features}
     names = sorted(score, key=lambda name: -score[name])[:count]
     day = features["date"].to_numpy()
-    window = (day >= np.datetime64(found.first)) & (day <= np.datetime64(found.last))
+    window = (day >= np.datetime64(drift.first)) & (day <= np.datetime64(drift.last))
     now = comparable(features[window])
-    season, _ = in_season(reference, np.datetime64(found.last))
+    season, _ = in_season(reference, np.datetime64(drift.last))
     figure, axes = plt.subplots(
         1, len(names), figsize=(2.8 * len(names), 2.6), layout="constrained", squeeze=False
     )
@@ -104,7 +117,7 @@ def plot_drift_distributions(
         both = np.concatenate([before, now[name]])
         both = both[np.isfinite(both)]
         bins = np.linspace(*np.quantile(both, [0.005, 0.995]), 24) if len(both) else 10
-        for values, color, label in ((before, SOFT, "reference"), (now[name], OURS, "now")):
+        for values, color, label in ((before, MUTED, "reference"), (now[name], FORECAST, "now")):
             values = values[np.isfinite(values)]
             if len(values):
                 axis.hist(values, bins, density=True, color=color, alpha=0.55, label=label)
@@ -113,50 +126,27 @@ def plot_drift_distributions(
         axis.set_ylabel("density", fontsize=8)
     if axes[0, 0].get_legend_handles_labels()[0]:
         axes[0, 0].legend(frameon=False, fontsize=8)
-    return _tidy(figure)
+    return hide_spines(figure)
 
 
 def plot_business(reports: Sequence[Report]) -> Figure:
-    """What the forecasts of each window earned and cost, and what was left."""
+    """Plot what the forecasts of each window earned and cost, and the total."""
     days = np.array([r.day for r in reports], dtype="datetime64[D]")
-    found = [r.business for r in reports]
-    figure, axes = _rows(1, 3.0)
+    impacts = [r.business for r in reports]
+    figure, axes = make_date_axes(1, 3.0)
     step = float(np.diff(days.astype(np.int64)).min()) if len(days) > 1 else 7.0
     width = 0.7 * step
-    over, under = (-np.array([getattr(b, n) for b in found]) for n in ("cost_over", "cost_under"))
-    revenue, saving = (np.array([getattr(b, n) for b in found]) for n in ("revenue", "saving"))
-    parts = (("forecast too much", over, ALARM), ("forecast too little", under, COLORS[2]))
-    gains = (("accurate days", revenue, COLORS[0]), ("stock not held", saving, COLORS[1]))
+    over, under = (-np.array([getattr(b, n) for b in impacts]) for n in ("cost_over", "cost_under"))
+    revenue, saving = (np.array([getattr(b, n) for b in impacts]) for n in ("revenue", "saving"))
+    parts = (("forecast too much", over, ALARM), ("forecast too little", under, FORECAST))
+    gains = (("accurate days", revenue, BLUE), ("stock not held", saving, GREEN))
     for group in (parts, gains):
         base = np.zeros(len(days))
         for label, values, color in group:
             axes[0].bar(days, values, width, bottom=base, color=color, alpha=0.75, label=label)
             base = base + values
-    axes[0].plot(days, [b.total for b in found], color=INK, lw=1.4, marker="o", label="total")
+    axes[0].plot(days, [b.total for b in impacts], color=INK, lw=1.4, marker="o", label="total")
     axes[0].axhline(0, color=INK, lw=0.8)
     axes[0].set_ylabel("money in the window")
-    _legend(axes[0])
-    return figure
-
-
-def _rows(rows: int, height: float, sharex: bool = False) -> tuple[Figure, list[Axes]]:
-    figure, axes = plt.subplots(
-        rows, 1, figsize=(10, height * rows), sharex=sharex, squeeze=False, layout="constrained"
-    )
-    for axis in axes[:, 0]:
-        locator = AutoDateLocator()
-        axis.xaxis.set_major_locator(locator)
-        axis.xaxis.set_major_formatter(ConciseDateFormatter(locator))
-    axes[-1, 0].set_xlabel("date")
-    return _tidy(figure), list(axes[:, 0])
-
-
-def _legend(axis: Axes) -> None:
-    if axis.get_legend_handles_labels()[0]:
-        axis.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
-
-
-def _tidy(figure: Figure) -> Figure:
-    for axis in figure.axes:
-        axis.spines[["top", "right"]].set_visible(False)
+    draw_legend_beside(axes[0])
     return figure

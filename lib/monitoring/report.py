@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from lib.inference import CONTRACT, ArtifactError, Contract, verify
+from lib.inference import CONTRACT, ArtifactError, Contract, verify_file
 from lib.monitoring.accuracy import Accuracy, ExpectedError, Limits, measure_accuracy
 from lib.monitoring.business_impact import BusinessImpact, Prices, compute_business_impact
 from lib.monitoring.drift import Drift, detect_drift
 from lib.monitoring.drift_reference import DriftReference, build_reference
-from lib.monitoring.frames import Frames, until
-from lib.monitoring.results import Result
+from lib.monitoring.frames import Frames, known_by
+from lib.monitoring.results import Result, json_name
 from lib.monitoring.retraining_policy import (
     RetrainingPolicy,
     RetrainingRecommendation,
@@ -27,17 +27,17 @@ from lib.settings import Settings
 
 @dataclass(frozen=True)
 class Report(Result):
-    """What the checks found on the evening of `day`; `drift` is None where no features are kept."""
+    """The checks on the evening of `day`; `drift` is None where no features are kept."""
 
     day: str
     accuracy: Accuracy
     drift: Drift | None
     business: BusinessImpact
-    verdict: RetrainingRecommendation
+    recommendation: RetrainingRecommendation = field(metadata=json_name("verdict"))
 
     @property
     def alarms(self) -> tuple[str, ...]:
-        """What alarms, such as "accuracy 3 2-7 degraded" or "drift lag_1"."""
+        """The names of all alarms, such as "accuracy 3 2-7 degraded" or "drift lag_1"."""
         drifting = self.drift.alarms if self.drift else ()
         return (
             *(f"accuracy {name}" for name in self.accuracy.alarms),
@@ -48,7 +48,7 @@ class Report(Result):
 def check_day(
     frames: Frames,
     reference: DriftReference,
-    promise: Mapping[int, ExpectedError] | ExpectedError,
+    expected: Mapping[int, ExpectedError] | ExpectedError,
     *,
     day: np.datetime64,
     trained: np.datetime64,
@@ -59,25 +59,27 @@ def check_day(
 
     Args:
         frames: what is known on the evening of that day.
-        reference: of the model that serves (`lib.monitoring.drift_reference.build_reference`).
-        promise: the backtest of the model, or of each version.
-        trained: the day the model was trained.
+        reference: of the model that serves (`build_reference`).
+        expected: the backtest of the model, or of each version.
+        day: last day of the window.
+        trained: last day that the model learned from.
+        settings: limits, prices, and the retraining policy.
         previous: the report before this one, as it was or as JSON.
     """
     first = day - settings.monitor_window_days + 1
     before = previous.to_json() if isinstance(previous, Report) else previous or {}
-    accurate = measure_accuracy(
+    accuracy = measure_accuracy(
         frames.forecasts,
-        promise,
+        expected,
         first=first,
         last=day,
-        limits=limits_of(settings),
+        limits=_limits(settings),
         previous=before.get("accuracy"),
         checks=settings.monitor_checks,
     )
-    drifting = None
+    drift = None
     if len(frames.features):
-        drifting = detect_drift(
+        drift = detect_drift(
             reference,
             frames.features,
             last=day,
@@ -86,34 +88,40 @@ def check_day(
             checks=settings.monitor_checks,
             previous=before.get("drift"),
         )
-    dates, values = frames.history["date"].to_numpy(), frames.history["value"].to_numpy()
-    new = int(np.isfinite(values[(dates > trained) & (dates <= day)]).sum())
-    decided = recommend_retraining(
-        accurate, drifting, day=day, trained=trained, new_samples=new, rules=rules_of(settings)
+    recommendation = recommend_retraining(
+        accuracy,
+        drift,
+        day=day,
+        trained=trained,
+        new_samples=_count_actuals(frames.history, trained, day),
+        policy=RetrainingPolicy.of(settings),
     )
-    priced = compute_business_impact(
-        frames.forecasts, prices_of(settings), first=first, last=day, share=frames.share
+    business = compute_business_impact(
+        frames.forecasts, _prices(settings), first=first, last=day, share=frames.share
     )
-    return Report(str(day), accurate, drifting, priced, decided)
+    return Report(str(day), accuracy, drift, business, recommendation)
 
 
 def check_days(
     frames: Frames,
     reference: DriftReference,
-    promise: Mapping[int, ExpectedError] | ExpectedError,
+    expected: Mapping[int, ExpectedError] | ExpectedError,
     *,
     days: Sequence[np.datetime64] | np.ndarray,
     trained: np.datetime64,
     settings: Settings,
 ) -> list[Report]:
-    """The checks of several days in order, each knowing what was known then and the one before."""
+    """Check several days in order, each with what was known then and the report before.
+
+    Args are those of `check_day`.
+    """
     reports: list[Report] = []
     for day in days:
         reports.append(
             check_day(
-                until(frames, day),
+                known_by(frames, day),
                 reference,
-                promise,
+                expected,
                 day=day,
                 trained=trained,
                 settings=settings,
@@ -123,14 +131,18 @@ def check_days(
     return reports
 
 
-def baseline(
-    model: Path, days: int, until: np.datetime64 | None = None
+def load_baseline(
+    model: Path, days: int, last: np.datetime64 | None = None
 ) -> tuple[DriftReference, ExpectedError]:
-    """What a model folder says the data looked like, and how good its forecasts would be.
+    """Load what a model's data looked like and its expected error from its folder.
 
     Args:
+        model: the folder of the model.
         days: length of the windows that will be checked.
-        until: the last day to look at; of a backtest, the one before it.
+        last: the last day of the reference to use; for a backtest the one before it.
+
+    Returns:
+        The reference for drift, and the scores of the backtest.
 
     Raises:
         ArtifactError: the contract or the reference is missing or altered.
@@ -139,15 +151,19 @@ def baseline(
     if not path.is_file():
         raise ArtifactError(f"{CONTRACT}: missing in {model}")
     contract = Contract.from_json(path.read_text())
-    verify(model / "reference.parquet", contract.sha256.get("reference.parquet"))
+    verify_file(model / "reference.parquet", contract.sha256.get("reference.parquet"))
     reference = pd.read_parquet(model / "reference.parquet")
-    if until is not None:
-        reference = reference[reference["date"] <= until]
+    if last is not None:
+        reference = reference[reference["date"] <= last]
     return build_reference(reference, days), ExpectedError.of(contract.metrics)
 
 
-def limits_of(settings: Settings) -> Limits:
-    """The thresholds of accuracy that the settings name."""
+def _count_actuals(history: pd.DataFrame, after: np.datetime64, last: np.datetime64) -> int:
+    dates, values = history["date"].to_numpy(), history["value"].to_numpy()
+    return int(np.isfinite(values[(dates > after) & (dates <= last)]).sum())
+
+
+def _limits(settings: Settings) -> Limits:
     return Limits(
         settings.max_mae,
         settings.max_rmse,
@@ -157,19 +173,11 @@ def limits_of(settings: Settings) -> Limits:
     )
 
 
-def prices_of(settings: Settings) -> Prices:
-    """The prices that the settings name."""
+def _prices(settings: Settings) -> Prices:
     return Prices(
         settings.cost_over,
         settings.cost_under,
         settings.revenue_per_accurate,
         settings.accurate_within,
         settings.inventory_saving,
-    )
-
-
-def rules_of(settings: Settings) -> RetrainingPolicy:
-    """When to retrain, by the settings; 0 days or samples switches that reason off."""
-    return RetrainingPolicy(
-        settings.retrain_after_days or None, settings.retrain_after_samples or None
     )

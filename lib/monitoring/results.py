@@ -1,73 +1,87 @@
-"""What the results of all checks have in common: they can be kept as JSON, and last over checks."""
+"""What the results of all checks share: they become JSON, and their flags last over checks."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
-import numpy as np
+from lib.files import to_json
 
 
 @dataclass(frozen=True)
 class Result:
-    """The numbers a check came to. Days are ISO strings, so that JSON gives back what went in."""
+    """The numbers of a check. Days are ISO strings, so that JSON gives back what went in.
+
+    A field with the metadata of `json_name` has another name in JSON, that of stored results.
+    """
 
     def to_json(self) -> dict[str, Any]:
-        """All fields in JSON's kinds; what is not finite is None."""
-        return {name: jsonable(value) for name, value in asdict(self).items()}
+        """Return all fields in JSON's kinds; None for what is not finite."""
+        return {
+            field.metadata.get("json", field.name): _to_json(getattr(self, field.name))
+            for field in fields(self)
+        }
 
 
-def jsonable(value: Any) -> Any:
-    """A value in JSON's kinds: None for what is not finite, days as ISO strings."""
+def json_name(name: str) -> dict[str, str]:
+    """Return the metadata of a field that is called `name` in JSON."""
+    return {"json": name}
+
+
+def _to_json(value: Any) -> Any:
+    """Return a value in JSON's kinds, also where it holds results."""
+    if isinstance(value, Result):
+        return value.to_json()
     if isinstance(value, Mapping):
-        return {str(key): jsonable(item) for key, item in value.items()}
+        return {str(key): _to_json(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [jsonable(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if value is None or isinstance(value, (bool, int, str)):
-        return value
-    return str(value)
+        return [_to_json(item) for item in value]
+    return to_json(value)
 
 
 def consecutive_flags(
     flagged: Iterable[str], last: str, previous: Mapping[str, Any] | Result | None
 ) -> dict[str, int]:
-    """How many checks in a row each name has been flagged, this one included.
+    """Count for each flag in how many consecutive checks it was up, this one included.
 
     Args:
         flagged: names flagged now.
-        last: the last day that was checked.
+        last: the last day that was checked, an ISO string.
         previous: the result of the check before, as it was or as JSON, with `last` and `streaks`.
-            One of the same day or later does not count: asking twice is no second piece of
-            evidence.
+            Nothing is added to one of the same day or later: the same data is no new evidence.
+
+    Returns:
+        Number of checks by name.
+
+    >>> consecutive_flags(["lag_1"], "2024-05-02", {"last": "2024-05-01", "streaks": {"lag_1": 2}})
+    {'lag_1': 3}
     """
     if isinstance(previous, Result):
         previous = previous.to_json()
     before = dict((previous or {}).get("streaks") or {})
-    again = previous is not None and str(previous["last"]) >= last
-    return {name: max(1, int(before.get(name, 0)) + (0 if again else 1)) for name in flagged}
+    is_repeated = previous is not None and str(previous["last"]) >= last
+    return {name: max(1, int(before.get(name, 0)) + (not is_repeated)) for name in flagged}
 
 
 def first_detected(
     days: Iterable[str], lasting: Mapping[str, int], previous: Mapping[str, Any] | Result | None
 ) -> str:
-    """The first day of what is found now, kept from check to check while any of it lasts.
+    """Return the first day of what is flagged now; it is kept while any of the flags lasts.
 
     Args:
-        days: when it seems to have begun, by this check alone. None is "".
-        lasting: `streaks` of this check.
-        previous: as of `streaks`, with `since` and `streaks`.
+        days: onsets by this check alone, ISO strings; may be empty.
+        lasting: the `consecutive_flags` of this check.
+        previous: the check before, as of `consecutive_flags`, with `since` and `streaks`.
+
+    Returns:
+        An ISO string, "" where nothing is flagged.
     """
-    found = min(days, default="")
+    onset = min(days, default="")
     if isinstance(previous, Result):
         previous = previous.to_json()
     before = previous or {}
     known = before.get("since") or ""
-    if found and known and lasting.keys() & dict(before.get("streaks") or {}).keys():
-        return min(found, known)
-    return found
+    if onset and known and lasting.keys() & dict(before.get("streaks") or {}).keys():
+        return min(onset, known)
+    return onset

@@ -1,4 +1,4 @@
-"""Runs the notebooks of a life cycle headlessly: parameters, stages, execution and retraining."""
+"""Runs the notebooks headlessly: parameters, stages, execution, backtest and retraining."""
 
 import lazy_loader as lazy
 

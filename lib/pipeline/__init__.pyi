@@ -1,31 +1,37 @@
 __all__ = [
+    "Day",
+    "ForecastSource",
+    "OptionalDay",
     "ParameterError",
     "Retraining",
     "RetrainingError",
+    "Share",
     "StageError",
     "declared_parameters",
-    "gather_data",
     "held_out",
-    "last_kept_out",
+    "load_model",
     "load_profile",
+    "parameters_table",
     "read_notebook",
     "record",
     "resolve_parameters",
     "retrain",
-    "retraining_parameters",
     "run_backtest",
     "run_folder",
+    "run_monitoring",
+    "run_pipeline",
 ]
 
 from .backtest import run_backtest
-from .parameters import (
-    ParameterError,
-    declared_parameters,
-    load_profile,
-    read_notebook,
-    resolve_parameters,
-)
-from .retraining import Retraining, last_kept_out, retrain
-from .retraining_data import RetrainingError, gather_data, held_out, retraining_parameters
+from .monitoring import run_monitoring
+from .notebooks import ParameterError, read_notebook
+from .parameter_help import parameters_table
+from .parameter_types import Day, ForecastSource, OptionalDay, Share
+from .parameters import declared_parameters, resolve_parameters
+from .profiles import load_profile
+from .retraining import Retraining, retrain
+from .retraining_data import RetrainingError, held_out
+from .run import run_pipeline
 from .runs import record, run_folder
 from .stages import StageError
+from .trained_model import load_model

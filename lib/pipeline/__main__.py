@@ -1,113 +1,163 @@
-"""The runner of the notebooks: stage by stage, resumable, from the command line.
+"""The command line: `python -m lib.pipeline train`, `backtest` or `monitor`.
 
-What a notebook needs of it (`run_folder`, `record`) imports fast; papermill is imported only when
-a stage has to run.
+Each command is a function of `lib.pipeline` (`run_pipeline`, `run_backtest`, `run_monitoring`).
+What another command line needs beside them stands here: `parse_assignments` for NAME=value and
+`exit_code_of` for errors.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from lib.log import configure_logging
 from lib.pipeline.backtest import REGISTER, WORKERS, run_backtest
-from lib.pipeline.monitoring import describe_monitoring, run_monitoring
-from lib.pipeline.parameters import (
-    RESERVED,
-    ParameterError,
-    declared_parameters,
-    load_profile,
-    resolve_parameters,
-)
-from lib.pipeline.run import NOTEBOOKS, PATTERN, run_pipeline
+from lib.pipeline.monitoring import run_monitoring
+from lib.pipeline.notebooks import ParameterError
+from lib.pipeline.parameter_help import describe_monitoring, describe_training
+from lib.pipeline.run import run_pipeline
 from lib.pipeline.stages import StageError
-from lib.settings import SettingsError, get_settings
+from lib.settings import NOTEBOOKS, Settings, SettingsError, get_settings
 
 
-def _describe_parameters(notebooks: Path, profile: str, given: Mapping[str, str]) -> str:
-    """Every parameter with the value it has under a profile and what the command itself gives."""
-    known = {path.stem: declared_parameters(path) for path in sorted(notebooks.glob(PATTERN))}
-    names = {name for parameters in known.values() for name in parameters}
-    given = {name: value for name, value in given.items() if name in names}
-    values = resolve_parameters(
-        known, load_profile(notebooks / "params" / f"{profile}.yaml"), given
-    )
-    lines = []
-    for stage, parameters in known.items():
-        lines.append(f"parameters of {stage}, with their values under {profile}:")
-        for name, parameter in parameters.items():
-            if name in values[stage]:
-                parameter = replace(parameter, default=repr(values[stage][name]))
-            if name != RESERVED:
-                lines.append(f"  {parameter}")
-    return "\n".join(lines)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return 0, 1 (a cell failed), 2 (a wrong parameter) or 130 (Ctrl-C)."""
+    return exit_code_of(lambda: _run_command(arguments))
 
 
-def _pair(parser: argparse.ArgumentParser, text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals or not name.isidentifier():
-        parser.error(f"expected an option or NAME=value, got {text!r}")
-    return name, value
+def exit_code_of(command: Callable[[], None]) -> int:
+    """Run a command and write its error, if any, to stderr; return the exit code."""
+    try:
+        command()
+    except (ParameterError, SettingsError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    except StageError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; run the same command again to resume\n")
+        return 130
+    return 0
 
 
-def _parser(notebooks: Path, profile: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m lib.pipeline", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    for name, own, what, description in (
-        (
-            "train",
-            {},
-            "run the notebooks of the main job",
-            "Run the numbered notebooks in order, skipping what is done and unchanged.",
-        ),
-        (
-            "backtest",
-            WORKERS | REGISTER,
-            "judge the forecaster on your data: forecasts and scores into a folder",
-            "Tune and fit on the days before the first cutoff, forecast from each cutoff, and "
-            "write forecasts.parquet, metrics.json, backtest.png and report.html to --out. "
-            "Nothing is registered. COVARIATES=0 withholds events and factor of the target days.",
-        ),
-    ):
-        command = commands.add_parser(
-            name,
-            help=what,
-            description=description,
-            epilog=_describe_parameters(notebooks, profile, own),
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+def parse_assignments(texts: Iterable[str]) -> dict[str, str]:
+    """Return the names and values of texts such as `HORIZON=28`.
+
+    Raises:
+        ValueError: a text has another form.
+    """
+    values = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name.isidentifier():
+            raise ValueError(f"expected an option or NAME=value, got {text!r}")
+        values[name] = value
+    return values
+
+
+def _run_command(arguments: Sequence[str] | None) -> None:
+    parser = _build_parser(_profile_in(arguments))
+    # argparse takes positionals from one place only; these may stand between the options.
+    options, rest = parser.parse_known_args(arguments)
+    try:
+        overrides = parse_assignments(rest)
+    except ValueError as error:
+        parser.error(str(error))
+    settings = get_settings()
+    configure_logging(settings.log_level)
+    if options.command == "monitor":
+        page = run_monitoring(
+            overrides, run_dir=options.run_dir, notebooks=options.notebooks, settings=settings
         )
-        add = command.add_argument
-        if name == "train":
-            add("--until", default="", metavar="STAGE", help="stop after it, such as 02_tuning")
-        else:
-            add("--out", type=Path, required=True, metavar="DIR", help="folder of the results")
-        _add_common(command)
-        command.usage = f"python -m lib.pipeline {name} [options] [NAME=value ...]"
-    monitor = commands.add_parser(
-        "monitor",
-        help="check a model's forecasts against what came true",
-        description="Run the notebook of monitoring on the registered run that was trained last.",
-        epilog=describe_monitoring(notebooks),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        sys.stdout.write(f"{page}\n")
+    elif options.command == "backtest":
+        run_backtest(options.profile, overrides, out=options.out, **_run_options(options, settings))
+    else:
+        run_pipeline(
+            options.profile, overrides, until=options.until, **_run_options(options, settings)
+        )
+
+
+def _profile_in(arguments: Sequence[str] | None) -> str:
+    """Return the profile that `--help` shows the values of."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--profile", default="default")
+    return parser.parse_known_args(arguments)[0].profile
+
+
+def _run_options(options: argparse.Namespace, settings: Settings) -> dict[str, Any]:
+    return {
+        "force": options.force,
+        "run_dir": options.run_dir,
+        "notebooks": options.notebooks,
+        "settings": settings,
+        "bases": options.relative_to,
+    }
+
+
+def _build_parser(profile: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m lib.pipeline",
+        description="Run the notebooks stage by stage; what is done and unchanged is skipped.",
     )
-    add = monitor.add_argument
-    add("--run-dir", type=Path, metavar="DIR", help="run folder (default: trained last)")
-    add("--notebooks", type=Path, default=NOTEBOOKS, metavar="DIR", help="folder of the notebooks")
-    monitor.usage = "python -m lib.pipeline monitor [options] [NAME=value ...]"
+    commands = parser.add_subparsers(dest="command", required=True)
+    train = _add_command(
+        commands,
+        "train",
+        help="run the training notebooks",
+        description="Run the numbered notebooks in order, skipping what is done and unchanged.",
+        epilog=describe_training(NOTEBOOKS, profile, {}),
+    )
+    train.add_argument(
+        "--until", default="", metavar="STAGE", help="stop after it, such as 02_tuning"
+    )
+    backtest = _add_command(
+        commands,
+        "backtest",
+        help="judge the forecaster on your data: forecasts and scores into a folder",
+        description="Tune and fit on the days before the first cutoff, forecast from each cutoff, "
+        "and write forecasts.parquet, metrics.json, backtest.png and report.html to --out. "
+        "Nothing is registered. COVARIATES=0 withholds events and factor of the target days.",
+        epilog=describe_training(NOTEBOOKS, profile, WORKERS | REGISTER),
+    )
+    backtest.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="folder of the results"
+    )
+    for command in (train, backtest):
+        _add_run_options(command)
+    monitor = _add_command(
+        commands,
+        "monitor",
+        help="check a model's forecasts against the actual values",
+        description="Run the monitoring notebook on the registered run that was trained last.",
+        epilog=describe_monitoring(NOTEBOOKS),
+    )
+    _add_folders(monitor, run_dir="trained last")
     return parser
 
 
-def _add_common(command: argparse.ArgumentParser) -> None:
-    add = command.add_argument
-    add("--profile", default="default", help="a file of notebooks/params (default: default)")
-    add("--force", action="store_true", help="run also the stages that are unchanged")
-    add("--run-dir", type=Path, metavar="DIR", help="run folder (default: by the parameters)")
-    add("--notebooks", type=Path, default=NOTEBOOKS, metavar="DIR", help="folder of the notebooks")
-    add(
+def _add_command(commands: Any, name: str, **texts: str) -> argparse.ArgumentParser:
+    return commands.add_parser(
+        name,
+        usage=f"python -m lib.pipeline {name} [options] [NAME=value ...]",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        **texts,
+    )
+
+
+def _add_run_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--profile", default="default", help="a file of notebooks/params (default: default)"
+    )
+    command.add_argument(
+        "--force", action="store_true", help="run also the stages that are unchanged"
+    )
+    _add_folders(command, run_dir="by the parameters")
+    command.add_argument(
         "--relative-to",
         type=Path,
         action="append",
@@ -117,43 +167,17 @@ def _add_common(command: argparse.ArgumentParser) -> None:
     )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; return 0, 1 (a cell failed), 2 (a wrong parameter) or 130 (Ctrl-C)."""
-    try:
-        # `--help` shows the values of the profile that is asked for beside it.
-        ahead = argparse.ArgumentParser(add_help=False)
-        ahead.add_argument("--profile", default="default")
-        parser = _parser(NOTEBOOKS, ahead.parse_known_args(arguments)[0].profile)
-        # argparse takes positionals from one place only; these may stand between the options.
-        asked, rest = parser.parse_known_args(arguments)
-        overrides = dict(_pair(parser, text) for text in rest)
-        settings = get_settings()
-        configure_logging(settings.log_level)
-        if asked.command == "monitor":
-            page = run_monitoring(asked.notebooks, settings, overrides, run_dir=asked.run_dir)
-            sys.stdout.write(f"{page}\n")
-            return 0
-        common: dict[str, Any] = {
-            "force": asked.force,
-            "run_dir": asked.run_dir,
-            "notebooks": asked.notebooks,
-            "settings": settings,
-            "bases": asked.relative_to,
-        }
-        if asked.command == "backtest":
-            run_backtest(asked.profile, overrides, out=asked.out, **common)
-        else:
-            run_pipeline(asked.profile, overrides, until=asked.until, **common)
-    except (ParameterError, SettingsError) as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted; run the same command again to resume\n")
-        return 130
-    except StageError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
-    return 0
+def _add_folders(command: argparse.ArgumentParser, *, run_dir: str) -> None:
+    command.add_argument(
+        "--run-dir", type=Path, metavar="DIR", help=f"run folder (default: {run_dir})"
+    )
+    command.add_argument(
+        "--notebooks",
+        type=Path,
+        default=NOTEBOOKS,
+        metavar="DIR",
+        help="folder of the notebooks",
+    )
 
 
 if __name__ == "__main__":

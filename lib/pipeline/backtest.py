@@ -1,4 +1,4 @@
-"""Judges the forecaster on a user's data: the stages up to the training, nothing registered."""
+"""Backtests the forecaster on a user's data: trains without registering, writes the results."""
 
 from __future__ import annotations
 
@@ -6,17 +6,20 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import structlog
 
 from lib.files import to_json, write_json
 from lib.pipeline.parameters import ParameterError
-from lib.pipeline.run import NOTEBOOKS, run_pipeline
-from lib.settings import Settings
+from lib.pipeline.run import run_pipeline
+from lib.pipeline.runs import DIGITS
+from lib.settings import NOTEBOOKS, Settings
 
 log = structlog.get_logger()
-# One worker: with more, the search's path depends on who finishes first, and a changed future
-# could not be told from chance. WORKERS overrides it, REGISTER is not to be overridden.
+METRICS = ("mase", "wape", "wql", "coverage_80")
+# With more workers the search depends on which of them finishes first, and two backtests would
+# differ by chance. WORKERS may be overridden, REGISTER may not.
 WORKERS, REGISTER = {"WORKERS": "1"}, {"REGISTER": "false"}
 
 
@@ -31,29 +34,27 @@ def run_backtest(
     settings: Settings | None = None,
     bases: Sequence[Path] = (),
 ) -> Path:
-    """Judge the forecaster: the stages up to the training, nothing registered. → the folder `out`.
-
-    `out` is created, relative to the first of `bases`, and gets forecasts.parquet (series_id,
-    cutoff, date, horizon in days, one column `q<level>` each, in the series' own unit),
-    metrics.json (mase, wape, wql, coverage_80 and n, the days scored, of ours and of every
-    baseline; null where there is none), backtest.png and report.html. The other arguments are
-    those of `run_pipeline`, which says what is raised; so is a folder that cannot be made, before
-    anything runs.
+    """Run the stages up to the training, register nothing, and return the folder of the results.
 
     One worker tunes unless WORKERS says otherwise.
+
+    Args:
+        profile: as of `run_pipeline`; so are the arguments that are not listed here.
+        out: folder for the results, relative to the first of `bases`; created. It gets
+            - forecasts.parquet: series_id, cutoff, date, horizon (days) and a column `q<level>`
+              for each quantile, in the unit of the series;
+            - metrics.json: mase, wape, wql, coverage_80 and n, the number of days scored, of our
+              forecasts (`ours`) and of each baseline; null where a score is not defined;
+            - backtest.png and report.html.
+
+    Raises:
+        ParameterError: `out` cannot be created, or as of `run_pipeline`; nothing was run.
+        StageError: a cell failed.
     """
-    given = dict(overrides or {})
-    out = (bases[0] if bases else Path.cwd()) / out.expanduser()
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ParameterError(
-            f"OUT: cannot make the folder {out} ({error.strerror}); give one that this user may "
-            "write to"
-        ) from error
+    out = _create_folder((bases[0] if bases else Path.cwd()) / out.expanduser())
     run = run_pipeline(
         profile,
-        WORKERS | given | REGISTER,
+        WORKERS | dict(overrides or {}) | REGISTER,
         until="03_training",
         force=force,
         run_dir=run_dir,
@@ -61,26 +62,43 @@ def run_backtest(
         settings=settings,
         bases=bases,
     ).folder
-    _hand_over(run, out)
+    _copy_results(run, out)
+    scores = _read_scores(run)
+    write_json(out / "metrics.json", scores)
+    for name, score in scores.items():
+        log.info("backtest", forecast=name, **score)
     return out
 
 
-def _hand_over(run: Path, out: Path) -> None:
-    """Copy what a backtest found to the folder `out`, each file whole or not at all."""
+def _create_folder(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ParameterError(
+            f"OUT: cannot make the folder {folder} ({error.strerror}); give one that this user may "
+            "write to"
+        ) from error
+    return folder
+
+
+def _copy_results(run: Path, out: Path) -> None:
+    """Copy forecasts, figure and page from a run folder, each file whole or not at all."""
     import pandas as pd
 
     forecasts = pd.read_parquet(run / "forecasts.parquet").drop(columns="actual")
     forecasts.to_parquet(out / "forecasts.parquet.tmp", index=False)
-    for source, name in (("backtest.png",) * 2, ("html/03_training.html", "report.html")):
-        shutil.copyfile(run / source, out / f"{name}.tmp")
+    shutil.copyfile(run / "backtest.png", out / "backtest.png.tmp")
+    shutil.copyfile(run / "html" / "03_training.html", out / "report.html.tmp")
     for name in ("forecasts.parquet", "backtest.png", "report.html"):
         (out / f"{name}.tmp").replace(out / name)
-    found = json.loads((run / "scores.json").read_text(encoding="utf-8"))
-    names = ("mase", "wape", "wql", "coverage_80")
-    scores = {
-        name: {key: each.get(key) for key in names} | {"n": int(each["days"])}
-        for name, each in ({"ours": found.pop("forecaster")} | found).items()
+
+
+def _read_scores(run: Path) -> dict[str, dict[str, Any]]:
+    """Return the scores of our forecasts and of each baseline."""
+    scores = json.loads((run / "scores.json").read_text(encoding="utf-8"))
+    scores = {"ours": scores.pop("forecaster")} | scores
+    return {
+        name: to_json({metric: score.get(metric) for metric in METRICS}, DIGITS)
+        | {"n": int(score["days"])}
+        for name, score in scores.items()
     }
-    write_json(out / "metrics.json", to_json(scores))
-    for name, each in scores.items():
-        log.info("backtest", forecast=name, **to_json(each))

@@ -1,17 +1,16 @@
-"""Forecasts of very many series: partitioned Parquet in, the same partitions out, by Ray Data.
+"""Forecasts very many series: partitioned Parquet in, the same partitions out, by Ray Data.
 
-`python -m lib.pipeline.batch_forecast --help`. A partition is one Parquet file with whole series, the rows of each
-together; it is read a piece at a time, so memory is bounded by the size of a piece and the number
-of processes, not by the input. A partition's forecasts appear under its own name in one rename
-when all of them are there; a run that is killed leaves whole partitions and is gone on with by
-the same command. Local by default, on the cluster of RAY_ADDRESS where that is set: its nodes
-then need this package and both folders at the same place.
+`python -m lib.pipeline.batch_forecast --help`. A partition is one Parquet file with whole series,
+the rows of each together. It is read a piece at a time, so memory is bounded by the size of a piece
+and the number of processes, not by the input. Its forecasts appear under its name in one rename
+when all of them are made; after a kill the same command resumes with the next partition. Ray runs
+on this machine, or on the cluster of RAY_ADDRESS: its nodes then need this package and both folders
+at the same place.
 """
 
 from __future__ import annotations
 
 import argparse
-import fcntl
 import logging
 import os
 import sys
@@ -25,9 +24,12 @@ from typing import Any
 
 import numpy as np
 import structlog
+from filelock import Timeout
 from tenacity import Retrying, stop_after_attempt
 
+from lib import locks
 from lib.data import SERIES_COLUMNS
+from lib.files import file_hash
 from lib.inference import (
     CONTRACT,
     FILES,
@@ -37,30 +39,37 @@ from lib.inference import (
     PartitionForecaster,
     Result,
     ServedModel,
-    digest,
     is_finished,
 )
 from lib.log import configure_logging
 from lib.registry import PRODUCTION, Registry, RegistryError
-from lib.settings import Settings, SettingsError, get_settings
+from lib.settings import Settings, SettingsError, get_settings, usable_cores
 
 log = structlog.get_logger()
 _STORE = 100_000_000  # bytes of Ray's object store on one machine: only names pass through it
 
 
 class BatchError(RuntimeError):
-    """The forecasts cannot be made; the message says what is there instead."""
+    """The forecasts cannot be made; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run did: partitions made and found made, series and seconds of this run, errors."""
+    """The result of a run.
+
+    Attributes:
+        made: partitions that were forecast.
+        skipped: partitions that had their forecasts already.
+        series: series that were forecast.
+        seconds: duration of the run.
+        errors: why a partition has no forecasts, by its name.
+    """
 
     made: int
-    found: int
+    skipped: int
     series: int
     seconds: float
-    errors: Mapping[str, str]  # partition → why it has no forecasts
+    errors: Mapping[str, str]
 
 
 def forecast_folder(
@@ -82,7 +91,7 @@ def forecast_folder(
         model: artifact folder. A partition that was forecast by another one, or whose input
             changed since, is forecast again.
         version: name of the model, written beside the forecasts.
-        columns: canonical name → the files' own, where that is another.
+        columns: the names of the columns in the files, by canonical name, where they differ.
         as_of: last day whose value is known (default: the last day of each series). Later rows
             hold the planned events and the known factor.
         processes: default one a core of the machine or the cluster.
@@ -93,6 +102,21 @@ def forecast_folder(
         ArtifactError: the model is not whole.
     """
     settings = settings or get_settings()
+    names = _partition_names(data, out)
+    job = _make_job(data, out, model, version=version, columns=columns, as_of=as_of)
+    out.mkdir(parents=True, exist_ok=True)
+    with _exclusive(out):
+        for part in out.rglob(".*.part"):
+            part.unlink()
+        partitions = [Partition.of(data, name) for name in names]
+        waiting = [partition for partition in partitions if not is_finished(job, partition)]
+        skipped = len(names) - len(waiting)
+        log.info("forecasting", partitions=len(names), finished=skipped)
+        return _forecast_partitions(job, waiting, settings, processes, skipped)
+
+
+def _partition_names(data: Path, out: Path) -> list[str]:
+    """Return the Parquet files of a folder, relative to it. Raises BatchError."""
     names = sorted(p.relative_to(data).as_posix() for p in data.rglob("*.parquet"))
     if not names:
         raise BatchError(f"{data}: no Parquet file; expected a folder of *.parquet")
@@ -100,46 +124,61 @@ def forecast_folder(
     if inside.is_relative_to(outside) or outside.is_relative_to(inside):
         # Forecasts have the names of their partitions: they would replace them, or be read as such.
         raise BatchError(f"{out}: is one folder with {data}; expected one apart from it")
+    return names
+
+
+def _make_job(
+    data: Path,
+    out: Path,
+    model: Path,
+    *,
+    version: str,
+    columns: Mapping[str, str] | None,
+    as_of: np.datetime64 | None,
+) -> Job:
+    """Return what each process needs to forecast partitions. Raises ArtifactError."""
     ServedModel.load(model)
-    job = Job(
+    return Job(
         data=str(data.resolve()),
         out=str(out.resolve()),
         model={name: (model / name).read_bytes() for name in (*FILES, CONTRACT)},
-        sha256=digest(model / CONTRACT),
+        sha256=file_hash(model / CONTRACT),
         version=version,
         columns=dict(columns or {}),
         as_of=None if as_of is None else str(as_of),
     )
-    out.mkdir(parents=True, exist_ok=True)
-    with _alone(out):
-        for left in out.rglob(".*.part"):
-            left.unlink()
-        partitions = [Partition.of(data, name) for name in names]
-        todo = [partition for partition in partitions if not is_finished(job, partition)]
-        log.info("forecasting", partitions=len(names), finished=len(names) - len(todo))
-        begin, made, series, errors = time.monotonic(), 0, 0, {}
-        for result in _run(job, todo, settings, processes) if todo else ():
-            if result.error:
-                errors[result.name] = result.error
-                log.error("partition refused", partition=result.name, error=result.error)
-                continue
-            made, series = made + 1, series + result.series
-            seconds = time.monotonic() - begin
-            log.info(
-                "partition forecast",
-                partition=result.name,
-                series=result.series,
-                done=made,
-                of=len(todo),
-                series_per_second=round(series / seconds, 1),
-            )
-    return Summary(made, len(names) - len(todo), series, time.monotonic() - begin, errors)
 
 
-def _run(
-    job: Job, todo: Sequence[Partition], settings: Settings, processes: int | None
+def _forecast_partitions(
+    job: Job,
+    partitions: Sequence[Partition],
+    settings: Settings,
+    processes: int | None,
+    skipped: int,
+) -> Summary:
+    """Forecast partitions in parallel, and log each as it finishes."""
+    started, made, series, errors = time.monotonic(), 0, 0, {}
+    for result in _run_on_ray(job, partitions, settings, processes) if partitions else ():
+        if result.error:
+            errors[result.name] = result.error
+            log.error("partition refused", partition=result.name, error=result.error)
+            continue
+        made, series = made + 1, series + result.series
+        log.info(
+            "partition forecast",
+            partition=result.name,
+            series=result.series,
+            done=made,
+            of=len(partitions),
+            series_per_second=round(series / (time.monotonic() - started), 1),
+        )
+    return Summary(made, skipped, series, time.monotonic() - started, errors)
+
+
+def _run_on_ray(
+    job: Job, partitions: Sequence[Partition], settings: Settings, processes: int | None
 ) -> Iterator[Result]:
-    """The partitions through Ray Data, in the order in which they finish."""
+    """Yield the results of partitions, in the order in which they finish."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing about the user leaves
     try:
         import ray
@@ -149,22 +188,7 @@ def _run(
             f"Ray is not installed, or not whole ({error}); run: "
             "python -m pip install -r deploy/requirements-forecast.txt"
         ) from error
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-    if settings.ray_address:
-        options["address"] = settings.ray_address
-    else:
-        cores = processes or len(os.sched_getaffinity(0))
-        options |= {
-            "address": "local",
-            "_node_ip_address": "127.0.0.1",  # what others can reach asks for no password
-            "num_cpus": cores,
-            "include_dashboard": False,
-            "object_store_memory": _STORE,
-        }
-    for attempt in Retrying(stop=stop_after_attempt(3), reraise=True):
-        with attempt:
-            ray.shutdown()  # what an attempt that failed has left
-            ray.init(**options)  # gives up after 30 seconds, which a busy machine may take
+    _start_ray(ray, settings, processes)
     try:
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False
@@ -173,13 +197,14 @@ def _run(
             logging.getLogger(name).setLevel(logging.ERROR)
         pool = int(ray.cluster_resources().get("CPU", 1)) if processes is None else processes
         rows = ray.data.from_items(
-            [{"name": p.name, "stamp": p.stamp} for p in todo], override_num_blocks=len(todo)
+            [{"name": p.name, "stamp": p.stamp} for p in partitions],
+            override_num_blocks=len(partitions),
         )
         forecaster: Any = PartitionForecaster  # Ray makes one of the class in each process
         results = rows.map(
             forecaster,
             fn_constructor_args=(job,),
-            compute=ActorPoolStrategy(size=min(pool, len(todo))),
+            compute=ActorPoolStrategy(size=min(pool, len(partitions))),
             num_cpus=1,
         )
         for row in results.iter_rows():
@@ -188,18 +213,61 @@ def _run(
         ray.shutdown()
 
 
+def _start_ray(ray: Any, settings: Settings, processes: int | None) -> None:
+    """Connect to the cluster of RAY_ADDRESS, or start Ray on this machine."""
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    if settings.ray_address:
+        options["address"] = settings.ray_address
+    else:
+        options |= {
+            "address": "local",
+            "_node_ip_address": "127.0.0.1",  # what others can reach asks for no password
+            "num_cpus": processes or usable_cores(),
+            "include_dashboard": False,
+            "object_store_memory": _STORE,
+        }
+    for attempt in Retrying(stop=stop_after_attempt(3), reraise=True):
+        with attempt:
+            ray.shutdown()  # what an attempt that failed has left
+            ray.init(**options)  # gives up after 30 seconds, which a busy machine may take
+
+
 @contextmanager
-def _alone(out: Path) -> Generator[None]:
-    with (out / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BatchError(f"{out}: another run writes into it; wait, or end that one") from None
-        yield
+def _exclusive(out: Path) -> Generator[None]:
+    try:
+        with locks.locked(out / ".lock", timeout=0):
+            yield
+    except Timeout:
+        raise BatchError(f"{out}: another run writes into it; wait, or end that one") from None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line. → 0 all forecast, 1 some or all could not, 130 interrupted."""
+    """Run the command line; return 0 (all forecast), 1 (some or all were not) or 130 (Ctrl-C)."""
+    options = _build_parser().parse_args(arguments)
+    try:
+        settings = get_settings()
+        configure_logging(settings.log_level)
+        summary = _forecast(options, settings)
+    except (BatchError, ArtifactError, RegistryError, SettingsError, ValueError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; run the same command again to resume\n")
+        return 130
+    rate = summary.series / summary.seconds if summary.seconds else 0.0
+    log.info(
+        "forecasts made",
+        partitions=summary.made,
+        skipped=summary.skipped,
+        refused=len(summary.errors),
+        series=summary.series,
+        seconds=round(summary.seconds, 1),
+        series_per_second=round(rate, 1),
+    )
+    return 1 if summary.errors else 0
+
+
+def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m lib.pipeline.batch_forecast", description=__doc__
     )
@@ -209,48 +277,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--as-of", help="last day with known values; later rows are plans")
     parser.add_argument("--processes", type=int, help="(default: one a core)")
     for name in SERIES_COLUMNS:
-        parser.add_argument(f"--{name.replace('_', '-')}", default="", help="the files' own name")
-    asked = parser.parse_args(arguments)
-    try:
-        settings = get_settings()
-        configure_logging(settings.log_level)
-        columns = {name: own for name in SERIES_COLUMNS if (own := getattr(asked, name))}
-        as_of = None if asked.as_of is None else np.datetime64(asked.as_of, "D")
-        with tempfile.TemporaryDirectory(prefix="forecast-") as name:
-            model, version = asked.model, str(asked.model)
-            if model is None:
-                registry = Registry(settings)
-                number = registry.version_of(PRODUCTION)
-                if number is None:
-                    raise RegistryError(f"{registry.name}: no production version; `make train`")
-                model, version = registry.fetch(number, Path(name) / "model"), str(number)
-            done = forecast_folder(
-                asked.data,
-                asked.out,
-                model,
-                version=version,
-                columns=columns,
-                as_of=as_of,
-                settings=settings,
-                processes=asked.processes,
-            )
-    except (BatchError, ArtifactError, RegistryError, SettingsError, ValueError) as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted; run the same command again to go on\n")
-        return 130
-    rate = done.series / done.seconds if done.seconds else 0.0
-    log.info(
-        "forecasts made",
-        partitions=done.made,
-        found_made=done.found,
-        refused=len(done.errors),
-        series=done.series,
-        seconds=round(done.seconds, 1),
-        series_per_second=round(rate, 1),
-    )
-    return 1 if done.errors else 0
+        parser.add_argument(f"--{name.replace('_', '-')}", default="", help="its name in the files")
+    return parser
+
+
+def _forecast(options: argparse.Namespace, settings: Settings) -> Summary:
+    """Forecast by the model of the command line, or by the production version."""
+    columns = {name: column for name in SERIES_COLUMNS if (column := getattr(options, name))}
+    as_of = None if options.as_of is None else np.datetime64(options.as_of, "D")
+    with tempfile.TemporaryDirectory(prefix="forecast-") as folder:
+        model, version = options.model, str(options.model)
+        if model is None:
+            registry = Registry(settings)
+            number = registry.version_of(PRODUCTION)
+            if number is None:
+                raise RegistryError(f"{registry.name}: no production version; `make train`")
+            model, version = registry.fetch(number, Path(folder) / "model"), str(number)
+        return forecast_folder(
+            options.data,
+            options.out,
+            model,
+            version=version,
+            columns=columns,
+            as_of=as_of,
+            settings=settings,
+            processes=options.processes,
+        )
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-"""Executes one notebook with papermill in a kernel of this very interpreter, and draws its HTML.
+"""Executes a notebook with papermill in a kernel of this interpreter, and draws its HTML page.
 
-Apart from `pipeline`, which every notebook imports, because papermill takes a second to import.
+papermill and nbconvert take a second to import, so this module is imported when a stage has to run.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import signal
@@ -19,12 +20,15 @@ import nbformat
 import papermill
 import psutil
 from jinja2 import DictLoader
-from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
-from jupyter_client.manager import AsyncKernelManager
+from jupyter_client.client import KernelClient
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import KernelManager
+from jupyter_client.utils import run_sync
 from nbconvert import HTMLExporter
 from papermill.exceptions import PapermillExecutionError
 
 from lib.pipeline.stages import StageError
+from lib.settings import ROOT, ROOT_VARIABLE, Settings
 
 # Marks the kernel and all its children, so that those of a killed run can be found.
 _MARK = "PRODUCTION_LSTM_RUN"
@@ -37,6 +41,37 @@ _OFFLINE = """{% extends 'lab/index.html.j2' %}
 """
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 _LINES_SHOWN = 12
+
+
+def run_notebook(run: Path, notebook: Path, values: Mapping[str, Any], settings: Settings) -> Path:
+    """Run a notebook for a run folder and draw its HTML page; return the page.
+
+    Args:
+        run: the run folder; gets `notebooks/<stage>.ipynb` and `html/<stage>.html`.
+        notebook: path of the notebook.
+        values: the parameters to inject, by name.
+        settings: where `var/` is.
+
+    Raises:
+        StageError: a cell raised, or the kernel died.
+    """
+    stage = notebook.stem
+    executed, page = run / "notebooks" / notebook.name, run / "html" / f"{stage}.html"
+    # One thread each: two in one process slow each other down by orders of magnitude.
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    environment = {**threads, "VAR_DIR": str(settings.var_dir), ROOT_VARIABLE: str(ROOT)}
+    progress = sys.stderr.isatty()
+    try:
+        execute_notebook(
+            notebook, executed, values, run=run, environment=environment, progress=progress
+        )
+    except StageError as error:
+        raise StageError(
+            f"stage {stage}: {error}\nThe partial notebook is {executed}\n"
+            "Once the cause is gone, the same command resumes at this stage."
+        ) from None
+    to_html(executed, page)
+    return page
 
 
 def execute_notebook(
@@ -53,7 +88,7 @@ def execute_notebook(
     Args:
         notebook: the notebook; its folder becomes the kernel's working directory.
         output: where the executed notebook goes, also when it fails.
-        values: name → value of parameters.
+        values: the parameters, by name.
         run: the run folder; no process of an earlier kernel for it is left alive.
         environment: variables for the kernel, over the ones it inherits.
         progress: show a bar on stderr.
@@ -64,35 +99,35 @@ def execute_notebook(
     """
     output.parent.mkdir(parents=True, exist_ok=True)
     for name in ("papermill", "papermill.translators"):
-        logging.getLogger(name).addFilter(_checked_already)
+        logging.getLogger(name).addFilter(_is_new)
     bar = {"desc": notebook.stem, "unit": "cell", "file": sys.stderr, "leave": False}
+    variables = {**os.environ, **environment, _MARK: str(run)}
     stop_stale_kernels(run)
-    said = tempfile.TemporaryFile()  # noqa: SIM115  (open until the error is worded)
-    try:
-        with (
-            tempfile.TemporaryDirectory(prefix="kernel-", ignore_cleanup_errors=True) as sockets,
-            _interrupts(_kernels({**environment, _MARK: str(run)}, Path(sockets), said)) as kernels,
-        ):
-            papermill.execute_notebook(
-                notebook,
-                output,
-                dict(values),
-                kernel_name="python3",
-                language="python",
-                progress_bar=bar if progress else False,
-                cwd=notebook.parent,
-                kernel_manager_class=kernels,
-            )
-    except PapermillExecutionError as error:
-        raise StageError(_describe(error)) from None
-    except RuntimeError as error:  # DeadKernelError, or a kernel that never answered
-        raise StageError(
-            f"the kernel died: {error}{_last_cell(output)}{_error_summary(said)}\n"
-            "A process that is killed without a message has often run out of memory."
-        ) from error
-    finally:
-        said.close()
-        stop_stale_kernels(run)
+    with tempfile.TemporaryFile() as stderr_log:
+        try:
+            with (
+                _interrupted_once(),
+                _running_kernel(notebook.parent, variables, stderr_log) as kernel,
+            ):
+                papermill.execute_notebook(
+                    notebook,
+                    output,
+                    dict(values),
+                    kernel_name="python3",
+                    language="python",
+                    progress_bar=bar if progress else False,
+                    cwd=notebook.parent,
+                    km=kernel,
+                )
+        except PapermillExecutionError as error:
+            raise StageError(_describe_failed_cell(error)) from None
+        except RuntimeError as error:  # DeadKernelError, or a kernel that never answered
+            raise StageError(
+                f"the kernel died: {error}{_last_cell(output)}{_error_summary(stderr_log)}\n"
+                "A process that is killed without a message has often run out of memory."
+            ) from error
+        finally:
+            stop_stale_kernels(run)
 
 
 def to_html(notebook: Path, output: Path) -> None:
@@ -114,9 +149,9 @@ def to_html(notebook: Path, output: Path) -> None:
 
 
 def stop_stale_kernels(run: Path) -> None:
-    """Kill what is left of kernels that ran for the folder `run`, with their children.
+    """Kill the kernels that still run for the folder `run`, with their children.
 
-    Call it only while holding the run's lock: then nothing of the kind can be in use.
+    Call it only while holding the run's lock: then none of them can be in use.
     """
     for process in psutil.process_iter():
         try:
@@ -126,93 +161,93 @@ def stop_stale_kernels(run: Path) -> None:
             continue  # gone, or another user's
 
 
-class _Kernels(AsyncKernelManager):
-    """Starts kernels on sockets in the file system, and ends them at once after an interrupt.
+class _Kernel(KernelManager):
+    """A kernel that knows its clients, so that their sockets are closed with it."""
 
-    TCP ports are chosen before they are bound, so two runs may choose the same one. What a kernel
-    says outside of its cells, such as tornado's complaints while it ends, goes to the file `said`:
-    standard error is for the run's own JSON lines.
-    """
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.clients: list[KernelClient] = []
 
-    interrupted = False
-    said: IO[bytes]
-
-    async def _async_pre_start_kernel(self, **kw: Any) -> tuple[list[str], dict[str, Any]]:
-        command, kw = await super()._async_pre_start_kernel(**kw)
-        return command, kw | {"stderr": self.said}
-
-    pre_start_kernel = _async_pre_start_kernel
-
-    async def _async_shutdown_kernel(self, now: bool = False, restart: bool = False) -> None:
-        await super()._async_shutdown_kernel(now=now or self.interrupted, restart=restart)
-
-    shutdown_kernel = _async_shutdown_kernel
-
-    async def _async_interrupt_kernel(self) -> None:
-        """Do nothing: before a shutdown an idle kernel would only complain of it on stderr."""
-
-    interrupt_kernel = _async_interrupt_kernel
-
-
-def _kernels(
-    environment: Mapping[str, str], sockets: Path, complaints: IO[bytes]
-) -> type[_Kernels]:
-    # A kernelspec named python3 may be missing, or be another installation's: none is looked up.
-    argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-    spec = KernelSpec(
-        argv=[*argv, "--HistoryManager.enabled=False"],  # its SQLite file is shared by all kernels
-        display_name="Python 3",
-        language="python",
-        env=dict(environment),
-    )
-
-    class ThisPython(KernelSpecManager):
-        def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
-            return spec
-
-    class Manager(_Kernels):
-        said = complaints
-
-        def _connection_file_default(self) -> str:
-            return str(sockets / "kernel.json")
-
-        def _transport_default(self) -> str:
-            return "ipc"
-
-        def _kernel_spec_manager_default(self) -> KernelSpecManager:
-            return ThisPython(parent=self)
-
-    return Manager
+    def client(self, **options: Any) -> Any:
+        """Return a new client."""
+        self.clients.append(super().client(**options))
+        return self.clients[-1]
 
 
 @contextmanager
-def _interrupts(kernels: type[_Kernels]) -> Generator[type[_Kernels]]:
+def _running_kernel(
+    folder: Path, environment: Mapping[str, str], stderr_log: IO[bytes]
+) -> Generator[_Kernel]:
+    """Start a kernel of this interpreter; shut it down at the end, at once after an error.
+
+    Its messages outside of cells go to `stderr_log`: stderr is for the run's JSON lines.
+    """
+    with tempfile.TemporaryDirectory(prefix="kernel-", ignore_cleanup_errors=True) as sockets:
+        kernel = _Kernel(
+            # Without folders to look in, `python3` is this interpreter and not another one.
+            kernel_spec_manager=KernelSpecManager(kernel_dirs=[]),
+            kernel_name="python3",
+            # TCP ports are chosen before they are bound: two runs may choose the same one.
+            transport="ipc",
+            connection_file=str(Path(sockets) / "kernel.json"),
+            client_class="jupyter_client.AsyncKernelClient",
+        )
+        kernel.start_kernel(
+            extra_arguments=["--HistoryManager.enabled=False"],  # one file for all kernels
+            cwd=str(folder),
+            env=dict(environment),
+            stderr=stderr_log,
+        )
+        finished = False
+        try:
+            yield kernel
+            finished = True
+        finally:
+            _cancel_tasks()
+            for client in kernel.clients:
+                client.stop_channels()
+            kernel.shutdown_kernel(now=not finished)
+
+
+@run_sync
+async def _cancel_tasks() -> None:
+    """End what an interrupt has left of the execution: it would report that its kernel is gone."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@contextmanager
+def _interrupted_once() -> Generator[None]:
     """Make SIGINT and SIGTERM a KeyboardInterrupt, once, so that cleaning up is not cut off."""
+    interrupted = False
 
     def interrupt(number: int, frame: object) -> None:
-        if not kernels.interrupted:
-            kernels.interrupted = True
+        nonlocal interrupted
+        if not interrupted:
+            interrupted = True
             raise KeyboardInterrupt
 
     numbers = (signal.SIGINT, signal.SIGTERM)
     try:
         before = [signal.signal(number, interrupt) for number in numbers]
     except ValueError:  # not the main thread, which is where signals arrive
-        yield kernels
+        yield
         return
     try:
-        yield kernels
+        yield
     finally:
         for number, handler in zip(numbers, before, strict=True):
             signal.signal(number, handler)
 
 
-def _checked_already(entry: logging.LogRecord) -> bool:
-    # papermill's reader of the parameters cell knows less than ours, which has checked them.
+def _is_new(entry: logging.LogRecord) -> bool:
+    """Leave out what papermill says of parameters: they have been checked by better means."""
     return not str(entry.msg).startswith(("Passed unknown parameter", "Unable to parse line"))
 
 
-def _describe(error: PapermillExecutionError) -> str:
+def _describe_failed_cell(error: PapermillExecutionError) -> str:
     lines = error.source.strip().splitlines()
     shown = "\n".join(f"    {line}" for line in lines[:_LINES_SHOWN])
     more = f"\n    … {len(lines) - _LINES_SHOWN} more lines" if len(lines) > _LINES_SHOWN else ""
@@ -220,6 +255,7 @@ def _describe(error: PapermillExecutionError) -> str:
 
 
 def _last_cell(output: Path) -> str:
+    """Return the source of the cell that was started last, as a part of a message."""
     try:
         cells = nbformat.read(output, as_version=4).cells
     except (OSError, ValueError, nbformat.validator.NotebookValidationError):
@@ -231,7 +267,8 @@ def _last_cell(output: Path) -> str:
     return "\nin the cell:\n" + "\n".join(f"    {line}" for line in lines)
 
 
-def _error_summary(said: IO[bytes]) -> str:
-    said.seek(0)
-    lines = said.read().decode(errors="replace").strip().splitlines()[-_LINES_SHOWN:]
-    return "\nit last said:\n" + "\n".join(f"    {line}" for line in lines) if lines else ""
+def _error_summary(stderr_log: IO[bytes]) -> str:
+    """Return the last lines that the kernel wrote to stderr, as a part of a message."""
+    stderr_log.seek(0)
+    lines = stderr_log.read().decode(errors="replace").strip().splitlines()[-_LINES_SHOWN:]
+    return "\nits last messages:\n" + "\n".join(f"    {line}" for line in lines) if lines else ""

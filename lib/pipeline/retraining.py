@@ -1,21 +1,18 @@
-"""Trains a challenger on the data up to today: `python -m lib.pipeline.retraining`, or by the monitoring.
+"""Trains a challenger on the data up to today: `python -m lib.pipeline.retraining`.
 
-One at a time among all processes and hosts that share the database, by a lease. The training is
-the main job itself, in a process of its own: it registers the version, gates it, and promotes it
-or not. Killed at any point, the next retraining goes on from there: with the same data at the
-stage that was cut off, otherwise from the start.
+Among all processes and hosts that share the database one retrains at a time, by a lease. The
+training is `python -m lib.pipeline train` in a child process: it registers the version, gates it,
+and promotes it or not. After a kill the next retraining resumes: with the same data at the stage
+that was cut off, otherwise from the start.
 """
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import json
 import shutil
 import sys
 import time
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from threading import Event
@@ -28,6 +25,7 @@ import structlog
 
 from lib import storage
 from lib.data import SeriesError
+from lib.files import file_hash, text_hash
 from lib.log import configure_logging
 from lib.pipeline.retraining_data import (
     RetrainingError,
@@ -38,29 +36,36 @@ from lib.settings import Settings, SettingsError, get_settings
 from lib.storage import Store, StoreError, checks, held, utcnow
 
 LEASE = "retraining"
-SECONDS = 60.0  # after which another host takes over from one that is not heard of
-KEPT = 5  # run folders of retrainings; the registry has the models themselves
+KEPT = 5  # run folders of retrainings that are not deleted; the registry has the models
 PIPELINE = (sys.executable, "-m", "lib.pipeline")
 log = structlog.get_logger()
 
 
 @dataclass(frozen=True)
 class Retraining:
-    """What came of it.
+    """The result of a retraining.
 
-    `status` is "trained" (a version was registered and gated), "unchanged" (the last retraining
-    had the same data), "busy" (another is at it) or "failed"; `reason` is the gate's, or what went
-    wrong.
+    Attributes:
+        status: "trained" (a version was registered and gated), "unchanged" (the last retraining
+            had the same data), "busy" (another process is retraining) or "failed".
+        reason: of the gate's decision, or of the failure.
+        version: the registered version.
+        promoted: whether the gate made it the production version.
+        run: the run folder.
+        rows: days in the data.
+        added: how many of them came from actuals.
+        until: the last day in the data with a value, as ISO text.
+        seconds: how long it took.
     """
 
     status: Literal["trained", "unchanged", "busy", "failed"]
     reason: str
     version: int | None = None
     promoted: bool | None = None
-    run: str = ""  # the run folder
-    rows: int = 0  # days in the data
-    added: int = 0  # of them from actuals
-    until: str = ""  # the last day in the data that has a value
+    run: str = ""
+    rows: int = 0
+    added: int = 0
+    until: str = ""
     seconds: float = 0.0
 
 
@@ -69,73 +74,66 @@ def retrain(
     settings: Settings,
     *,
     pipeline: Sequence[str] = PIPELINE,
-    lease_seconds: float = SECONDS,
 ) -> Retraining:
-    """Retrain now, if no other does. The result is kept among the checks, unless it is "busy".
+    """Retrain now, unless another process does; keep the result among the checks unless "busy".
 
     Args:
+        store: the database with actuals and checks.
+        settings: where the data, `var/` and MLflow are.
         pipeline: the command that takes the arguments of `python -m lib.pipeline`.
-        lease_seconds: see SECONDS.
 
-    Raises StoreError. All else that goes wrong is a "failed" result.
+    Returns:
+        The result; every failure but that of the store is a "failed" one.
+
+    Raises:
+        StoreError: the database cannot be used.
     """
     started = time.monotonic()
-    with held(store, LEASE, seconds=lease_seconds) as lease:
+    with held(store, LEASE) as lease:
         if lease is None:
             return Retraining("busy", "another process is retraining")
         log.info("retraining started")
         try:
-            with _locked(settings) as lock:
-                done = _run(store, settings, pipeline, [lease.lost], lock)
+            result = _train(store, settings, pipeline, lease.lost)
         except (RetrainingError, SeriesError, OSError) as error:
-            done = Retraining("failed", str(error)[:1000])
+            result = Retraining("failed", str(error)[:1000])
         if lease.lost.is_set():
-            done = replace(done, status="failed", reason="another process has taken over")
-        done = replace(done, seconds=round(time.monotonic() - started, 1))
-        _keep(store, done)
-    say = log.error if done.status == "failed" else log.info
-    say("retraining finished", **asdict(done))
-    return done
+            reason = "the lease was lost with the connection to the database"
+            result = replace(result, status="failed", reason=reason)
+        result = replace(result, seconds=round(time.monotonic() - started, 1))
+        _insert_check(store, result)
+    write = log.error if result.status == "failed" else log.info
+    write("retraining finished", **asdict(result))
+    return result
 
 
-def _run(
-    store: Store, settings: Settings, pipeline: Sequence[str], stop: Sequence[Event], lock: int
-) -> Retraining:
-    _, given = retraining_parameters(settings)
+def _train(store: Store, settings: Settings, pipeline: Sequence[str], lost: Event) -> Retraining:
+    """Gather the data, run the pipeline on it and read what it registered."""
+    _, parameters = retraining_parameters(settings)
     table, added = gather_data(store, settings)
-    data, digest = _write(table, settings)
-    # The same data and parameters are the same run, which goes on where it was cut off.
-    asked = json.dumps([digest, settings.retrain_profile, given], sort_keys=True)
-    name = hashlib.sha256(asked.encode()).hexdigest()[:12]
+    data, digest = _write_data(table, settings)
+    # The same data and parameters are the same run, which resumes where it was cut off.
+    name = text_hash([digest, settings.retrain_profile, parameters])[:12]
     run = settings.var_dir / "runs" / f"retrain-{name}"
     run.mkdir(parents=True, exist_ok=True)
-    columns = {
-        "DATA": str(data),
-        "SERIES_COLUMN": "series_id",
-        "DATE_COLUMN": "date",
-        "VALUE_COLUMN": "value",
-    }
-    own = {"EXTERNAL_COLUMN": "fator_externo", "EVENT_COLUMN": "evento_especial"}
-    columns |= {name: column if column in table else "" for name, column in own.items()}
-    blank = dict.fromkeys(("COUNTRY", "DECIMAL", "SEPARATOR", "ENCODING"), "")
     command = [*pipeline, "train", "--profile", settings.retrain_profile, "--run-dir", str(run)]
-    command += [f"{name}={value}" for name, value in (given | blank | columns).items()]
+    command += [f"{n}={v}" for n, v in (parameters | _data_parameters(table, data)).items()]
     with (run / "retraining.log").open("wb") as output:
         code = storage.run(
             command,
-            stop=stop,
+            stop=[lost],
             output=output,
             environment=_environment(settings),
-            keep_open=[lock],
+            lock=settings.var_dir / "retraining" / "lock",
         )
     until = str(table.loc[table["value"].notna(), "date"].max().date())
     failed = Retraining("failed", "", run=str(run), rows=len(table), added=added, until=until)
     if code:
-        return replace(failed, reason=_complaint(run / "retraining.log", code))
-    outcome = _outcome(run)
+        return replace(failed, reason=_error_summary(run / "retraining.log", code))
+    outcome = _read_outcome(run)
     if not outcome:
         return replace(failed, reason="no version was registered (REGISTER=false?)")
-    _forget(settings, run)
+    _delete_old_runs(settings, run)
     version = int(outcome["version"])
     return replace(
         failed,
@@ -146,49 +144,42 @@ def _run(
     )
 
 
-def last_kept_out(store: Store) -> np.datetime64 | None:
-    """The last day in the data of the last challenger, where the gate kept it out; else None."""
-    kept = checks.c
-    about = sa.select(kept.result).where(kept.kind == LEASE, kept.status != "failed")
+def _data_parameters(table: pd.DataFrame, data: Path) -> dict[str, str]:
+    """Return the parameters by which the pipeline reads the gathered table."""
+    covariates = {"EXTERNAL_COLUMN": "fator_externo", "EVENT_COLUMN": "evento_especial"}
+    return {
+        **dict.fromkeys(("COUNTRY", "DECIMAL", "SEPARATOR", "ENCODING"), ""),
+        "DATA": str(data),
+        "SERIES_COLUMN": "series_id",
+        "DATE_COLUMN": "date",
+        "VALUE_COLUMN": "value",
+        **{name: column if column in table else "" for name, column in covariates.items()},
+    }
+
+
+def last_rejected_day(store: Store) -> np.datetime64 | None:
+    """Return the last day in the data of the last challenger if the gate kept it out; else None."""
+    column = checks.c
+    query = sa.select(column.result).where(column.kind == LEASE, column.status != "failed")
     with store.reading() as connection:
-        done = connection.execute(about.order_by(kept.id.desc()).limit(1)).scalar()
-    if not done or done["promoted"] or not done.get("until"):
+        result = connection.execute(query.order_by(column.id.desc()).limit(1)).scalar()
+    if not result or result["promoted"] or not result.get("until"):
         return None
-    return np.datetime64(done["until"], "D")
+    return np.datetime64(result["until"], "D")
 
 
-@contextmanager
-def _locked(settings: Settings) -> Generator[int]:
-    """A lock of this `var_dir`, beside the lease. → its descriptor. Raises OSError.
-
-    The pipeline inherits it: a new retraining waits until all of one that was killed is gone.
-    """
+def _write_data(table: pd.DataFrame, settings: Settings) -> tuple[Path, str]:
+    """Write the data to a file; return its path and the hash of its content."""
     folder = settings.var_dir / "retraining"
     folder.mkdir(parents=True, exist_ok=True)
-    until = time.monotonic() + 4 * storage.GRACE
-    with (folder / "lock").open("a") as lock:
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > until:
-                    raise OSError(f"{folder / 'lock'} is held by an earlier retraining") from None
-                time.sleep(0.1)
-        yield lock.fileno()
-
-
-def _write(table: pd.DataFrame, settings: Settings) -> tuple[Path, str]:
-    """The data as a file. → its path, the hash of its content."""
-    folder = settings.var_dir / "retraining"
     part = folder / "series.parquet.tmp"
     table.to_parquet(part, index=False)
-    digest = hashlib.sha256(part.read_bytes()).hexdigest()
+    digest = file_hash(part)
     return part.replace(folder / "series.parquet"), digest
 
 
 def _environment(settings: Settings) -> dict[str, str]:
-    """The settings as they are here, for a process that reads them anew."""
+    """Return these settings as variables, for a child process that reads them again."""
     names = (
         "var_dir",
         "mlflow_tracking_uri",
@@ -198,11 +189,12 @@ def _environment(settings: Settings) -> dict[str, str]:
         "registered_model_name",
         "log_level",
     )
-    given = {name.upper(): str(getattr(settings, name)) for name in names}
-    return given | {"OMP_NUM_THREADS": "1"}
+    variables = {name.upper(): str(getattr(settings, name)) for name in names}
+    return variables | {"OMP_NUM_THREADS": "1"}
 
 
-def _outcome(run: Path) -> dict[str, Any]:
+def _read_outcome(run: Path) -> dict[str, Any]:
+    """Return what the training registered; empty without a version."""
     try:
         return json.loads((run / "mlflow.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -210,53 +202,54 @@ def _outcome(run: Path) -> dict[str, Any]:
 
 
 def _is_known(store: Store, version: int) -> bool:
-    """Whether an earlier retraining came to this version."""
-    kept = checks.c
-    about = sa.select(kept.id).where(kept.kind == LEASE, kept.model_version == version)
+    """Return whether an earlier retraining registered this version."""
+    column = checks.c
+    query = sa.select(column.id).where(column.kind == LEASE, column.model_version == version)
     with store.reading() as connection:
-        return connection.execute(about.limit(1)).first() is not None
+        return connection.execute(query.limit(1)).first() is not None
 
 
-def _complaint(said: Path, code: int) -> str:
-    lines = said.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+def _error_summary(log_file: Path, code: int) -> str:
+    """Return the last error in the log of the pipeline, or its last lines."""
+    lines = log_file.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     errors = [i for i, line in enumerate(lines) if line.startswith("error:")]
     last = lines[errors[-1] :] if errors else lines[-5:]
     return f"the pipeline ended with {code}: " + "\n".join(last)[:1000]
 
 
-def _forget(settings: Settings, run: Path) -> None:
-    """Delete the run folders of earlier retrainings, but for a few."""
-    found = (settings.var_dir / "runs").glob("retrain-*")
-    others = sorted((p for p in found if p != run), key=lambda p: p.stat().st_mtime)
+def _delete_old_runs(settings: Settings, run: Path) -> None:
+    """Delete the run folders of earlier retrainings, except the last few."""
+    folders = (settings.var_dir / "runs").glob("retrain-*")
+    others = sorted((p for p in folders if p != run), key=lambda p: p.stat().st_mtime)
     for old in others[: max(0, len(others) - KEPT + 1)]:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def _keep(store: Store, done: Retraining) -> None:
+def _insert_check(store: Store, result: Retraining) -> None:
     row = {
         "made_at": utcnow(),
         "kind": LEASE,
-        "model_version": done.version,
-        "status": done.status,
-        "result": asdict(done),
+        "model_version": result.version,
+        "status": result.status,
+        "result": asdict(result),
     }
     with store.writing() as connection:
         connection.execute(checks.insert().values(**row))
 
 
 def main() -> int:
-    """Retrain once, whatever AUTO_RETRAIN says. → exit code: 0 done, 1 failed, 3 another is."""
+    """Retrain once, also without AUTO_RETRAIN; return 0 (done), 1 (failed) or 3 (another does)."""
     try:
         settings = get_settings()
         configure_logging(settings.log_level)
         store = Store(settings.database_url, busy_seconds=30)
-        done = retrain(store, settings)
+        result = retrain(store, settings)
     except (SettingsError, StoreError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
-    if done.status == "failed":
-        sys.stderr.write(f"error: {done.reason}\n")
-    return {"failed": 1, "busy": 3}.get(done.status, 0)
+    if result.status == "failed":
+        sys.stderr.write(f"error: {result.reason}\n")
+    return {"failed": 1, "busy": 3}.get(result.status, 0)
 
 
 if __name__ == "__main__":

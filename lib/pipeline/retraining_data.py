@@ -1,10 +1,10 @@
-"""The series a retraining learns from: what `RETRAIN_DATA` names, and the actuals since."""
+"""Gathers the series that a retraining learns from: `RETRAIN_DATA`, and the actuals since."""
 
 from __future__ import annotations
 
 import glob
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -16,18 +16,19 @@ import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from lib import data
-from lib.data import PARAMETERS, SERIES_COLUMNS, WINDOW_DAYS, Source, match_columns
+from lib.data import COLUMN_PARAMETERS, SERIES_COLUMNS, WINDOW_DAYS, Source, match_columns
 from lib.features import FEATURES
+from lib.pipeline.notebooks import TRAINING_STAGES, find_notebooks
 from lib.pipeline.parameters import (
     ParameterError,
     declared_parameters,
-    load_profile,
     resolve_parameters,
 )
+from lib.pipeline.profiles import load_profile
 from lib.settings import NOTEBOOKS, ROOT, Settings
 from lib.storage import Store, actuals, predictions
 
-GAP = 180  # days without an actual, after which the next is believed to be a typing error
+GAP = 180  # days without an actual, after which the next one is taken for a typing error
 _READING = {"DECIMAL": "decimal", "SEPARATOR": "separator", "ENCODING": "encoding"}
 _COLUMNS = {
     "DATE_COLUMN": "date_column",
@@ -36,16 +37,20 @@ _COLUMNS = {
     "EXTERNAL_COLUMN": "external_column",
     "EVENT_COLUMN": "event_column",
 }
-_KNOWN = ("fator_externo", "evento_especial")
+_COVARIATES = ("fator_externo", "evento_especial")
 log = structlog.get_logger()
 
 
 class RetrainingError(ValueError):
-    """There is nothing to retrain with; the message names the setting and what to do."""
+    """There is no data to retrain on; the message names the setting and what to do."""
 
 
 def retraining_parameters(settings: Settings) -> tuple[dict[str, str], dict[str, str]]:
-    """RETRAIN_PARAMETERS: those that say how the data is read, and those of the pipeline."""
+    """Split RETRAIN_PARAMETERS into those by which the data is read and those of the pipeline.
+
+    Raises:
+        RetrainingError: they are not NAME=value, or name the data.
+    """
     try:
         pairs = [text.partition("=") for text in shlex.split(settings.retrain_parameters)]
     except ValueError as error:
@@ -56,43 +61,47 @@ def retraining_parameters(settings: Settings) -> tuple[dict[str, str], dict[str,
             f"RETRAIN_PARAMETERS: got {wrong[0]!r}, expected NAME=value …; the data is named by "
             "RETRAIN_DATA"
         )
-    own = {*_READING, *_COLUMNS, "COUNTRY"}
-    given = {name: value for name, _, value in pairs}
-    reading = {name: value for name, value in given.items() if name in own}
-    return reading, {name: value for name, value in given.items() if name not in own}
+    names = {*_READING, *_COLUMNS, "COUNTRY"}
+    values = {name: value for name, _, value in pairs}
+    reading = {name: value for name, value in values.items() if name in names}
+    return reading, {name: value for name, value in values.items() if name not in names}
 
 
 def held_out(settings: Settings) -> int:
-    """Days at the end of the data that a challenger is judged by and never learns from, at least.
+    """Return how many days at the end of the data judge a challenger and never train it, at least.
 
-    Raises RetrainingError naming a parameter that is wrong.
+    Raises:
+        RetrainingError: a parameter is wrong.
     """
-    known = {
-        path.stem: declared_parameters(path) for path in sorted(NOTEBOOKS.glob("0[1-4]_*.ipynb"))
-    }
+    paths = find_notebooks(NOTEBOOKS, TRAINING_STAGES)
+    declared = {stage: declared_parameters(path) for stage, path in paths.items()}
     try:
         profile = load_profile(NOTEBOOKS / "params" / f"{settings.retrain_profile}.yaml")
-        given = resolve_parameters(known, profile, retraining_parameters(settings)[1])
+        values = resolve_parameters(declared, profile, retraining_parameters(settings)[1])
     except ParameterError as error:
         last = str(error).splitlines()[-1]
         raise RetrainingError(f"RETRAIN_PROFILE, RETRAIN_PARAMETERS: {last}") from error
-    stage = next(name for name in known if name.startswith("02"))
-    days = {name: parameter.value for name, parameter in known[stage].items()} | given[stage]
+    stage = next(name for name in declared if name.startswith("02"))
+    days = {name: parameter.value for name, parameter in declared[stage].items()} | values[stage]
     validation = days["VALIDATION_DAYS"] or 2 * days["HORIZON"]
     return days["HORIZON"] + (days["CUTOFFS"] - 1) * days["STEP"] + validation
 
 
 def gather_data(store: Store, settings: Settings) -> tuple[pd.DataFrame, int]:
-    """The series table up to today. → canonical table, number of days that actuals added.
+    """Return the series table up to today, and how many of its days come from actuals.
 
-    Where both know a day's value that of the data counts. Raises RetrainingError, SeriesError
-    and StoreError.
+    Where data and actuals both have a day's value, that of the data counts.
+
+    Raises:
+        RetrainingError: RETRAIN_DATA or RETRAIN_PARAMETERS cannot be used.
+        SeriesError: the data is not a valid series table.
+        StoreError: the database cannot be used.
     """
     reading, _ = retraining_parameters(settings)
-    table = _base(settings, reading)
-    more = _since(store, table)
+    table = _read_data(settings, reading)
+    more = _new_actuals(store, table)
     if len(more):
-        # A day that is there without its value keeps what else is known of it.
+        # A day that the data has without its value keeps its covariates.
         keys = ["series_id", "date"]
         table = more.set_index(keys).combine_first(table.set_index(keys)).reset_index()
     table = table[list(SERIES_COLUMNS)].sort_values(["series_id", "date"], ignore_index=True)
@@ -102,23 +111,28 @@ def gather_data(store: Store, settings: Settings) -> tuple[pd.DataFrame, int]:
     return data.validate(table, country=country), len(more)
 
 
-def _base(settings: Settings, reading: Mapping[str, str]) -> pd.DataFrame:
-    asked = settings.retrain_data.strip()
-    if not asked:
+def _read_data(settings: Settings, reading: Mapping[str, str]) -> pd.DataFrame:
+    """Return the table that RETRAIN_DATA names: files or a query."""
+    source = settings.retrain_data.strip()
+    if not source:
         raise RetrainingError(
             "RETRAIN_DATA: expected a CSV or Parquet file, a pattern such as exports/*.csv, or a "
-            "query (SELECT …): what the model was trained on, kept up to date or not"
+            "query (SELECT …): the training data of the model, kept up to date or not"
         )
-    if asked.split()[0].upper() in ("SELECT", "WITH"):
-        return _query(asked, settings, reading)
-    paths = [Path(name) for name in sorted(glob.glob(str(ROOT / asked), recursive=True))]  # noqa: PTH207 - an absolute pattern
+    if source.split()[0].upper() in ("SELECT", "WITH"):
+        return _run_query(source, settings, reading)
+    return _read_files(source, reading)
+
+
+def _read_files(pattern: str, reading: Mapping[str, str]) -> pd.DataFrame:
+    paths = [Path(name) for name in sorted(glob.glob(str(ROOT / pattern), recursive=True))]  # noqa: PTH207 - an absolute pattern
     if not paths:
         raise RetrainingError(
-            f"RETRAIN_DATA: there is no file {ROOT / asked}; expected a CSV or Parquet file"
+            f"RETRAIN_DATA: there is no file {ROOT / pattern}; expected a CSV or Parquet file"
         )
     options = {option: reading.get(name, "") for name, option in (_READING | _COLUMNS).items()}
     options = {name: value for name, value in options.items() if value}
-    # One file may hold a month, so the length is looked at when they are together.
+    # One file may hold a single month, so the length is checked on the whole.
     tables = [data.load(path, min_days=1, **options) for path in paths]
     if len(tables) == 1:
         return tables[0]
@@ -130,7 +144,7 @@ def _base(settings: Settings, reading: Mapping[str, str]) -> pd.DataFrame:
     return kept
 
 
-def _query(query: str, settings: Settings, reading: Mapping[str, str]) -> pd.DataFrame:
+def _run_query(query: str, settings: Settings, reading: Mapping[str, str]) -> pd.DataFrame:
     url = sa.make_url(settings.retrain_database_url or settings.database_url)
     engine = sa.create_engine(url, hide_parameters=True)
     try:
@@ -147,69 +161,91 @@ def _query(query: str, settings: Settings, reading: Mapping[str, str]) -> pd.Dat
         ) from error
     finally:
         engine.dispose()
-    wanted = {column: reading.get(name, "") for column, name in PARAMETERS.items()}
+    wanted = {column: reading.get(name, "") for column, name in COLUMN_PARAMETERS.items()}
     wanted |= {name: wanted[name] or name for name in ("date", "value")}
-    found = match_columns(list(frame.columns), wanted, Source("RETRAIN_DATA, the query"))
-    frame = frame[list(found.values())]
-    frame.columns = list(found)
+    columns = match_columns(list(frame.columns), wanted, Source("RETRAIN_DATA, the query"))
+    frame = frame[list(columns.values())]
+    frame.columns = list(columns)
     order = [name for name in ("series_id", "date") if name in frame]
     return data.validate(frame.sort_values(order, kind="stable"), min_days=1)
 
 
-def _since(store: Store, table: pd.DataFrame) -> pd.DataFrame:
-    """The actuals of days that the table does not know. → rows of SERIES_COLUMNS."""
-    said = sa.select(actuals.c.series_id, actuals.c.date, actuals.c.value)
-    said = said.where(actuals.c.series_id.is_not(None))
+def _new_actuals(store: Store, table: pd.DataFrame) -> pd.DataFrame:
+    """Return the actuals of days whose value the table lacks, with SERIES_COLUMNS as columns."""
+    query = sa.select(actuals.c.series_id, actuals.c.date, actuals.c.value)
+    query = query.where(actuals.c.series_id.is_not(None))
     with store.reading() as connection:
-        rows = connection.execute(said.order_by(actuals.c.series_id, actuals.c.date)).all()
-        known = _factors(connection, {row.series_id for row in rows})
-    if not rows:
-        return pd.DataFrame()
+        rows = connection.execute(query.order_by(actuals.c.series_id, actuals.c.date)).all()
+        covariates = _known_covariates(connection, {row.series_id for row in rows})
     observed = table[table["value"].notna()]
-    there = set(zip(observed["series_id"], observed["date"].dt.date, strict=True))
-    split = observed.groupby("series_id")["date"].agg(["min", "max"])
-    first: dict[str, date] = split["min"].dt.date.to_dict()
-    last: dict[str, date] = split["max"].dt.date.to_dict()
-    days: dict[str, list[date]] = {}
-    chosen = []
-    for name, day, value in rows:
+    plausible = _plausible_rows(rows, observed)
+    short = _short_series(plausible, set(observed["series_id"]))
+    if short:
+        log.info("series too short to learn from yet", series=sorted(short)[:10])
+    in_table = set(zip(observed["series_id"], observed["date"].dt.date, strict=True))
+    new = [
+        (name, day, value, *covariates.get((name, day), (np.nan, np.nan)))
+        for name, day, value in plausible
+        if name not in short and (name, day) not in in_table
+    ]
+    if not new:
+        return pd.DataFrame()
+    frame = pd.DataFrame(new, columns=pd.Index(SERIES_COLUMNS))
+    return frame.astype({"series_id": "str", "date": "datetime64[us]"})
+
+
+def _plausible_rows(rows: Sequence[Any], observed: pd.DataFrame) -> list[tuple[str, date, float]]:
+    """Return the actuals from the first day of the data on, without far-off days.
+
+    Args:
+        rows: series, day and value, by series and day.
+        observed: the rows of the data that have a value.
+    """
+    edges = observed.groupby("series_id")["date"].agg(["min", "max"])
+    first: dict[str, date] = edges["min"].dt.date.to_dict()
+    latest: dict[str, date] = edges["max"].dt.date.to_dict()
+    plausible = []
+    previous: dict[str, date] = {}
+    for row in rows:
+        name, day, value = row.series_id, row.date, row.value
         if day < first.get(name, day):
             continue  # the data begins later on purpose
-        before = [*days.get(name, ())[-1:], *([last[name]] if name in last else ())]
+        before = [days[name] for days in (previous, latest) if name in days]
         if before and (day - max(before)).days > GAP:
             log.warning("actual ignored: far from all others", series_id=name, date=str(day))
             continue
+        previous[name] = day
+        plausible.append((name, day, value))
+    return plausible
+
+
+def _short_series(rows: Sequence[tuple[str, date, float]], in_data: set[str]) -> set[str]:
+    """Return the series that the data lacks and whose actuals do not fill a window yet."""
+    days: dict[str, list[date]] = {}
+    for name, day, _ in rows:
         days.setdefault(name, []).append(day)
-        if (name, day) not in there:
-            chosen.append((name, day, value, *known.get((name, day), (np.nan, np.nan))))
-    short = {
+    return {
         name
         for name, seen in days.items()
-        if name not in last and (seen[-1] - seen[0]).days + 1 < WINDOW_DAYS
+        if name not in in_data and (seen[-1] - seen[0]).days + 1 < WINDOW_DAYS
     }
-    if short:
-        log.info("series too short to learn from yet", series=sorted(short)[:10])
-    more = pd.DataFrame(
-        [row for row in chosen if row[0] not in short], columns=pd.Index(SERIES_COLUMNS)
-    )
-    return more.astype({"series_id": "str", "date": "datetime64[us]"})
 
 
-def _factors(
+def _known_covariates(
     connection: sa.Connection, names: set[str]
 ) -> dict[tuple[str, date], tuple[float, float]]:
-    """Factor and event of days, from forecasts that were made on them."""
-    kept = predictions.c
-    asked = sa.select(kept.series_id, kept.first_date, kept.features).where(
-        kept.series_id.is_not(None), kept.features.is_not(None)
+    """Return factor and event by series and day, from the forecasts made on those days."""
+    column = predictions.c
+    query = sa.select(column.series_id, column.first_date, column.features).where(
+        column.series_id.is_not(None), column.features.is_not(None)
     )
-    at = [FEATURES.index(name) for name in _KNOWN]
-    found: dict[tuple[str, date], tuple[float, float]] = {}
-    for name, first, features in connection.execute(asked.order_by(kept.id)):
+    places = [FEATURES.index(name) for name in _COVARIATES]
+    covariates: dict[tuple[str, date], tuple[float, float]] = {}
+    for name, first, features in connection.execute(query.order_by(column.id)):
         if name in names:
-            factor, event = (_number(features[i]) for i in at)
-            found[name, date.fromordinal(first.toordinal() - 1)] = factor, event
-    return found
+            factor, event = (_number(features[i]) for i in places)
+            covariates[name, date.fromordinal(first.toordinal() - 1)] = factor, event
+    return covariates
 
 
 def _number(value: Any) -> float:

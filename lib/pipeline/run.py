@@ -1,4 +1,4 @@
-"""Runs the notebooks of the main job in order, and skips what is done and unchanged."""
+"""Runs the training notebooks in order, and skips the stages that are done and unchanged."""
 
 from __future__ import annotations
 
@@ -11,22 +11,21 @@ from typing import Any
 
 import structlog
 
-from lib import files
-from lib.files import write_json
+from lib.files import file_hash, text_hash, write_json
 from lib.pipeline import stages
-from lib.pipeline.monitoring import execute_in
+from lib.pipeline.notebooks import TRAINING_STAGES, find_notebooks
 from lib.pipeline.parameters import (
     RESERVED,
+    Parameter,
     ParameterError,
     declared_parameters,
-    load_profile,
     resolve_parameters,
 )
+from lib.pipeline.profiles import load_profile
 from lib.pipeline.stages import StageRecord
 from lib.settings import NOTEBOOKS, PACKAGE, ROOT, Settings, get_settings
 
 log = structlog.get_logger()
-PATTERN = "0[1-4]_*.ipynb"  # the main job; later notebooks stand alone
 
 
 @dataclass(frozen=True)
@@ -38,6 +37,43 @@ class RunResult:
     skipped: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """What a run is going to do.
+
+    Attributes:
+        profile: name of the profile.
+        notebooks: path of each notebook, by stage, in order.
+        declared: the declared parameters, by stage.
+        values: the parameters to inject, by stage; DATA is an absolute path.
+        data_hash: hash of the content of DATA; "" without DATA.
+    """
+
+    profile: str
+    notebooks: dict[str, Path]
+    declared: dict[str, dict[str, Parameter]]
+    values: dict[str, dict[str, Any]]
+    data_hash: str
+
+    def values_by_content(self, stage: str) -> dict[str, Any]:
+        """Return the values with the content of DATA for its path: a moved copy is the same."""
+        values = self.values[stage]
+        return {n: self.data_hash if n == "DATA" and v else v for n, v in values.items()}
+
+    def default_folder(self, settings: Settings) -> Path:
+        """Return the run folder that the parameters and the content of DATA stand for."""
+        by_content = {stage: self.values_by_content(stage) for stage in self.notebooks}
+        return settings.var_dir / "runs" / f"{self.profile}-{text_hash(by_content)[:12]}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return every parameter of every stage with the value that it has in this run."""
+        used = {
+            stage: {n: p.value for n, p in declared.items() if n != RESERVED} | self.values[stage]
+            for stage, declared in self.declared.items()
+        }
+        return {"profile": self.profile, "data": self.data_hash, "stages": used}
+
+
 def run_pipeline(
     profile: str = "default",
     overrides: Mapping[str, str] | None = None,
@@ -47,20 +83,20 @@ def run_pipeline(
     run_dir: Path | None = None,
     notebooks: Path = NOTEBOOKS,
     settings: Settings | None = None,
-    code: Path = PACKAGE,
+    package: Path = PACKAGE,
     bases: Sequence[Path] = (),
 ) -> RunResult:
-    """Run the numbered notebooks in order; skip what is done and unchanged.
+    """Run the training notebooks in order; skip what is done and unchanged.
 
     Args:
         profile: name of a YAML file in `notebooks/params`.
-        overrides: name → text, before the profile's values.
+        overrides: text by name, before the profile's values.
         until: the last stage to run, by name or number ("02"); "" means all.
         force: run also what is done.
         run_dir: the run folder; None derives it from the parameters and the content of DATA.
         notebooks: folder of the notebooks.
         settings: where `var/` and MLflow are; None reads the environment.
-        code: folder whose sources count as the library.
+        package: folder of the library, of which the modules that a stage uses are part of it.
         bases: folders a relative DATA may be in, before the working directory.
 
     Raises:
@@ -68,72 +104,83 @@ def run_pipeline(
         StageError: a cell failed. Calling again resumes at that stage.
     """
     settings = settings or get_settings()
-    paths = {path.stem: path for path in sorted(notebooks.resolve().glob(PATTERN))}
-    if not paths:
-        raise ParameterError(f"no notebooks {PATTERN} in {notebooks}")
-    last = _last_stage(until, list(paths))
-    known = {name: declared_parameters(path) for name, path in paths.items()}
-    sections = load_profile(notebooks / "params" / f"{profile}.yaml")
-    values = resolve_parameters(known, sections, overrides or {})
-    from_profile = not (overrides or {}).get("DATA")
-    digest = _locate_data(values, [ROOT] if from_profile else [*bases, Path.cwd()])
-    # A moved or renamed copy of the same data is the same run.
-    by_content = {
-        stage: {n: digest if n == "DATA" and v else v for n, v in each.items()}
-        for stage, each in values.items()
-    }
-    name = f"{profile}-{files.text_hash(by_content)[:12]}"
-    run = (run_dir or settings.var_dir / "runs" / name).resolve()
+    plan = _plan_run(profile, overrides or {}, notebooks, bases)
+    chosen = _stages_until(until, list(plan.notebooks))
+    run = (run_dir or plan.default_folder(settings)).resolve()
     run.mkdir(parents=True, exist_ok=True)
-    names = list(paths)[: list(paths).index(last) + 1]
     with stages.locked(run):
-        used = {
-            stage: {n: p.value for n, p in known[stage].items() if n != RESERVED} | values[stage]
-            for stage in paths
-        }
-        write_json(run / "parameters.json", {"profile": profile, "data": digest, "stages": used})
-        log.info("run started", run=str(run), profile=profile, stages=names)
-        ran = []
-        for stage in names:
-            inject = values[stage] | ({RESERVED: str(run)} if RESERVED in known[stage] else {})
-            parts = (by_content[stage], stages.code_hash(code))
-            if _run_stage(run, paths[stage], parts, inject, settings, force=force):
-                ran.append(stage)
+        write_json(run / "parameters.json", plan.to_json())
+        log.info("run started", run=str(run), profile=profile, stages=chosen)
+        ran = [
+            stage
+            for stage in chosen
+            if _run_stage(run, stage, plan, settings, package=package, force=force)
+        ]
         _merge_metrics(run)
-        if last == list(paths)[-1]:
-            stages.log_to_mlflow(run, settings.mlflow_tracking_uri)
-        log.info("run finished", run=str(run), ran=ran, **_outcome(run))
-    return RunResult(run, tuple(ran), tuple(s for s in names if s not in ran))
+        if chosen == list(plan.notebooks):
+            _log_to_mlflow(run, settings.mlflow_tracking_uri)
+        log.info("run finished", run=str(run), ran=ran, **_decision(run))
+    return RunResult(run, tuple(ran), tuple(s for s in chosen if s not in ran))
+
+
+def _plan_run(
+    profile: str, overrides: Mapping[str, str], notebooks: Path, bases: Sequence[Path]
+) -> _Plan:
+    """Read what the notebooks declare and check every value. Raises ParameterError."""
+    paths = find_notebooks(notebooks, TRAINING_STAGES)
+    declared = {stage: declared_parameters(path) for stage, path in paths.items()}
+    sections = load_profile(notebooks / "params" / f"{profile}.yaml")
+    values = resolve_parameters(declared, sections, overrides)
+    # A profile belongs to the project, so a relative DATA in it counts from there.
+    places = [*bases, Path.cwd()] if overrides.get("DATA") else [ROOT]
+    data_hash = _locate_data(values, places)
+    return _Plan(profile, paths, declared, values, data_hash)
+
+
+def _locate_data(values: Mapping[str, dict[str, Any]], bases: Sequence[Path]) -> str:
+    """Make every DATA an absolute path, in place, and return the hash of its content, or ""."""
+    data_hash = ""
+    for parameters in values.values():
+        if parameters.get("DATA"):
+            name = Path(parameters["DATA"]).expanduser()
+            places = [(base / name).resolve() for base in bases]
+            path = next((place for place in places if place.is_file()), None)
+            if path is None:
+                tried = " or ".join(dict.fromkeys(map(str, places)))
+                raise ParameterError(f"DATA: expected a CSV or Parquet file, there is no {tried}")
+            parameters["DATA"] = str(path)
+            data_hash = data_hash or f"sha256:{file_hash(path)}"
+    return data_hash
+
+
+def _stages_until(until: str, names: Sequence[str]) -> list[str]:
+    """Return the stages up to `until`, all for "". Raises ParameterError for an unknown one."""
+    for number, name in enumerate(names, 1):
+        if until in (name, name[:2]):
+            return list(names[:number])
+    if until:
+        raise ParameterError(f"--until {until}: expected one of {', '.join(names)}")
+    return list(names)
 
 
 def _run_stage(
-    run: Path,
-    notebook: Path,
-    parts: tuple[Mapping[str, Any], str],
-    inject: Mapping[str, Any],
-    settings: Settings,
-    *,
-    force: bool,
+    run: Path, stage: str, plan: _Plan, settings: Settings, *, package: Path, force: bool
 ) -> bool:
-    """Run one stage unless its record says that nothing changed; tell whether it ran."""
-    stage = notebook.stem
-    earlier = [p.stem for p in sorted(notebook.parent.glob(PATTERN)) if p.stem < stage]
-    records = {name: StageRecord.read(run, name) for name in earlier}
-    inputs = {n: d for each in records.values() if each for n, d in each.outputs.items()}
-    values, code = parts
-    fingerprint = stages.fingerprint(notebook, values, code, inputs)
-    done = StageRecord.read(run, stage)
-    executed, page = run / "notebooks" / notebook.name, run / "html" / f"{stage}.html"
-    whole = executed.is_file() and page.is_file()
-    if done and not force and whole and done.fingerprint == fingerprint and done.holds(run):
+    """Run one stage unless its record says that nothing changed; return whether it ran."""
+    inputs = _earlier_outputs(run, stage, plan)
+    notebook = plan.notebooks[stage]
+    fingerprint = stages.fingerprint(notebook, plan.values_by_content(stage), inputs, package)
+    if not force and _is_done(run, stage, fingerprint):
         log.info("stage skipped: parameters, code and inputs are unchanged", stage=stage)
         return False
 
+    from lib.pipeline.execution import run_notebook  # a second to import
+
     log.info("stage started", stage=stage)
     started = time.perf_counter()
-    stages.forget(run, stage)
+    stages.remove_outputs(run, stage)
     before = stages.signatures(run)
-    execute_in(run, notebook, inject, settings)
+    run_notebook(run, notebook, plan.values[stage] | _run_dir_of(run, plan, stage), settings)
     outputs = stages.written_since(run, before)
     for name in sorted(inputs.keys() & outputs.keys()):
         log.warning("stage rewrote a file of an earlier stage, which will run again", file=name)
@@ -143,37 +190,61 @@ def _run_stage(
     return True
 
 
-def _locate_data(values: Mapping[str, dict[str, Any]], bases: Sequence[Path]) -> str:
-    """Make every DATA an absolute path, in place, and return the hash of its content, or ""."""
-    digest = ""
-    for each in values.values():
-        if each.get("DATA"):
-            asked = Path(each["DATA"]).expanduser()
-            places = [(base / asked).resolve() for base in bases]
-            found = next((place for place in places if place.is_file()), None)
-            if found is None:
-                looked = " or ".join(dict.fromkeys(map(str, places)))
-                raise ParameterError(f"DATA: expected a CSV or Parquet file, there is no {looked}")
-            each["DATA"] = str(found)
-            digest = digest or f"sha256:{files.file_hash(found)}"
-    return digest
+def _earlier_outputs(run: Path, stage: str, plan: _Plan) -> dict[str, str]:
+    """Return the sha256 of the files that earlier stages wrote, by path in the run."""
+    records = [StageRecord.read(run, name) for name in plan.notebooks if name < stage]
+    return {n: d for record in records if record for n, d in record.outputs.items()}
 
 
-def _last_stage(until: str, names: list[str]) -> str:
-    matches = [name for name in names if until in (name, name[:2])] if until else names[-1:]
-    if not matches:
-        raise ParameterError(f"--until {until}: expected one of {', '.join(names)}")
-    return matches[0]
+def _is_done(run: Path, stage: str, fingerprint: str) -> bool:
+    """Return whether a stage ran with this fingerprint and all its files are intact."""
+    record = StageRecord.read(run, stage)
+    pages = (run / "notebooks" / f"{stage}.ipynb", run / "html" / f"{stage}.html")
+    return (
+        record is not None
+        and record.fingerprint == fingerprint
+        and all(page.is_file() for page in pages)
+        and record.is_intact(run)
+    )
+
+
+def _run_dir_of(run: Path, plan: _Plan, stage: str) -> dict[str, str]:
+    return {RESERVED: str(run)} if RESERVED in plan.declared[stage] else {}
 
 
 def _merge_metrics(run: Path) -> None:
-    found = sorted((run / "metrics").glob("*.json"))
-    merged = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in found}
+    """Write the metrics of all stages into one file, metrics.json."""
+    paths = sorted((run / "metrics").glob("*.json"))
+    merged = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in paths}
     write_json(run / "metrics.json", merged)
 
 
-def _outcome(run: Path) -> dict[str, Any]:
-    """The registered version and what the gate said of it, where there is one."""
+def _decision(run: Path) -> dict[str, Any]:
+    """Return the registered version and the gate's decision on it; empty without one."""
     path = run / "mlflow.json"
-    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    return {name: found[name] for name in ("version", "promoted", "reason") if name in found}
+    outcome = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return {name: outcome[name] for name in ("version", "promoted", "reason") if name in outcome}
+
+
+def _log_to_mlflow(run: Path, tracking_uri: str) -> None:
+    """Add the notebooks, pages, parameters and metrics to the run whose id a stage left."""
+    if not (run / "mlflow.json").is_file():
+        return
+    run_id = json.loads((run / "mlflow.json").read_text(encoding="utf-8")).get("run_id")
+    pages = sorted([*(run / "notebooks").glob("0*.ipynb"), *(run / "html").glob("0*.html")])
+    files = [*pages, run / "parameters.json", run / "metrics.json"]
+    state = {
+        "run_id": run_id,
+        "files": {str(f.relative_to(run)): file_hash(f) for f in files},
+    }
+    logged = run / "stages" / "mlflow.logged"
+    if not run_id or (logged.is_file() and json.loads(logged.read_text("utf-8")) == state):
+        return
+    from mlflow import MlflowClient  # two seconds to import
+
+    client = MlflowClient(tracking_uri=tracking_uri)
+    for file in files:
+        folder = file.relative_to(run).parent
+        client.log_artifact(run_id, str(file), str(Path("pipeline") / folder))
+    write_json(logged, state)
+    log.info("notebooks logged to MLflow", run_id=run_id, files=len(files))

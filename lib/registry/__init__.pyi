@@ -1,11 +1,13 @@
 __all__ = [
     "PRODUCTION",
     "STAGING",
-    "Cache",
+    "ModelCache",
     "Registry",
     "RegistryError",
-    "ready",
+    "load_checked",
 ]
 
-from .model_cache import Cache, ready
-from .registry import PRODUCTION, STAGING, Registry, RegistryError
+from .model_cache import ModelCache
+from .model_check import load_checked
+from .registry import Registry
+from .versions import PRODUCTION, STAGING, RegistryError

@@ -1,8 +1,12 @@
-"""Copies of models on disk, for a start without the registry, and the check before serving one."""
+"""Keep copies of fetched models on disk, a bounded number, for the processes of one machine.
+
+The folder `cache` below `var_dir` holds `models/<version>` and a note: which version was served
+last, so that the service starts without the registry, and whose versions they are. All processes
+that need a version (service, explanation worker, monitoring) share these copies.
+"""
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -12,92 +16,116 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 import structlog
+from filelock import FileLock
 
-from lib.features import FUTURE
-from lib.inference import ArtifactError, ServedModel
+from lib.files import text_hash
+from lib.inference import ArtifactError, verify_folder
 from lib.settings import Settings
-from serving.http.errors import brief
 
+MAX_COPIES = 5  # versions on disk
 _NOTE = "last-known-good.json"
-_KEPT = 5  # versions
 _ARRIVING = ".arriving-"
-_LEFT = 86_400.0  # seconds after which nothing is downloaded any more
-_WARM = 3  # forecasts before the first that someone waits for
+_ABANDONED = 86_400.0  # seconds after which a download has ended, one way or the other
+_FORMER = "monitoring/model-*"  # copies of earlier releases, which never deleted them
 log = structlog.get_logger()
 
+# Put the artifact of a version into a folder, and return the folder (`Registry.fetch`).
+Fetch = Callable[[int, Path], Path]
 
-class Cache:
-    """The folder `cache` below var_dir: `models/<version>`, and a note which was loaded last."""
 
-    def __init__(self, settings: Settings, on_failure: Callable[[str], None]) -> None:
+class ModelCache:
+    """Copies of the versions of one registered model.
+
+    Versions are numbers, which every registered model of every registry has. So copies belong to
+    the model that the note names; while it names another, they are not used, and `remember` alone
+    replaces them.
+
+    Args:
+        settings: name the folder, the model and the registry.
+        on_failure: called with "cache" where a copy could not be kept.
+    """
+
+    def __init__(
+        self, settings: Settings, on_failure: Callable[[str], None] = lambda reason: None
+    ) -> None:
         self._folder = settings.var_dir / "cache"
+        self._former = settings.var_dir
         self._name = settings.registered_model_name
+        self._registry = text_hash(settings.mlflow_tracking_uri)[:12]
         self._on_failure = on_failure
 
-    def last(self, cache: Path) -> int | None:
-        """The last-known-good version, None where there is none. Raises ArtifactError."""
-        try:
-            known = json.loads((cache / _NOTE).read_text())
-            return int(known["version"]) if known["name"] == self._name else None
-        except FileNotFoundError:
-            return None
-        except (ValueError, KeyError, TypeError) as error:
-            raise ArtifactError(f"{_NOTE}: {brief(error)}") from error
+    @contextmanager
+    def version(self, version: int, fetch: Fetch) -> Generator[Path]:
+        """Yield a folder with the artifact of a version, fetched where there is no whole copy.
 
-    def copy(self, cache: Path, version: int) -> Path | None:
-        """Where the copy of a version is, or belongs; None while copies are of another model.
-
-        Versions are numbers, which every registered model has.
+        The folder belongs to the caller and is deleted after the block. Errors of `fetch` are
+        raised.
         """
-        try:
-            if self.last(cache) is None and (cache / _NOTE).exists():
-                return None
-        except (ArtifactError, OSError):  # nobody knows whose they are
-            return None
-        return cache / "models" / str(version)
+        with self.arriving() as place:
+            folder = place / str(version)
+            if not self._copy_to(folder, version):
+                # Without the lock: a process that starts meanwhile needs the copies.
+                fetch(version, folder)
+                shutil.copytree(folder, place / "copy")
+                with self.exclusive() as cache:
+                    if self._is_ours(cache):
+                        self.keep(cache, place / "copy", version)
+            yield folder
 
     @contextmanager
     def exclusive(self) -> Generator[Path]:
-        """The cache folder, for one process at a time; a passing one where it cannot be written."""
-        cache = self._folder
+        """Yield the cache folder, locked; a temporary one where it cannot be written."""
         try:
-            cache.mkdir(parents=True, exist_ok=True)
-            lock = (cache / "lock").open("a")
-            tempfile.TemporaryFile(dir=cache).close()
+            self._folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=self._folder).close()
+            lock = FileLock(self._folder / "lock").acquire()
         except OSError as error:
             self._on_failure("cache")
             log.error("cache cannot be written", error=str(error))
-            with tempfile.TemporaryDirectory(prefix="model-") as passing:
-                place = Path(passing)
-                known = cache / _NOTE
-                if known.is_file():  # read-only, but there
-                    shutil.copytree(cache, place, dirs_exist_ok=True)
-                yield place
+            with tempfile.TemporaryDirectory(prefix="model-") as name:
+                if (self._folder / _NOTE).is_file():  # readable all the same
+                    shutil.copytree(self._folder, name, dirs_exist_ok=True)
+                yield Path(name)
             return
         with lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield cache
+            yield self._folder
 
     @contextmanager
     def arriving(self) -> Generator[Path]:
-        """An empty folder of this process to download into, beside the copies if that can be."""
+        """Yield an empty folder to download into, on the disk of the copies where possible."""
         beside: Path | None = self._folder / "models"
         try:
             (self._folder / "models").mkdir(parents=True, exist_ok=True)
             tempfile.TemporaryFile(dir=beside).close()
         except OSError:
-            beside = None  # `exclusive` says so
+            beside = None  # `exclusive` reports it
         with tempfile.TemporaryDirectory(
             prefix=_ARRIVING, dir=beside, ignore_cleanup_errors=True
-        ) as place:
-            yield Path(place)
+        ) as name:
+            yield Path(name)
+
+    def last_known_good(self, cache: Path) -> tuple[int, Path] | None:
+        """Return the version that was served last and its folder, None where there is none.
+
+        Args:
+            cache: the folder that `exclusive` yields.
+
+        Raises:
+            ArtifactError: the note cannot be read.
+        """
+        note = _read_note(cache)
+        if note is None or note["name"] != self._name or note["version"] is None:
+            return None
+        return note["version"], cache / "models" / str(note["version"])
 
     def keep(self, cache: Path, arrived: Path, version: int) -> bool:
-        """Put a folder that arrived in the place of a version's copy. → whether it is there.
+        """Move a fetched folder to the place of its copy; return whether that worked.
 
-        `cache` is what `exclusive` gave, so that nobody reads or deletes the copy meanwhile.
+        Args:
+            cache: the folder that `exclusive` yields.
+            arrived: a folder below the one that `arriving` yields.
+            version: its number.
         """
         copy = cache / "models" / str(version)
         try:
@@ -105,6 +133,10 @@ class Cache:
             if copy.exists():
                 copy.rename(arrived.with_name("before"))
             shutil.move(arrived, copy)
+            os.utime(copy)
+            if not (cache / _NOTE).exists():
+                self._write_note(cache, None)
+            self._prune(cache)
         except OSError as error:
             self._on_failure("cache")
             log.error("copy of a model not kept", version=version, error=str(error))
@@ -112,53 +144,84 @@ class Cache:
         return True
 
     def remember(self, cache: Path, version: int) -> None:
-        """Note a version as last-known-good; delete the oldest copies, and those of others."""
+        """Note a kept version as served last, and delete the copies of another model."""
         try:
-            strange = self.copy(cache, version) is None
-            note = {"name": self._name, "version": version}
-            new = cache / f".{_NOTE}.{os.getpid()}"
-            new.write_text(json.dumps(note))
-            new.replace(cache / _NOTE)
-            copies = [p for p in (cache / "models").iterdir() if p.name.isdigit()]
+            foreign = not self._is_ours(cache)
+            self._write_note(cache, version)
+            if foreign:
+                for copy in _copies(cache):
+                    if copy.name != str(version):
+                        shutil.rmtree(copy, ignore_errors=True)
             os.utime(cache / "models" / str(version))
-            kept = 1 if strange else _KEPT
-            for old in sorted(copies, key=lambda p: p.stat().st_mtime)[:-kept]:
-                shutil.rmtree(old, ignore_errors=True)
-            for left in (cache / "models").glob(f"{_ARRIVING}*"):  # by a process that was killed
-                if left.stat().st_mtime < time.time() - _LEFT:
-                    shutil.rmtree(left, ignore_errors=True)
+            self._prune(cache)
         except OSError as error:
             self._on_failure("cache")
             log.error("last-known-good copy not kept", error=str(error))
 
+    def _copy_to(self, folder: Path, version: int) -> bool:
+        """Copy a cached version into a folder; return whether there was a whole one."""
+        with self.exclusive() as cache:
+            copy = cache / "models" / str(version)
+            if not (copy.is_dir() and self._is_ours(cache)):
+                return False
+            try:
+                verify_folder(copy)
+                shutil.copytree(copy, folder)
+                os.utime(copy)
+            except (ArtifactError, OSError) as error:
+                log.warning("copy of a model refused", version=version, error=str(error))
+                shutil.rmtree(folder, ignore_errors=True)
+                return False
+            return True
 
-def ready(folder: Path) -> ServedModel:
-    """Load an artifact, forecast with it a few times and look at what comes out.
+    def _is_ours(self, cache: Path) -> bool:
+        try:
+            note = _read_note(cache)
+        except ArtifactError:  # whose they are is unknown
+            return False
+        if note is None:
+            return True
+        # Earlier releases noted no registry.
+        return note["name"] == self._name and note["registry"] in (None, self._registry)
 
-    Raises ArtifactError for one that must not be served.
-    """
+    def _write_note(self, cache: Path, version: int | None) -> None:
+        note = {"name": self._name, "version": version, "registry": self._registry}
+        part = cache / f".{_NOTE}.{os.getpid()}"
+        part.write_text(json.dumps(note))
+        part.replace(cache / _NOTE)
+
+    def _prune(self, cache: Path) -> None:
+        """Delete what was used longest ago, but for the version that was served last."""
+        try:
+            note = _read_note(cache)
+        except ArtifactError:  # `remember` writes it anew
+            note = None
+        served = str(note["version"]) if note else ""
+        copies = sorted(
+            _copies(cache), key=lambda copy: (copy.name == served, copy.stat().st_mtime)
+        )
+        for copy in copies[:-MAX_COPIES]:
+            shutil.rmtree(copy, ignore_errors=True)
+        for left in (cache / "models").glob(f"{_ARRIVING}*"):  # by a process that was killed
+            if left.stat().st_mtime < time.time() - _ABANDONED:
+                shutil.rmtree(left, ignore_errors=True)
+        for former in self._former.glob(_FORMER):
+            shutil.rmtree(former, ignore_errors=True)
+
+
+def _copies(cache: Path) -> list[Path]:
+    return [path for path in (cache / "models").iterdir() if path.name.isdigit()]
+
+
+def _read_note(cache: Path) -> dict | None:
+    """Return name, version and registry of the note, None where there is none."""
     try:
-        forecaster = ServedModel.load(folder)
-        check(forecaster)
-    except (ArtifactError, OSError):
-        raise
-    except Exception as error:  # ONNX Runtime's own, and TypeErrors of an odd contract
-        raise ArtifactError(f"{type(error).__name__}: {brief(error)}") from error
-    return forecaster
-
-
-def check(forecaster: ServedModel) -> None:
-    """Forecast a plain series at the shortest and the longest context. Raises ArtifactError."""
-    contract = forecaster.contract
-    for days in (contract.max_context, *[contract.context_length] * _WARM):
-        features = np.full((2, days, len(contract.features)), 1.0)
-        features[:, :, :4] = 0.5
-        future = np.full((2, contract.horizon, len(FUTURE)), np.nan)
-        future[:, :, :6] = 0.5
-        quantiles = forecaster.predict(features[:1], future[:1])
-        shape = (1, contract.horizon, len(contract.quantiles))
-        if quantiles.shape != shape:
-            raise ArtifactError(f"model.onnx: forecasts are {quantiles.shape}, expected {shape}")
-        if not np.isfinite(quantiles).all() or (np.diff(quantiles) < 0).any():
-            raise ArtifactError("model.onnx: quantiles are not finite and rising")
-        forecaster.predict(features, future)
+        note = json.loads((cache / _NOTE).read_text())
+        version = None if note["version"] is None else int(note["version"])
+        return {"name": note["name"], "version": version, "registry": note.get("registry")}
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        raise ArtifactError(
+            f"{_NOTE}: expected the name and version of a model ({type(error).__name__})"
+        ) from error

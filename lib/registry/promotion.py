@@ -1,4 +1,4 @@
-"""The rule by which a challenger becomes production. Pure."""
+"""Decide by scores alone whether a challenger becomes the production model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LOWER_IS_BETTER = ("mase", "mae", "rmse", "smape", "wape", "wql")
 
 @dataclass(frozen=True)
 class Decision:
-    """Whether a challenger becomes production, why, and the scores it was decided by."""
+    """Say whether a challenger becomes production, why, and by which scores."""
 
     promote: bool
     reason: str
@@ -23,47 +23,61 @@ def decide_promotion(
     champion: Mapping[str, float] | None,
     seasonal_naive: Mapping[str, float],
     *,
-    beside: Mapping[str, float] | None = None,
+    shared_horizon: Mapping[str, float] | None = None,
     metric: str = "mase",
 ) -> Decision:
-    """Let a challenger through that is better, not equal, than both others. Pure.
+    """Promote a challenger that is better, not equal, than champion and seasonal naive.
 
     Args:
-        champion: scores of the production version; None when there is none to compare with.
-        beside: the challenger's scores on the champion's days, where its horizon is shorter.
-        metric: one of LOWER_IS_BETTER. A champion without a finite one counts as not comparable;
-            a challenger or a baseline without it stops the promotion.
+        challenger: its scores over its whole horizon.
+        champion: scores of the production version; None where there is none to compare with. One
+            without a finite `metric` counts as not comparable.
+        seasonal_naive: scores of the baseline over the challenger's horizon.
+        shared_horizon: the challenger's scores over the champion's horizon, where that is shorter.
+        metric: one of LOWER_IS_BETTER.
+
+    Raises:
+        ValueError: the metric is unknown, or higher values of it are better.
+
+    >>> decide_promotion({"mase": 0.8}, {"mase": 0.9}, {"mase": 1.0}).reason
+    'mase 0.8 beats production, 0.9, and seasonal naive, 1'
+    >>> decide_promotion({"mase": 0.9}, {"mase": 0.9}, {"mase": 1.0}).promote
+    False
     """
     if metric not in LOWER_IS_BETTER:
         raise ValueError(f"metric: got {metric!r}, expected one of {LOWER_IS_BETTER}")
-    own, naive = (scores.get(metric, math.nan) for scores in (challenger, seasonal_naive))
-    against = math.nan if champion is None else champion.get(metric, math.nan)
-    common = own if beside is None else beside.get(metric, math.nan)
+    score, naive, shared = (
+        math.nan if scores is None else scores.get(metric, math.nan)
+        for scores in (challenger, seasonal_naive, shared_horizon)
+    )
+    best = math.nan if champion is None else champion.get(metric, math.nan)
     figures: dict[str, float | int | str | None] = {
         "metric": metric,
-        "challenger": _finite(own),
+        "challenger": _finite(score),
         "seasonal_naive": _finite(naive),
-        "champion": _finite(against),
+        "champion": _finite(best),
     }
-    if beside is not None:
-        figures["challenger_beside_champion"] = _finite(common)
-    if not (math.isfinite(own) and math.isfinite(naive)):
-        return Decision(False, f"{metric} is not a number: {own}, seasonal naive {naive}", figures)
-    if not own < naive:
-        reason = f"{metric} {own:.4g} does not beat seasonal naive, {naive:.4g}"
+    if shared_horizon is None:
+        shared = score
+    else:
+        figures["challenger_beside_champion"] = _finite(shared)
+    if not (math.isfinite(score) and math.isfinite(naive)):
+        reason = f"{metric} is not a number: {score}, seasonal naive {naive}"
         return Decision(False, reason, figures)
-    if not math.isfinite(against):
-        what = "no production version to compare with"
+    if not score < naive:
+        reason = f"{metric} {score:.4g} does not beat seasonal naive, {naive:.4g}"
+        return Decision(False, reason, figures)
+    if not math.isfinite(best):
+        problem = "no production version to compare with"
         if champion is not None:
-            what = f"the production version has no {metric} to compare with"
-        return Decision(
-            True, f"{metric} {own:.4g} beats seasonal naive, {naive:.4g}; {what}", figures
-        )
-    if not common < against:
-        reason = f"{metric} {common:.4g} does not beat production, {against:.4g}"
+            problem = f"the production version has no {metric} to compare with"
+        reason = f"{metric} {score:.4g} beats seasonal naive, {naive:.4g}; {problem}"
+        return Decision(True, reason, figures)
+    if not shared < best:
+        reason = f"{metric} {shared:.4g} does not beat production, {best:.4g}"
         return Decision(False, reason, figures)
-    reason = f"{metric} {common:.4g} beats production, {against:.4g}, and seasonal naive"
-    return Decision(True, f"{reason}, {naive:.4g}", figures)
+    reason = f"{metric} {shared:.4g} beats production, {best:.4g}, and seasonal naive, {naive:.4g}"
+    return Decision(True, reason, figures)
 
 
 def _finite(value: float) -> float | None:

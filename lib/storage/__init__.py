@@ -1,4 +1,4 @@
-"""The service's database, and what keeps its processes apart and alive."""
+"""The database of the service, the leases of its processes, and subprocess supervision."""
 
 import lazy_loader as lazy
 

@@ -18,8 +18,7 @@ __all__ = [
     "utcnow",
 ]
 
-from .database import Store, StoreError, exclusive_transaction, in_batches, utcnow
-from .leases import held, is_dead, process_name
-from .processes import GRACE, run
-from .retention import purge
+from .database import Store, StoreError, exclusive_transaction, in_batches, purge, utcnow
+from .leases import held
+from .processes import GRACE, is_dead, process_name, run
 from .tables import actuals, alerts, checks, corrections, explanations, predictions

@@ -1,4 +1,4 @@
-"""The database of the service. SQLite or PostgreSQL; its tables are those of `lib.storage.tables`.
+"""The database of the service, SQLite or PostgreSQL, with the tables of `lib.storage.tables`.
 
 SQLite runs in WAL mode, so that readers never wait for a writer, and every transaction that may
 write takes the write lock at its beginning: one that takes it later would fail at once where
@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -23,21 +23,31 @@ from sqlalchemy.exc import SQLAlchemyError
 from lib.storage.tables import (
     REVISION,
     VERSION_TABLE,
+    alerts,
+    checks,
+    corrections,
+    predictions,
 )
 
-_LOCK = 0x4C53544D  # the key of PostgreSQL's advisory lock, which stands in for SQLite's
-_STEP = 500  # rows a transaction, where many are changed
+_WRITE_LOCK = 0x4C53544D  # key of the advisory lock that stands in for SQLite's write lock
+_BATCH = 500  # rows a transaction, where many are changed
+_SILENT_SECONDS = 30  # without an answer, after which a connection to the server is given up
 
 
 class StoreError(RuntimeError):
-    """The database cannot do what was asked; the message says why, without values or passwords."""
+    """The database cannot be used; the message says why, without values or passwords."""
 
 
 class Store:
     """A database, opened at first use. May be shared by threads, not by forked processes."""
 
     def __init__(self, url: str, *, busy_seconds: float = 5.0) -> None:
-        """`busy_seconds`: how long a call may wait for another that is writing."""
+        """Prepare a database.
+
+        Args:
+            url: of the database, for SQLAlchemy.
+            busy_seconds: how long a call may wait for another one that writes.
+        """
         self.url = sa.make_url(url)
         self._busy = busy_seconds
         self._ready = False
@@ -46,19 +56,32 @@ class Store:
 
     @contextmanager
     def reading(self) -> Generator[sa.Connection]:
-        """A connection that sees one state of the database. Raises StoreError."""
+        """Give a connection that sees one state of the database. Raises StoreError."""
         with self._connection(writes=False) as connection:
             yield connection
 
     @contextmanager
     def writing(self) -> Generator[sa.Connection]:
-        """A connection that writes: committed at the end, undone by an exception.
+        """Give a connection that writes: committed at the end, rolled back by an exception.
 
-        Writers take turns, on SQLite as a whole and on PostgreSQL where they call `alone`.
-        Raises StoreError, such as for a database that stays locked, or a full disk.
+        Writers take turns, on SQLite as a whole and on PostgreSQL where they call
+        `exclusive_transaction`. Raises StoreError, such as for a database that stays locked, or a
+        full disk.
         """
         with self._connection(writes=True) as connection:
             yield connection
+
+    def session(self) -> sa.Connection:
+        """Open a session on the server that commits each statement; the caller closes it.
+
+        It is outside the pool: closing it frees the advisory locks it holds. Raises StoreError.
+        """
+        try:
+            connection = self._open().connect().execution_options(isolation_level="AUTOCOMMIT")
+        except SQLAlchemyError as error:
+            raise _store_error(self.url, error) from error
+        connection.detach()
+        return connection
 
     def close(self) -> None:
         """Close all connections; the next use opens the database again."""
@@ -77,7 +100,7 @@ class Store:
                 with connection.begin():
                     yield connection
         except SQLAlchemyError as error:
-            raise _worded(self.url, error) from error
+            raise _store_error(self.url, error) from error
 
     def _open(self) -> sa.Engine:
         with self._opening:
@@ -89,11 +112,11 @@ class Store:
             return self._engine
 
     def _make_tables(self, engine: sa.Engine) -> None:
-        """Make or change what is needed. Several processes may start at once: one does it."""
+        """Make or migrate the tables. Of several processes that start at once, one does it."""
         with engine.connect() as connection:
             if sa.inspect(connection).has_table(VERSION_TABLE):
-                found = sa.text(f"SELECT version_num FROM {VERSION_TABLE}")
-                if connection.scalar(found) == REVISION:
+                revision = sa.text(f"SELECT version_num FROM {VERSION_TABLE}")
+                if connection.scalar(revision) == REVISION:
                     return
         from lib.storage.migrations import upgrade  # alembic: half a second to import
 
@@ -103,36 +126,71 @@ class Store:
                 upgrade(connection)
             except ValueError as error:
                 raise StoreError(
-                    f"{_shown(self.url)} has tables of version {error}, this program expects "
+                    f"{_masked(self.url)} has tables of version {error}, this program expects "
                     f"version {REVISION} or earlier: use the program that made them, or another "
                     "DATABASE_URL"
                 ) from error
 
 
 def exclusive_transaction(connection: sa.Connection) -> None:
-    """Until the transaction ends, keep out others that ask for the same."""
+    """Keep out other exclusive transactions until this one ends.
+
+    On SQLite every transaction that writes is exclusive already.
+    """
     if connection.dialect.name == "postgresql":
-        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_WRITE_LOCK)))
 
 
 def in_batches(
     store: Store, change: sa.Update | sa.Delete, key: sa.Column[Any], which: sa.ColumnElement[bool]
 ) -> int:
-    """Change or delete the rows for which `which` holds, some at a time. → their number.
+    """Change or delete rows in batches, so that no other writer waits for long.
 
-    No other writer waits for long. After an update `which` must no longer hold. Raises StoreError.
+    Args:
+        store: the database.
+        change: the statement without its condition.
+        key: primary key of its table.
+        which: the rows to change; must no longer hold for a row that was updated.
+
+    Returns:
+        The number of rows.
+
+    Raises:
+        StoreError: the database cannot be used; earlier batches are committed.
     """
-    some, total = sa.select(key).where(which).limit(_STEP), 0
+    batch, total = sa.select(key).where(which).limit(_BATCH), 0
     while True:
         with store.writing() as connection:
-            count = connection.execute(change.where(key.in_(some))).rowcount
+            count = connection.execute(change.where(key.in_(batch))).rowcount
         total += count
-        if count < _STEP:
+        if count < _BATCH:
             return total
 
 
+def purge(store: Store, days: float) -> dict[str, int]:
+    """Delete rows older than so many days, and return their number by table; 0 keeps all.
+
+    Predictions and checks age from when they were made, alerts from their end (an open one
+    stays), corrections from when they replaced a value. Actuals are kept: later models learn from
+    them. Raises StoreError.
+    """
+    if not days:
+        return {}
+    limit = utcnow() - timedelta(days=days)
+    ages: tuple[tuple[sa.Table, sa.Column], ...] = (
+        (predictions, predictions.c.created_at),
+        (checks, checks.c.made_at),
+        (alerts, alerts.c.ended_at),
+        (corrections, corrections.c.replaced_at),
+    )
+    return {
+        table.name: in_batches(store, table.delete(), table.c.id, aged_from < limit)
+        for table, aged_from in ages
+    }
+
+
 def utcnow() -> datetime:
-    """The time, with its zone."""
+    """Return the time, with its zone."""
     return datetime.now(UTC)
 
 
@@ -147,7 +205,7 @@ def _engine(url: sa.URL, busy_seconds: float) -> sa.Engine:
         )
     except (SQLAlchemyError, ModuleNotFoundError) as error:
         raise StoreError(
-            f"DATABASE_URL: {_shown(url)} cannot be opened ({error}). SQLite needs nothing; for "
+            f"DATABASE_URL: {_masked(url)} cannot be opened ({error}). SQLite needs nothing; for "
             'PostgreSQL: pip install "psycopg[binary]"'
         ) from error
 
@@ -166,12 +224,20 @@ def _engine(url: sa.URL, busy_seconds: float) -> sa.Engine:
 
 
 def _server(url: sa.URL, busy_seconds: float) -> sa.Engine:
-    given = {} if "connect_timeout" in url.query else {"connect_timeout": math.ceil(busy_seconds)}
-    engine = sa.create_engine(url, hide_parameters=True, pool_pre_ping=True, connect_args=given)
+    # Without them a connection to a host that is gone hangs for a quarter of an hour.
+    defaults = {
+        "connect_timeout": math.ceil(busy_seconds),
+        "keepalives_idle": _SILENT_SECONDS // 3,
+        "keepalives_interval": _SILENT_SECONDS // 6,
+        "keepalives_count": 4,
+        "tcp_user_timeout": 1000 * _SILENT_SECONDS,
+    }
+    options = {name: value for name, value in defaults.items() if name not in url.query}
+    engine = sa.create_engine(url, hide_parameters=True, pool_pre_ping=True, connect_args=options)
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, record: object) -> None:
-        # The busy time of SQLite, for row locks and `alone`.
+        # The busy time of SQLite, for row locks and exclusive transactions.
         connection.execute(f"SET lock_timeout = {round(busy_seconds * 1000)}")
         connection.execute("SET TIME ZONE 'UTC'")  # a time that is cast to text has no other
         connection.commit()
@@ -180,7 +246,7 @@ def _server(url: sa.URL, busy_seconds: float) -> sa.Engine:
 
 
 def _use_wal(connection: sqlite3.Connection, busy_seconds: float) -> None:
-    """The mode stays with the file; its first change ignores the busy timeout, so it is retried."""
+    """Put the file into WAL mode. The first change ignores the busy timeout, so it is retried."""
     until = time.monotonic() + busy_seconds
     while connection.execute("PRAGMA journal_mode").fetchone()[0] not in ("wal", "memory"):
         try:
@@ -191,12 +257,12 @@ def _use_wal(connection: sqlite3.Connection, busy_seconds: float) -> None:
             time.sleep(0.01)
 
 
-def _worded(url: sa.URL, error: SQLAlchemyError) -> StoreError:
+def _store_error(url: sa.URL, error: SQLAlchemyError) -> StoreError:
     reason = getattr(error, "orig", None) or error
     # PostgreSQL's other lines show the values of the row.
-    said = getattr(getattr(reason, "diag", None), "message_primary", None) or reason
-    return StoreError(f"{_shown(url)}: {type(reason).__name__}: {said}")
+    message = getattr(getattr(reason, "diag", None), "message_primary", None) or reason
+    return StoreError(f"{_masked(url)}: {type(reason).__name__}: {message}")
 
 
-def _shown(url: sa.URL) -> str:
+def _masked(url: sa.URL) -> str:
     return url.render_as_string(hide_password=True)

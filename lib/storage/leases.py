@@ -1,159 +1,208 @@
-"""What only one may do at a time, among all processes and hosts that share a database.
+"""What only one process may do at a time, among all processes and hosts that share a database.
 
-A lease is a row with an owner and an end, which a heartbeat moves on. Whoever finds the end past
-takes it over, and at once where the owner is a process of this machine that is gone: a crash
-leaves nothing locked.
+A lease is a PostgreSQL advisory lock, or the lock of a file beside the SQLite database. The server
+or the kernel frees it when its holder dies, so a crash leaves nothing locked.
 """
 
 from __future__ import annotations
 
-import os
-import socket
+import hashlib
 import threading
-import time
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
-from datetime import datetime, timedelta
-from pathlib import Path
-from uuid import uuid4
+from datetime import datetime
+from typing import Protocol
 
 import sqlalchemy as sa
 import structlog
+from filelock import FileLock, Timeout
+from sqlalchemy.exc import SQLAlchemyError
 
-from lib import locks
-from lib.storage.database import Store, StoreError, exclusive_transaction, utcnow
+from lib.storage.database import Store, StoreError, utcnow
+from lib.storage.processes import process_name
 from lib.storage.tables import leases
 
+_PROBE_SECONDS = 5.0  # between two looks whether the connection that holds a lock is alive
+_SILENT_SECONDS = 60  # without a sign of life, after which the server frees the lock of a host
+_DATABASE_FILE = "SELECT file FROM pragma_database_list WHERE name = 'main'"
 log = structlog.get_logger()
 
 
 class Lease:
-    """The right to do what `name` says. `lost` is set when it is no longer this process's."""
+    """The right to do what `name` stands for. `lost` is set when the database took it away.
 
-    def __init__(self, store: Store, name: str, *, seconds: float = 60.0) -> None:
-        """`seconds` from the last heartbeat to where another may take over, on any machine."""
+    A lock on PostgreSQL is lost with its connection. One of a file is never lost.
+    """
+
+    def __init__(self, store: Store, name: str) -> None:
+        """Prepare the lease `name` of the database; `acquire` takes it."""
         self.name = name
-        self.owner = process_name()
         self.lost = threading.Event()
         self._store = store
-        self._length = timedelta(seconds=seconds)
+        self._lock: _Lock | None = None
 
-    def take(self, *, unless_since: datetime | None = None) -> bool:
-        """Take it if it is free. → whether it is this process's now. Raises StoreError.
+    def acquire(self, *, unless_since: datetime | None = None) -> bool:
+        """Take the lease if it is free, and return whether it was.
 
-        With `unless_since` not where anybody has taken it since then, even if it is free again:
-        what is due once at that time, in several processes, is done once.
+        Args:
+            unless_since: leave the lease where any process has taken it since then, even if it is
+                free again: several processes do what is due at that time only once.
+
+        Raises:
+            StoreError: the database cannot be used.
         """
-        with self._store.writing() as connection:
-            exclusive_transaction(connection)
-            now = _now(connection)
-            row = connection.execute(sa.select(leases).where(leases.c.name == self.name)).first()
-            if row is not None:
-                if unless_since is not None and row.taken_at >= unless_since:
-                    return False
-                # One that ends later than any that is given out: the clock was set back.
-                held = row.owner is not None and now <= row.until <= now + 2 * self._length
-                if held and row.owner != self.owner and not is_dead(row.owner):
-                    return False
-                if held:
-                    log.warning("lease taken over", name=self.name, from_owner=row.owner)
-            values = {"owner": self.owner, "taken_at": now, "until": now + self._length}
-            if row is None:
-                connection.execute(leases.insert().values(name=self.name, **values))
-            else:
-                connection.execute(
-                    leases.update().where(leases.c.name == self.name).values(**values)
-                )
+        is_server = self._store.url.get_backend_name() == "postgresql"
+        lock = (
+            _AdvisoryLock(self._store, self.name, self.lost)
+            if is_server
+            else _DatabaseFileLock(self._store, self.name)
+        )
+        if not lock.acquire():
+            return False
+        try:
+            is_due = self._record(unless_since)
+        except BaseException:
+            lock.release()
+            raise
+        if not is_due:
+            lock.release()
+            return False
+        self._lock = lock
         return True
 
-    def renew(self) -> bool:
-        """Move its end on. → whether it was still this process's. Raises StoreError."""
-        with self._store.writing() as connection:
-            until = _now(connection) + self._length
-            kept = connection.execute(self._mine().values(until=until)).rowcount == 1
-        if not kept:
-            self.lost.set()
-        return kept
-
     def release(self) -> None:
-        """Give it back. Raises StoreError; it ends by itself then."""
-        with self._store.writing() as connection:
-            connection.execute(self._mine().values(owner=None))
+        """Free the lease; without effect where it is not held."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
 
-    def _mine(self) -> sa.Update:
-        return leases.update().where(leases.c.name == self.name, leases.c.owner == self.owner)
+    def _record(self, unless_since: datetime | None) -> bool:
+        """Write who took the lease and when, unless it was taken since `unless_since`."""
+        with self._store.writing() as connection:
+            now = _now(connection)
+            mine = leases.c.name == self.name
+            taken_at = connection.scalar(sa.select(leases.c.taken_at).where(mine))
+            if taken_at is not None and unless_since is not None and taken_at >= unless_since:
+                return False
+            values = {"owner": process_name(), "taken_at": now, "until": now}
+            if taken_at is None:
+                connection.execute(leases.insert().values(name=self.name, **values))
+            else:
+                connection.execute(leases.update().where(mine).values(**values))
+        return True
 
 
 @contextmanager
 def held(
-    store: Store, name: str, *, seconds: float = 60.0, unless_since: datetime | None = None
+    store: Store, name: str, *, unless_since: datetime | None = None
 ) -> Generator[Lease | None]:
-    """A lease, kept up in the background until the end of the block; None where another has it.
+    """Hold a lease for the length of a block; None where another process has it.
 
-    The block watches `lost`: a machine that slept, or was cut off from the database for
-    `seconds`, may find that another has taken over. Raises StoreError.
+    The block watches `lost`: where the connection to the server broke, another process may have
+    taken over. Args and Raises are those of `Lease.acquire`.
     """
-    lease = Lease(store, name, seconds=seconds)
-    if not lease.take(unless_since=unless_since):
+    lease = Lease(store, name)
+    if not lease.acquire(unless_since=unless_since):
         yield None
         return
-    over = threading.Event()
-
-    def keep() -> None:
-        renewed = time.monotonic()
-        while not over.wait(seconds / 6):
-            try:
-                if not lease.renew():
-                    return
-                renewed = time.monotonic()
-            except StoreError as error:
-                log.warning("lease not renewed", name=name, error=str(error))
-                if time.monotonic() - renewed >= seconds:
-                    lease.lost.set()
-                    return
-
-    keeper = threading.Thread(target=keep, name=f"lease {name}", daemon=True)
-    keeper.start()
     try:
         yield lease
     finally:
-        over.set()
-        keeper.join()
-        with suppress(StoreError):
-            lease.release()
+        lease.release()
 
 
-def process_name() -> str:
-    """A name no other process has or will have: machine, number, its start, and a random part."""
-    pid = os.getpid()
-    return f"{_machine()}:{pid}:{_started(pid)}:{uuid4().hex[:8]}"
+class _Lock(Protocol):
+    def acquire(self) -> bool: ...
+
+    def release(self) -> None: ...
 
 
-def is_dead(process: str) -> bool:
-    """Whether a process of this machine, by its name, is gone for certain."""
-    machine, pid, started, _ = process.rsplit(":", 3)
-    if machine != _machine() or not Path("/proc/self/stat").exists():
-        return False
-    return _started(int(pid)) != int(started)
+class _DatabaseFileLock:
+    """The lock of a file beside a SQLite database."""
+
+    def __init__(self, store: Store, name: str) -> None:
+        with store.reading() as connection:
+            # SQLite knows the absolute path for any form of the URL.
+            path = connection.scalar(sa.text(_DATABASE_FILE))
+        if not path:
+            raise StoreError("DATABASE_URL: a database in memory has no leases; name a file")
+        # Not bound to a thread: a lease may be released by another one.
+        self._lock = FileLock(f"{path}.{name}.lock", thread_local=False)
+
+    def acquire(self) -> bool:
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            return False
+        except OSError as error:
+            raise StoreError(f"{self._lock.lock_file}: {error.strerror}") from error
+        return True
+
+    def release(self) -> None:
+        self._lock.release()
 
 
-def _machine() -> str:
-    """The name of this machine, and what tells it from others of the same name."""
-    return f"{socket.gethostname()}/{locks.host_identity()}"
+class _AdvisoryLock:
+    """An advisory lock of a PostgreSQL session, with a thread that sees whether it is alive."""
+
+    def __init__(self, store: Store, name: str, lost: threading.Event) -> None:
+        self._store, self._name, self._lost = store, name, lost
+        digest = hashlib.sha256(f"production-lstm {name}".encode()).digest()
+        self._key = int.from_bytes(digest[:8], signed=True)
+        self._connection: sa.Connection | None = None
+        self._released = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, name=f"lease {name}", daemon=True)
+
+    def acquire(self) -> bool:
+        connection = self._store.session()
+        try:
+            _free_locks_of_silent_hosts(connection)
+            taken = connection.scalar(sa.select(sa.func.pg_try_advisory_lock(self._key)))
+        except SQLAlchemyError as error:
+            connection.close()
+            raise StoreError(f"lease {self._name}: {type(error).__name__}") from error
+        if not taken:
+            connection.close()
+            return False
+        self._connection = connection
+        self._watcher.start()
+        return True
+
+    def release(self) -> None:
+        if self._connection is None:
+            return
+        self._released.set()
+        self._watcher.join()
+        # The end of the session frees the lock as well, but a moment later.
+        with suppress(SQLAlchemyError):
+            self._connection.execute(sa.select(sa.func.pg_advisory_unlock(self._key)))
+        self._connection.close()
+        self._connection = None
+
+    def _watch(self) -> None:
+        while not self._released.wait(_PROBE_SECONDS):
+            try:
+                if self._connection is not None:
+                    self._connection.execute(sa.select(1))
+            except SQLAlchemyError as error:
+                log.warning("lease lost", name=self._name, error=type(error).__name__)
+                self._lost.set()
+                return
 
 
-def _started(pid: int) -> int:
-    """When a process was started, in ticks since the machine was; 0 for none, or a zombie."""
-    try:
-        # The name, in brackets, may hold anything: count from behind it.
-        stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return 0
-    return 0 if stat[0] in "ZX" else int(stat[19])
+def _free_locks_of_silent_hosts(connection: sa.Connection) -> None:
+    """Make the server notice within a minute that the host at the other end is gone."""
+    for setting, value in (
+        ("tcp_keepalives_idle", _SILENT_SECONDS // 2),
+        ("tcp_keepalives_interval", _SILENT_SECONDS // 6),
+        ("tcp_keepalives_count", 3),
+        ("tcp_user_timeout", 1000 * _SILENT_SECONDS),
+    ):
+        connection.exec_driver_sql(f"SET {setting} = {value}")
 
 
 def _now(connection: sa.Connection) -> datetime:
-    """The time; the server's own where there is one, as the clocks of hosts differ."""
+    """Return the time, the server's where there is one: the clocks of hosts differ."""
     if connection.dialect.name != "postgresql":
         return utcnow()
     return connection.execute(sa.select(sa.func.now())).scalar_one()

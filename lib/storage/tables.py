@@ -1,7 +1,7 @@
 """The tables of `lib.storage.database`, as this program expects them.
 
-What makes them, and brings an older database here, are the steps in `lib/storage/migrations/versions`: a
-change here needs a step there, and a test compares the two.
+The migrations in `lib/storage/migrations/versions` make them, and upgrade an older database: a
+change here needs a migration there, and a test compares the two.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ from typing import Any
 
 import sqlalchemy as sa
 
-REVISION = "0002"  # of the last step in lib/storage/migrations/versions
+REVISION = "0002"  # of the last file in lib/storage/migrations/versions
 VERSION_TABLE = "store_version"  # not alembic's default: MLflow and Optuna may share the database
 metadata = sa.MetaData()
 _Id = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 
 class Utc(sa.types.TypeDecorator[datetime]):
-    """An aware time in UTC; SQLite would hand it back without its zone."""
+    """An aware time in UTC; SQLite would return it without its zone."""
 
     impl = sa.DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
-        """Raises ValueError for a time without a zone."""
+        """Convert to UTC. Raises ValueError for a time without a zone."""
         if value is None:
             return None
         if value.tzinfo is None:
@@ -32,14 +32,14 @@ class Utc(sa.types.TypeDecorator[datetime]):
         return value.astimezone(UTC)
 
     def process_result_value(self, value: Any, dialect: sa.Dialect) -> datetime | None:
-        """SQLite's has the zone put back; PostgreSQL's comes in the zone of the session."""
+        """Restore the zone of SQLite's time; convert PostgreSQL's from the zone of the session."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
-# One row a forecast of one series. What `/predict` was asked names neither series nor day: its
-# rows have no series_id, and `body` as it was sent, so that it can be explained later.
+# One row a forecast of one series. A request to `/predict` names neither series nor day: its rows
+# have no series_id, and keep the `body` as it was sent, so that it can be explained later.
 predictions = sa.Table(
     "predictions",
     metadata,
@@ -54,15 +54,15 @@ predictions = sa.Table(
     sa.Column("levels", sa.JSON, nullable=False),  # (quantiles,)
     sa.Column("quantiles", sa.JSON, nullable=False),  # (days, quantiles), raw units
     sa.Column("body", sa.LargeBinary),
-    # The eleven features of the last known day, in the order of lib.features.engineering.FEATURES, null where
-    # missing. SQL's NULL in rows of before there was this column.
+    # The eleven features of the last known day, in the order of lib.features.FEATURES, null where
+    # missing. SQL's NULL in rows older than this column.
     sa.Column("features", sa.JSON(none_as_null=True)),
     sa.Index("predictions_days", "series_id", "first_date"),
 )
 actuals = sa.Table(
     "actuals",
     metadata,
-    # What it is the truth of, as one string: either the trace or the series and the day.
+    # What it is the actual of, as one string: the trace, or the series and the day.
     sa.Column("key", sa.String(300), primary_key=True),
     sa.Column("trace_id", sa.String(64), index=True),
     sa.Column("series_id", sa.String(256)),
@@ -73,7 +73,7 @@ actuals = sa.Table(
     sa.Column("corrections", sa.Integer, nullable=False, default=0),
     sa.Index("actuals_days", "series_id", "date"),
 )
-# What actuals said before they were corrected.
+# The values of actuals before they were corrected.
 corrections = sa.Table(
     "corrections",
     metadata,
@@ -82,7 +82,7 @@ corrections = sa.Table(
     sa.Column("value", sa.Float, nullable=False),  # that counted until then
     sa.Column("replaced_at", Utc, nullable=False, index=True),
 )
-# The truth about explanations: the queue only says that there may be something to do.
+# Explanations, and the queue of those that wait: see serving.explanations.
 explanations = sa.Table(
     "explanations",
     metadata,
@@ -95,7 +95,7 @@ explanations = sa.Table(
     sa.Column("finished_at", Utc, index=True),
     sa.Column("attempts", sa.Integer, nullable=False, default=0),
     sa.Column("worker", sa.String(256)),  # that has it, while running
-    sa.Column("lease_until", Utc),
+    sa.Column("lease_until", Utc),  # while running; of a queued one, not due before
     sa.Column("result", sa.JSON),
     sa.Column("plot", sa.LargeBinary),  # PNG
     sa.Column("error", sa.Text),
@@ -113,7 +113,7 @@ checks = sa.Table(
     sa.Index("checks_kind", "kind", "made_at"),
 )
 _OPEN = sa.text("ended_at IS NULL")
-# One row an incident: what began, got worse perhaps, and ended.
+# One row an incident, from its beginning to its end.
 alerts = sa.Table(
     "alerts",
     metadata,
@@ -124,19 +124,19 @@ alerts = sa.Table(
     sa.Column("message", sa.Text, nullable=False),  # as last found
     sa.Column("opened_at", Utc, nullable=False),
     sa.Column("last_seen", Utc, nullable=False),
-    sa.Column("told_at", Utc),  # when anybody was last told anything
+    sa.Column("told_at", Utc),  # when a notice of it was last delivered
     sa.Column("ended_at", Utc, index=True),  # NULL while open
-    sa.Column("deliveries", sa.JSON, nullable=False),  # channel → what it was told, and failures
+    sa.Column("deliveries", sa.JSON, nullable=False),  # by channel
     sa.Index("alerts_key", "key", "ended_at"),
     # Two checks at once may find the same: it is one incident.
     sa.Index("alerts_open", "key", unique=True, sqlite_where=_OPEN, postgresql_where=_OPEN),
 )
-# Who may do what only one may do at a time: see lib.storage.leases.
+# Who took a lease last, and when: see lib.storage.leases, which holds them by other means.
 leases = sa.Table(
     "leases",
     metadata,
     sa.Column("name", sa.String(40), primary_key=True),
-    sa.Column("owner", sa.String(256)),  # NULL while nobody has it
-    sa.Column("taken_at", Utc, nullable=False),  # the last time
-    sa.Column("until", Utc, nullable=False),
+    sa.Column("owner", sa.String(256)),  # name of the process
+    sa.Column("taken_at", Utc, nullable=False),
+    sa.Column("until", Utc, nullable=False),  # of earlier programs; now as taken_at
 )

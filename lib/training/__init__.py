@@ -1,4 +1,4 @@
-"""Fits the forecaster: configuration, windows, augmentation, loss, loop, calibration and export."""
+"""Fit the forecaster: configuration, windows, augmentation, loss, loop, calibration and export."""
 
 import lazy_loader as lazy
 

@@ -1,29 +1,30 @@
 __all__ = [
-    "Data",
+    "Batch",
     "Fit",
-    "SingleProcess",
-    "Trainer",
     "TrainingConfig",
+    "TrainingData",
     "TrainingError",
     "add_metrics",
     "batch_of",
     "calibrate",
     "code_hash",
     "fit",
+    "initial_state",
     "load_weights",
-    "plot_by_series",
-    "plot_coverage",
-    "plot_error_by_day",
-    "plot_fans",
+    "pinball_loss",
     "plot_loss",
     "prepare",
     "progress_bar",
     "save_artifact",
+    "train_step",
 ]
 
 from .calibration import calibrate
 from .config import TrainingConfig, TrainingError
-from .data import Data, batch_of, code_hash, prepare
+from .data import Batch, TrainingData, batch_of, prepare
 from .export import add_metrics, load_weights, save_artifact
-from .loop import Fit, SingleProcess, Trainer, fit, progress_bar
-from .plots import plot_by_series, plot_coverage, plot_error_by_day, plot_fans, plot_loss
+from .loop import Fit, fit, progress_bar, train_step
+from .loss import pinball_loss
+from .plots import plot_loss
+from .provenance import code_hash
+from .state import initial_state

@@ -1,68 +1,95 @@
-"""Make the quantiles cover what they say, on days that no gradient has seen."""
+"""Calibrate the quantiles on validation days, which no gradient has seen."""
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 import numpy as np
 import torch
 
-from lib.models import TINY
-from lib.training.data import Data, batch_of
+from lib.features import Windows
+from lib.models import TINY, LSTMForecaster
+from lib.training.data import TrainingData, batch_of
 from lib.training.loop import Fit
 
-BATCH = 512  # windows of one pass, which bounds memory
+BATCH_SIZE = 512  # windows of one pass, which bounds memory
+MIN_FACTOR, MAX_FACTOR = 0.3, 4.0
+MIN_TARGETS = 5  # independent ones, below which nothing is calibrated
+PRIOR_TARGETS = 30  # how many targets the factor 1 counts for
 
 
-def calibrate(fit: Fit, data: Data, *, blocks: tuple[int, ...] = (1, 7, 14, 28)) -> Fit:
-    """Widen or narrow the quantiles so that each covers what it says on the validation span.
+def calibrate(fit: Fit, data: TrainingData, *, blocks: tuple[int, ...] = (1, 7, 14, 28)) -> Fit:
+    """Widen or narrow the quantiles so that each has its nominal coverage on the validation span.
 
-    In the manner of CQR (Romano et al. 2019), multiplicative: per block of the horizon, each
-    level's offset from the median is multiplied by the factor under which the validation targets
-    fall below it as often as it says. Factors are kept rising away from the median, so quantiles
-    stay ordered, and shrunk towards 1 where targets are few. No guarantee of a finite sample:
+    In the manner of CQR (Romano et al. 2019), multiplicative: per block of the horizon, the offset
+    of each level from the median is multiplied by the factor under which validation targets fall
+    below it as often as its level says. Factors rise away from the median, so quantiles stay
+    ordered, and are shrunk towards 1 where targets are few. There is no finite-sample guarantee:
     days of a series depend on each other, and the same span has chosen the network.
+
+    Args:
+        fit: its network is changed in place.
+        data: that it was trained on.
+        blocks: last day of each block of the horizon; days after the last are one more block.
+
+    Returns:
+        The same fit.
     """
     model = fit.model
-    config = model.config
-    gaps, widths = [], []
-    every = np.arange(len(data.validation.origins))
-    for some in np.array_split(every, max(1, -(-len(every) // BATCH))):
-        context, future, targets = batch_of(data.validation, some, config.max_context)
-        with torch.no_grad():
-            median, offsets, scale = model.distribution(context, future)
-        unit = torch.where(scale > 10 * TINY, scale, torch.nan)  # a dead window has none
-        gaps.append(((targets - median) / unit[:, None]).numpy())
-        widths.append(offsets.numpy())
-    gap, offsets_np = np.concatenate(gaps), np.concatenate(widths)
-    spread = np.ones((config.horizon, len(config.quantiles)))
+    horizon, levels = model.config.horizon, model.config.quantiles
+    residuals, offsets = _predict_residuals(model, data.validation)
+    spread = np.ones((horizon, len(levels)))
     start = 0
-    for end in (*[b for b in blocks if b < config.horizon], config.horizon):
-        spread[start:end] = _factors(
-            gap[:, start:end], offsets_np[:, start:end], config.quantiles, model.median
-        )
+    for end in (*[block for block in blocks if block < horizon], horizon):
+        spread[start:end] = _compute_factors(residuals[:, start:end], offsets[:, start:end], levels)
         start = end
     model.spread.copy_(torch.from_numpy(spread))
-    return replace(fit, model=model)
+    return fit
 
 
-def _factors(
-    gap: np.ndarray, offsets: np.ndarray, levels: tuple[float, ...], median: int
+def _predict_residuals(model: LSTMForecaster, windows: Windows) -> tuple[np.ndarray, np.ndarray]:
+    """Return what targets and quantiles are above the median, in scales.
+
+    Returns:
+        Residuals (n, horizon), NaN where the target is missing or the window has no scale, and
+        offsets (n, horizon, quantiles).
+    """
+    residuals, all_offsets = [], []
+    index = np.arange(len(windows.origins))
+    for part in np.array_split(index, max(1, -(-len(index) // BATCH_SIZE))):
+        context, future, targets = batch_of(windows, part, model.config.max_context)
+        with torch.no_grad():
+            median, offsets, scale = model.predict_distribution(context, future)
+        unit = torch.where(scale > 10 * TINY, scale, torch.nan)
+        residuals.append(((targets - median) / unit[:, None]).numpy())
+        all_offsets.append(offsets.numpy())
+    return np.concatenate(residuals), np.concatenate(all_offsets)
+
+
+def _compute_factors(
+    residuals: np.ndarray, offsets: np.ndarray, levels: tuple[float, ...]
 ) -> np.ndarray:
-    """Factor by level for residuals `gap` (n, days) and offsets (n, days, levels), in scales."""
-    seen = np.isfinite(gap)
-    independent = seen.sum() / gap.shape[1] / 2  # windows overlap: half, by rule of thumb
+    """Return the factor of each level for one block of the horizon.
+
+    Args:
+        residuals: (n, days), in scales, NaN where missing.
+        offsets: (n, days, levels), in scales.
+        levels: of the quantiles.
+
+    Returns:
+        (levels,), 1 at the median.
+    """
+    median = levels.index(0.5)
+    observed = np.isfinite(residuals)
+    independent = observed.sum() / residuals.shape[1] / 2  # windows overlap: half, a rule of thumb
     factors = np.ones(len(levels))
-    if independent < 5:
+    if independent < MIN_TARGETS:
         return factors
+    weight = independent / (independent + PRIOR_TARGETS)
     for i, level in enumerate(levels):
         if i == median:
             continue
-        ratio = gap[seen] / offsets[..., i][seen]
-        tail = 1 - level if i < median else level
-        side = np.quantile(ratio, tail)
-        weight = independent / (independent + 30)
-        factors[i] = np.clip(weight * side + (1 - weight), 0.3, 4.0)
+        ratio = residuals[observed] / offsets[..., i][observed]
+        factor = np.quantile(ratio, 1 - level if i < median else level)
+        factors[i] = np.clip(weight * factor + (1 - weight), MIN_FACTOR, MAX_FACTOR)
     below = np.maximum.accumulate(factors[:median][::-1])[::-1]
     above = np.maximum.accumulate(factors[median + 1 :])
     return np.concatenate([below, [1.0], above])

@@ -1,51 +1,89 @@
-"""The settings of one training run."""
+"""The settings of one fit."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+# Names that saved settings may have, and what they are called now.
+FORMER_NAMES = {
+    "batch": "batch_size",
+    "changes": "level_shift_prob",
+    "clip": "clip_norm",
+    "ema": "ema_decay",
+    "withhold": "covariate_dropout",
+}
+
 
 class TrainingError(RuntimeError):
-    """Training cannot go on: no windows, or a loss that is not a number."""
+    """Training cannot go on: there are no windows, or the loss is not finite."""
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """Settings of one fit. Steps and batches count windows, spans count days."""
+    """Settings of one fit.
+
+    Attributes:
+        seed: of initial weights, batches, augmentation and dropout.
+        steps: batches at most.
+        batch_size: windows of one step.
+        learning_rate: peak of the one-cycle schedule.
+        weight_decay: of AdamW.
+        clip_norm: largest norm of the gradient.
+        evaluate_every: steps between two evaluations of the validation loss.
+        patience: evaluations without a better loss before training stops.
+        ema_decay: weight of the past in the exponential moving average of the weights.
+        covariate_dropout: share of windows trained without the known future, and separately
+            without last year.
+        level_shift_prob: share of windows whose past is given another level.
+        validation_windows: windows of an evaluation, at most.
+        pretrained: whether to start from the pretrained network, where it has this shape.
+
+    Raises:
+        ValueError: a setting is out of range; the message names it.
+
+    Examples:
+        >>> TrainingConfig(steps=100).learning_rate
+        0.002
+        >>> TrainingConfig.from_dict({"withhold": 0.5}).covariate_dropout
+        0.5
+    """
 
     seed: int = 0
     steps: int = 800
-    batch: int = 64
+    batch_size: int = 64
     learning_rate: float = 2e-3
     weight_decay: float = 1e-2
-    clip: float = 1.0
+    clip_norm: float = 1.0
     evaluate_every: int = 50
-    patience: int = 6  # evaluations without a better validation loss
-    ema: float = 0.98  # weight of the past in the averaged weights
-    withhold: float = 0.25  # share of windows trained without known future, and without last year
-    changes: float = 0.1  # share of windows whose past is changed (lib.training.augmentation)
+    patience: int = 6
+    ema_decay: float = 0.98
+    covariate_dropout: float = 0.25
+    level_shift_prob: float = 0.1
     validation_windows: int = 256
-    pretrained: bool = (
-        True  # start from the network of lib.models.pretrained, where it has this shape
-    )
+    pretrained: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "evaluate_every", "patience", "validation_windows"):
+        for name in ("steps", "batch_size", "evaluate_every", "patience", "validation_windows"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
-        for name in ("changes", "withhold"):
+        for name in ("level_shift_prob", "covariate_dropout"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}: expected a share of 0 to 1, got {getattr(self, name)}")
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TrainingConfig:
-        """From JSON. Raises ValueError on a key that is not a setting."""
+        """Read settings from their JSON form, under their present or former names.
+
+        Raises:
+            ValueError: a key is not a setting.
+        """
+        values = {FORMER_NAMES.get(name, name): value for name, value in values.items()}
         unknown = set(values) - {f.name for f in fields(cls)}
         if unknown:
             raise ValueError(f"training settings: unknown {sorted(unknown)}")
         return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
-        """For JSON; `from_dict` reads it back."""
+        """Return the settings in a form for JSON, which `from_dict` reads."""
         return asdict(self)

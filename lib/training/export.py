@@ -1,4 +1,4 @@
-"""Write a trained network as the artifact that is served: ONNX graph, weights, contract."""
+"""Export a trained network as the served artifact: ONNX graph, weights, contract."""
 
 from __future__ import annotations
 
@@ -10,38 +10,46 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save
 
 from lib import features as ft
 from lib.data import DataSplit, Panel, fingerprint
-from lib.inference import CONTRACT, FILES, Contract, ServedModel, digest
+from lib.files import file_hash
+from lib.inference import CONTRACT, FILES, Contract, ServedModel
 from lib.models import LSTMForecaster, ModelConfig
-from lib.training.data import Data
+from lib.training.data import TrainingData
 from lib.training.loop import Fit
 
 BACKGROUND_WINDOWS = 8
-AGREEMENT = 1e-4  # largest difference of graph and network, in units of the forecast's spread
+REFERENCE_ROWS = 20_000  # feature rows that drift is measured against, at most
+TOLERANCE = 1e-4  # largest difference of graph and network, in widths of the forecast
 
 
 class ExportError(RuntimeError):
-    """The exported graph does not do what the network does."""
+    """The exported graph differs from the network."""
 
 
 def save_artifact(
-    folder: Path, fit: Fit, data: Data, panel: Panel, split: DataSplit
+    folder: Path, fit: Fit, data: TrainingData, panel: Panel, split: DataSplit
 ) -> ServedModel:
-    """Write the artifact of a fit, without metrics yet, and load it back.
+    """Write the artifact of a fit, without metrics yet, and load it.
 
-    `folder` is created; files of an earlier artifact there are replaced.
+    Args:
+        folder: created if need be; files of an earlier artifact there are replaced.
+        fit: calibrated.
+        data: that it was trained on.
+        panel: all series.
+        split: of the days of `panel`.
 
     Raises:
         ExportError: graph and network differ on the background windows.
     """
     folder.mkdir(parents=True, exist_ok=True)
     model, config = fit.model.eval(), fit.model.config
-    background, future = _background(data, config)
+    background, future = _choose_background(data, config)
     np.savez_compressed(folder / "background.npz", features=background, future=future)
-    _reference(panel, data.train.features).to_parquet(folder / "reference.parquet")
+    _sample_reference(panel, data.train.features).to_parquet(folder / "reference.parquet")
     save_weights(folder / "weights.safetensors", model)
     export_onnx(folder / "model.onnx", model, background, future)
     contract = Contract(
@@ -58,16 +66,16 @@ def save_artifact(
         training_span=(str(panel.dates.min()), str(split.train_end)),
         metrics={},
         settings={"model": config.to_dict(), "training": fit.config.to_dict()},
-        sha256={name: digest(folder / name) for name in FILES},
+        sha256={name: file_hash(folder / name) for name in FILES},
     )
     (folder / CONTRACT).write_text(contract.to_json())
-    forecaster = ServedModel.load(folder)
-    _check(forecaster, model, background, future)
-    return forecaster
+    served = ServedModel.load(folder)
+    _compare(served, model, background, future)
+    return served
 
 
 def add_metrics(folder: Path, metrics: dict[str, float]) -> ServedModel:
-    """Write the backtest of an artifact into its contract (finite scores only) and reload it."""
+    """Add the scores of the backtest, those that are finite, to the contract and reload it."""
     contract = Contract.from_json((folder / CONTRACT).read_text())
     finite = {k: float(v) for k, v in metrics.items() if np.isfinite(v)}
     (folder / CONTRACT).write_text(replace(contract, metrics=finite).to_json())
@@ -77,16 +85,22 @@ def add_metrics(folder: Path, metrics: dict[str, float]) -> ServedModel:
 def export_onnx(
     path: Path, model: LSTMForecaster, features: np.ndarray, future: np.ndarray
 ) -> None:
-    """One graph of (features, future), batch and days dynamic.
+    """Write the network as one graph, with batch size and context length dynamic.
 
     The tracing exporter takes 0.3 s where the dynamo one takes 25 s for the same graph; tracing
     is exact here because no branch of the network depends on data.
+
+    Args:
+        path: the ONNX file.
+        model: in evaluation mode.
+        features: (batch, days, 11), an example to trace with.
+        future: (batch, horizon, len(FUTURE)), the same.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         warnings.filterwarnings("ignore", message="Exporting a model to ONNX with a batch_size")
         warnings.filterwarnings("ignore", message="Constant folding")
-        # of nn.LSTM's own checks of its input's shape
+        # from the checks of shapes in nn.LSTM
         warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)
         torch.onnx.export(
             model,
@@ -105,16 +119,14 @@ def export_onnx(
 
 
 def save_weights(path: Path, model: LSTMForecaster) -> None:
-    """The network with its settings in one safetensors file."""
+    """Write the network and its settings to one safetensors file."""
     tensors = {k: v.detach().contiguous() for k, v in model.state_dict().items()}
-    # `save_file` would make a file that only its writer may read
+    # `save_file` would make a file that other users may not read
     path.write_bytes(save(tensors, metadata={"model": json.dumps(model.config.to_dict())}))
 
 
 def load_weights(path: Path) -> LSTMForecaster:
-    """The network of a weights file, to train on or to export again."""
-    from safetensors import safe_open
-
+    """Load the network of a weights file, in evaluation mode."""
     with safe_open(path, framework="pt") as file:
         settings = json.loads(file.metadata()["model"])
     model = LSTMForecaster(ModelConfig.from_dict(settings))
@@ -122,45 +134,55 @@ def load_weights(path: Path) -> LSTMForecaster:
     return model.eval()
 
 
-def _background(data: Data, config: ModelConfig) -> tuple[np.ndarray, np.ndarray]:
-    """Windows of the training span, evenly spaced: what a SHAP value is a difference from."""
+def _choose_background(data: TrainingData, config: ModelConfig) -> tuple[np.ndarray, np.ndarray]:
+    """Choose training windows, evenly spaced, that Shapley values are differences from.
+
+    Returns:
+        Features (n, max_context, 11) and known future (n, horizon, len(FUTURE)).
+    """
     windows = data.train
-    full = np.flatnonzero(_history(windows) >= min(config.max_context, _history(windows).max()))
-    chosen = full[np.linspace(0, len(full) - 1, min(BACKGROUND_WINDOWS, len(full))).astype(int)]
-    return windows.context(chosen, config.max_context), windows.future(chosen)
+    panel, origins = windows.panel, windows.origins
+    history = origins - panel.first_row_of(origins) + 1  # days of each series up to its origin
+    whole = np.flatnonzero(history >= min(config.max_context, history.max()))
+    count = min(BACKGROUND_WINDOWS, len(whole))
+    chosen = whole[np.linspace(0, len(whole) - 1, count).astype(int)]
+    return windows.context(chosen, config.max_context), windows.known_future(chosen)
 
 
-def _history(windows: ft.Windows) -> np.ndarray:
-    series = np.searchsorted(windows.panel.offsets, windows.origins, side="right") - 1
-    return windows.origins - windows.panel.offsets[series] + 1
+def _sample_reference(panel: Panel, features: np.ndarray) -> pd.DataFrame:
+    """Sample the dated features of all days the model was fitted, calibrated and tested on.
 
-
-def _reference(panel: Panel, features: np.ndarray, rows: int = 20_000) -> pd.DataFrame:
-    """Features of all days the model was fitted, calibrated and judged on, dated.
-
-    What drift is measured against, and until when a model knows the world: a change within the
-    days it was judged on is none from there on.
+    Drift is measured against them. A change within the days of the test is known to the model's
+    users, so these days are included.
     """
     count = len(panel.dates)
-    past = np.linspace(0, count - 1, min(rows, count)).astype(int)
-    series = np.searchsorted(panel.offsets, past, side="right") - 1
-    table = pd.DataFrame(features[past], columns=list(ft.FEATURES))
-    table.insert(0, "date", panel.dates[past].astype("datetime64[ns]"))
+    rows = np.linspace(0, count - 1, min(REFERENCE_ROWS, count)).astype(int)
+    series = panel.series_of(rows)
+    table = pd.DataFrame(features[rows], columns=list(ft.FEATURES))
+    table.insert(0, "date", panel.dates[rows].astype("datetime64[ns]"))
     table.insert(0, "series_id", np.array(panel.ids, dtype=object)[series])
     return table
 
 
-def _check(
-    forecaster: ServedModel, model: LSTMForecaster, features: np.ndarray, future: np.ndarray
+def _compare(
+    served: ServedModel, model: LSTMForecaster, features: np.ndarray, future: np.ndarray
 ) -> None:
+    """Compare graph and network on windows of the longest and the shortest context.
+
+    Raises:
+        ExportError: they differ by more than TOLERANCE.
+    """
     for days in (model.config.max_context, model.config.context_length):
         window = np.ascontiguousarray(features[:, -days:])
         with torch.no_grad():
             expected = model(torch.from_numpy(window), torch.from_numpy(future)).numpy()
-        found = forecaster.predict(window, future)
+        actual = served.predict(window, future)
         width = np.abs(expected[..., -1:] - expected[..., :1]) + 1e-9
-        # What is all missing has no spread to compare with.
-        seen = np.isfinite(window[..., ft.FEATURES.index("lag_1")]).any(axis=1)
-        worst = float((np.abs(found - expected) / width)[seen].max(initial=0.0))
-        if not worst <= AGREEMENT:
-            raise ExportError(f"the graph differs from the network by {worst:.1e} spreads")
+        # A window that is all missing has no width to compare with.
+        observed = np.isfinite(window[..., ft.FEATURES.index("lag_1")]).any(axis=1)
+        worst = float((np.abs(actual - expected) / width)[observed].max(initial=0.0))
+        if not worst <= TOLERANCE:
+            raise ExportError(
+                f"the graph differs from the network by {worst:.1e} of the width of a forecast, "
+                f"expected at most {TOLERANCE:.0e}"
+            )

@@ -1,120 +1,23 @@
-"""Figures of training and backtest: loss, fans against truth, error and coverage by horizon."""
+"""The figure of a training: its loss."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lib import evaluation
-from lib.data import Panel
-
-INK, OURS, SOFT = "#1f2933", "#c2410c", "#94a3b8"
-OTHERS = {
-    "naive": "#94a3b8",
-    "seasonal_naive": "#2563eb",
-    "weekday_median": "#7c3aed",
-    "mean_7": "#65a30d",
-}
+from lib.plotting import FORECAST, INK, MUTED
 
 
 def plot_loss(history: Sequence[Mapping[str, float]], best_step: int) -> Figure:
-    """Pinball loss of training and validation by step; the kept weights are marked."""
+    """Plot training and validation loss by step, and mark the step of the kept weights."""
     table = pd.DataFrame(history)
     figure, axis = plt.subplots(figsize=(9, 3), layout="constrained")
-    axis.plot(table["step"], table["train_loss"], color=SOFT, label="training windows")
-    axis.plot(table["step"], table["validation_loss"], color=OURS, label="validation windows")
+    axis.plot(table["step"], table["train_loss"], color=MUTED, label="training windows")
+    axis.plot(table["step"], table["validation_loss"], color=FORECAST, label="validation windows")
     axis.axvline(best_step, color=INK, lw=0.8, ls=":", label=f"kept: step {best_step}")
     axis.set(xlabel="step (batches)", ylabel="pinball loss (window scales)")
     axis.legend(frameon=False)
-    return figure
-
-
-def plot_fans(
-    result: evaluation.Backtest, panel: Panel, *, rows: Sequence[int], history: int = 84
-) -> Figure:
-    """Forecasts of chosen backtest rows against the truth, with 50, 80 and 90 % intervals."""
-    figure, axes = plt.subplots(
-        len(rows), 1, figsize=(11, 2.6 * len(rows)), layout="constrained", squeeze=False
-    )
-    for axis, row in zip(axes[:, 0], rows, strict=True):
-        _fan(axis, result, panel, row, history)
-    axes[0, 0].legend(frameon=False, ncols=4, fontsize=8, loc="upper left")
-    return figure
-
-
-def _fan(axis: plt.Axes, result: evaluation.Backtest, panel: Panel, row: int, history: int) -> None:
-    name = panel.ids[result.series[row]]
-    span = panel.series(int(result.series[row]))
-    dates, values = panel.dates[span], panel.values[span]
-    cutoff = result.cutoffs[row]
-    past = (dates > cutoff - history) & (dates <= cutoff)
-    days = cutoff + np.arange(1, result.actual.shape[1] + 1)
-    axis.plot(dates[past], values[past], color=INK, lw=0.9)
-    axis.plot(days, result.actual[row], color=INK, lw=0.9, marker=".", ms=4, label="observed")
-    levels = result.levels
-    if result.quantiles is not None:
-        for i in range(len(levels) // 2):
-            low, high = result.quantiles[row, :, i], result.quantiles[row, :, -1 - i]
-            label = f"{100 * (levels[-1 - i] - levels[i]):.0f} % interval"
-            axis.fill_between(days, low, high, color=OURS, alpha=0.16, lw=0, label=label)
-    axis.plot(days, result.point[row], color=OURS, lw=1.4, label="median forecast")
-    axis.axvline(cutoff, color=INK, lw=0.8, ls=":")
-    axis.set_title(f"{name}, forecast made on {cutoff}", loc="left", fontsize=9)
-    axis.set_ylabel("value (series' unit)")
-
-
-def plot_error_by_day(results: Mapping[str, evaluation.Backtest]) -> Figure:
-    """MASE of each forecaster by day of the horizon (1 = the seasonal naive error in training)."""
-    figure, axis = plt.subplots(figsize=(9, 3.4), layout="constrained")
-    for name, result in results.items():
-        mase = evaluation.metrics_by_day(result)["mase"]
-        colour, width = (OURS, 2.2) if name == "forecaster" else (OTHERS.get(name, SOFT), 1.2)
-        marker = "o" if len(mase) == 1 else None
-        axis.plot(mase.index, mase, color=colour, lw=width, marker=marker, label=name)
-    axis.set(xlabel="day of the horizon", ylabel="MASE (season 7)", ylim=(0, None))
-    axis.legend(frameon=False, ncols=4)
-    return figure
-
-
-def plot_coverage(result: evaluation.Backtest) -> Figure:
-    """Share of days below each quantile against what it says, by block of the horizon."""
-    if result.quantiles is None:
-        raise ValueError("coverage: expected quantile forecasts, got points only")
-    figure, axis = plt.subplots(figsize=(4.6, 4.4), layout="constrained")
-    horizon = result.actual.shape[1]
-    blocks = [(first, min(last, horizon)) for first, last in evaluation.BLOCKS if first <= horizon]
-    for (first, last), colour in zip(blocks, ("#fdba74", "#ea580c", "#7c2d12"), strict=False):
-        actual = result.actual[:, first - 1 : last, None]
-        below = np.where(
-            np.isfinite(actual), actual <= result.quantiles[:, first - 1 : last], np.nan
-        )
-        share = 100 * np.nanmean(below, axis=(0, 1))
-        label = f"day {first}" if first == last else f"days {first} to {last}"
-        axis.plot([100 * q for q in result.levels], share, marker="o", color=colour, label=label)
-    axis.plot([0, 100], [0, 100], color=INK, lw=0.8, ls=":", label="perfect")
-    axis.set(xlabel="quantile level (%)", ylabel="observed at or below (%)")
-    axis.set(xlim=(0, 100), ylim=(0, 100), aspect="equal")
-    axis.legend(frameon=False)
-    return figure
-
-
-def plot_by_series(results: Mapping[str, evaluation.Backtest], panel: Panel) -> Figure:
-    """MASE of every series: the forecaster against the seasonal naive forecast."""
-    figure, axis = plt.subplots(figsize=(4.6, 4.4), layout="constrained")
-    scores = {}
-    for name in ("seasonal_naive", "forecaster"):
-        result = results[name]
-        error = np.nanmean(np.abs(result.point - result.actual), axis=1) / result.scale
-        scores[name] = pd.Series(error).groupby(result.series).mean()
-    axis.scatter(scores["seasonal_naive"], scores["forecaster"], color=OURS, s=16, alpha=0.7)
-    worst = pd.concat(scores).max()
-    limit = 1.08 * worst if worst > 0 else 1.0  # no MASE where no series ever changed
-    axis.plot([0, limit], [0, limit], color=INK, lw=0.8, ls=":")
-    axis.set(xlabel="MASE of seasonal naive", ylabel="MASE of the forecaster")
-    axis.set(xlim=(0, limit), ylim=(0, limit), aspect="equal")
-    axis.set_title(f"{panel.n_series} series; below the line we win", loc="left", fontsize=9)
     return figure

@@ -1,4 +1,4 @@
-"""Chooses model and training settings by an Optuna study that several worker processes share."""
+"""Choose settings of network and training by an Optuna study that worker processes share."""
 
 import lazy_loader as lazy
 

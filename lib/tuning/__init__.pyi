@@ -1,7 +1,6 @@
 __all__ = [
-    "cores",
     "default_value",
-    "finished",
+    "finished_trials",
     "gain_percent",
     "plan",
     "plot_curves",
@@ -17,6 +16,6 @@ __all__ = [
 
 from .plots import plot_curves, plot_history, plot_importance, plot_slices, plot_split
 from .results import read_result, read_table, write_result
+from .search import tune
 from .search_space import plan
-from .study import default_value, finished, gain_percent
-from .workers import cores, tune
+from .study import default_value, finished_trials, gain_percent

@@ -1,4 +1,4 @@
-"""Figures of a study: the spans of time, its history, what mattered, where the good ones lie."""
+"""Figures of a search: the split of the days, history, pruning, importance of settings."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ from matplotlib.ticker import MaxNLocator
 from optuna.trial import TrialState
 
 from lib.data import DataSplit, Panel
-
-INK, OURS, SOFT = "#1f2933", "#c2410c", "#94a3b8"
+from lib.plotting import FORECAST, INK, MUTED
 
 
 def plot_split(panel: Panel, split: DataSplit, series: int = 0) -> Figure:
-    """One series with the days to learn from, to choose by, and to be judged on."""
+    """Plot one series with its training, validation and backtest days."""
     rows = panel.series(series)
     dates, values = panel.dates[rows], panel.values[rows]
     figure, axis = plt.subplots(figsize=(11, 2.8), layout="constrained")
@@ -35,16 +34,16 @@ def plot_split(panel: Panel, split: DataSplit, series: int = 0) -> Figure:
 
 
 def plot_history(study: optuna.Study) -> Figure:
-    """Validation loss of each trial in order, the best so far, and which were pruned."""
+    """Plot the validation loss of each trial in order, the best so far, and which were pruned."""
     figure, axis = plt.subplots(figsize=(9, 3), layout="constrained")
     trials = study.get_trials(deepcopy=False)
     complete = [t for t in trials if t.state == TrialState.COMPLETE]
     pruned = [t for t in trials if t.state == TrialState.PRUNED and t.intermediate_values]
     numbers = [t.number for t in complete]
     values = np.array([t.value for t in complete], dtype=float)
-    axis.scatter(numbers, values, color=OURS, s=22, label="complete", zorder=3)
+    axis.scatter(numbers, values, color=FORECAST, s=22, label="complete", zorder=3)
     lowest = [min(t.intermediate_values.values()) for t in pruned]
-    axis.scatter([t.number for t in pruned], lowest, marker="x", color=SOFT, label="pruned")
+    axis.scatter([t.number for t in pruned], lowest, marker="x", color=MUTED, label="pruned")
     axis.step(numbers, np.minimum.accumulate(values), where="post", color=INK, lw=1, label="best")
     axis.set(xlabel="trial", ylabel="validation pinball loss (scales)")
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -53,30 +52,33 @@ def plot_history(study: optuna.Study) -> Figure:
 
 
 def plot_curves(study: optuna.Study) -> Figure:
-    """Lowest validation loss of each trial so far, by batches: what the pruner saw."""
+    """Plot the lowest validation loss of each trial by batches, which the pruner decides by."""
     figure, axis = plt.subplots(figsize=(9, 3), layout="constrained")
     for trial in study.get_trials(deepcopy=False):
         steps, losses = list(trial.intermediate_values), list(trial.intermediate_values.values())
         best = trial.number == study.best_trial.number
-        axis.plot(steps, losses, color=OURS if best else SOFT, lw=2 if best else 0.9)
+        axis.plot(steps, losses, color=FORECAST if best else MUTED, lw=2 if best else 0.9)
     axis.set(xlabel="batches of training", ylabel="validation pinball loss (scales)")
     axis.set_title(f"orange: the best trial, {study.best_trial.number}", loc="left", fontsize=9)
     return figure
 
 
 def plot_importance(study: optuna.Study, seed: int) -> Figure:
-    """Share of the variance of the loss that each setting explains (fANOVA, Hutter et al. 2014)."""
+    """Plot the share of the variance of the loss that each setting explains.
+
+    By fANOVA (Hutter et al. 2014).
+    """
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=seed)
     shares = optuna.importance.get_param_importances(study, evaluator=evaluator)
     ranked = pd.Series(shares).sort_values()
     figure, axis = plt.subplots(figsize=(7, 3.2), layout="constrained")
-    axis.barh(ranked.index, 100 * ranked.to_numpy(), color=OURS)
+    axis.barh(ranked.index, 100 * ranked.to_numpy(), color=FORECAST)
     axis.set_xlabel("share of the variance explained (%)")
     return figure
 
 
 def plot_slices(study: optuna.Study, settings: tuple[str, ...]) -> Figure:
-    """Loss of the complete trials against single settings, of those that drew them."""
+    """Plot the loss of the complete trials against single settings, where they drew them."""
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     figure, axes = plt.subplots(
         1, len(settings), figsize=(11, 2.8), layout="constrained", sharey=True, squeeze=False
@@ -84,7 +86,7 @@ def plot_slices(study: optuna.Study, settings: tuple[str, ...]) -> Figure:
     for axis, name in zip(axes[0], settings, strict=True):
         drawn = [(t.params[name], t.value) for t in complete if name in t.params]
         x = [str(v) if isinstance(v, str | bool) else v for v, _ in drawn]
-        axis.scatter(x, [loss for _, loss in drawn], color=OURS, s=20, alpha=0.8)
+        axis.scatter(x, [loss for _, loss in drawn], color=FORECAST, s=20, alpha=0.8)
         axis.set_xlabel(name)
         if name in ("learning_rate", "weight_decay"):
             axis.set_xscale("log")

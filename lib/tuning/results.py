@@ -1,4 +1,4 @@
-"""The result of a search as a file that later stages read."""
+"""The result of a search, as a file that later stages read."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ from lib.data import DataSplit
 from lib.models import ModelConfig
 from lib.training import TrainingConfig
 from lib.tuning.search_space import Job, TuningError, settings_of
-from lib.tuning.study import (
-    finished,
-)
+from lib.tuning.study import finished_trials
 
 
 def best_settings(study: optuna.Study, job: Job) -> tuple[ModelConfig, TrainingConfig]:
-    """The settings of the best trial (the steps are the trial's: choose your own).
+    """Return the settings of the best trial; their steps are those of a trial, not of a fit.
 
-    Raises TuningError if no trial ran to its end.
+    Raises:
+        TuningError: no trial is complete.
     """
     if not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
         raise TuningError(
@@ -34,14 +33,14 @@ def best_settings(study: optuna.Study, job: Job) -> tuple[ModelConfig, TrainingC
 
 
 def write_result(folder: Path, study: optuna.Study, job: Job) -> dict[str, Any]:
-    """Keep the best settings of a study as `tuning.json` of a run folder; → what was written."""
+    """Write the best settings of a study to `tuning.json` of a run folder, and return them."""
     model, training = best_settings(study, job)
     names = ("train_end", "validation_end", "test_end")
     result = {
         "model": model.to_dict(),
         "training": training.to_dict(),
         "best_value": study.best_value,
-        "trials": len(finished(study)),
+        "trials": len(finished_trials(study)),
         "split": dict(zip(names, job.split, strict=True)),
     }
     (folder / "tuning.json").write_text(json.dumps(result, indent=1) + "\n")
@@ -49,19 +48,27 @@ def write_result(folder: Path, study: optuna.Study, job: Job) -> dict[str, Any]:
 
 
 def read_result(folder: Path) -> dict[str, Any]:
-    """What `write_result` kept, `spans` as Spans. Raises FileNotFoundError with the remedy."""
+    """Read what `write_result` wrote, with `split` as a DataSplit.
+
+    Raises:
+        FileNotFoundError: there is none; the message names the notebook to run.
+    """
     path = folder / "tuning.json"
     if not path.is_file():
         raise FileNotFoundError(
             f"tuning.json is not in the run folder {folder.name}: run 02_tuning"
         )
     result = json.loads(path.read_text())
-    ends = {name: np.datetime64(day, "D") for name, day in result["split"].items()}
-    return result | {"split": DataSplit(**ends)}
+    days = {name: np.datetime64(day, "D") for name, day in result["split"].items()}
+    return result | {"split": DataSplit(**days)}
 
 
 def read_table(folder: Path) -> pd.DataFrame:
-    """The series table of a run folder. Raises FileNotFoundError with the remedy."""
+    """Read the series table of a run folder.
+
+    Raises:
+        FileNotFoundError: there is none; the message names the notebook to run.
+    """
     path = folder / "series.parquet"
     if not path.is_file():
         raise FileNotFoundError(

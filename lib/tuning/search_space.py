@@ -1,8 +1,4 @@
-"""What a search may try, and the job that its workers share.
-
-The search space, the settings that a trial's parameters stand for, and the name under which a
-study of the same search is found again.
-"""
+"""The search space, and the job that describes a search to its workers."""
 
 from __future__ import annotations
 
@@ -23,7 +19,7 @@ from lib.training import TrainingConfig, code_hash
 
 
 class TuningError(RuntimeError):
-    """A study that cannot be opened, or whose workers keep failing."""
+    """A study cannot be opened, or its workers keep failing."""
 
 
 @dataclass(frozen=True)
@@ -50,25 +46,32 @@ SHAPE_SPACE: Space = {
     "decoder_hidden": range(8, 41, 8),
     "encoder_days": [28, 42, 56],
 }
-PACE_SPACE: Space = {
+TRAINING_SPACE: Space = {
     "dropout": Between(0.0, 0.5),
     "learning_rate": Between(5e-4, 8e-3, log=True),
     "weight_decay": Between(1e-3, 1.0, log=True),
     # none larger than the default: it would see more windows in as many steps, at more cost
-    "batch": range(32, 65, 16),
+    "batch_size": range(32, 65, 16),
 }
 
 
 @dataclass(frozen=True)
 class Job:
-    """All that a worker has to know; `plan` makes one. Saved as JSON, dates are ISO strings.
+    """All that a worker needs to know of a search; `plan` makes one.
 
-    `trials` is the number of finished (complete or pruned) trials the study is to have,
-    `trial_steps` the batches of each.
+    Attributes:
+        series: path of the series table, Parquet.
+        split: last day of training, validation and test, ISO dates.
+        model: default settings of the network.
+        training: default settings of the fit.
+        storage: database URL of the study.
+        study: its name.
+        trials: finished (complete or pruned) trials the study is to have.
+        trial_steps: batches of each.
     """
 
-    series: str  # path of the series table, Parquet
-    split: tuple[str, str, str]  # last day of training, validation, test
+    series: str
+    split: tuple[str, str, str]
     model: dict[str, Any]
     training: dict[str, Any]
     storage: str
@@ -77,12 +80,12 @@ class Job:
     trial_steps: int
 
     def write(self, path: Path) -> None:
-        """Save for the workers. The storage's URL may hold a password: mind who may read it."""
+        """Write the job as JSON. The storage URL may hold a password: protect the file."""
         path.write_text(json.dumps(asdict(self), indent=1))
 
     @classmethod
     def read(cls, path: Path) -> Job:
-        """What `write` saved."""
+        """Read a job that `write` wrote."""
         values = json.loads(path.read_text())
         return cls(**(values | {"split": tuple(values["split"])}))
 
@@ -99,40 +102,47 @@ def plan(
     storage: str = "",
     repeatable: bool = False,
 ) -> Job:
-    """The job of searching around `model` and `training`, under a name that finds it again.
+    """Plan a search around default settings, in a study that the same search resumes.
 
-    The name is made of all that a trial's value depends on (data, spans, fixed settings, steps,
-    search space, code), so two searches share a study only if their values compare.
+    The name of the study is a hash of all that the loss of a trial depends on (data, split, fixed
+    settings, steps, search space, code), so two searches share a study only if their losses
+    compare.
 
     Args:
         series: the Parquet file that `panel` was read from; workers read it too.
+        panel: all series.
+        split: of its days.
+        model: default settings of the network, inside the search space.
+        training: default settings of the fit, inside the search space.
+        trials: finished trials the study is to have, at least 1.
+        trial_steps: batches of each, at least 1.
         storage: database URL, SQLite paths from the project root; empty for OPTUNA_STORAGE.
-        repeatable: one worker alone will search; its study is not shared with searches of
-            several or of another number of trials, whose path would show in the result.
+        repeatable: whether one worker alone searches. Its study is then not shared with searches
+            of several workers or of another number of trials, which would change the result.
 
     Raises:
-        TuningError: a number below 1, a default outside of the search space, a storage that
-            processes cannot share.
+        TuningError: a number is below 1, a default is outside of the search space, or processes
+            cannot share the storage.
     """
     for name, number in {"trials": trials, "trial_steps": trial_steps}.items():
         if number < 1:
             raise TuningError(f"{name}: expected at least 1, got {number}")
     settings = model.to_dict() | training.to_dict()
-    for name, space in (SHAPE_SPACE | PACE_SPACE).items():
+    for name, space in (SHAPE_SPACE | TRAINING_SPACE).items():
         if settings[name] not in space:
             raise TuningError(f"{name}: {settings[name]} is outside of the search space {space}")
-    origins = (str(split.train_end), str(split.validation_end), str(split.test_end))
-    space = repr(SHAPE_SPACE | PACE_SPACE)
-    facts = [fingerprint(panel), origins, settings, trial_steps, space, code_hash()]
+    days = (str(split.train_end), str(split.validation_end), str(split.test_end))
+    space = repr(SHAPE_SPACE | TRAINING_SPACE)
+    facts = [fingerprint(panel), days, settings, trial_steps, space, code_hash()]
     if repeatable:
         facts.append(trials)
     name = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
     return Job(
         series=str(series.resolve()),
-        split=origins,
+        split=days,
         model=model.to_dict(),
         training=training.to_dict(),
-        storage=_shared(storage or get_settings().optuna_storage),
+        storage=_resolve_storage(storage or get_settings().optuna_storage),
         study=f"forecaster-{model.horizon}-{name}",
         trials=trials,
         trial_steps=trial_steps,
@@ -140,17 +150,17 @@ def plan(
 
 
 def default_trial(job: Job) -> dict[str, Any]:
-    """The job's own settings as parameters of a trial."""
-    own = job.model | job.training
+    """Return the default settings of a job as parameters of a trial."""
+    settings = job.model | job.training
     start = {"pretrained": True} if may_start_pretrained(job) else {}
-    return start | {name: own[name] for name in _space(start)}
+    return start | {name: settings[name] for name in _space(start)}
 
 
 def draw(trial: optuna.Trial, job: Job) -> dict[str, Any]:
-    """The parameters of one trial, from the search space.
+    """Draw the parameters of one trial from the search space.
 
-    Where the job's own shape is that of the pretrained network, a trial either starts from it, or
-    tries a shape of its own from the beginning.
+    Where the default shape is that of the pretrained network, a trial either fine-tunes that
+    network, or draws a shape and is trained from scratch.
     """
     start = {}
     if may_start_pretrained(job):
@@ -159,12 +169,12 @@ def draw(trial: optuna.Trial, job: Job) -> dict[str, Any]:
 
 
 def may_start_pretrained(job: Job) -> bool:
-    """Whether trials of the job's own shape start from the pretrained network."""
-    return job.training["pretrained"] and models.is_for(ModelConfig.from_dict(job.model))
+    """Tell whether trials of the default shape start from the pretrained network."""
+    return job.training["pretrained"] and models.has_pretrained(ModelConfig.from_dict(job.model))
 
 
 def _space(start: Mapping[str, bool]) -> Space:
-    return PACE_SPACE if start.get("pretrained") else SHAPE_SPACE | PACE_SPACE
+    return TRAINING_SPACE if start.get("pretrained") else SHAPE_SPACE | TRAINING_SPACE
 
 
 def _draw(trial: optuna.Trial, name: str, space: list | range | Between) -> Any:
@@ -176,19 +186,23 @@ def _draw(trial: optuna.Trial, name: str, space: list | range | Between) -> Any:
 
 
 def settings_of(job: Job, params: Mapping[str, Any]) -> tuple[ModelConfig, TrainingConfig]:
-    """The job's settings, changed where a trial's parameters say."""
-    shape = {name: params.get(name, value) for name, value in job.model.items()}
-    pace = {name: params.get(name, value) for name, value in job.training.items()}
+    """Return the default settings of a job, overridden by the parameters of a trial."""
+    model = {name: params.get(name, value) for name, value in job.model.items()}
+    training = {name: params.get(name, value) for name, value in job.training.items()}
     steps = {
         "steps": job.trial_steps,
         "evaluate_every": max(5, job.trial_steps // 6),
         "patience": job.trial_steps,  # the pruner stops trials
     }
-    return ModelConfig.from_dict(shape), TrainingConfig.from_dict(pace | steps)
+    return ModelConfig.from_dict(model), TrainingConfig.from_dict(training | steps)
 
 
-def _shared(url: str) -> str:
-    """A storage URL that means the same in every process. Raises TuningError for one in memory."""
+def _resolve_storage(url: str) -> str:
+    """Return a storage URL that means the same in every process.
+
+    Raises:
+        TuningError: the database is in memory.
+    """
     file = url.removeprefix("sqlite:///")
     if url in ("sqlite://", "sqlite:///") or file == ":memory:":
         raise TuningError(

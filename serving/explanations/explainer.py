@@ -1,4 +1,4 @@
-"""What a worker computes: the shares of one forecast, and the figure of them."""
+"""Compute explanations: the SHAP values of one forecast, and a figure of them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import copy
 import io
 import json
 from collections import OrderedDict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lib.log import summarize_error
 from lib.settings import Settings
-from serving.http.errors import brief
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,44 +20,56 @@ if TYPE_CHECKING:
     from lib.inference import Contract
 
 
-_KEPT = 2  # models in memory: the one before is still asked about after a promotion
+_KEPT = 2  # models in memory: after a promotion there are still jobs of the version before
 
 
 class TryLaterError(RuntimeError):
-    """Nothing is wrong with the job, but it cannot be computed now."""
+    """A job that is all right cannot be computed now."""
 
 
 class Explainer:
-    """Computes explanations with the version that is asked for; keeps the models it has loaded."""
+    """Computes explanations of any version; keeps the models that it loaded last."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._models: OrderedDict[int, Shapley] = OrderedDict()
 
     def prepare(self) -> None:
-        """Import now what takes seconds, rather than when someone waits for it."""
+        """Import now what takes seconds, rather than for the first job."""
         import lib.explanation.plots  # noqa: F401
 
     def __call__(self, body: dict[str, Any], version: int) -> tuple[dict[str, Any], bytes]:
-        """One day of a forecast, as `/predict` or `/forecast` answers it. → result for JSON, PNG.
+        """Explain one day of a forecast, as `/predict` or `/forecast` answers it.
 
-        Raises TryLaterError while the version cannot be had, ValueError for a body it cannot
-        take, ExplanationError where the shares do not add up.
+        Args:
+            body: a stored question.
+            version: of the registered model.
+
+        Returns:
+            The result for JSON, and the figure as PNG.
+
+        Raises:
+            TryLaterError: the version cannot be fetched now.
+            ValueError: the version cannot forecast this body.
+            ExplanationError: the SHAP values do not add up to the forecast.
         """
         from lib.explanation import plot_waterfall
 
-        # The same model for every day ahead: what it holds is only read.
+        # A copy for the day ahead; what the model holds is only read.
         model = copy.copy(self.model(version))
         model.horizon_day = body.get("horizon_day", 1)
-        features, future = inputs(body, model.forecaster.contract)
-        found = model.explain(features, future)
-        return json.loads(found.to_json()), _png(plot_waterfall(found, features[-1]))
+        features, future = read_inputs(body, model.forecaster.contract)
+        explanation = model.explain(features, future)
+        figure = plot_waterfall(explanation, features[-1])
+        return json.loads(explanation.to_json()), _png(figure)
 
     def model(self, version: int) -> Shapley:
-        """What explains a version: from memory, the cache on disk, or the registry.
+        """Return the explainer of a version: from memory, the cache on disk, or the registry.
 
-        Raises TryLaterError where the registry cannot be reached, RegistryError where it has no
-        such version, ArtifactError for one that must not be used.
+        Raises:
+            TryLaterError: the registry does not answer.
+            RegistryError: it has no such version.
+            ArtifactError: the version must not be used.
         """
         if version not in self._models:
             self._models[version] = self._load(version)
@@ -66,52 +79,49 @@ class Explainer:
         return self._models[version]
 
     def _load(self, version: int) -> Shapley:
-        # It reads all it needs now, so that the copy may be deleted afterwards.
         from lib.explanation import Explainer as Shapley
-        from lib.inference import ArtifactError, ServedModel
-        from lib.registry import Cache
+        from lib.inference import ServedModel
+        from lib.registry import ModelCache
 
-        cache = Cache(self.settings, lambda reason: None)
+        # The explainer reads all it needs now: the folder is deleted afterwards.
+        with ModelCache(self.settings).version(version, self._fetch) as folder:
+            return Shapley(ServedModel.load(folder))
+
+    def _fetch(self, version: int, folder: Path) -> Path:
+        from lib.inference import ArtifactError
+        from lib.registry import Registry, RegistryError
+
         try:
-            # The web processes replace and delete copies.
-            with cache.exclusive() as folder:
-                copy = cache.copy(folder, version)
-                if copy is None:
-                    raise ArtifactError("the copies are of another model")
-                return Shapley(ServedModel.load(copy))
-        except ArtifactError:  # not there, or not whole
-            from lib.registry import Registry, RegistryError
-
-        # Without the lock: a web process that starts meanwhile needs the copies.
-        with cache.arriving() as place:
-            try:
-                arrived = Registry(self.settings).fetch(version, place / str(version))
-            except (RegistryError, ArtifactError):
-                raise
-            except Exception as error:
-                raise TryLaterError(
-                    f"version {version} cannot be fetched: {brief(error)}"
-                ) from error
-            found = Shapley(ServedModel.load(arrived))
-            with cache.exclusive() as folder:
-                if cache.copy(folder, version):
-                    cache.keep(folder, arrived, version)
-            return found
+            return Registry(self.settings).fetch(version, folder)
+        except (RegistryError, ArtifactError):
+            raise
+        except Exception as error:
+            raise TryLaterError(
+                f"version {version} cannot be fetched: {summarize_error(error)}"
+            ) from error
 
 
-def inputs(body: dict[str, Any], contract: Contract) -> tuple[np.ndarray, np.ndarray]:
-    """What the graph was given. → (days, 11) and (horizon, len(FUTURE)), NaN unknown."""
+def read_inputs(body: dict[str, Any], contract: Contract) -> tuple[np.ndarray, np.ndarray]:
+    """Return the model inputs of a stored question, as the answering call made them.
+
+    Args:
+        body: with `sequence`, or with `history` and what goes with it.
+        contract: of the version that is explained.
+
+    Returns:
+        (days, 11) and (horizon, len(FUTURE)), raw units, NaN where missing or not known.
+    """
     import numpy as np
 
-    from lib.features import FEATURES, future_after
-    from serving.schemas.explanation_query import inputs_of
+    from lib.features import FEATURES, known_future_after
+    from serving.schemas import read_question
 
     if "history" in body:
-        return inputs_of(body, contract)
+        return read_question(body, contract)
     rows = [[row[name] for name in FEATURES] for row in body["sequence"]]
     features = np.array(rows, dtype=np.float64)
     near = np.datetime64(contract.training_span[1], "D")
-    return features, future_after(features, contract.horizon, near)[0]
+    return features, known_future_after(features, contract.horizon, near)[0]
 
 
 def _png(figure: Figure) -> bytes:

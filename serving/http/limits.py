@@ -1,4 +1,4 @@
-"""A few threads answer everybody: how many of them one kind of call may hold at a time."""
+"""Limit how many threads of a process one kind of call may hold at a time."""
 
 from __future__ import annotations
 
@@ -10,18 +10,25 @@ from werkzeug.exceptions import ServiceUnavailable
 
 
 class ConcurrencyLimit:
-    """Places of this process for one kind of call."""
+    """Slots of this process for one kind of call."""
 
     def __init__(self, number: int, *, wait: float, retry_after: int, detail: str) -> None:
-        """`wait` is in seconds, as is `retry_after`; `detail` is what is told without a place."""
+        """Make the slots.
+
+        Args:
+            number: calls that may run at a time.
+            wait: seconds that a call waits for a slot.
+            retry_after: seconds after which a refused client should try again.
+            detail: of the problem document of a refused call.
+        """
         self._free = threading.BoundedSemaphore(number)
         self._wait = wait
         self._retry_after = retry_after
         self._detail = detail
 
     @contextmanager
-    def one(self) -> Generator[None]:
-        """Hold a place. Raises ServiceUnavailable (503) where none gets free in time."""
+    def slot(self) -> Generator[None]:
+        """Hold a slot. Raises ServiceUnavailable (503) where none gets free in time."""
         if not self._free.acquire(timeout=self._wait):
             raise ServiceUnavailable(self._detail, retry_after=self._retry_after)
         try:

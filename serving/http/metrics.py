@@ -1,4 +1,4 @@
-"""What Prometheus reads at `/metrics`, added up over the worker processes.
+"""Metrics for Prometheus, added up over the worker processes.
 
 With PROMETHEUS_MULTIPROC_DIR set before this module is imported (`serving.server` does so), each
 process writes its numbers into files of that folder; otherwise they are those of this process.
@@ -40,38 +40,44 @@ MEDIA_TYPE = CONTENT_TYPE_LATEST
 
 
 class Metrics:
-    """The numbers of one application."""
+    """The metrics of one application."""
 
     def __init__(self) -> None:
-        own = self._registry = CollectorRegistry()
+        registry = self._registry = CollectorRegistry()
         self.latency = Histogram(
             "http_request_seconds",
             "Time to answer",
             ["endpoint", "method"],
             buckets=_BUCKETS,
-            registry=own,
+            registry=registry,
         )
         self.requests = Counter(
-            "http_requests", "Answers by status", ["endpoint", "method", "status"], registry=own
+            "http_requests",
+            "Answers by status",
+            ["endpoint", "method", "status"],
+            registry=registry,
         )
         self.version = Gauge(
             "model_version",
             "Version of the model that was loaded last; 0 for none",
             multiprocess_mode="livemostrecent",
-            registry=own,
+            registry=registry,
         )
         self.failures = Counter(
-            "model_load_failures", "Models that could not be loaded", ["reason"], registry=own
+            "model_load_failures", "Models that could not be loaded", ["reason"], registry=registry
         )
         self.dropped = Counter(
-            "predictions_dropped", "Predictions that could not be stored", ["reason"], registry=own
+            "predictions_dropped",
+            "Predictions that could not be stored",
+            ["reason"],
+            registry=registry,
         )
         self.depth = Gauge(
             "explanations",
             "Explanations by status",
             ["status"],
             multiprocess_mode="livemostrecent",
-            registry=own,
+            registry=registry,
         )
         for reason in ("artifact", "registry", "cache"):
             self.failures.labels(reason)
@@ -91,7 +97,7 @@ class Metrics:
         count.inc()
 
     def text(self) -> bytes:
-        """All of it, of all processes, in Prometheus's text form."""
+        """Return the metrics of all processes in Prometheus's text format."""
         registry = self._registry
         if is_shared():
             registry = CollectorRegistry()
@@ -100,5 +106,5 @@ class Metrics:
 
 
 def is_shared() -> bool:
-    """Whether several processes write their numbers into one folder."""
+    """Tell whether several processes write their numbers into one folder."""
     return values.ValueClass.__name__ != "MutexValue"

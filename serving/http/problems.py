@@ -1,4 +1,4 @@
-"""Refusals and failures as problem documents (RFC 9457), never a stack trace."""
+"""Answer refusals and failures with problem documents (RFC 9457), never with a stack trace."""
 
 from __future__ import annotations
 
@@ -12,16 +12,22 @@ from flask import Flask, Response, g, has_request_context
 from pydantic import ValidationError
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from serving.http.errors import frames
+from lib.log import list_frames
 
 MEDIA_TYPE = "application/problem+json"
-_TOLD = 20  # errors of one request
+_MAX_ERRORS = 20  # of one answer
 _TEXT = 300  # characters of a message
 log = structlog.get_logger()
 
 
 class RequestError(Exception):
-    """A request that is refused; `errors` are pairs of a field's path and what is wrong with it."""
+    """A request that is refused.
+
+    Attributes:
+        status: of the answer.
+        detail: for people.
+        errors: pairs of a field's path and what is wrong with it.
+    """
 
     def __init__(self, status: int, detail: str, errors: Sequence[tuple[str, str]] = ()) -> None:
         super().__init__(detail)
@@ -31,12 +37,12 @@ class RequestError(Exception):
 
 
 def invalid(field: str, detail: str) -> RequestError:
-    """The refusal (422) of one field, such as `sequence[12].lag_1`."""
+    """Make the refusal (422) of one field, such as `sequence[12].lag_1`."""
     return RequestError(422, f"{field}: {detail}" if field else detail, [(field, detail)])
 
 
 def problem(status: int, title: str = "", detail: str = "", **fields: Any) -> Response:
-    """A problem document. `title` defaults to the status's phrase; `fields` are added to it."""
+    """Make a problem document; `title` defaults to the phrase of the status."""
     document: dict[str, Any] = {
         "type": "about:blank",
         "title": title or HTTPStatus(status).phrase,
@@ -50,7 +56,12 @@ def problem(status: int, title: str = "", detail: str = "", **fields: Any) -> Re
 
 
 def path_of(location: Iterable[str | int]) -> str:
-    """`("sequence", 12, "lag_1")` → `sequence[12].lag_1`."""
+    """Write a location as the path of a field.
+
+    Example:
+        >>> path_of(("sequence", 12, "lag_1"))
+        'sequence[12].lag_1'
+    """
     text = ""
     for part in location:
         if isinstance(part, int):
@@ -61,17 +72,17 @@ def path_of(location: Iterable[str | int]) -> str:
 
 
 def from_validation(error: ValidationError) -> Response:
-    """The problem document of what pydantic found."""
+    """Make the problem document of a pydantic error."""
     return _refusal(refusal_of(error))
 
 
 def refusal_of(error: ValidationError) -> RequestError:
-    """What pydantic found, as the refusal it stands for."""
-    found = [
+    """Make the refusal of a pydantic error."""
+    errors = [
         (path_of(item["loc"]), item["msg"].removeprefix("Value error, "))
         for item in error.errors(include_url=False, include_input=False, include_context=False)
     ]
-    return RequestError(422, _summary(found), found)
+    return RequestError(422, _summary(errors), errors)
 
 
 def register(app: Flask) -> None:
@@ -88,11 +99,11 @@ def _summary(errors: Sequence[tuple[str, str]]) -> str:
 
 
 def _refusal(error: RequestError) -> Response:
-    told = [{"field": field, "detail": _short(detail)} for field, detail in error.errors[:_TOLD]]
-    detail = _short(error.detail)
-    if not told:
-        return problem(error.status, detail=detail)
-    return problem(error.status, detail=detail, errors=told)
+    errors = [
+        {"field": field, "detail": _short(detail)} for field, detail in error.errors[:_MAX_ERRORS]
+    ]
+    fields: dict[str, Any] = {"errors": errors} if errors else {}
+    return problem(error.status, detail=_short(error.detail), **fields)
 
 
 def _http(error: HTTPException) -> Response:
@@ -114,7 +125,9 @@ def _http(error: HTTPException) -> Response:
 def _unexpected(error: Exception) -> Response:
     trace = g.get("trace_id") if has_request_context() else None
     # Not the error's text, nor a traceback, which ends with it: either may quote the body.
-    log.error("request failed", trace_id=trace, error=type(error).__name__, where=frames(error))
+    log.error(
+        "request failed", trace_id=trace, error=type(error).__name__, where=list_frames(error)
+    )
     return problem(500, detail="Something went wrong here; the log has it under this trace_id")
 
 

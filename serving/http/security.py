@@ -1,4 +1,4 @@
-"""Who may ask: keys of the API, and headers that tell browsers what not to do."""
+"""API keys, and headers that tell browsers what not to do."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from werkzeug.exceptions import Unauthorized
 from lib.settings import Settings, SettingsError
 
 KEY_HEADER = "X-API-Key"
-# Open without a key: first parts of paths.
+# First parts of the paths that need no key.
 OPEN = frozenset({"", "health", "docs", "openapi.json", "metrics", "static"})
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -34,22 +34,22 @@ STYLED_POLICY = f"{_PAGE_POLICY}; style-src 'self' 'unsafe-inline'; img-src 'sel
 
 
 class Keys:
-    """The keys that are let in; without any, everyone is."""
+    """The accepted API keys; without any, every call is accepted."""
 
     def __init__(self, keys: Sequence[SecretStr]) -> None:
-        # Of equal length, so that comparing them tells nothing about theirs.
+        # Of equal length, so that the time of a comparison tells nothing about a key's.
         self._digests = [_digest(key.get_secret_value().encode()) for key in keys]
 
     def check(self, request: Request) -> None:
-        """Raises Unauthorized (401) for a call that needs a key and has none that is right."""
+        """Raise Unauthorized (401) for a call that needs a key and has no accepted one."""
         if not self._digests or is_open(request.path):
             return
-        given = request.headers.get(KEY_HEADER, "")
+        key = request.headers.get(KEY_HEADER, "")
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        if not given and scheme.lower() == "bearer":
-            given = token.strip()
-        digest = _digest(given.encode("utf-8", "surrogateescape"))
-        # All of them are compared, whichever is right.
+        if not key and scheme.lower() == "bearer":
+            key = token.strip()
+        digest = _digest(key.encode("utf-8", "surrogateescape"))
+        # All of them are compared, whichever matches.
         if not sum([hmac.compare_digest(digest, known) for known in self._digests]):
             raise Unauthorized(
                 f"A key of this API is needed, in the header {KEY_HEADER} or as a Bearer token",
@@ -58,12 +58,12 @@ class Keys:
 
 
 def is_open(path: str) -> bool:
-    """Whether a path needs no key."""
+    """Tell whether a path needs no key."""
     return path.lstrip("/").split("/", 1)[0] in OPEN
 
 
 def add_headers(response: Response) -> Response:
-    """Set the security headers; a response may have set its policy, and how long it is kept."""
+    """Add the security headers; a policy or a Cache-Control that a response has set stays."""
     headers = response.headers
     for name, value in HEADERS.items():
         headers.add(name, value)
@@ -74,15 +74,21 @@ def add_headers(response: Response) -> Response:
 
 
 def check_bind(host: str, settings: Settings, *, anyone: bool) -> None:
-    """Raises SettingsError for an address others can reach while there are no keys.
+    """Refuse to serve other machines without API keys.
 
-    `anyone` says that this is wanted.
+    Args:
+        host: address to bind.
+        settings: of this installation.
+        anyone: whether to serve them nevertheless.
+
+    Raises:
+        SettingsError: others can reach the address, and there are no keys.
     """
     if settings.api_keys or anyone or _is_loopback(host):
         return
     raise SettingsError(
         f"API_KEYS: empty, and {host} can be reached by others. Set API_KEYS, bind 127.0.0.1, or "
-        "say --open-to-anyone"
+        "give --open-to-anyone"
     )
 
 

@@ -1,8 +1,7 @@
-"""What was forecast, written to the store behind the answers.
+"""Store predictions in the background.
 
-An answer never waits for the store: a record goes into a bounded queue, one thread writes what
-is there in one transaction, and what finds the queue full or the database failing is dropped and
-counted.
+An answer never waits for the database: a record goes into a bounded queue, and one thread writes
+batches of them. A record that finds the queue full or the database failing is dropped and counted.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ RECORDS = 5_000  # that may wait to be written
 BYTES = 64_000_000  # that they may hold together
 BATCH = 500  # records a transaction
 _GATHER = 0.05  # seconds to wait for others after the first of a batch
-_QUIET = 60.0  # seconds between two log lines about what is dropped
+_QUIET = 60.0  # seconds between two log lines about dropped records
 log = structlog.get_logger()
 
 
@@ -40,9 +39,16 @@ log = structlog.get_logger()
 class Prediction:
     """One forecast of one series.
 
-    For `/predict` the `body` as it was sent; for `/forecast` the series and the first forecast
-    day. `quantiles` is (days, quantiles) in raw units, nested lists or an array; `features` (11,)
-    those of the last known day, NaN where missing.
+    Attributes:
+        trace_id: of the request.
+        model_version: that answered.
+        levels: of the quantiles, rising.
+        quantiles: (days, quantiles) in raw units, nested lists or an array.
+        body: of `/predict`, as it was sent.
+        series_id: of `/forecast`.
+        first_date: the first forecast day of `/forecast`.
+        features: (11,) of the last known day, NaN where missing.
+        created_at: now.
     """
 
     trace_id: str
@@ -56,11 +62,11 @@ class Prediction:
     created_at: datetime = field(default_factory=utcnow)
 
     def size(self) -> int:
-        """Bytes, roughly."""
+        """Estimate the bytes it holds."""
         return 500 + len(self.body or b"") + 32 * len(self.quantiles) * len(self.levels)
 
     def row(self) -> dict[str, Any]:
-        """For the table of predictions."""
+        """Return its row of the table of predictions."""
         quantiles = self.quantiles
         if hasattr(quantiles, "tolist"):
             quantiles = quantiles.tolist()
@@ -75,20 +81,22 @@ class Prediction:
             "levels": list(self.levels),
             "quantiles": quantiles,
             "body": self.body,
-            "features": None if self.features is None else _known(self.features),
+            "features": None if self.features is None else _null_where_missing(self.features),
         }
 
 
-def _known(features: np.ndarray) -> list[float | None]:
+def _null_where_missing(features: np.ndarray) -> list[float | None]:
     # NaN is no JSON, and PostgreSQL refuses it.
     return [x if math.isfinite(x) else None for x in features.tolist()]
 
 
 class Recorder:
-    """Writes predictions in the background. May be made before a fork: its thread starts later.
+    """Stores predictions in the background. Its thread starts with the first of them.
 
-    `stored` and `dropped` count records since the start of this process; `on_dropped(reason, n)`
-    is told as well, reason being "full" or "failed".
+    Attributes:
+        store: the database.
+        stored: records written since the start of this process.
+        dropped: records not written, by reason: "full" or "failed".
     """
 
     def __init__(
@@ -98,6 +106,13 @@ class Recorder:
         on_dropped: Callable[[str, int], None] | None = None,
         records: int = RECORDS,
     ) -> None:
+        """Prepare a recorder; it may be made before a fork.
+
+        Args:
+            settings: of this installation.
+            on_dropped: called with reason and number of dropped records.
+            records: that may wait to be written.
+        """
         self.store = Store(settings.database_url)
         self.stored = 0
         self.dropped = {"full": 0, "failed": 0}
@@ -108,9 +123,9 @@ class Recorder:
         self._bodies: dict[str, Prediction] = {}
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._told = -_QUIET
+        self._logged_at = -_QUIET
 
-    def prediction(self, record: Prediction) -> None:
+    def record(self, record: Prediction) -> None:
         """Have a prediction written soon. Never waits and never raises."""
         size = record.size()
         with self._lock:
@@ -130,28 +145,30 @@ class Recorder:
             self._drop("full", 1)
 
     def body(self, trace_id: str) -> tuple[dict[str, Any], int] | None:
-        """The last /predict body of a trace and the model version that answered it.
+        """Return the last /predict body of a trace and the model version that answered it.
 
-        None where there is none, or another process answered and has not written it yet. Raises
-        StoreError.
+        None where there is none, or another process answered and has not written it yet.
+
+        Raises:
+            StoreError: the database does not answer.
         """
         with self._lock:
             waits = self._bodies.get(trace_id)
         if waits is not None and waits.body is not None:
             return json.loads(waits.body), waits.model_version
         kept = predictions.c
-        found = sa.select(kept.body, kept.model_version)
-        found = found.where(kept.trace_id == trace_id, kept.body.is_not(None))
+        bodies = sa.select(kept.body, kept.model_version)
+        bodies = bodies.where(kept.trace_id == trace_id, kept.body.is_not(None))
         with self.store.reading() as connection:
-            row = connection.execute(found.order_by(kept.id.desc()).limit(1)).one_or_none()
+            row = connection.execute(bodies.order_by(kept.id.desc()).limit(1)).one_or_none()
         return None if row is None else (json.loads(row.body), row.model_version)
 
     def depth(self) -> int:
-        """Records that wait to be written."""
+        """Count the records that wait to be written."""
         return self._waiting.qsize()
 
     def close(self, timeout: float = 5.0) -> None:
-        """Write what waits, for at most `timeout` seconds; what is left is dropped."""
+        """Write what waits, for at most `timeout` seconds; the rest is dropped."""
         with self._lock:
             thread, self._thread = self._thread, None
         if thread is None:
@@ -201,12 +218,12 @@ class Recorder:
     def _drop(self, reason: str, count: int, error: Exception | None = None) -> None:
         with self._lock:
             self.dropped[reason] += count
-            loud = time.monotonic() - self._told > _QUIET
-            if loud:
-                self._told = time.monotonic()
+            is_loud = time.monotonic() - self._logged_at > _QUIET
+            if is_loud:
+                self._logged_at = time.monotonic()
             total = dict(self.dropped)
         if self._on_dropped is not None:
             self._on_dropped(reason, count)
-        if loud:
+        if is_loud:
             cause = str(error) if error else "more records than can be written"
             log.warning("predictions not stored", reason=reason, cause=cause, dropped=total)

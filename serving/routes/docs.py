@@ -14,9 +14,8 @@ from flask_openapi3 import OpenAPI
 from pydantic import BaseModel
 
 from lib.data import WINDOW_DAYS
-from serving.http.problems import MEDIA_TYPE
-from serving.http.security import KEY_HEADER, STYLED_POLICY, is_open
-from serving.schemas.api import (
+from serving.http import KEY_HEADER, MEDIA_TYPE, STYLED_POLICY, is_open
+from serving.schemas import (
     ForecastRequest,
     PredictRequest,
     Problem,
@@ -28,7 +27,7 @@ from serving.state import state_of
 _ASSETS = Path(flask_openapi3_swagger.__file__).parent / "templates" / "swagger"
 _REF = "#/components/schemas/{model}"
 _BODY = {400, 413, 415, 422}
-# What each call answers beside what its view declares.
+# Problems that each call answers, beside what its view declares.
 _PROBLEMS: dict[str, set[int]] = {
     "/predict": _BODY | {503},
     "/forecast": _BODY | {503},
@@ -63,20 +62,20 @@ pages = Blueprint("docs", __name__)
 
 @pages.get("/docs", strict_slashes=False)
 def docs() -> Response:
-    """Swagger UI."""
+    """Return the page of Swagger UI."""
     policy = {"Content-Security-Policy": STYLED_POLICY}
     return Response(_PAGE, mimetype="text/html", headers=policy)
 
 
 @pages.get("/docs/start.js")
 def start() -> Response:
-    """What starts it: a file, so that the page needs no inline script."""
+    """Return the script that starts it; a file, so that the page needs no inline script."""
     return Response(_START, mimetype="text/javascript")
 
 
 @pages.get("/docs/<any(css, js, images):folder>/<path:name>")
 def asset(folder: str, name: str) -> Response:
-    """A file of Swagger UI."""
+    """Return a file of Swagger UI."""
     response = send_from_directory(_ASSETS / folder, name, max_age=86_400)
     response.headers["Cache-Control"] = "public, max-age=86400"
     return response
@@ -84,21 +83,25 @@ def asset(folder: str, name: str) -> Response:
 
 @pages.get("/openapi.json")
 def openapi() -> Response:
-    """The description of the API, with the length of sequence that the model wants now."""
-    state = state_of()
-    now = state.model.current()
-    length = now.forecaster.contract.context_length if now else WINDOW_DAYS
+    """Return the description of the API, with the length of sequence that the model wants."""
+    model = state_of().model.current()
+    length = model.forecaster.contract.context_length if model else WINDOW_DAYS
     app: Any = current_app
     return Response(_text(app._get_current_object(), length), mimetype="application/json")
 
 
 @lru_cache(maxsize=8)
 def _text(app: OpenAPI, length: int) -> str:
-    return json.dumps(description(app, length))
+    return json.dumps(describe(app, length))
 
 
-def description(app: OpenAPI, length: int) -> dict[str, Any]:
-    """The OpenAPI description, sequences being of `length` rows."""
+def describe(app: OpenAPI, length: int) -> dict[str, Any]:
+    """Make the OpenAPI description.
+
+    Args:
+        app: whose calls are described.
+        length: rows of a sequence.
+    """
     spec = copy.deepcopy(app.api_doc)
     schemas = spec["components"]["schemas"]
     for unused in ("ValidationErrorModel", "UnprocessableEntity"):
@@ -121,10 +124,10 @@ def description(app: OpenAPI, length: int) -> dict[str, Any]:
         spec["components"]["securitySchemes"] = {"key": scheme}
     for path, item in spec["paths"].items():
         for operation in item.values():
-            closed = keys and not is_open(path)
-            if closed:
+            needs_key = keys and not is_open(path)
+            if needs_key:
                 operation["security"] = [{"key": []}]
-            _responses(operation, _PROBLEMS.get(path, set()) | ({401} if closed else set()))
+            _responses(operation, _PROBLEMS.get(path, set()) | ({401} if needs_key else set()))
     return spec
 
 
@@ -155,13 +158,13 @@ def _responses(operation: dict[str, Any], statuses: set[int]) -> None:
 
 
 _MEANINGS = {
-    400: "The body is no strict JSON",
-    401: "No key of this API",
-    404: "There is no such thing, or no longer; or not yet, where there is Retry-After",
+    400: "The body is not strict JSON",
+    401: "An API key is needed",
+    404: "Not found, or deleted; with Retry-After: not stored yet",
     409: "What is stored under this trace_id cannot be explained any more",
-    413: "The body is too large, or has more in it than the limits allow",
-    415: "The body does not say that it is JSON",
+    413: "The body is too large, or has more series or days than the limits allow",
+    415: "The Content-Type is not application/json",
     422: "A field is wrong; `errors` names it",
     429: "Too many explanations wait; see Retry-After",
-    503: "No model, store or place at the moment; see Retry-After",
+    503: "No model, no store or no free slot at the moment; see Retry-After",
 }

@@ -1,8 +1,8 @@
-"""Explanations of what `/forecast` answers: one series with its dates, one of the days ahead.
+"""Questions about a `/forecast`: one series with its dates, and one of the days ahead.
 
-The question is kept as the rows that were sent, without those that no forecast depends on, so that
-it can be read years later and the same question is recognised as such. The worker makes of it what
-`/forecast` gave to the graph, by the same functions.
+A question is stored as the rows that were sent, without those that no forecast depends on: it can
+be read years later, and the same question has the same id. The worker makes the model's inputs of
+it by the functions that `/forecast` uses.
 """
 
 from __future__ import annotations
@@ -13,19 +13,24 @@ import numpy as np
 
 from lib import features as ft
 from lib.inference import Contract
-from serving.http.problems import invalid
-from serving.schemas.histories import histories_of
+from serving.http import invalid
+from serving.schemas.histories import read_histories
 
 
-def question_of(asked: dict[str, Any], contract: Contract) -> dict[str, Any]:
-    """What is to be explained, in the form it is stored in.
+def make_question(body: dict[str, Any], contract: Contract) -> dict[str, Any]:
+    """Make the question that is stored of a body.
 
     Args:
-        asked: `history` (rows with ISO dates), perhaps `future`, `horizon_day` and `context`.
+        body: `history` (rows with ISO dates), perhaps `future`, `horizon_day` and `context`.
+        contract: of the version that is explained.
+
+    Returns:
+        `history`, `future`, `context` and `horizon_day`.
+
     Raises:
         RequestError: 422, naming the field, for whatever `/forecast` would refuse.
     """
-    context, day = asked.get("context"), asked.get("horizon_day")
+    context, day = body.get("context"), body.get("horizon_day")
     context = contract.max_context if context is None else context
     day = 1 if day is None else day
     for name, value, low, high in (
@@ -34,18 +39,21 @@ def question_of(asked: dict[str, Any], contract: Contract) -> dict[str, Any]:
     ):
         if not low <= value <= high:
             raise invalid(name, f"this model takes {low} to {high} days, got {value}")
-    series = {"history": asked["history"], "future": asked.get("future") or []}
-    panel = histories_of([series], contract, context, "").panel
+    series = {"history": body["history"], "future": body.get("future") or []}
+    panel = read_histories([series], contract, context, "").panel
     first = str(panel.dates[0])
     kept = [row for row in series["history"] if row["date"] >= first]
     return series | {"history": kept, "context": context, "horizon_day": day}
 
 
-def inputs_of(question: dict[str, Any], contract: Contract) -> tuple[np.ndarray, np.ndarray]:
-    """What `/forecast` gave to the graph. → (context, 11) and (horizon, len(FUTURE))."""
+def read_question(question: dict[str, Any], contract: Contract) -> tuple[np.ndarray, np.ndarray]:
+    """Return the model inputs of a stored question, as `/forecast` makes them.
+
+    Returns:
+        (context, 11) and (horizon, len(FUTURE)), raw units, NaN where missing or not known.
+    """
     series = {name: question[name] for name in ("history", "future")}
-    found = histories_of([series], contract, question["context"], "")
-    history = ft.gather_context(
-        found.panel, ft.compute_features(found.panel), found.origins, question["context"]
-    )
-    return history[0], ft.future_of(found.panel, found.origins, contract.horizon)[0]
+    sent = read_histories([series], contract, question["context"], "")
+    features = ft.compute_features(sent.panel)
+    history = ft.gather_context(sent.panel, features, sent.origins, question["context"])
+    return history[0], ft.known_future(sent.panel, sent.origins, contract.horizon)[0]

@@ -1,4 +1,4 @@
-"""The histories of a `/forecast` body as a panel, checked as `schemas.SeriesHistory` would.
+"""Read the histories of a `/forecast` body as a panel, checked as `SeriesHistory` would check them.
 
 Columns are checked as arrays: a call may bring a thousand series of a thousand days.
 """
@@ -13,8 +13,8 @@ import numpy as np
 from lib.data import Panel
 from lib.features import YEAR, compute_features
 from lib.inference import Contract
-from serving.http.problems import invalid
-from serving.schemas.api import DAYS, ROWS, SERIES
+from serving.http import invalid
+from serving.schemas.forecasts import DAYS, ROWS, SERIES
 
 _NUMBERS = {float, int}
 _MISSING = type(None)
@@ -25,7 +25,12 @@ _VALUE, _FACTOR, _EVENT = "value", "fator_externo", "evento_especial"
 
 @dataclass(frozen=True)
 class Histories:
-    """Series as one panel, each followed by its horizon; `ends` (S,) are its last known days."""
+    """Series as one panel, each followed by its horizon.
+
+    Attributes:
+        panel: the series and the days to forecast, whose values are NaN.
+        origins: (series,) row of the last known day of each series.
+    """
 
     panel: Panel
     origins: np.ndarray
@@ -39,44 +44,50 @@ class _Series:
     columns: dict[str, np.ndarray]  # each (days + horizon,)
 
 
-def histories_of(
+def read_histories(
     items: list[dict[str, Any]], contract: Contract, context: int, place: str
 ) -> Histories:
-    """The panel of posted series, with the model's horizon of days after each.
+    """Read and check series, and append the model's horizon of days to each.
 
     Args:
-        items: objects with `history`, and perhaps `series_id` and `future`; checked here.
-        context: days that are looked at; one of them at least must be known.
-        place: the field's path of a series with `{}` for its number, "" for a body that is one.
-    Raises RequestError (422), naming the field.
+        items: objects with `history`, and perhaps `series_id` and `future`.
+        contract: of the model that forecasts.
+        context: days that the model looks at; one of them at least must be known.
+        place: path of a series with `{}` for its number, "" for a body that is one.
+
+    Returns:
+        The series as a panel, in the order of the items.
+
+    Raises:
+        RequestError: 422, naming the field.
     """
     if len(items) > SERIES:
         raise invalid("series", f"expected at most {SERIES} series, got {len(items)}")
     sent = (item.get("history") for item in items if isinstance(item, dict))
     if (rows := sum(len(days) for days in sent if isinstance(days, list))) > ROWS:
         raise invalid("series", f"expected at most {ROWS} days in one call, got {rows}")
-    found = [_series(item, contract, context, place.format(i)) for i, item in enumerate(items)]
-    names = [series.name for series in found]
+    read = [_series(item, contract, context, place.format(i)) for i, item in enumerate(items)]
+    names = [series.name for series in read]
     if len(set(names)) != len(names):
         i = next(i for i, name in enumerate(names) if name in names[:i])
         raise invalid(f"{place.format(i)}series_id", "is the name of an earlier series as well")
-    lengths = [series.days + contract.horizon for series in found]
+    lengths = [series.days + contract.horizon for series in read]
     offsets = np.append(0, np.cumsum(lengths)).astype(np.int64)
     panel = Panel(
         tuple(names),
         offsets,
-        np.concatenate([s.first + np.arange(n) for s, n in zip(found, lengths, strict=True)]),
-        *(np.concatenate([s.columns[name] for s in found]) for name in (_VALUE, _FACTOR, _EVENT)),
+        np.concatenate([s.first + np.arange(n) for s, n in zip(read, lengths, strict=True)]),
+        *(np.concatenate([s.columns[name] for s in read]) for name in (_VALUE, _FACTOR, _EVENT)),
     )
     return Histories(panel, offsets[1:] - 1 - contract.horizon)
 
 
-def last_features(found: Histories) -> np.ndarray:
-    """The eleven features of the last known day of each series. → (S, 11), NaN where missing."""
-    panel = found.panel
+def last_features(histories: Histories) -> np.ndarray:
+    """Return the features (series, 11) of the last known day of each series, NaN where missing."""
+    panel, origins = histories.panel, histories.origins
     # They look back no further than this; the rows of shorter series all come along.
-    first = np.maximum(panel.offsets[:-1], found.origins + 1 - _ROLLING)
-    lengths = found.origins + 1 - first
+    first = np.maximum(panel.offsets[:-1], origins + 1 - _ROLLING)
+    lengths = origins + 1 - first
     offsets = np.append(0, np.cumsum(lengths)).astype(np.int64)
     rows = np.arange(offsets[-1]) + np.repeat(first - offsets[:-1], lengths)
     columns = (panel.dates, panel.values, panel.factor, panel.event)
@@ -115,11 +126,11 @@ def _series(item: Any, contract: Contract, context: int, place: str) -> _Series:
         whole[column][at[at >= 0]] = values[at >= 0]
     if not np.isfinite(whole[_VALUE][max(0, length - context) : length]).any():
         raise invalid(field, f"expected a known value among the last {context} days, got none")
-    _plan(item.get("future", []), whole, last, length, contract.horizon, f"{place}future")
+    _add_future(item.get("future", []), whole, last, length, contract.horizon, f"{place}future")
     return _Series(name, first, length, whole)
 
 
-def _plan(
+def _add_future(
     rows: Any,
     whole: dict[str, np.ndarray],
     last: np.datetime64,
@@ -155,7 +166,7 @@ def _name(name: Any, field: str) -> str:
 
 
 def _columns(rows: list[Any], needed: tuple[str, ...], field: str) -> dict[str, np.ndarray]:
-    """The number columns of rows, NaN where null or left out."""
+    """Return the number columns of rows, NaN where null or left out."""
     names = (*needed, _FACTOR, _EVENT)
     allowed = {"date", *names}
     for i, row in enumerate(rows):
@@ -196,7 +207,7 @@ def _float(number: float) -> float:
 
 
 def _days(rows: list[dict[str, Any]], field: str) -> np.ndarray:
-    """The dates of rows, each later than the one before. → (rows,) datetime64[D]."""
+    """Return the dates (rows,) of rows as datetime64[D], each later than the one before."""
     written = [row["date"] for row in rows]
     try:
         days = np.array(list(map(_day, written)), dtype="datetime64[D]")

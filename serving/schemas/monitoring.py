@@ -1,23 +1,18 @@
-"""What the last check of the model found, as `GET /monitoring` tells it.
+"""The answer of `/monitoring`: what the last check of the model found.
 
-A check writes `monitoring/latest.json` below VAR_DIR, in the form of `Findings`; nothing is
-computed here. Parts a check had no data for are left out.
+A check writes `monitoring/latest.json` below VAR_DIR, in the form of `Findings`. Parts that it had
+no data for are left out.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import structlog
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-FILE = Path("monitoring") / "latest.json"
-log = structlog.get_logger()
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class _Part(BaseModel):
-    # A check may tell more than is described here.
+    # A check may write more than is described here.
     model_config = ConfigDict(extra="allow", allow_inf_nan=False)
 
 
@@ -28,11 +23,11 @@ class LivePoint(_Part):
     mae: float | None = None
     mase: float | None = None
     coverage: float | None = Field(None, description="Per cent of the days inside the interval")
-    forecasts: int | None = Field(None, description="Forecast days that have their truth")
+    forecasts: int | None = Field(None, description="Forecast days that have their actual")
 
 
-class Promise(_Part):
-    """What the backtest promised, to compare with."""
+class ExpectedError(_Part):
+    """The errors that the backtest lets expect."""
 
     mae: float | None = None
     mase: float | None = None
@@ -43,7 +38,7 @@ class Accuracy(_Part):
     """Live accuracy over time."""
 
     history: list[LivePoint] = Field(description="Oldest day first")
-    promise: Promise | None = None
+    promise: ExpectedError | None = None
     interval: float | None = Field(None, description="Share the interval ought to cover, like 0.9")
 
 
@@ -73,8 +68,8 @@ class Figure(_Part):
     unit: str = ""
 
 
-class Verdict(_Part):
-    """Whether the model ought to be trained anew, and why."""
+class Recommendation(_Part):
+    """Whether retraining is recommended, and why."""
 
     retrain: bool
     reasons: list[str] = []
@@ -89,7 +84,7 @@ class Findings(_Part):
     drift: list[Drift] = Field([], description="Largest effect first")
     alerts: list[Alert] = []
     business: list[Figure] = []
-    verdict: Verdict | None = None
+    verdict: Recommendation | None = None
 
 
 class Monitoring(BaseModel):
@@ -98,26 +93,3 @@ class Monitoring(BaseModel):
     status: Literal["checked", "never checked", "unreadable"]
     detail: str = Field("", description="What to do, where there are no findings")
     findings: Findings | None = None
-
-
-def last(var_dir: Path) -> dict[str, Any]:
-    """The last check's findings, for JSON (`Monitoring`)."""
-    try:
-        text = (var_dir / FILE).read_bytes()
-    except FileNotFoundError:
-        nothing = Monitoring(status="never checked", detail="No check of the model has run yet")
-        return nothing.model_dump()
-    except OSError as error:
-        return _unreadable(error.strerror or "it cannot be opened")
-    try:
-        found = Findings.model_validate_json(text)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        return _unreadable(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
-    return Monitoring(status="checked", findings=found).model_dump()
-
-
-def _unreadable(why: str) -> dict[str, Any]:
-    log.warning("findings of the last check cannot be read", error=why[:300])
-    detail = "What the last check wrote cannot be read; run it again"
-    return Monitoring(status="unreadable", detail=detail).model_dump()

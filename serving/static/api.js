@@ -5,9 +5,9 @@ import { t } from "./i18n.js";
 
 const STORED = "api-key"; // sessionStorage: gone with the tab
 let asking = null;
-let declined = false; // a key: then only what the reader asks for asks for it again
+let declined = false; // the reader gave no key: only their own actions open the dialog again
 
-/** What the API says is wrong (RFC 9457). `errors` are {field, detail}. */
+/** A problem document of the API (RFC 9457). `errors` are {field, detail}. */
 export class Problem extends Error {
   constructor(status, document, retryAfter = null) {
     super(document.detail || document.title || String(status));
@@ -16,7 +16,7 @@ export class Problem extends Error {
     this.retryAfter = retryAfter;
   }
 
-  /** For people, in their language where the API has a number rather than words. */
+  /** The text to show, in the reader's language where the API sent a number rather than a text. */
   get words() {
     if (this.status === 0) return t("problem_network");
     if (this.retryAfter) return `${this.message} – ${t("problem_busy", { seconds: this.retryAfter })}`;
@@ -24,7 +24,7 @@ export class Problem extends Error {
   }
 }
 
-/** Ask the API. → the answer's JSON. Raises Problem. `accept` are statuses that are answers too. */
+/** Call the API. Returns the answer's JSON; throws Problem. Statuses in `accept` are answers too. */
 export async function call(path, body = undefined, accept = []) {
   const response = await send(path, body);
   if (!response.ok && !accept.includes(response.status)) {
@@ -34,7 +34,7 @@ export async function call(path, body = undefined, accept = []) {
   return response.json();
 }
 
-/** Ask for a file. → a Blob. Raises Problem. */
+/** Fetch a file. Returns a Blob; throws Problem. */
 export async function file(path) {
   const response = await send(path);
   if (!response.ok) throw new Problem(response.status, await response.json().catch(() => ({})));
@@ -69,7 +69,7 @@ async function send(path, body) {
   return response;
 }
 
-/** Ask the reader for a key. → whether one was given. */
+/** Ask the reader for a key. Returns whether one was entered. */
 function ask(refused) {
   const dialog = $("#key-dialog");
   const field = $("#key-field");

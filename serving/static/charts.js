@@ -6,7 +6,7 @@ import { day, number, onLanguage } from "./i18n.js";
 const DAY = 86_400;
 // Between marks of the time axis: days, then about a month and more, which uPlot sets on firsts.
 const STEPS = [1, 2, 3, 7, 14, 30, 60, 90, 180, 365, 730, 1825, 3650].map((days) => days * DAY);
-const charts = new Map(); // element → what redraws it
+const charts = new Map(); // functions that redraw, by element
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const time = (iso) => Date.parse(iso) / 1000;

@@ -163,7 +163,7 @@ const NAMES = {
   event: /^(evento_especial|event|evento|holiday|feriado|promo|promotion|promocao|promoção)$/i,
 };
 
-/** Sensible columns: {date, value, series, factor, event} → number of a column, -1 for none. */
+/** Guess the columns. Returns {date, value, series, factor, event}: numbers, -1 for none. */
 export function guess(table) {
   const step = Math.ceil(table.rows.length / 400);
   const sample = table.rows.filter((_, i) => i % step === 0);

@@ -1,4 +1,4 @@
-// The reader's rows: brought, their columns named, their faults shown and corrected.
+// The reader's rows: load them, name their columns, show and correct their faults.
 
 import { decode, findDecimal, guess, parse } from "./csv.js";
 import { ROLES, build, locate, wording } from "./dataset.js";
@@ -9,7 +9,7 @@ const SIZE = 20_000_000; // bytes of a file
 const SHOWN = 20; // rows with a fault at once
 
 let table = null; // what was brought: {separator, header, rows, name}
-let mapping = null; // role → number of a column
+let mapping = null; // number of a column by role
 let refused = []; // what the API found wrong with rows, as `faults`
 let listener = () => {};
 
@@ -57,15 +57,15 @@ export async function example() {
   bring({ separator: ",", header, rows: written }, "example_name");
 }
 
-/** Show what the API says of rows beside them. → what it says of no row, [{detail}]. */
+/** Show the API's errors beside their rows. Returns those that belong to no row. */
 export function refuse(errors) {
   const rest = [];
   refused = [];
   for (const { field, detail } of errors) {
     const place = locate(field, current.series);
-    const said = wording(detail) ?? { key: "problem_other", values: { detail } };
-    if (place) refused.push({ ...place, ...said });
-    else rest.push({ field, ...said });
+    const text = wording(detail) ?? { key: "problem_other", values: { detail } };
+    if (place) refused.push({ ...place, ...text });
+    else rest.push({ field, ...text });
   }
   showFaults();
   if (refused.length) $("#rows-card").scrollIntoView({ block: "nearest" });
@@ -163,20 +163,20 @@ function showFaults() {
 
 function faultRow(row, found, roles) {
   const cells = roles.map((role) => {
-    const said = found.filter((fault) => fault.role === role);
+    const faults = found.filter((fault) => fault.role === role);
     const id = `fault-${row.line}-${role}`;
     const input = h("input", {
       type: "text",
       value: row.cells[mapping[role]] ?? "",
       "aria-label": t("errors_cell", { column: nameOf(mapping[role]), line: row.line }),
-      "aria-invalid": said.length > 0 ? "true" : null,
-      "aria-describedby": said.length ? id : null,
+      "aria-invalid": faults.length > 0 ? "true" : null,
+      "aria-describedby": faults.length ? id : null,
       onchange: (event) => {
         row.cells[mapping[role]] = event.target.value.trim();
         update();
       },
     });
-    const words = said.map((fault) => t(fault.key, fault.values)).join(". ");
+    const words = faults.map((fault) => t(fault.key, fault.values)).join(". ");
     return h("td", {}, input, words ? h("span", { class: "fault", id }, words) : null);
   });
   const whole = found.filter((fault) => !roles.includes(fault.role));

@@ -1,5 +1,4 @@
-// A table and the meaning of its columns → the series of a /forecast body, and back from the
-// places that the API names to the rows they came from.
+// Makes the series of a /forecast body of a table, and finds the rows that the API's errors name.
 
 import { findFormat, readDay, readEvent, readNumber } from "./csv.js";
 
@@ -7,11 +6,11 @@ export const ROLES = ["date", "value", "series", "factor", "event"];
 const FIELDS = { value: "value", fator_externo: "factor", evento_especial: "event", date: "date" };
 
 /**
- * The series of a table.
+ * Make the series of a table.
  *
- * → {series: [{name, history, future, from: {history: [row], future: [row]}}], faults}, rows being
- * those of the table. Rows at the end without a value, but with what is known ahead, are plans: the
- * future. `faults` are {row, role, key, values}: a message's key and what fills it.
+ * Returns {series: [{name, history, future, from: {history: [row], future: [row]}}], faults}, with
+ * the rows of the table. Rows at the end without a value, but with known covariates, are the future.
+ * `faults` are {row, role, key, values}: a message's key and its values.
  */
 export function build(table, mapping, decimal) {
   const cell = (row, role) => (mapping[role] < 0 ? "" : (row.cells[mapping[role]] ?? "").trim());
@@ -36,7 +35,7 @@ export function build(table, mapping, decimal) {
     if (numbers.event < 0 || numbers.event > 1) fault("event", "fault_share");
     const name = mapping.series < 0 ? "series" : cell(row, "series");
     if (!name) fault("series", "fault_series_blank");
-    // The API names the first such day; people would rather see all of them.
+    // The API names the first such day; here all of them are shown.
     const last = found.get(name)?.at(-1)?.date;
     if (date && date === last) fault("date", "p_twice", { date });
     else if (date && date < last) fault("date", "p_after", { date, other: last });
@@ -90,7 +89,7 @@ const KNOWN = [
   [/^expected at most \d+ (?:series|days)/, "p_many"],
 ];
 
-/** The key and values of what the API says, null where the page has no words of its own for it. */
+/** Key and values of the page's text for an error of the API, null where it has none. */
 export function wording(detail) {
   for (const [pattern, key] of KNOWN) {
     const found = pattern.exec(detail);
@@ -105,7 +104,7 @@ const LONGEST = 20_000; // days; what spans more has a mistyped year, and is not
 export function calendar(history) {
   const at = new Map(history.map((row) => [Date.parse(row.date), row.value]));
   const all = [...at.keys()];
-  // Rows come oldest first, or have been told apart by `build`.
+  // Oldest day first: `build` finds rows that are not.
   const [first, last] = [all[0], all.at(-1)];
   const days = [];
   const values = [];

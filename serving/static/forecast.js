@@ -1,4 +1,4 @@
-// The forecast: asked for, drawn as a fan behind its history, listed, and handed out as CSV.
+// The forecast: request it, draw it as a fan behind its history, list it, offer it as CSV.
 
 import { Problem, call } from "./api.js";
 import { chart, clear } from "./charts.js";
@@ -8,13 +8,13 @@ import { $, fill, h, save } from "./dom.js";
 import { day, digits, lang, number, onLanguage, t } from "./i18n.js";
 
 let card = null; // of the model
-let answer = null; // of /forecast, for the series in `asked`
-let asked = [];
+let answer = null; // of /forecast, for the series in `sent`
+let sent = [];
 let shownDays = innerWidth < 640 ? 92 : 183; // where there is room for them
-let said = null; // [key, values] of the note beside the button
+let noted = null; // [key, values] of the note beside the button
 let listener = { explain: () => {}, forecast: () => {} };
 
-/** Set up the section. `on.forecast(what | null)` and `on.explain(day)` tell of changes. */
+/** Set up the section. `on.forecast(forecast | null)` and `on.explain(day)` are called on changes. */
 export function start(on) {
   listener = on;
   data.start(changed);
@@ -44,7 +44,7 @@ export function start(on) {
     showHorizon();
     showIntervals();
     show();
-    note(...(said ?? [null]));
+    note(...(noted ?? [null]));
   });
 }
 
@@ -113,7 +113,7 @@ function enable() {
 }
 
 function note(key, values = {}) {
-  said = key ? [key, values] : null;
+  noted = key ? [key, values] : null;
   $("#run-note").textContent = key ? t(key, values) : "";
   $("#run-note").classList.remove("fault");
 }
@@ -127,16 +127,16 @@ async function run() {
     future: future.slice(0, card.horizon),
   }));
   const body = { series: rows, horizon: Number($("#horizon").value) };
-  // All that may be shown, so that a box ticked later needs no call.
+  // All that can be shown, so that a box ticked later needs no call.
   const levels = [0.5, ...pairs().flat()].filter((level) => card.quantiles.includes(level));
   body.levels = levels.sort((a, b) => a - b);
   note("running");
   $("#run").disabled = true;
   try {
     const found = await call("/forecast", body);
-    if (series !== data.current.series) return; // other rows were brought meanwhile
+    if (series !== data.current.series) return; // other rows were loaded meanwhile
     answer = found;
-    asked = rows;
+    sent = rows;
     data.refuse([]);
     note("done", { days: body.horizon, version: found.model_version });
   } catch (problem) {
@@ -157,7 +157,7 @@ async function run() {
 
 function tellForecast() {
   const i = picked();
-  const found = answer && { ...asked[i], days: answer.forecasts[i].forecast, version: answer.model_version };
+  const found = answer && { ...sent[i], days: answer.forecasts[i].forecast, version: answer.model_version };
   listener.forecast(found);
 }
 
@@ -204,7 +204,7 @@ function draw() {
     bands: ahead.length ? bands : [],
     gaps: true,
     shown: [days[first], days.at(-1)],
-    // Without a pointer, the first day ahead is told, or the last one known.
+    // Without a pointer, the first day ahead is shown, or the last known one.
     tell: (index) => fill($("#readout"), ...parts(index ?? from).map(([name, text]) => h("span", {}, `${name} `, h("b", {}, text)))),
     words: (index) => parts(index).map((part) => part.join(" ")).join(", "),
     label: t("chart_label", { series: one.name }),

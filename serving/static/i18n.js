@@ -5,7 +5,7 @@ let messages = {};
 let language = "en";
 const listeners = [];
 
-/** Words of a key, its {places} filled. An unknown key shows as itself. */
+/** The text of a key, its {places} filled. An unknown key is its own text. */
 export function t(key, values = {}) {
   const text = messages[key] ?? key;
   return text.replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
@@ -14,7 +14,7 @@ export function t(key, values = {}) {
 /** The language of the page: "en" or "pt-BR". */
 export const lang = () => language;
 
-// Days and numbers are written as in the reader's own country, if the language is theirs.
+// Days and numbers are written as in the reader's country, where that speaks the language.
 const region = () =>
   navigator.languages.find((code) => code.split("-")[0] === language.split("-")[0]) ?? language;
 
@@ -41,7 +41,7 @@ export function translate(root) {
   }
 }
 
-/** A number for people: as many digits as tell something, exactly `behind` the mark if given. */
+/** Format a number: significant digits only, or exactly `behind` the mark. */
 export function number(value, behind = null, options = {}) {
   if (value === null || value === undefined || !Number.isFinite(value)) return "–";
   const fitting = behind ?? digits([value]);
@@ -62,14 +62,14 @@ export function digits(values) {
 export const signed = (value, behind = null) =>
   number(value, behind, { signDisplay: "exceptZero" });
 
-/** A day, "2026-01-31", for people. */
+/** Format a day such as "2026-01-31". */
 export function day(iso, options = { day: "numeric", month: "short", year: "numeric" }) {
   return new Intl.DateTimeFormat(region(), { ...options, timeZone: "UTC" }).format(
     new Date(`${iso}T00:00:00Z`),
   );
 }
 
-/** A moment, ISO with its zone, for people and in their time. */
+/** Format a moment, ISO with its zone, in the reader's time. */
 export function moment(iso) {
   const date = new Date(iso);
   if (Number.isNaN(date.getTime())) return iso;

@@ -10,11 +10,11 @@ const EVERY = 30_000; // milliseconds between two looks, while the page is visib
 let health = null;
 let card = null;
 let monitoring = null;
-let told = () => {};
+let onModel = () => {};
 
 /** Set up the section. `useModel(card)` is called with the served model, once it is known. */
 export async function start(useModel) {
-  told = useModel;
+  onModel = useModel;
   onLanguage(show);
   setInterval(() => document.hidden || look(), EVERY);
   await look();
@@ -25,7 +25,7 @@ async function look() {
     health = await call("/health", undefined, [503]);
     if (health.model_version !== null && health.model_version !== card?.model_version) {
       card = await call("/model");
-      told(card);
+      onModel(card);
     }
     if (health.model_version === null) card = null;
     monitoring = await call("/monitoring");
@@ -114,7 +114,7 @@ function showMonitoring() {
   $("#verdict").hidden = !found.verdict;
   if (found.verdict) {
     const reasons = (found.verdict.reasons ?? []).join(", ");
-    $("#verdict").textContent = found.verdict.retrain ? t("verdict_yes", { reasons }) : t("verdict_no");
+    $("#verdict").textContent = found.verdict.retrain ? t("retrain_yes", { reasons }) : t("retrain_no");
   }
   showAccuracy(found.accuracy);
   showDrift(found.drift);
@@ -147,7 +147,7 @@ function showAccuracy(accuracy) {
   const points = accuracy?.history ?? [];
   const target = accuracy?.interval ? 100 * accuracy.interval : accuracy?.promise?.coverage;
   for (const [id, name, level, against] of [
-    ["accuracy", "mae", accuracy?.promise?.mae, "accuracy_promise"],
+    ["accuracy", "mae", accuracy?.promise?.mae, "accuracy_expected"],
     ["coverage", "coverage", target, "coverage_target"],
   ]) {
     const known = points.filter((point) => point[name] !== null && point[name] !== undefined);
@@ -165,7 +165,7 @@ function showAccuracy(accuracy) {
     chart($(`#${id}`), () => ({
       days,
       lines,
-      // Without a pointer, the last day is told.
+      // Without a pointer, the last day is shown.
       tell: (index) => say(index ?? days.length - 1),
       words: (index) => parts(index).join(", "),
       label: t(`${id}_label`),

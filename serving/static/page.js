@@ -49,7 +49,7 @@ function themes() {
   show();
 }
 
-// What the server sent is complete: it is shown before anything is asked for.
+// The page is complete as sent: it is shown before any call.
 await new Promise((drawn) => requestAnimationFrame(() => setTimeout(drawn)));
 languages();
 themes();

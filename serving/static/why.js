@@ -1,11 +1,11 @@
-// Why a forecast is what it is: asked for, waited for, and shown as shares that add up.
+// The explanation of a forecast: request it, wait for it, show contributions that add up.
 
 import { Problem, call, file } from "./api.js";
 import { $, fill, h, save } from "./dom.js";
 import { day, digits, number, onLanguage, signed, t } from "./i18n.js";
 
 const PAUSE = 600; // milliseconds between two looks
-const PATIENCE = 20; // seconds in the queue after which it is said that no worker may be running
+const PATIENCE = 20; // seconds in the queue after which the page says that no worker may be running
 
 let forecast = null;
 let result = null; // {id, explanation, version}
@@ -90,7 +90,7 @@ export async function explain(step) {
   }
 }
 
-/** How far it is. A store that is busy for a moment loses nothing: then it is not known. */
+/** Fetch the state; its status is null while the store is busy. */
 async function look(id) {
   try {
     return await call(`/explanations/${id}`);
@@ -150,7 +150,7 @@ function show() {
   $("#why-level").textContent = t("why_level", { windows: e.background_windows });
 }
 
-/** Name of a feature for people, its own name as a hint. */
+/** Label of a feature, with its name as a hint. */
 const feature = (name) => h("span", { title: name }, t(`f_${name}`));
 
 /** From the base to the forecast, each bar beginning where the one before ended. */

@@ -1,6 +1,7 @@
 """A real worker process whose explanations cost a moment: for tests of what happens around them.
 
-A body may ask for trouble: {"raise": text}, {"later": file} (until the file is there), {"seconds"}.
+A body may bring trouble: {"raise": text}, {"later": file} (until the file exists), {"seconds"}.
+{"until": file} is computed until the file exists.
 What follows the lease's seconds on its command line is the command of MONITOR_CRON.
 """
 
@@ -19,6 +20,8 @@ def compute(body, version):
         raise ValueError(body["raise"])
     if "later" in body and not Path(body["later"]).exists():
         raise TryLaterError("the registry is away")
+    while "until" in body and not Path(body["until"]).exists():
+        time.sleep(0.05)
     time.sleep(body.get("seconds", 0.1))
     return {"version": version, "n": body.get("n")}, b"\x89PNG"
 

@@ -10,7 +10,14 @@ from tests.panels import TINY_MODEL
 
 
 class Shelf:
-    """Registry of folders: `aliases` name → version, `folders` version → artifact folder."""
+    """A registry of folders.
+
+    Attributes:
+        aliases: version by name of the alias.
+        folders: artifact folder by version.
+        error: raised by every call, unless None.
+        fetched: versions fetched so far.
+    """
 
     def __init__(self, **aliases):
         self.aliases = aliases
@@ -33,10 +40,10 @@ class Shelf:
 
 
 def settings_of(folder, **changes):
+    """Settings whose stores are in a folder."""
     places = {
         "var_dir": folder,
         "database_url": f"sqlite:///{folder}/state.db",
-        "queue_url": f"sqlite:///{folder}/queue.db",
         "mlflow_tracking_uri": f"sqlite:///{folder}/mlflow.db",
         "mlflow_artifact_root": str(folder / "mlartifacts"),
     }
@@ -44,7 +51,7 @@ def settings_of(folder, **changes):
 
 
 def app_on(shelf, folder, **changes):
-    """An application whose model is loaded, and is asked about again by `refresh` alone."""
+    """An application whose model is loaded now, and later only by `refresh`."""
     settings = settings_of(folder, **changes)
     model = LiveModel(settings, registry=lambda: shelf)
     if shelf.aliases:
@@ -56,6 +63,7 @@ def app_on(shelf, folder, **changes):
 
 
 def close(app):
+    """Write what waits, and close the database."""
     state = state_of(app)
     state.recorder.close()
     state.recorder.store.close()

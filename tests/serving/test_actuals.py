@@ -12,11 +12,11 @@ from sqlalchemy import event
 
 from lib.features.engineering import MAX_HORIZON
 from lib.settings import get_settings
-from lib.storage.database import Store
-from lib.storage.retention import purge
+from lib.storage.database import Store, purge
 from lib.storage.tables import actuals, corrections, predictions
-from serving.records.actuals import ITEMS, Actual, ActualsBody, _forecast_of, keep
+from serving.records.actuals import _match, store_actuals
 from serving.records.predictions import Prediction, Recorder
+from serving.schemas.actuals import MAX_ACTUALS, Actual, ActualsBody
 
 ONE = {"trace_id": "t", "value": 1.0}
 DAY = {"series_id": "shop 1", "date": "2026-01-31", "value": 1.0}
@@ -34,8 +34,8 @@ def parsed(*items):
 
 
 def send(store, *items):
-    """→ (added, corrected, unchanged, unmatched)."""
-    kept = keep(store, parsed(*items))
+    """Return (added, corrected, unchanged, unmatched)."""
+    kept = store_actuals(store, parsed(*items))
     return kept.added, kept.corrected, kept.unchanged, kept.unmatched
 
 
@@ -51,8 +51,8 @@ def predicted(store):
         update={"database_url": store.url.render_as_string(hide_password=False)}
     )
     recorder = Recorder(settings)
-    recorder.prediction(Prediction("t", 1, (0.5,), [[1.0]], body=b"{}"))
-    recorder.prediction(
+    recorder.record(Prediction("t", 1, (0.5,), [[1.0]], body=b"{}"))
+    recorder.record(
         Prediction(
             "f",
             1,
@@ -67,7 +67,7 @@ def predicted(store):
 
 
 def test_actuals_are_kept_by_trace_and_by_day(store, predicted):
-    kept = keep(store, parsed(ONE, DAY | {"value": 2.5}))
+    kept = store_actuals(store, parsed(ONE, DAY | {"value": 2.5}))
     assert [(item.status, item.matched) for item in kept.results] == [("added", True)] * 2
     by_day, by_trace = rows(store)
     assert (by_trace.trace_id, by_trace.value) == ("t", 1.0)
@@ -113,7 +113,7 @@ def test_actuals_corrected_keep_the_last_value_and_count(store, predicted):
         (DAY | {"series_id": "shop 2"}, 1),
     ],
 )
-def test_actuals_never_forecast_are_kept_and_said_so(store, predicted, item, unmatched):
+def test_actuals_never_forecast_are_stored_as_unmatched(store, predicted, item, unmatched):
     assert send(store, item) == (1, 0, 0, unmatched)
     assert len(rows(store)) == 1
 
@@ -123,12 +123,12 @@ def test_actuals_of_many_series_and_days_are_matched_by_one_query(store, predict
     items = [
         DAY | {"series_id": name, "date": str(day)} for name in ("shop 1", "shop 2") for day in days
     ]
-    asked = []
+    statements = []
     with store.reading() as connection:
-        event.listen(connection, "before_cursor_execute", lambda *args: asked.append(args[2]))
-        found = _forecast_of(connection, parsed(*items, ONE, ONE | {"trace_id": "f"}))
+        event.listen(connection, "before_cursor_execute", lambda *args: statements.append(args[2]))
+        found = _match(connection, parsed(*items, ONE, ONE | {"trace_id": "f"}))
     assert [i for i, matched in enumerate(found) if matched] == [2, 10]
-    assert len(asked) == 2  # one for traces, one for days
+    assert len(statements) == 2  # one for traces, one for days
 
 
 def test_actuals_match_the_last_day_of_the_longest_forecast(store, predicted):
@@ -140,7 +140,7 @@ def test_actuals_match_the_last_day_of_the_longest_forecast(store, predicted):
     last = longest.row()["last_date"]
     days = [last, last + timedelta(days=1)]
     items = [DAY | {"series_id": "shop 3", "date": str(day)} for day in days]
-    assert [item.matched for item in keep(store, parsed(*items)).results] == [True, False]
+    assert [item.matched for item in store_actuals(store, parsed(*items)).results] == [True, False]
 
 
 def test_actuals_late_are_kept_when_the_forecast_is_deleted(store, predicted):
@@ -202,8 +202,8 @@ def test_actuals_body_refuses_contradictions_and_sizes():
         parsed(ONE, ONE | {"value": 2.0})
     with pytest.raises(ValidationError, match="at least 1 item"):
         parsed()
-    with pytest.raises(ValidationError, match=f"at most {ITEMS} items"):
-        parsed(*[ONE] * (ITEMS + 1))
+    with pytest.raises(ValidationError, match=f"at most {MAX_ACTUALS} items"):
+        parsed(*[ONE] * (MAX_ACTUALS + 1))
 
 
 def test_actuals_body_reads_the_same_from_json():
@@ -212,6 +212,6 @@ def test_actuals_body_reads_the_same_from_json():
 
 
 def test_actuals_of_the_largest_request_take_a_moment(store):
-    items = parsed(*[DAY | {"series_id": f"shop {n}"} for n in range(ITEMS)])
-    assert keep(store, items).added == ITEMS
-    assert keep(store, items).unchanged == ITEMS
+    items = parsed(*[DAY | {"series_id": f"shop {n}"} for n in range(MAX_ACTUALS)])
+    assert store_actuals(store, items).added == MAX_ACTUALS
+    assert store_actuals(store, items).unchanged == MAX_ACTUALS

@@ -14,7 +14,7 @@ def windows(n):
 
 
 def ask_at_once(batcher, features, future):
-    """→ what each thread got: a forecast or an error."""
+    """Return what each thread got: a forecast or an error."""
     out = [None] * len(features)
     start = threading.Barrier(len(features))
 
@@ -34,7 +34,7 @@ def ask_at_once(batcher, features, future):
     return out
 
 
-def test_each_thread_gets_its_own_forecast():
+def test_batcher_gives_each_thread_its_own_forecast():
     forecaster = ServedModel.load(TINY_MODEL)
     features, future = windows(40)
     batcher = Batcher(forecaster)
@@ -43,7 +43,7 @@ def test_each_thread_gets_its_own_forecast():
             np.testing.assert_allclose(got, forecaster.predict(window, future)[0], rtol=1e-6)
 
 
-def test_an_error_reaches_all_of_its_batch_and_the_next_is_computed():
+def test_batcher_error_reaches_all_of_its_batch_and_the_next_is_computed():
     forecaster = ServedModel.load(TINY_MODEL)
 
     class Failing(ServedModel):
@@ -65,6 +65,6 @@ def test_an_error_reaches_all_of_its_batch_and_the_next_is_computed():
     assert batcher.predict(features[0], future).shape == (3, 3)
 
 
-def test_one_alone_raises_its_error():
+def test_batcher_raises_the_error_of_one_alone():
     with pytest.raises(ValueError, match="expected"):
         Batcher(ServedModel.load(TINY_MODEL)).predict(np.zeros((1, 5, 11)), np.zeros((1, 3, 11)))

@@ -1,4 +1,4 @@
-"""The calls about explanations and actuals, on a bare application with real stores."""
+"""The calls about explanations and actuals, on real stores."""
 
 import json
 import sqlite3
@@ -7,89 +7,68 @@ import sys
 import time
 
 import pytest
-from flask_openapi3 import OpenAPI
-from pydantic import BaseModel, ConfigDict, Field
 
-from lib.settings import ROOT, get_settings
+from lib.settings import ROOT
 from serving.http import problems
-from serving.records.predictions import Prediction, Recorder
-from serving.routes.explanations import Services, make_blueprint, store_calls
-from serving.schemas.api import example_rows, predict_request
+from serving.records.predictions import Prediction
+from serving.routes.store import store_calls
+from serving.schemas.examples import example_rows
+from serving.state import state_of
+from tests.serving.live import Shelf, app_on, close
 
-
-class Row(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
-    lag_1: float
-    lag_7: float | None
-
-
-class Body(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid")
-    sequence: list[Row] = Field(min_length=2, max_length=2)
-
-
-BODY = {"sequence": [{"lag_1": 1.0, "lag_7": None}, {"lag_1": 2.0, "lag_7": 0.5}]}
+ROWS = example_rows()
+BODY = {"sequence": ROWS}
 DAY = {"series_id": "s", "date": "2026-01-31", "value": 1.0}
 
 
 def body(n):
-    return {"sequence": [BODY["sequence"][0], {"lag_1": float(n), "lag_7": None}]}
+    return {"sequence": [*ROWS[:-1], ROWS[-1] | {"lag_1": float(n)}]}
 
 
-# SQLite on files, or servers for both; each kind of queue is with each table in other tests.
-@pytest.fixture(params=["files", pytest.param("servers", marks=pytest.mark.services)])
-def settings(request, tmp_path):
-    database, queue = f"sqlite:///{tmp_path}/state.db", f"sqlite:///{tmp_path}/queue.db"
-    if request.param == "servers":
-        database, queue = map(request.getfixturevalue, ("postgresql_url", "redis_url"))
-    return get_settings(None).model_copy(
-        update={"database_url": database, "queue_url": queue, "explanation_queue_max": 3}
+@pytest.fixture
+def app(settings, tmp_path):
+    """An application of version 4 whose queue holds three."""
+    app = app_on(
+        Shelf(production=4),
+        tmp_path,
+        database_url=settings.database_url,
+        explanation_queue_max=3,
     )
+    yield app
+    close(app)
 
 
 @pytest.fixture
-def services(settings):
-    recorder = Recorder(settings)
-    yield Services.of(settings, recorder, lambda: 4)
-    recorder.close()
-    recorder.store.close()
+def parts(app):
+    return state_of(app)
 
 
-def client_of(services, predict_body=Body):
-    app = OpenAPI(__name__, validation_error_callback=problems.from_validation)
-    problems.register(app)
-    app.register_api(make_blueprint(services, predict_body))
-    return app.test_client()
+def queued(parts):
+    return parts.jobs.count()["queued"]
 
 
-@pytest.fixture
-def client(services):
-    return client_of(services)
+def compute(parts, identity, result=None, plot=b"\x89PNG"):
+    """Do what the worker does."""
+    assert parts.jobs.claim("w").id == identity
+    parts.jobs.finish(identity, "w", result or {"base_value": 1.0}, plot)
 
 
-def computed(services, identity, result=None, plot=b"\x89PNG"):
-    """What the worker does."""
-    assert services.jobs.claim(identity, "w")
-    services.jobs.finish(identity, "w", result or {"base_value": 1.0}, plot)
-
-
-def predicted(services, trace_id="t", sent=BODY, version=2):
+def record(parts, trace_id="t", sent=BODY, version=2):
     raw = json.dumps(sent, indent=3).encode()
-    services.recorder.prediction(Prediction(trace_id, version, (0.5,), [[1.0]], body=raw))
+    parts.recorder.record(Prediction(trace_id, version, (0.5,), [[1.0]], body=raw))
 
 
-def test_request_explanation_answers_at_once_with_an_id(client, services):
+def test_request_explanation_answers_at_once_with_an_id(client, parts):
     answer = client.post("/request-explanation", json=BODY)
     assert answer.status_code == 202
     identity = answer.json["explanation_id"]
     assert answer.json == {"status": "explanation_queued", "explanation_id": identity}
     assert answer.headers["Location"] == f"/explanations/{identity}"
-    assert [task.args for task in services.queue.huey.pending()] == [[identity]]
-    job = services.jobs.claim(identity, "w")
-    assert (job.body, job.model_version) == (BODY, 4)
+    job = parts.jobs.claim("w")
+    assert (job.id, job.body, job.model_version) == (identity, BODY, 4)
 
 
-def test_explanation_goes_from_queued_to_done(client, services):
+def test_explanation_goes_from_queued_to_done(client, parts):
     where = client.post("/request-explanation", json=BODY).headers["Location"]
     first = client.get(where)
     assert first.status_code == 200
@@ -97,7 +76,7 @@ def test_explanation_goes_from_queued_to_done(client, services):
     assert first.json["result"] is first.json["plot"] is None
     assert client.get(f"{where}/plot.png").status_code == 404
     identity = first.json["explanation_id"]
-    computed(services, identity, {"base_value": 2.5})
+    compute(parts, identity, {"base_value": 2.5})
     done = client.get(where).json
     assert (done["status"], done["model_version"]) == ("done", 4)
     assert done["result"] == {"base_value": 2.5}
@@ -106,35 +85,35 @@ def test_explanation_goes_from_queued_to_done(client, services):
     assert (picture.mimetype, picture.data) == ("image/png", b"\x89PNG")
 
 
-def test_explanation_says_why_it_failed(client, services):
+def test_explanation_says_why_it_failed(client, parts):
     where = client.post("/request-explanation", json=BODY).headers["Location"]
     identity = where.rsplit("/", 1)[1]
-    services.jobs.claim(identity, "w")
-    services.jobs.fail(identity, "w", "ArtifactError: model.onnx: missing")
+    parts.jobs.claim("w")
+    parts.jobs.fail(identity, "w", "ArtifactError: model.onnx: missing")
     state = client.get(where).json
     assert (state["status"], state["error"]) == ("failed", "ArtifactError: model.onnx: missing")
     assert client.get(f"{where}/plot.png").status_code == 404
 
 
-def test_request_explanation_of_the_same_question_is_the_same(client, services):
-    shuffled = {"sequence": [dict(reversed(row.items())) for row in BODY["sequence"]]}
-    whole = {"sequence": [{"lag_1": 1, "lag_7": None}, BODY["sequence"][1]]}
+def test_request_explanation_of_the_same_question_is_the_same(client, parts):
+    shuffled = {"sequence": [dict(reversed(row.items())) for row in ROWS]}
+    whole = {"sequence": [*ROWS[:-1], ROWS[-1] | {"evento_especial": 0}]}
     answers = [client.post("/request-explanation", json=b) for b in (BODY, shuffled, whole)]
     assert len({answer.json["explanation_id"] for answer in answers}) == 1
-    assert services.queue.huey.pending_count() == 1
-    computed(services, answers[0].json["explanation_id"])
+    assert queued(parts) == 1
+    compute(parts, answers[0].json["explanation_id"])
     again = client.post("/request-explanation", json=BODY)
     assert (again.status_code, again.json) == (202, answers[0].json)
-    assert services.queue.huey.pending_count() == 1
+    assert queued(parts) == 0
 
 
-def test_request_explanation_by_trace_is_of_the_version_that_answered(client, services):
-    predicted(services, version=2)
+def test_request_explanation_by_trace_is_of_the_version_that_answered(client, parts):
+    record(parts, version=2)
     answer = client.post("/request-explanation", json={"trace_id": "t"})  # not waited for writing
     assert answer.status_code == 202
     identity = answer.json["explanation_id"]
-    assert services.jobs.get(identity).model_version == 2
-    assert services.jobs.submit(BODY, 2) == (identity, False)  # as if the sequence were sent
+    assert parts.jobs.get(identity).model_version == 2
+    assert parts.jobs.submit(BODY, 2) == identity  # as if the sequence were sent
 
 
 def test_request_explanation_of_an_unknown_trace_is_not_found(client):
@@ -144,13 +123,13 @@ def test_request_explanation_of_an_unknown_trace_is_not_found(client):
     assert time.monotonic() - start < 2
 
 
-def test_calls_past_the_places_for_the_store_are_told_when_to_come_back(client):
+def test_calls_beyond_the_slots_of_the_store_are_answered_with_retry_after(client):
     calls = [
         lambda: client.post("/request-explanation", json=BODY),
         lambda: client.get(f"/explanations/{'0' * 32}"),
         lambda: client.post("/actuals", json={"actuals": [DAY]}),
     ]
-    with store_calls.one(), store_calls.one():
+    with store_calls.slot(), store_calls.slot():
         for call in calls:
             answer = call()
             assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
@@ -158,43 +137,42 @@ def test_calls_past_the_places_for_the_store_are_told_when_to_come_back(client):
     assert [call().status_code for call in calls] == [202, 404, 200]
 
 
-def test_request_explanation_finds_what_is_not_written_yet(client, services, monkeypatch):
+def test_request_explanation_finds_what_is_not_written_yet(client, parts, monkeypatch):
     monkeypatch.setattr("serving.records.predictions._GATHER", 0.5)
-    predicted(services)
-    assert services.recorder.stored == 0
+    record(parts)
+    assert parts.recorder.stored == 0
     assert client.post("/request-explanation", json={"trace_id": "t"}).status_code == 202
-    services.recorder.close()
-    assert services.recorder.stored == 1
-    assert services.recorder._bodies == {}
+    parts.recorder.close()
+    assert parts.recorder.stored == 1
+    assert parts.recorder._bodies == {}
     assert client.post("/request-explanation", json={"trace_id": "t"}).status_code == 202
 
 
-def test_request_explanation_of_a_trace_not_found_may_be_asked_again(client):
+def test_request_explanation_of_a_trace_not_found_is_answered_with_retry_after(client):
     answer = client.post("/request-explanation", json={"trace_id": "unknown"})
     assert (answer.status_code, answer.headers["Retry-After"]) == (404, "1")
 
 
-@pytest.mark.parametrize("wanted", [1, 3])
-def test_request_explanation_by_trace_is_as_long_as_the_version_wanted(services, wanted):
-    sent = {"sequence": example_rows(2)}
-    predicted(services, sent=sent, version=2)
-    client = client_of(services, predict_request(lambda: wanted))
+@pytest.mark.parametrize("length", [2, 61])
+def test_request_explanation_by_trace_is_as_long_as_the_version_wanted(client, parts, length):
+    sent = {"sequence": example_rows(length)}
+    record(parts, sent=sent, version=2)
     answer = client.post("/request-explanation", json={"trace_id": "t"})
     assert answer.status_code == 202, answer.text
-    job = services.jobs.claim(answer.json["explanation_id"], "w")
+    job = parts.jobs.claim("w")
     assert (job.body, job.model_version) == (sent, 2)
 
 
 @pytest.mark.parametrize("sent", [{"sequence": [{"lag_99": 1.0}]}, {"sequence": None}, {}, []])
-def test_request_explanation_of_what_has_other_fields_today_is_a_conflict(client, services, sent):
-    predicted(services, sent=sent)
+def test_request_explanation_of_what_has_other_fields_today_is_a_conflict(client, parts, sent):
+    record(parts, sent=sent)
     answer = client.post("/request-explanation", json={"trace_id": "t"})
     assert answer.status_code == 409
     assert answer.mimetype == "application/problem+json"
     assert "send a sequence instead" in answer.json["detail"]
 
 
-def test_request_explanation_past_the_limit_is_told_when_to_come_back(client):
+def test_request_explanation_beyond_the_limit_is_answered_with_retry_after(client):
     for n in range(3):
         assert client.post("/request-explanation", json=body(n)).status_code == 202
     answer = client.post("/request-explanation", json=body(3))
@@ -209,8 +187,8 @@ def test_request_explanation_past_the_limit_is_told_when_to_come_back(client):
         {},
         BODY | {"trace_id": "t"},
         {"sequence": []},
-        {"sequence": BODY["sequence"][:1]},
-        {"sequence": [{"lag_1": "1", "lag_7": None}] * 2},
+        {"sequence": ROWS[:1]},
+        {"sequence": [*ROWS[:-1], ROWS[-1] | {"lag_1": "1"}]},
         {"trace_id": 1},
         {"trace_id": "\x00"},
         BODY | {"other": 1},
@@ -218,14 +196,15 @@ def test_request_explanation_past_the_limit_is_told_when_to_come_back(client):
         None,
     ],
 )
-def test_request_explanation_refuses(client, services, wrong):
-    assert client.post("/request-explanation", json=wrong).status_code == 422
-    assert services.jobs.depth()["queued"] == 0
+def test_request_explanation_refuses(client, parts, wrong):
+    text = json.dumps(wrong)
+    answer = client.post("/request-explanation", data=text, content_type="application/json")
+    assert answer.status_code == 422
+    assert queued(parts) == 0
 
 
-def test_request_explanation_without_a_model_is_unavailable(settings, services):
-    recorder = services.recorder
-    client = client_of(Services.of(settings, recorder, lambda: None))
+def test_request_explanation_without_a_model_is_unavailable(make_app):
+    client = make_app(Shelf()).test_client()
     answer = client.post("/request-explanation", json=BODY)
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
 
@@ -236,9 +215,8 @@ def test_explanation_of_an_unknown_id_is_not_found(client, identity):
     assert client.get(f"/explanations/{identity}/plot.png").status_code == 404
 
 
-def test_calls_with_a_store_that_fails_are_unavailable_and_say_nothing_inner(settings, tmp_path):
-    wrong = settings.model_copy(update={"database_url": f"sqlite:///{tmp_path}/none/state.db"})
-    client = client_of(Services.of(wrong, Recorder(wrong), lambda: 1))
+def test_calls_with_a_store_that_fails_are_unavailable_and_show_no_details(make_app, tmp_path):
+    client = make_app(database_url=f"sqlite:///{tmp_path}/none/state.db").test_client()
     answers = [
         client.post("/request-explanation", json=BODY),
         client.post("/request-explanation", json={"trace_id": "t"}),
@@ -251,16 +229,7 @@ def test_calls_with_a_store_that_fails_are_unavailable_and_say_nothing_inner(set
         assert "none" not in answer.text
 
 
-def test_request_explanation_with_a_queue_that_fails_is_left_to_the_worker(settings, tmp_path):
-    wrong = settings.model_copy(update={"queue_url": f"sqlite:///{tmp_path}/none/queue.db"})
-    services = Services.of(wrong, Recorder(wrong), lambda: 1)
-    answer = client_of(services).post("/request-explanation", json=BODY)
-    assert answer.status_code == 202
-    assert services.jobs.waiting() == [answer.json["explanation_id"]]
-    services.store.close()
-
-
-def test_calls_answer_while_another_writes(client, services, tmp_path):
+def test_calls_answer_while_another_writes(client, parts, tmp_path):
     where = client.post("/request-explanation", json=BODY).headers["Location"]
     other = sqlite3.connect(tmp_path / "state.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -283,11 +252,11 @@ def test_actuals_are_kept_and_counted(client):
     assert client.post("/actuals", json={"actuals": [DAY | {"value": 2.0}]}).json["corrected"] == 1
 
 
-def test_actuals_are_matched_to_what_was_predicted(client, services):
-    predicted(services)
-    services.recorder.close()
-    kept = client.post("/actuals", json={"actuals": [{"trace_id": "t", "value": 1}]})
-    assert kept.json["unmatched"] == 0
+def test_actuals_are_matched_to_predictions(client, parts):
+    record(parts)
+    parts.recorder.close()
+    stored = client.post("/actuals", json={"actuals": [{"trace_id": "t", "value": 1}]})
+    assert stored.json["unmatched"] == 0
 
 
 def test_actuals_with_one_wrong_item_keep_none(client):
@@ -297,12 +266,12 @@ def test_actuals_with_one_wrong_item_keep_none(client):
 
 
 def test_calls_are_described(client):
-    api = client.get("/openapi/openapi.json").json
+    api = client.get("/openapi.json").json
     schemas = api["components"]["schemas"]
     (rows, nothing) = schemas["ExplanationBody"]["properties"]["sequence"]["anyOf"]
-    assert (rows["minItems"], rows["maxItems"], nothing) == (2, 2, {"type": "null"})
-    assert "Row" in schemas
-    assert set(api["paths"]) == {
+    assert (rows["minItems"], rows["maxItems"], nothing) == (60, 60, {"type": "null"})
+    assert "FeatureRow" in schemas
+    assert set(api["paths"]) >= {
         "/request-explanation",
         "/explanations/{explanation_id}",
         "/explanations/{explanation_id}/plot.png",
@@ -310,15 +279,11 @@ def test_calls_are_described(client):
     }
 
 
-def test_request_explanation_takes_a_real_predict_body_and_names_what_is_wrong(services):
-    client = client_of(services, predict_request(lambda: 60))
-    rows = example_rows()
-    answer = client.post("/request-explanation", json={"sequence": rows})
-    assert answer.status_code == 202
-    job = services.jobs.claim(answer.json["explanation_id"], "w")
-    assert job.body == {"sequence": rows}
+def test_request_explanation_names_what_is_wrong(client):
+    rows = ROWS
     short = client.post("/request-explanation", json={"sequence": rows[:59]})
     assert (short.status_code, short.mimetype) == (422, problems.MEDIA_TYPE)
+    assert short.json["errors"][0]["field"] == "sequence"
     wrong = [*rows[:59], rows[59] | {"evento_especial": 2.0}]
     answer = client.post("/request-explanation", json={"sequence": wrong})
     assert answer.json["errors"][0]["field"] == "sequence[59].evento_especial"

@@ -13,33 +13,22 @@ from lib.features import engineering, windows
 from lib.inference.served_model import ServedModel
 from lib.storage.tables import predictions
 from serving.http.problems import RequestError
-from serving.routes.forecasts import LARGE, _bounded, large_bodies
-from serving.schemas import api
-from serving.schemas.feature_rows import sequence_of
-from serving.schemas.histories import histories_of
+from serving.routes.forecasts import LARGE, _check_size, large_bodies
+from serving.schemas import forecasts as schemas
+from serving.schemas.examples import example_history, example_rows
+from serving.schemas.feature_rows import read_sequence
+from serving.schemas.histories import read_histories
 from serving.state import state_of
 from tests.panels import TINY_MODEL, lively_panel
-from tests.serving.live import Shelf, app_on, close
+from tests.serving.live import Shelf, close
 
-ROW = api.example_rows()[0]
+ROW = example_rows()[0]
 DAY = {"date": "2026-01-01", "value": 1.0}
-
-
-@pytest.fixture(scope="module")
-def app(tmp_path_factory):
-    app = app_on(Shelf(production=7), tmp_path_factory.mktemp("app"))
-    yield app
-    close(app)
-
-
-@pytest.fixture
-def client(app):
-    return app.test_client()
 
 
 def sequence(**changes):
     """Sixty rows, the thirteenth of them changed."""
-    rows = api.example_rows()
+    rows = example_rows()
     rows[12] = rows[12] | changes
     return {"sequence": rows}
 
@@ -82,7 +71,7 @@ def test_predict_answers_as_the_contract_says(client):
     assert list(response.json["quantiles"]) == ["0.1", "0.5", "0.9"]
     assert response.json["prediction"] == response.json["quantiles"]["0.5"]
     assert sorted(response.json["quantiles"].values()) == list(response.json["quantiles"].values())
-    api.Prediction.model_validate(response.json)
+    schemas.Prediction.model_validate(response.json)
 
 
 def test_predict_takes_one_object_sixty_times(client):
@@ -101,8 +90,8 @@ def test_predict_and_forecast_agree(client, end):
     rows = engineering.compute_features(panel)[end - 59 : end + 1]
     objects = [dict(zip(engineering.FEATURES, map(plain, row), strict=True)) for row in rows]
     by_rows = client.post("/predict", json={"sequence": objects})
-    asked = {"history": history(panel, end), "context": 60}
-    by_history = client.post("/forecast", json=asked)
+    sent = {"history": history(panel, end), "context": 60}
+    by_history = client.post("/forecast", json=sent)
     assert by_rows.status_code == by_history.status_code == 200
     first = by_history.json["forecasts"][0]["forecast"][0]
     assert first["date"] == str(panel.dates[end] + 1)
@@ -173,36 +162,36 @@ def test_predict_names_what_is_wrong_with_the_body(client, body, field):
         b"\x00",
     ],
 )
-def test_what_is_no_strict_json_is_refused(client, call, raw):
+def test_body_that_is_not_strict_json_is_refused(client, call, raw):
     refused(client.post(call, data=raw, content_type="application/json"), 400)
 
 
-def test_a_key_that_is_there_twice_in_a_row_is_refused(client):
+def test_body_with_a_key_twice_in_one_row_is_refused(client):
     raw = json.dumps({"sequence": [ROW] * 60}).replace('"lag_1"', '"lag_7": 1.0, "lag_1"', 1)
     refused(client.post("/predict", data=raw, content_type="application/json"), 400)
 
 
 @pytest.mark.parametrize("call", ["/predict", "/forecast", "/request-explanation", "/actuals"])
-def test_another_content_type_is_refused(client, call):
+def test_body_of_another_content_type_is_refused(client, call):
     for kind in ("text/plain", "application/x-www-form-urlencoded", None):
         refused(client.post(call, data=b"{}", content_type=kind), 415)
 
 
 @pytest.mark.parametrize("call", ["/predict", "/request-explanation", "/actuals"])
-def test_a_body_that_is_too_large_is_refused(client, call):
+def test_body_that_is_too_large_is_refused(client, call):
     raw = b" " * 2_100_000 + b"{}"
     refused(client.post(call, data=raw, content_type="application/json"), 413)
 
 
-def test_numbers_the_model_cannot_use_are_refused_or_forecast(client):
+def test_predict_refuses_or_forecasts_huge_numbers(client):
     for size in (1e30, 1e150, 1.7e308, -1.7e308):
         values = dict.fromkeys(("media_movel_7", "media_movel_30", "lag_1", "lag_7"), size)
-        for rows in ([ROW | values] * 60, [*api.example_rows()[:-1], ROW | values]):
+        for rows in ([ROW | values] * 60, [*example_rows()[:-1], ROW | values]):
             response = client.post("/predict", json={"sequence": rows})
             assert response.status_code in (200, 422), response.text
 
 
-def test_a_sequence_without_a_value_is_no_error_of_ours(client):
+def test_predict_of_a_sequence_without_a_value_is_no_server_error(client):
     nothing = dict.fromkeys(
         [name for name in engineering.FEATURES if not name.endswith(("sin", "cos"))]
     )
@@ -224,36 +213,36 @@ CELLS = st.one_of(
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.dictionaries(st.sampled_from([*engineering.FEATURES, "other"]), CELLS, max_size=3))
 @example({})
-def test_rows_are_checked_as_their_model_would(change):
+def test_read_sequence_checks_rows_as_their_model_would(change):
     rows = [ROW, ROW | change]
     body = json.dumps({"sequence": rows}).encode()
     try:
         for row in rows:
-            api.FeatureRow.model_validate_json(json.dumps(row))
+            schemas.FeatureRow.model_validate_json(json.dumps(row))
         expected = True
     except ValidationError:
         expected = False
     if not expected:
         with pytest.raises(RequestError) as caught:
-            sequence_of(body, 2)
+            read_sequence(body, 2)
         assert caught.value.errors
         return
     values = np.array(
         [[row[name] for name in engineering.FEATURES] for row in rows], dtype=np.float64
     )
-    np.testing.assert_array_equal(sequence_of(body, 2), values)
+    np.testing.assert_array_equal(read_sequence(body, 2), values)
 
 
 def test_forecast_answers_dates_levels_and_series(client):
     panel = lively_panel(days=120, series=1)
     one, other = history(panel, 119), history(panel, 90)
-    asked = {
+    sent = {
         "series": [{"series_id": "a", "history": one}, {"series_id": "b", "history": other}],
         "horizon": 2,
         "levels": [0.9, 0.1],
     }
-    answer = client.post("/forecast", json=asked).json
-    api.Forecast.model_validate_json(json.dumps(answer))
+    answer = client.post("/forecast", json=sent).json
+    schemas.Forecast.model_validate_json(json.dumps(answer))
     assert [f["series_id"] for f in answer["forecasts"]] == ["a", "b"]
     assert answer["levels"] == [0.1, 0.9]
     for forecast, end in zip(answer["forecasts"], (119, 90), strict=True):
@@ -295,17 +284,17 @@ def test_forecast_fills_days_left_out_as_missing(client):
     assert answers[0] == answers[1]
 
 
-def test_a_long_history_forecasts_as_its_whole_would():
+def test_read_histories_cuts_a_long_history_without_changing_its_forecast():
     panel = lively_panel(days=1500, series=1)
     forecaster = ServedModel.load(TINY_MODEL)
     contract = forecaster.contract
-    found = histories_of([{"history": history(panel, 1499)}], contract, 70, "")
+    found = read_histories([{"history": history(panel, 1499)}], contract, 70, "")
     assert len(found.panel.values) < 600
     for days in (60, 70):
         context, future = (
             [
                 windows.gather_context(p, engineering.compute_features(p), origins, days),
-                windows.future_of(p, origins, contract.horizon),
+                windows.known_future(p, origins, contract.horizon),
             ]
             for p, origins in ((panel, np.array([1499])), (found.panel, found.origins))
         )
@@ -361,7 +350,7 @@ def test_a_long_history_forecasts_as_its_whole_would():
     ],
 )
 def test_forecast_names_the_field_that_is_wrong(client, change, field):
-    body = {"history": api.example_history()} | change
+    body = {"history": example_history()} | change
     assert refused(client.post("/forecast", json=body))[0] == field
 
 
@@ -374,8 +363,8 @@ def test_forecast_names_the_field_that_is_wrong(client, change, field):
         ([{}], "series[0].history"),
         ([{"history": 7}], "series[0].history"),
         ([{"history": "7"}], "series[0].history"),
-        ([{"history": api.example_history()}] * 2, "series[1].series_id"),
-        ([{"history": api.example_history(), "horizon": 1}], "series[0].horizon"),
+        ([{"history": example_history()}] * 2, "series[1].series_id"),
+        ([{"history": example_history(), "horizon": 1}], "series[0].horizon"),
         ([{"series_id": "a", "history": [DAY]}], "series[0].history"),
         ([{}] * 1001, "series"),
     ],
@@ -390,25 +379,25 @@ def test_forecast_of_several_names_the_series(client, series, field):
 def test_forecast_of_more_than_the_limits_is_refused_before_it_is_parsed(
     client, inside, monkeypatch
 ):
-    monkeypatch.setattr("serving.routes.forecasts.loads", None)
+    monkeypatch.setattr("serving.routes.forecasts.decode_json", None)
     body = b'{"history":[' + inside * 5_000_000 + b"1]}"
     answer = client.post("/forecast", data=body, content_type="application/json")
     refused(answer, 413)
     assert "send it in several calls" in answer.json["detail"]
 
 
-def test_the_largest_call_that_the_limits_allow_is_not_refused_for_its_size(client):
+def test_forecast_of_the_largest_allowed_size_is_not_refused_for_it(client):
     day = {"date": "2026-01-01", "value": 1.0, "fator_externo": 1.0, "evento_especial": 0.5}
     plan = [day | {"value": None}] * engineering.MAX_HORIZON
     one = {"series_id": "{[,", "history": [day] * 500, "future": plan}
     text = json.dumps(one, separators=(",", ":"))
-    _bounded(b'{"levels":[0.5],"series":[' + ",".join([text] * api.SERIES).encode() + b"]}")
+    _check_size(b'{"levels":[0.5],"series":[' + ",".join([text] * schemas.SERIES).encode() + b"]}")
 
 
-def test_one_large_body_is_read_at_a_time_and_small_ones_beside_it(client):
-    small = {"history": api.example_history()}
+def test_forecast_reads_one_large_body_at_a_time_and_small_ones_beside_it(client):
+    small = {"history": example_history()}
     large = json.dumps(small).encode() + b" " * LARGE
-    with large_bodies.one():
+    with large_bodies.slot():
         answer = client.post("/forecast", data=large, content_type="application/json")
         refused(answer, 503)
         assert int(answer.headers["Retry-After"]) > 0
@@ -419,11 +408,11 @@ def test_one_large_body_is_read_at_a_time_and_small_ones_beside_it(client):
 
 
 def test_forecast_of_a_history_without_a_value_is_refused(client):
-    rows = [row | {"value": None} for row in api.example_history()]
+    rows = [row | {"value": None} for row in example_history()]
     assert refused(client.post("/forecast", json={"history": rows})) == ["history"]
 
 
-def test_what_was_answered_is_recorded(app, client):
+def test_predict_records_its_body(app, client):
     trace = "1" * 32
     headers = {"traceparent": f"00-{trace}-b7ad6b7169203331-01"}
     client.post("/predict", json=sequence(), headers=headers)
@@ -432,9 +421,8 @@ def test_what_was_answered_is_recorded(app, client):
     assert recorder.body(trace) == (sequence(), 7)
 
 
-def test_without_a_model_both_are_unavailable(tmp_path):
-    app = app_on(Shelf(), tmp_path)
-    client = app.test_client()
+def test_calls_without_a_model_are_unavailable(make_app):
+    client = make_app(Shelf()).test_client()
     for call in ("/predict", "/forecast", "/request-explanation"):
         response = client.post(call, json=sequence())
         refused(response, 503)
@@ -443,11 +431,10 @@ def test_without_a_model_both_are_unavailable(tmp_path):
     assert client.get("/health").status_code == 503
     assert client.get("/health/ready").status_code == 503
     assert client.get("/health/live").status_code == 200
-    close(app)
 
 
-def test_features_of_the_last_day_are_stored_with_every_forecast(tmp_path):
-    app = app_on(Shelf(production=7), tmp_path)
+def test_forecast_stores_the_features_of_the_last_day(make_app):
+    app = make_app()
     panel = lively_panel(days=200, series=3)
     rows = engineering.compute_features(panel)
     lasts = [150, 200 + 170, 400 + 199]
@@ -465,7 +452,7 @@ def test_features_of_the_last_day_are_stored_with_every_forecast(tmp_path):
         )
     client = app.test_client()
     assert client.post("/forecast", json={"series": posted}).status_code == 200
-    window = api.example_rows()
+    window = example_rows()
     window[-1] |= {"lag_7": None}
     assert client.post("/predict", json={"sequence": window}).status_code == 200
     close(app)
@@ -475,7 +462,6 @@ def test_features_of_the_last_day_are_stored_with_every_forecast(tmp_path):
         assert row.features == [plain(x) for x in rows[last]]
     assert found[3].features == [window[-1][name] for name in engineering.FEATURES]
     assert found[3].features[engineering.FEATURES.index("lag_7")] is None
-    state_of(app).recorder.store.close()
 
 
 @pytest.mark.parametrize(

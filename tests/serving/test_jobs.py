@@ -1,7 +1,7 @@
-"""The table of explanations and its queue, on real databases, queues and a real huey."""
+"""The queue of explanations, on real databases."""
 
-import json
 import re
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -12,18 +12,11 @@ import sqlalchemy as sa
 
 from lib.settings import ROOT
 from lib.storage.database import Store, utcnow
-from lib.storage.leases import is_dead, process_name
+from lib.storage.processes import is_dead, process_name
 from lib.storage.tables import explanations, predictions
-from serving.explanations.jobs import MAX_ATTEMPTS, Jobs, Queue, QueueFullError
+from serving.explanations.jobs import MAX_ATTEMPTS, RETRY_SECONDS, Jobs, QueueFullError
 
 BODY = {"sequence": [{"lag_1": 1.0, "lag_7": None}]}
-
-
-@pytest.fixture
-def store(database_url):
-    store = Store(database_url)
-    yield store
-    store.close()
 
 
 @pytest.fixture
@@ -48,59 +41,74 @@ def change(store, **values):
         connection.execute(explanations.update().values(**values))
 
 
-def test_jobs_submit_queues_what_is_asked(jobs):
-    identity = jobs.submit(BODY, 3)[0]
+def queued(store):
+    """Ids of the queued jobs, oldest first."""
+    rows = explanations.c
+    ids = sa.select(rows.id).where(rows.status == "queued").order_by(rows.created_at, rows.id)
+    with store.reading() as connection:
+        return list(connection.scalars(ids))
+
+
+def claim(jobs, identity, worker):
+    """Claim the next job, which must be this one."""
+    job = jobs.claim(worker)
+    assert job.id == identity
+    return job
+
+
+def test_jobs_submit_queues_a_question(store, jobs):
+    identity = jobs.submit(BODY, 3)
     assert re.fullmatch("[0-9a-f]{32}", identity)
     row = jobs.get(identity)
     assert (row.status, row.model_version, row.result) == ("queued", 3, None)
-    assert jobs.waiting() == [identity]
+    assert queued(store) == [identity]
     assert jobs.get("0" * 32) is None
 
 
 def test_jobs_submit_to_another_model_is_another_job(store, jobs):
-    assert Jobs(store, name="shops").submit(BODY, 1)[0] != jobs.submit(BODY, 1)[0]
+    assert Jobs(store, name="shops").submit(BODY, 1) != jobs.submit(BODY, 1)
 
 
-def test_jobs_submit_of_the_same_question_is_the_same_job(jobs):
-    first = jobs.submit({"a": 1.0, "b": 2.0}, 1)[0]
-    assert jobs.submit({"b": 2.0, "a": 1.0}, 1)[0] == first
-    assert jobs.submit({"a": 1.0, "b": 2.5}, 1)[0] != first
-    assert jobs.submit({"a": 1.0, "b": 2.0}, 2)[0] != first
-    assert len(jobs.waiting()) == 3
+def test_jobs_submit_of_the_same_question_is_the_same_job(store, jobs):
+    first = jobs.submit({"a": 1.0, "b": 2.0}, 1)
+    assert jobs.submit({"b": 2.0, "a": 1.0}, 1) == first
+    assert jobs.submit({"a": 1.0, "b": 2.5}, 1) != first
+    assert jobs.submit({"a": 1.0, "b": 2.0}, 2) != first
+    assert len(queued(store)) == 3
 
 
 @pytest.mark.parametrize("status", ["running", "done"])
 def test_jobs_submit_again_leaves_what_runs_or_is_done(jobs, status):
-    identity = jobs.submit(BODY, 1)[0]
-    jobs.claim(identity, "w")
+    identity = jobs.submit(BODY, 1)
+    claim(jobs, identity, "w")
     if status == "done":
         jobs.finish(identity, "w", {"x": 1}, b"png")
-    assert jobs.submit(BODY, 1) == (identity, False)
+    assert jobs.submit(BODY, 1) == identity
     assert jobs.get(identity).status == status
 
 
 def test_jobs_submit_again_tries_what_failed_again(jobs):
-    identity = jobs.submit(BODY, 1)[0]
-    jobs.claim(identity, "w")
+    identity = jobs.submit(BODY, 1)
+    claim(jobs, identity, "w")
     assert jobs.fail(identity, "w", "no such version")
     row = jobs.get(identity)
     assert (row.status, row.error) == ("failed", "no such version")
-    assert jobs.submit(BODY, 1) == (identity, True)
+    assert jobs.submit(BODY, 1) == identity
     row = jobs.get(identity)
     assert (row.status, row.error, row.attempts, row.finished_at) == ("queued", None, 0, None)
 
 
 def test_jobs_submit_past_the_limit_is_refused(jobs):
-    ids = [jobs.submit(body(n), 1)[0] for n in range(5)]
+    ids = [jobs.submit(body(n), 1) for n in range(5)]
     with pytest.raises(QueueFullError, match="5 explanations wait already") as caught:
         jobs.submit(body(5), 1)
     assert caught.value.retry_after >= 1
-    assert jobs.submit(body(0), 1)[0] == ids[0]  # nothing new, so nothing to refuse
-    jobs.claim(ids[0], "w")
+    assert jobs.submit(body(0), 1) == ids[0]  # nothing new, so nothing to refuse
+    claim(jobs, ids[0], "w")
     jobs.submit(body(5), 1)
 
 
-def test_jobs_submit_at_once_never_passes_the_limit(jobs):
+def test_jobs_submit_at_once_never_passes_the_limit(store, jobs):
     refused = []
 
     def ask(n):
@@ -114,16 +122,16 @@ def test_jobs_submit_at_once_never_passes_the_limit(jobs):
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(jobs.waiting()) == 5
+    assert len(queued(store)) == 5
     assert len(refused) == 7
 
 
 def test_jobs_claim_is_given_once(jobs):
-    identity = jobs.submit(BODY, 7)[0]
+    identity = jobs.submit(BODY, 7)
     claimed = []
 
     def take(n):
-        if job := jobs.claim(identity, f"w{n}"):
+        if job := jobs.claim(f"w{n}"):
             claimed.append(job)
 
     threads = [threading.Thread(target=take, args=(n,)) for n in range(8)]
@@ -137,24 +145,79 @@ def test_jobs_claim_is_given_once(jobs):
     assert (row.status, row.attempts) == ("running", 1)
 
 
+def test_jobs_claim_gives_the_oldest_first_and_nothing_from_an_empty_queue(jobs):
+    assert jobs.claim("w") is None
+    ids = [jobs.submit(body(n), 1) for n in range(4)]
+    assert [jobs.claim("w").id for _ in ids] == ids
+    assert jobs.claim("w") is None
+
+
+@pytest.mark.services
+def test_jobs_claim_skips_the_row_that_another_transaction_holds(postgresql_url):
+    stores = [Store(postgresql_url) for _ in range(2)]
+    jobs = [Jobs(store) for store in stores]
+    first, second = (jobs[0].submit(body(n), 1) for n in range(2))
+    row = sa.select(explanations.c.id).where(explanations.c.id == first).with_for_update()
+    with stores[0].writing() as connection:
+        connection.execute(row)
+        claimed = jobs[1].claim("w")  # does not wait
+        assert claimed is not None
+        assert claimed.id == second
+        assert jobs[1].claim("w") is None
+    claimed = jobs[1].claim("w")
+    assert claimed is not None
+    assert claimed.id == first
+    for store in stores:
+        store.close()
+
+
+def test_jobs_claim_of_an_idle_worker_makes_no_writer_wait(tmp_path):
+    store = Store(f"sqlite:///{tmp_path}/state.db", busy_seconds=0.1)
+    jobs = Jobs(store)
+    assert jobs.count()["queued"] == 0
+    other = sqlite3.connect(tmp_path / "state.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    assert jobs.claim("w") is None
+    other.execute("ROLLBACK")
+    other.close()
+    store.close()
+
+
+def test_jobs_postpone_lets_others_go_first_and_does_not_count_as_an_attempt(jobs, store):
+    later, other = (jobs.submit(body(n), 1) for n in range(2))
+    claim(jobs, later, "w")
+    jobs.postpone(later, "w")
+    assert (jobs.get(later).status, jobs.get(later).attempts) == ("queued", 0)
+    claim(jobs, other, "w")
+    assert jobs.claim("w") is None
+    change(store, lease_until=utcnow() - timedelta(seconds=1))
+    claim(jobs, later, "w")
+
+
+def test_jobs_postponed_before_the_clock_was_set_back_are_not_waited_for(jobs, store):
+    identity = jobs.submit(BODY, 1)
+    change(store, lease_until=utcnow() + timedelta(seconds=10 * RETRY_SECONDS))
+    claim(jobs, identity, "w")
+
+
 def test_jobs_finish_keeps_result_and_plot(jobs):
-    identity = jobs.submit(BODY, 1)[0]
-    jobs.claim(identity, "w")
+    identity = jobs.submit(BODY, 1)
+    claim(jobs, identity, "w")
     assert jobs.plot(identity) is None
     assert jobs.finish(identity, "w", {"base": 1.5}, b"png")
     row = jobs.get(identity)
     assert (row.status, row.result, row.worker) == ("done", {"base": 1.5}, None)
     assert row.created_at <= row.started_at <= row.finished_at
     assert jobs.plot(identity) == b"png"
-    assert jobs.depth() == {"queued": 0, "running": 0, "done": 1, "failed": 0}
+    assert jobs.count() == {"queued": 0, "running": 0, "done": 1, "failed": 0}
 
 
-def test_jobs_take_back_gives_what_a_dead_worker_had_to_another(jobs):
-    identity = jobs.submit(BODY, 1)[0]
-    jobs.claim(identity, "dead")
-    assert jobs.take_back(never) == []
-    assert jobs.take_back(always) == [identity]
-    assert jobs.claim(identity, "w").id == identity
+def test_jobs_reclaim_gives_the_job_of_a_dead_worker_to_another(jobs):
+    identity = jobs.submit(BODY, 1)
+    claim(jobs, identity, "dead")
+    assert jobs.reclaim(never) == []
+    assert jobs.reclaim(always) == [identity]
+    claim(jobs, identity, "w")
     # The dead one was only slow: its result is no longer wanted.
     assert not jobs.finish(identity, "dead", {"late": 1}, b"")
     assert not jobs.fail(identity, "dead", "late")
@@ -162,39 +225,39 @@ def test_jobs_take_back_gives_what_a_dead_worker_had_to_another(jobs):
     assert (jobs.get(identity).result, jobs.get(identity).attempts) == ({"right": 1}, 2)
 
 
-@pytest.mark.parametrize("away", [timedelta(seconds=-1), timedelta(hours=1)])
-def test_jobs_take_back_an_ended_lease_or_one_from_before_the_clock_was_set_back(jobs, store, away):
-    identity = jobs.submit(BODY, 1)[0]
-    jobs.claim(identity, "elsewhere:1:1:x")
-    change(store, lease_until=utcnow() + away)
-    assert jobs.take_back(never) == [identity]
-    assert jobs.waiting() == [identity]
+@pytest.mark.parametrize("until", [timedelta(seconds=-1), timedelta(hours=1)])
+def test_jobs_reclaim_an_ended_lease_or_one_from_before_the_clock_was_set_back(jobs, store, until):
+    identity = jobs.submit(BODY, 1)
+    claim(jobs, identity, "elsewhere:1:1:x")
+    change(store, lease_until=utcnow() + until)
+    assert jobs.reclaim(never) == [identity]
+    assert queued(store) == [identity]
 
 
 def test_jobs_renew_keeps_a_lease(jobs, store):
-    identity = jobs.submit(BODY, 1)[0]
-    jobs.claim(identity, "w")
+    identity = jobs.submit(BODY, 1)
+    claim(jobs, identity, "w")
     change(store, lease_until=utcnow() - timedelta(seconds=1))
     jobs.renew(identity, "other")
     assert jobs.get(identity).lease_until < utcnow()
     jobs.renew(identity, "w")
-    assert jobs.take_back(never) == []
+    assert jobs.reclaim(never) == []
 
 
-def test_jobs_renew_leaves_what_else_runs_in_the_same_name(jobs, store):
-    lost, in_hand = (jobs.submit(body(n), 1)[0] for n in range(2))
-    for identity in (lost, in_hand):
-        jobs.claim(identity, "w")
+def test_jobs_renew_leaves_other_jobs_of_the_same_worker(jobs, store):
+    lost, current = (jobs.submit(body(n), 1) for n in range(2))
+    for identity in (lost, current):
+        claim(jobs, identity, "w")
     change(store, lease_until=utcnow() - timedelta(seconds=1))
-    jobs.renew(in_hand, "w")
-    assert jobs.take_back(never) == [lost]
+    jobs.renew(current, "w")
+    assert jobs.reclaim(never) == [lost]
 
 
-def test_jobs_take_back_gives_up_on_a_job_that_kills_its_workers(jobs):
-    identity = jobs.submit(BODY, 1)[0]
+def test_jobs_reclaim_gives_up_on_a_job_that_kills_its_workers(jobs):
+    identity = jobs.submit(BODY, 1)
     for n in range(MAX_ATTEMPTS):
-        assert jobs.claim(identity, f"w{n}")
-        jobs.take_back(always)
+        claim(jobs, identity, f"w{n}")
+        jobs.reclaim(always)
     row = jobs.get(identity)
     assert (row.status, row.error) == (
         "failed",
@@ -202,20 +265,20 @@ def test_jobs_take_back_gives_up_on_a_job_that_kills_its_workers(jobs):
     )
 
 
-def test_jobs_put_back_counts_as_not_tried(jobs):
-    identity = jobs.submit(BODY, 1)[0]
-    jobs.claim(identity, "w")
-    jobs.put_back("w")
+def test_jobs_release_does_not_count_as_an_attempt(jobs):
+    identity = jobs.submit(BODY, 1)
+    claim(jobs, identity, "w")
+    jobs.release("w")
     assert (jobs.get(identity).status, jobs.get(identity).attempts) == ("queued", 0)
 
 
-def test_jobs_forget_what_is_old(jobs, store):
+def test_jobs_delete_old_results_and_bodies(jobs, store):
     old, new = utcnow() - timedelta(days=31), utcnow() - timedelta(days=29)
-    kept = jobs.submit(body(0), 1)[0]
-    gone = jobs.submit(body(1), 1)[0]
-    waits = jobs.submit(body(2), 1)[0]
+    kept = jobs.submit(body(0), 1)
+    gone = jobs.submit(body(1), 1)
+    waits = jobs.submit(body(2), 1)
     for identity in (kept, gone):
-        jobs.claim(identity, "w")
+        claim(jobs, identity, "w")
         jobs.finish(identity, "w", {}, b"")
     ages = {"old": old, "new": new}
     row = {"model_version": 1, "levels": [], "quantiles": [], "body": b"{}"}
@@ -227,7 +290,7 @@ def test_jobs_forget_what_is_old(jobs, store):
         for name, age in ages.items():
             rows = [row | {"trace_id": name, "created_at": age}] * 600  # more than one step
             connection.execute(predictions.insert(), rows)
-    assert jobs.forget(days=30) == 1 + 600
+    assert jobs.delete_old(days=30) == 1 + 600
     assert jobs.get(gone) is None
     assert jobs.get(kept).status == "done"
     assert jobs.get(waits).status == "queued"  # nobody has seen it yet
@@ -237,35 +300,10 @@ def test_jobs_forget_what_is_old(jobs, store):
     assert sorted(found) == [("new", b"{}", 600), ("old", None, 600)]
 
 
-def test_queue_gives_ids_in_order_and_as_json(queue_url):
-    seen = []
-    asking, working = Queue(queue_url), Queue(queue_url, seen.append)
-    for identity in "abc":
-        asking.put(identity)
-    stored = working.huey.storage.enqueued_items()
-    assert [json.loads(message)[6] for message in stored] == [["a"], ["b"], ["c"]]
-    while task := working.huey.dequeue():
-        working.huey.execute(task)
-    assert seen == ["a", "b", "c"]
-
-
-def test_queue_fill_sends_only_what_is_missing(queue_url):
-    queue = Queue(queue_url)
-    queue.put("b")
-    assert queue.fill(["a", "b", "c"]) == ["a", "c"]
-    assert queue.fill(["a", "b", "c"]) == []
-
-
-def test_queue_drops_a_message_that_is_not_json(queue_url):
-    queue = Queue(queue_url)
-    queue.huey.storage.enqueue(b"\x80\x04cposix\nsystem\n.")
-    with pytest.raises(ValueError, match="utf-8"):
-        queue.huey.dequeue()
-    assert queue.huey.dequeue() is None
-
-
 def test_worker_is_dead_when_its_process_is():
-    code = "from serving.explanations.jobs import worker_name; import sys; sys.stdout.write(worker_name())"
+    code = (
+        "import sys; from lib.storage.leases import process_name;sys.stdout.write(process_name())"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True
     )
@@ -280,7 +318,7 @@ def test_worker_is_dead_when_its_number_has_another_process():
     assert is_dead(f"{host}:{pid}:{int(started) - 1}:{tail}")
 
 
-def test_queue_module_is_light():
+def test_jobs_module_is_light():
     code = (
         "import sys, serving.explanations.jobs, serving.records.predictions;"
         "sys.exit(', '.join({'torch', 'shap', 'mlflow', 'matplotlib'} & {*sys.modules}))"

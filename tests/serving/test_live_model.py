@@ -1,4 +1,4 @@
-"""What becomes of the served model when the registry and its artifacts do what they like."""
+"""The served model while registry, artifacts and cache change or fail."""
 
 import json
 import os
@@ -10,7 +10,8 @@ from collections import Counter
 import pytest
 import structlog
 
-from lib.inference.artifact import CONTRACT, ArtifactError, digest
+from lib.files import file_hash
+from lib.inference.artifact import CONTRACT, ArtifactError
 from lib.registry.registry import Registry
 from serving.model.live_model import LAST_KNOWN_GOOD, LiveModel, RegistryAwayError
 from tests.panels import TINY_MODEL
@@ -66,7 +67,7 @@ def _truncate(contract, folder):
 
 def _truncate_with_checksum(contract, folder):
     _truncate(contract, folder)
-    contract["sha256"]["model.onnx"] = digest(folder / "model.onnx")
+    contract["sha256"]["model.onnx"] = file_hash(folder / "model.onnx")
 
 
 def _format(contract, folder):
@@ -85,13 +86,13 @@ def _types(contract, folder):
     contract["max_context"] = "many"
 
 
-def test_production_goes_before_staging(live_on):
+def test_model_of_production_goes_before_staging(live_on):
     model = live_on(Shelf(staging=2, production=1))
     model.refresh()
     assert served(model) == (1, "production")
 
 
-def test_staging_is_served_while_there_is_no_production(live_on):
+def test_model_of_staging_is_served_while_there_is_no_production(live_on):
     shelf = Shelf(staging=2)
     model = live_on(shelf)
     model.refresh()
@@ -102,14 +103,14 @@ def test_staging_is_served_while_there_is_no_production(live_on):
     assert shelf.fetched == [2]
 
 
-def test_an_empty_registry_says_what_to_do(live_on):
+def test_model_of_an_empty_registry_says_what_to_do(live_on):
     model = live_on(Shelf())
     model.refresh()
     assert model.current() is None
     assert "make train" in model.detail()
 
 
-def test_a_promotion_is_picked_up_in_the_background(live_on):
+def test_model_follows_a_promotion_in_the_background(live_on):
     shelf = Shelf(production=1)
     model = live_on(shelf)
     model.start()
@@ -121,7 +122,7 @@ def test_a_promotion_is_picked_up_in_the_background(live_on):
 @pytest.mark.parametrize(
     "change", [_truncate, _truncate_with_checksum, _format, _order, _horizon, _types]
 )
-def test_a_broken_artifact_is_refused_and_the_old_model_stays(live_on, counted, tmp_path, change):
+def test_model_refuses_a_broken_artifact_and_keeps_the_old_one(live_on, counted, tmp_path, change):
     shelf = Shelf(production=1)
     model = live_on(shelf)
     model.refresh()
@@ -138,7 +139,7 @@ def test_a_broken_artifact_is_refused_and_the_old_model_stays(live_on, counted, 
     assert (served(model)[0], model.detail()) == (3, "")
 
 
-def test_without_the_registry_the_last_known_good_copy_is_served(live_on, counted):
+def test_model_without_the_registry_is_the_last_known_good_copy(live_on, counted):
     live_on(Shelf(production=3)).refresh()
     shelf = Shelf(production=4)
     shelf.error = ConnectionError("https://user:secret@registry refused")
@@ -153,7 +154,7 @@ def test_without_the_registry_the_last_known_good_copy_is_served(live_on, counte
     assert model.registry_state == "reachable"
 
 
-def test_a_registry_that_dies_later_changes_nothing(live_on, capsys):
+def test_model_stays_when_the_registry_dies(live_on, capsys):
     shelf = Shelf(production=1)
     model = live_on(shelf)
     model.refresh()
@@ -164,7 +165,7 @@ def test_a_registry_that_dies_later_changes_nothing(live_on, capsys):
     assert "secret" not in str(caught.value) + capsys.readouterr().out
 
 
-def test_a_damaged_last_known_good_copy_is_refused(live_on, counted, tmp_path):
+def test_model_refuses_a_damaged_last_known_good_copy(live_on, counted, tmp_path):
     live_on(Shelf(production=3)).refresh()
     os.truncate(tmp_path / "cache" / "models" / "3" / "model.onnx", 10)
     model = live_on(Shelf())
@@ -173,7 +174,7 @@ def test_a_damaged_last_known_good_copy_is_refused(live_on, counted, tmp_path):
     assert counted == {"cache": 1}
 
 
-def test_a_note_of_another_model_is_not_followed(live_on, tmp_path):
+def test_model_ignores_the_copy_of_another_model(live_on, tmp_path):
     live_on(Shelf(production=3)).refresh()
     note = tmp_path / "cache" / "last-known-good.json"
     note.write_text(json.dumps({"name": "another", "version": 3}))
@@ -182,7 +183,7 @@ def test_a_note_of_another_model_is_not_followed(live_on, tmp_path):
     assert model.current() is None
 
 
-def test_a_cache_that_cannot_be_written_stops_nothing(live_on, counted, tmp_path):
+def test_model_is_served_where_the_cache_cannot_be_written(live_on, counted, tmp_path):
     (tmp_path / "cache").write_text("a file where the folder should be")
     model = live_on(Shelf(production=1))
     model.refresh()
@@ -190,13 +191,13 @@ def test_a_cache_that_cannot_be_written_stops_nothing(live_on, counted, tmp_path
     assert counted["cache"]
 
 
-def test_a_slow_registry_does_not_keep_the_last_known_good_copy_waiting(live_on, tmp_path):
+def test_model_does_not_wait_for_a_slow_registry(live_on, tmp_path):
     live_on(Shelf(production=3)).refresh()
-    asked, answer = threading.Event(), threading.Event()
+    fetching, answer = threading.Event(), threading.Event()
 
     class Slow(Shelf):
         def fetch(self, which, folder):
-            asked.set()
+            fetching.set()
             assert answer.wait(30)
             return super().fetch(which, folder)
 
@@ -204,7 +205,7 @@ def test_a_slow_registry_does_not_keep_the_last_known_good_copy_waiting(live_on,
     loading = threading.Thread(target=model.refresh)
     loading.start()
     try:
-        assert asked.wait(10)
+        assert fetching.wait(10)
         restoring = threading.Thread(target=model.restore, daemon=True)
         restoring.start()
         restoring.join(10)
@@ -216,7 +217,7 @@ def test_a_slow_registry_does_not_keep_the_last_known_good_copy_waiting(live_on,
     assert sorted(p.name for p in (tmp_path / "cache" / "models").iterdir()) == ["3", "4"]
 
 
-def test_an_artifact_that_is_refused_does_not_replace_its_copy(live_on, tmp_path):
+def test_model_that_is_refused_does_not_replace_its_copy(live_on, tmp_path):
     shelf = Shelf(production=3)
     live_on(shelf).refresh()
     shelf.folders[3] = broken(tmp_path / "broken", _truncate)
@@ -227,7 +228,7 @@ def test_an_artifact_that_is_refused_does_not_replace_its_copy(live_on, tmp_path
     assert served(model) == (3, LAST_KNOWN_GOOD)
 
 
-def test_what_a_killed_process_left_is_deleted_after_a_day(live_on, tmp_path):
+def test_cache_deletes_what_a_killed_process_left_after_a_day(live_on, tmp_path):
     old, new = (tmp_path / "cache" / "models" / f".arriving-{n}" for n in range(2))
     for left in (old, new):
         left.mkdir(parents=True)
@@ -238,7 +239,7 @@ def test_what_a_killed_process_left_is_deleted_after_a_day(live_on, tmp_path):
     assert new.exists()
 
 
-def test_copies_of_another_model_are_deleted(live_on, tmp_path):
+def test_cache_deletes_copies_of_another_model(live_on, tmp_path):
     shelf = Shelf(production=1)
     for version, name in ((1, "shops"), (2, "shops"), (3, "weather")):
         shelf.aliases["production"] = version
@@ -246,7 +247,7 @@ def test_copies_of_another_model_are_deleted(live_on, tmp_path):
     assert [p.name for p in (tmp_path / "cache" / "models").iterdir()] == ["3"]
 
 
-def test_what_is_told_of_a_refusal_holds_no_address(live_on):
+def test_model_refusal_shows_no_address(live_on):
     class Locked(Shelf):
         def fetch(self, which, folder):
             raise ArtifactError("['model.onnx'] missing in ftp://me:horse@there/models")
@@ -258,7 +259,7 @@ def test_what_is_told_of_a_refusal_holds_no_address(live_on):
     assert "horse" not in model.detail() + str(lines)
 
 
-def test_old_copies_are_deleted(live_on, tmp_path):
+def test_cache_deletes_old_copies(live_on, tmp_path):
     shelf = Shelf()
     model = live_on(shelf)
     for version in range(1, 9):
@@ -268,7 +269,7 @@ def test_old_copies_are_deleted(live_on, tmp_path):
     assert (tmp_path / "cache" / "models" / "8").is_dir()
 
 
-def test_many_processes_may_load_at_once(live_on):
+def test_models_of_many_processes_load_at_once(live_on):
     models = [live_on(Shelf(production=1)) for _ in range(4)]
     threads = [threading.Thread(target=model.refresh) for model in models]
     for thread in threads:
@@ -282,7 +283,7 @@ def test_many_processes_may_load_at_once(live_on):
     "ignore:The ``noload`` loader strategy:sqlalchemy.exc.SADeprecationWarning",
     "ignore:Operation with range is deprecated:pandas.errors.Pandas4Warning",
 )
-def test_a_real_registry_is_followed(tmp_path):
+def test_model_follows_a_real_registry(tmp_path):
     settings = settings_of(tmp_path)
     registry = Registry(settings)
     run = registry.log_run(params={}, metrics={})

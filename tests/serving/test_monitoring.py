@@ -1,11 +1,12 @@
-"""What the last check found, as the service tells it."""
+"""`/monitoring`: the findings of the last check."""
 
 import json
 
 import pytest
 
-from serving.schemas.monitoring import FILE, Monitoring
-from tests.serving.live import Shelf, app_on, close
+from serving.records.checks import FILE
+from serving.schemas.monitoring import Monitoring
+from serving.state import state_of
 
 FINDINGS = {
     "checked_at": "2026-11-01T06:00:00+00:00",
@@ -24,15 +25,13 @@ FINDINGS = {
 
 
 @pytest.fixture
-def app(tmp_path):
-    app = app_on(Shelf(production=7), tmp_path)
-    yield app
-    close(app)
+def app(make_app):
+    return make_app()
 
 
-def told(app, text=None):
+def monitoring(app, text=None):
     if text is not None:
-        file = app.extensions["production-lstm"].settings.var_dir / FILE
+        file = state_of(app).settings.var_dir / FILE
         file.parent.mkdir()
         file.write_text(text)
     answer = app.test_client().get("/monitoring")
@@ -41,18 +40,18 @@ def told(app, text=None):
     return answer.json
 
 
-def test_before_the_first_check_it_says_so(app):
-    assert told(app)["status"] == "never checked"
-    assert told(app)["findings"] is None
+def test_monitoring_before_the_first_check_says_so(app):
+    assert monitoring(app)["status"] == "never checked"
+    assert monitoring(app)["findings"] is None
 
 
-def test_the_findings_of_the_last_check_are_told_whole(app):
-    answer = told(app, json.dumps(FINDINGS))
+def test_monitoring_returns_the_findings_of_the_last_check_whole(app):
+    answer = monitoring(app, json.dumps(FINDINGS))
     assert answer["status"] == "checked"
     assert answer["findings"]["of_a_later_release"] == 1
     assert answer["findings"]["drift"][0]["feature"] == "lag_1"
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"checked_at": 5}', '{"drift": [NaN]}'])
-def test_findings_that_cannot_be_read_are_no_error_of_the_server(app, text):
-    assert told(app, text)["status"] == "unreadable"
+def test_monitoring_of_findings_that_cannot_be_read_is_no_server_error(app, text):
+    assert monitoring(app, text)["status"] == "unreadable"

@@ -5,21 +5,12 @@ import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis.specs.openapi import checks
 
-from tests.serving.live import Shelf, app_on, close
-
 FAULTS = [
     schemathesis.checks.not_a_server_error,
     checks.status_code_conformance,
     checks.content_type_conformance,
     checks.response_schema_conformance,
 ]
-
-
-@pytest.fixture(scope="module")
-def app(tmp_path_factory):
-    app = app_on(Shelf(production=7), tmp_path_factory.mktemp("app"))
-    yield app
-    close(app)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +39,7 @@ def test_description_holds_the_calls_that_are_tried_here(description):
     assert {(o.method.upper(), o.path) for o in found} == set(CALLS)
 
 
-def test_every_call_is_listed_once_under_its_tag(app):
+def test_description_lists_every_call_once_under_its_tag(app):
     spec = app.test_client().get("/openapi.json").json
     tags = {
         (method.upper(), path): operation["tags"]
@@ -66,11 +57,11 @@ def test_every_call_is_listed_once_under_its_tag(app):
 
 VALID, NOT_VALID = schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE
 # Of the calls without a body nothing can be wrong: an id may be any text.
-ASKED = [(*call, VALID) for call in CALLS] + [(*c, NOT_VALID) for c in CALLS if c[0] == "POST"]
+REQUESTS = [(*call, VALID) for call in CALLS] + [(*c, NOT_VALID) for c in CALLS if c[0] == "POST"]
 
 
-@pytest.mark.parametrize(("method", "path", "mode"), ASKED)
-def test_no_request_gets_an_error_of_the_server_or_an_undocumented_answer(
+@pytest.mark.parametrize(("method", "path", "mode"), REQUESTS)
+def test_call_never_answers_with_a_server_error_or_what_is_not_documented(
     description, method, path, mode
 ):
     cases = description[path][method].as_strategy(generation_mode=mode)

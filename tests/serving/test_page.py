@@ -10,7 +10,6 @@ from pydantic import SecretStr
 from lib.settings import ROOT, Settings
 from serving.routes import pages
 from tests import make_example
-from tests.serving.live import Shelf, app_on, close
 
 WEIGHT = 300_000  # bytes of the page and all it loads
 TEMPLATES = ROOT / "serving" / "templates"
@@ -29,18 +28,6 @@ class Tags(HTMLParser):
         self.found.append((tag, dict(attrs)))
 
 
-@pytest.fixture(scope="module")
-def app(tmp_path_factory):
-    app = app_on(Shelf(production=7), tmp_path_factory.mktemp("app"))
-    yield app
-    close(app)
-
-
-@pytest.fixture
-def client(app):
-    return app.test_client()
-
-
 def assets(client):
     """Addresses of what the page loads."""
     found = Tags(client.get("/").text).found
@@ -49,7 +36,7 @@ def assets(client):
 
 
 @pytest.mark.parametrize(
-    ("asked", "accepted", "language"),
+    ("query", "accepted", "language"),
     [
         ("", "", "en"),
         ("", "pt-BR,pt;q=0.9,en;q=0.8", "pt-BR"),
@@ -63,8 +50,8 @@ def assets(client):
         ("?lang=../../x", "pt", "pt-BR"),
     ],
 )
-def test_page_speaks_the_language_that_is_asked_for(client, asked, accepted, language):
-    answer = client.get(f"/{asked}", headers={"Accept-Language": accepted})
+def test_page_has_the_language_of_the_request(client, query, accepted, language):
+    answer = client.get(f"/{query}", headers={"Accept-Language": accepted})
     assert answer.status_code == 200
     assert f'<html lang="{language}">' in answer.text
     words = pages.messages()[language]
@@ -81,7 +68,7 @@ def test_languages_have_the_same_keys_and_places():
         )
 
 
-def test_every_word_of_the_page_is_known():
+def test_page_uses_only_texts_that_are_there():
     known = pages.messages()["en"].keys()
     for path in [*TEMPLATES.glob("*.html"), *pages.STATIC.glob("*.js")]:
         text = path.read_text()
@@ -92,16 +79,16 @@ def test_every_word_of_the_page_is_known():
 
 
 @pytest.mark.parametrize("language", list(pages.LANGUAGES))
-def test_prices_are_named_with_the_values_they_have_unset(language):
-    said = pages.messages()[language]["business_note"]
-    prices = re.findall(r"[A-Z]+(?:_[A-Z]+)+", said)
+def test_page_names_the_prices_with_their_defaults(language):
+    text = pages.messages()[language]["business_note"]
+    prices = re.findall(r"[A-Z]+(?:_[A-Z]+)+", text)
     assert prices == ["COST_OVER", "COST_UNDER", "REVENUE_PER_ACCURATE"]
     unset = [Settings.model_fields[name.lower()].default for name in prices]
-    assert [float(number) for number in re.findall(r"\d+", said)] == unset
+    assert [float(number) for number in re.findall(r"\d+", text)] == unset
 
 
 @pytest.mark.parametrize("language", list(pages.LANGUAGES))
-def test_nothing_in_the_page_is_inline_or_of_another_host(client, language):
+def test_page_has_nothing_inline_or_of_another_host(client, language):
     answer = client.get(f"/?lang={language}")
     policy = answer.headers["Content-Security-Policy"]
     assert "default-src 'self'" in policy
@@ -121,7 +108,7 @@ def test_swagger_ui_keeps_the_policy_it_needs(client):
 
 
 @pytest.mark.parametrize("path", OURS, ids=lambda path: path.name)
-def test_files_of_the_page_name_no_other_host(path):
+def test_page_files_name_no_other_host(path):
     text = path.read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
     assert "://" not in text
 
@@ -138,31 +125,29 @@ def test_assets_are_there_and_may_be_kept(client):
         assert "default-src" in answer.headers["Content-Security-Policy"]
 
 
-def test_every_module_is_named_in_the_page(client):
+def test_page_names_every_module(client):
     for module in pages.STATIC.glob("*.js"):
         assert any(address.endswith(f"/{module.name}") for address in assets(client))
 
 
-def test_an_asset_of_another_release_is_not_kept(client):
+def test_asset_of_another_release_is_not_kept(client):
     answer = client.get("/static/0000000000000000/page.js", buffered=True)
     assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "no-cache")
 
 
 @pytest.mark.parametrize("name", ["../pages.py", "..%2fpages.py", "nothing.js", "messages"])
-def test_no_other_file_is_an_asset(client, name):
+def test_asset_is_no_other_file(client, name):
     answer = client.get(f"/static/{pages.version()}/{name}")
     assert answer.status_code == 404
     assert answer.mimetype == "application/problem+json"
 
 
-def test_page_and_assets_need_no_key(tmp_path):
-    app = app_on(Shelf(production=7), tmp_path, api_keys=(SecretStr("key"),))
-    client = app.test_client()
+def test_page_and_assets_need_no_key(make_app):
+    client = make_app(api_keys=(SecretStr("key"),)).test_client()
     for address in ["/", *assets(client)]:
         assert client.get(address, buffered=True).status_code == 200
     for call in ("/model", "/monitoring"):
         assert client.get(call).status_code == 401
-    close(app)
 
 
 def test_page_weighs_less_than_three_hundred_kilobytes(client):
@@ -170,17 +155,17 @@ def test_page_weighs_less_than_three_hundred_kilobytes(client):
     assert sum(len(client.get(address, buffered=True).data) for address in loaded) < WEIGHT
 
 
-def test_the_charting_library_comes_with_its_licence():
+def test_charting_library_comes_with_its_licence():
     folder = pages.STATIC / "vendor" / "uplot"
     assert "MIT License" in (folder / "LICENSE").read_text()
     assert "v1.6.32" in (folder / "uPlot.iife.min.js").read_text()[:200]
 
 
-def test_the_example_is_what_its_script_makes():
+def test_example_is_what_its_script_makes():
     assert make_example.FILE.read_text(encoding="utf-8") == make_example.text()
 
 
-def test_the_example_has_gaps_and_plans():
+def test_example_has_gaps_and_plans():
     table = json.loads(make_example.FILE.read_text(encoding="utf-8"))
     assert table["header"] == list(make_example.HEADER)
     values = [row[2] for row in table["rows"]]
@@ -189,8 +174,7 @@ def test_the_example_has_gaps_and_plans():
 
 
 @pytest.mark.parametrize("address", ["", "https://mlflow.example"])
-def test_mlflow_is_linked_where_a_setting_says_where_it_is(tmp_path, address):
-    app = app_on(Shelf(production=7), tmp_path, mlflow_ui_url=address)
+def test_page_links_mlflow_where_a_setting_has_its_address(make_app, address):
+    app = make_app(mlflow_ui_url=address)
     links = [attrs.get("href") for _, attrs in Tags(app.test_client().get("/").text).found]
     assert (address in links) == bool(address)
-    close(app)

@@ -1,4 +1,4 @@
-"""The page in a real Chromium, against a real server: what people do with it, and how it looks."""
+"""The page in a real Chromium, against a real server: what readers do with it, and how it looks."""
 
 import contextlib
 import csv
@@ -12,11 +12,11 @@ from pydantic import SecretStr
 
 from lib.data.panel import SeriesError
 from lib.data.parsing import YES_NO, parse_numbers
-from lib.data.readers import Source
+from lib.data.source import Source
 from lib.registry.registry import Registry
 from lib.settings import ROOT
+from serving.records.checks import FILE
 from serving.routes.pages import LANGUAGES, messages
-from serving.schemas.monitoring import FILE
 from tests.panels import TINY_MODEL
 from tests.serving.browser import BROWSER, gunicorn, launch, threaded
 from tests.serving.live import Shelf, app_on, close, settings_of
@@ -55,7 +55,7 @@ def server(tmp_path_factory):
     run = registry.log_run(params={}, metrics={})
     registry.register(TINY_MODEL, run_id=run, metrics={"mase": 1.0})
     registry.promote(1)
-    names = ("mlflow_tracking_uri", "mlflow_artifact_root", "database_url", "queue_url")
+    names = ("mlflow_tracking_uri", "mlflow_artifact_root", "database_url")
     environment = {name.upper(): getattr(settings, name) for name in names}
     with gunicorn(folder / "log", VAR_DIR=str(folder), **environment) as address:
         yield address
@@ -118,7 +118,7 @@ def use_example(page):
 def settled_width(page, frames=60):
     """The width of what can be scrolled to, a chart being drawn anew after its frame changed.
 
-    Asked from here: Playwright's own waiting needs an eval that the page's policy forbids.
+    Polled from here: Playwright's own waiting needs an eval that the page's policy forbids.
     """
     for _ in range(frames):
         width = page.evaluate("document.documentElement.scrollWidth")
@@ -154,7 +154,7 @@ def serious(page):
     ]
 
 
-def test_bike_sharing_is_uploaded_forecast_and_explained(server, visit, tmp_path):
+def test_page_uploads_forecasts_and_explains_bike_sharing(server, visit, tmp_path):
     if not BIKES.is_file():
         pytest.skip(f"no {BIKES.name} beside the project")
     page = visit(server, accept_downloads=True)
@@ -208,7 +208,7 @@ def test_bike_sharing_is_uploaded_forecast_and_explained(server, visit, tmp_path
 ROLES = ("date", "value", "factor", "event")
 
 
-def test_the_example_takes_one_click(light, visit):
+def test_page_example_takes_one_click(light, visit):
     page = visit(light)
     use_example(page)
     assert page.locator("#series-pick option").all_inner_texts() == ["Loja Centro", "Loja Norte"]
@@ -221,7 +221,7 @@ def test_the_example_takes_one_click(light, visit):
     assert page.locator("#table thead th").count() == 3
 
 
-def test_fewer_days_are_forecast_where_fewer_are_asked_for(light, visit):
+def test_page_forecasts_fewer_days_on_request(light, visit):
     page = visit(light)
     paste(page, "\n".join(["day,units", *days()]))
     page.fill("#horizon", "2")
@@ -230,7 +230,7 @@ def test_fewer_days_are_forecast_where_fewer_are_asked_for(light, visit):
     assert page.locator("#table tbody tr").count() == 2
 
 
-def test_faults_are_shown_in_their_rows_and_can_be_corrected_there(light, visit):
+def test_page_shows_faults_in_their_rows_to_be_corrected_there(light, visit):
     rows = days()
     rows[3] = "2026-01-04,many"
     rows[5] = rows[4]
@@ -240,7 +240,7 @@ def test_faults_are_shown_in_their_rows_and_can_be_corrected_there(light, visit)
     shown = page.locator("#rows tbody tr")
     assert [row.locator("th").inner_text() for row in shown.all()] == ["Row 5", "Row 7", "Row 10"]
     assert "Not a number" in shown.nth(0).inner_text()
-    assert "2026-01-05 is there twice" in shown.nth(1).inner_text()
+    assert "2026-01-05 appears twice" in shown.nth(1).inner_text()
     assert "Not a day" in shown.nth(2).inner_text()
     assert page.is_disabled("#run")
     cell = shown.nth(0).locator("input[aria-invalid=true]")
@@ -266,23 +266,23 @@ def test_faults_are_shown_in_their_rows_and_can_be_corrected_there(light, visit)
         ("evento", "Y", "N"),
     ],
 )
-def test_words_of_a_column_of_events_are_read_and_forecast(light, visit, name, yes, no):
+def test_page_reads_words_in_a_column_of_events(light, visit, name, yes, no):
     page = visit(light)
     rows = [f"{row},{yes if i % 7 == 0 else no}" for i, row in enumerate(days())]
     paste(page, "\n".join([f"day,units,{name}", *rows, f"2026-03-12,,{yes}"]))
     assert page.locator("#map-event option:checked").inner_text() == name
     assert page.is_hidden("#rows-card")
     assert "plans for 1 days ahead" in page.inner_text("#summary")
-    with page.expect_request("**/forecast") as asked:
+    with page.expect_request("**/forecast") as request:
         page.click("#run")
     page.wait_for_selector("#table tbody tr")
-    (series,) = asked.value.post_data_json["series"]
+    (series,) = request.value.post_data_json["series"]
     events = [day["evento_especial"] for day in series["history"]]
     assert events == [int(i % 7 == 0) for i in range(70)]
     assert series["future"] == [{"date": "2026-03-12", "evento_especial": 1}]
 
 
-def test_an_event_is_read_or_refused_as_training_reads_or_refuses_it(light, visit):
+def test_page_reads_and_refuses_events_as_training_does(light, visit):
     words = [form(word) for word in YES_NO for form in (str.lower, str.upper, str.title)]
     words += ["", "NA", "0,5", "talvez", "si", "1x"]
     page = visit(light)
@@ -301,7 +301,7 @@ def test_an_event_is_read_or_refused_as_training_reads_or_refuses_it(light, visi
 
 
 @pytest.mark.parametrize("language", list(LANGUAGES))
-def test_a_word_is_no_number_but_of_an_event(light, visit, language):
+def test_page_reads_words_only_in_a_column_of_events(light, visit, language):
     rows = [f"{row},5,no" for row in days()]
     rows[2] = "2026-01-03,102,5,talvez"
     rows[4] = "2026-01-05,yes,no,1"
@@ -319,14 +319,14 @@ def test_a_word_is_no_number_but_of_an_event(light, visit, language):
     assert page.locator("#rows tbody tr").count() == 1
 
 
-def test_a_wrong_event_is_told_as_training_tells_it():
-    with pytest.raises(SeriesError) as told:
+def test_page_words_a_wrong_event_as_training_does():
+    with pytest.raises(SeriesError) as refused:
         parse_numbers(pd.Series(["talvez"]), "evento_especial", ".", SOURCE)
-    said = messages()["en"]["fault_event"]
-    assert str(told.value).endswith(f"; {said[0].lower()}{said[1:]}")
+    text = messages()["en"]["fault_event"]
+    assert str(refused.value).endswith(f"; {text[0].lower()}{text[1:]}")
 
 
-def test_what_the_api_refuses_is_shown_in_its_row(light, visit):
+def test_page_shows_what_the_api_refuses_in_its_row(light, visit):
     page = visit(light, allowed=("422",), path="/?lang=pt-BR")
     paste(page, "\n".join(["day,units", *days(), "9950-01-01,5"]))
     page.click("#run")
@@ -335,7 +335,7 @@ def test_what_the_api_refuses_is_shown_in_its_row(light, visit):
     assert "O esperado é um dia como 2026-01-31" in page.inner_text("#rows tbody tr")
 
 
-def test_a_history_that_is_too_short_is_said_beside_the_button(light, visit):
+def test_page_shows_beside_the_button_that_a_history_is_too_short(light, visit):
     page = visit(light, allowed=("422",))
     paste(page, "\n".join(["day,units", *days(20)]))
     page.click("#run")
@@ -373,7 +373,7 @@ def test_a_history_that_is_too_short_is_said_beside_the_button(light, visit):
     ],
     ids=["semicolon and comma", "quoted thousands", "no header, tabs", "month first"],
 )  # fmt: skip
-def test_rows_are_read_as_they_are_meant(light, visit, text, guessed, decimal, first):
+def test_page_guesses_separators_and_dates(light, visit, text, guessed, decimal, first):
     page = visit(light)
     found = page.evaluate(
         """async (text) => {
@@ -395,7 +395,7 @@ def test_rows_are_read_as_they_are_meant(light, visit, text, guessed, decimal, f
     assert found == {"names": guessed, "decimal": decimal, "faults": 0, "first": first}
 
 
-def test_a_key_is_asked_for_once_and_kept_in_the_tab_only(tmp_path, visit, browser):
+def test_page_asks_for_a_key_once_and_keeps_it_in_the_tab(tmp_path, visit, browser):
     with local(tmp_path, api_keys=(SecretStr("open sesame"),)) as address:
         context = browser.new_context()
         page = context.new_page()
@@ -414,7 +414,7 @@ def test_a_key_is_asked_for_once_and_kept_in_the_tab_only(tmp_path, visit, brows
         assert page.is_hidden("#key-dialog")
         kept = page.evaluate("[JSON.stringify(localStorage), document.cookie, location.href]")
         assert not [place for place in kept if "sesame" in place]
-        other = context.new_page()  # another tab is asked anew
+        other = context.new_page()  # another tab needs it again
         other.goto(address)
         other.wait_for_selector("#key-dialog[open]")
         other.keyboard.press("Escape")
@@ -424,7 +424,7 @@ def test_a_key_is_asked_for_once_and_kept_in_the_tab_only(tmp_path, visit, brows
         context.close()
 
 
-def test_the_chart_is_read_by_keyboard(light, visit):
+def test_page_chart_is_read_by_keyboard(light, visit):
     page = visit(light)
     use_example(page)
     page.focus("#chart")
@@ -441,7 +441,7 @@ def test_the_chart_is_read_by_keyboard(light, visit):
     assert "1 Jan 2025" in chart.get_attribute("aria-valuetext")
 
 
-def test_a_phone_in_portuguese_needs_no_sideways_scrolling(light, visit):
+def test_page_on_a_phone_in_portuguese_needs_no_sideways_scrolling(light, visit):
     page = visit(light, viewport=PHONE, locale="pt-BR")
     assert page.get_attribute("html", "lang") == "pt-BR"
     use_example(page)
@@ -449,7 +449,7 @@ def test_a_phone_in_portuguese_needs_no_sideways_scrolling(light, visit):
     assert "Previsão por dia" in page.inner_text("#table-card h3")
 
 
-def test_colours_follow_the_system_until_they_are_chosen(light, visit):
+def test_page_colours_follow_the_system_until_they_are_chosen(light, visit):
     page = visit(light, color_scheme="dark")
     paper = "getComputedStyle(document.body).backgroundColor"
     dark = page.evaluate(paper)
@@ -463,7 +463,7 @@ def test_colours_follow_the_system_until_they_are_chosen(light, visit):
     assert page.evaluate(paper) == dark
 
 
-def test_before_a_check_the_page_says_so_and_after_one_what_it_found(tmp_path, visit):
+def test_page_shows_the_findings_of_the_last_check(tmp_path, visit):
     with local(tmp_path) as address:
         page = visit(address)
         assert "No check has run yet" in page.inner_text("#monitoring-note")
@@ -476,12 +476,12 @@ def test_before_a_check_the_page_says_so_and_after_one_what_it_found(tmp_path, v
         assert "drift of lag_1" in page.inner_text("#alerts")
         assert "drifted" in page.inner_text("#drift")
         assert "1,200 BRL" in page.inner_text("#business")
-        assert "Retraining is advised" in page.inner_text("#verdict")
+        assert "Retraining is recommended" in page.inner_text("#verdict")
         assert serious(page) == []
 
 
 @pytest.mark.parametrize(
-    ("language", "told"),
+    ("language", "figures"),
     [
         (
             "en",
@@ -510,21 +510,21 @@ def test_before_a_check_the_page_says_so_and_after_one_what_it_found(tmp_path, v
     ],
 )
 @pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
-def test_business_figures_are_told_in_the_language_of_the_page(
-    tmp_path, visit, language, told, viewport
-):
+def test_page_names_business_figures_in_its_language(tmp_path, visit, language, figures, viewport):
     (tmp_path / FILE).parent.mkdir()
     (tmp_path / FILE).write_text(json.dumps(FINDINGS | {"business": FIGURES}))
     with local(tmp_path) as address:
         page = visit(address, path=f"/?lang={language}", locale=language, viewport=viewport)
         names = page.locator("#business dt").all_inner_texts()
-        assert dict(zip(names, page.locator("#business dd").all_inner_texts(), strict=True)) == told
+        assert (
+            dict(zip(names, page.locator("#business dd").all_inner_texts(), strict=True)) == figures
+        )
         assert page.inner_text("#business-note") == messages()[language]["business_note"]
         assert settled_width(page) == viewport["width"]
         assert serious(page) == []
 
 
-# As lib.monitoring.job writes them, but for the last, of a later release.
+# As lib.monitoring.findings writes them, but for the last, of a later release.
 FIGURES = [
     {"name": "total", "value": -30.0, "unit": "money"},
     {"name": "cost", "value": 120.0, "unit": "money"},
@@ -536,7 +536,7 @@ FIGURES = [
 ]
 
 
-def test_without_a_model_the_page_says_why(tmp_path, visit):
+def test_page_without_a_model_says_why(tmp_path, visit):
     app = app_on(Shelf(), tmp_path)
     with threaded(app) as address:
         page = visit(address, allowed=("503",))
@@ -547,7 +547,7 @@ def test_without_a_model_the_page_says_why(tmp_path, visit):
     close(app)
 
 
-def test_an_explanation_outlives_a_busy_store_and_tells_of_another_version(light, visit):
+def test_page_explanation_survives_a_busy_store_and_names_another_version(light, visit):
     page = visit(light, allowed=("503",))
     use_example(page)
     names = ["lag_1", "lag_7"]
@@ -580,7 +580,7 @@ def test_an_explanation_outlives_a_busy_store_and_tells_of_another_version(light
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
-def test_axe_finds_no_serious_fault(light, visit, scheme, viewport):
+def test_page_has_no_serious_fault_for_axe(light, visit, scheme, viewport):
     page = visit(light, color_scheme=scheme, viewport=viewport)
     assert serious(page) == []
     use_example(page)
@@ -610,7 +610,7 @@ SHOW_EXPLANATION = """async () => {
 }"""
 
 
-def test_the_browser_loads_less_than_three_hundred_kilobytes(light, visit):
+def test_page_loads_less_than_three_hundred_kilobytes(light, visit):
     page = visit(light, locale="pt-BR")
     sizes = page.evaluate(
         "performance.getEntries().filter((e) => e.transferSize)"

@@ -51,7 +51,7 @@ def rows(recorder):
 
 
 def test_recorder_keeps_a_prediction_and_gives_its_body_back(recorder):
-    recorder.prediction(predicted())
+    recorder.record(predicted())
     recorder.close()
     assert recorder.body("t") == (BODY, 3)
     (row,) = rows(recorder)
@@ -63,7 +63,7 @@ def test_recorder_keeps_a_prediction_and_gives_its_body_back(recorder):
 def test_recorder_keeps_the_days_of_a_forecast(recorder):
     quantiles = np.arange(84.0).reshape(28, 3)
     first = date(2026, 2, 27)
-    recorder.prediction(Prediction("t", 1, LEVELS, quantiles, series_id="shop 1", first_date=first))
+    recorder.record(Prediction("t", 1, LEVELS, quantiles, series_id="shop 1", first_date=first))
     recorder.close()
     (row,) = rows(recorder)
     assert (row.series_id, row.first_date, row.last_date) == (
@@ -78,8 +78,8 @@ def test_recorder_keeps_the_days_of_a_forecast(recorder):
 def test_recorder_keeps_the_features_with_null_where_they_are_missing(recorder):
     features = np.arange(11.0)
     features[[4, 9]] = np.nan, np.inf
-    recorder.prediction(Prediction("t", 1, LEVELS, [[1.0, 2.0, 3.0]], features=features))
-    recorder.prediction(predicted())
+    recorder.record(Prediction("t", 1, LEVELS, [[1.0, 2.0, 3.0]], features=features))
+    recorder.record(predicted())
     recorder.close()
     first, second = rows(recorder)
     assert first.features == [0.0, 1.0, 2.0, 3.0, None, 5.0, 6.0, 7.0, 8.0, None, 10.0]
@@ -87,27 +87,27 @@ def test_recorder_keeps_the_features_with_null_where_they_are_missing(recorder):
 
 
 def test_recorder_body_is_the_last_of_a_trace(recorder):
-    recorder.prediction(predicted(body={"n": 1}))
-    recorder.prediction(predicted(body={"n": 2}, version=4))
+    recorder.record(predicted(body={"n": 1}))
+    recorder.record(predicted(body={"n": 2}, version=4))
     recorder.close()
     assert recorder.body("t") == ({"n": 2}, 4)
     assert recorder.body("other") is None
 
 
 def test_recorder_writes_while_running_and_after_close(recorder):
-    recorder.prediction(predicted("a"))
+    recorder.record(predicted("a"))
     until = time.monotonic() + 5
     while recorder.body("a") is None and time.monotonic() < until:
         time.sleep(0.02)
     recorder.close()
-    recorder.prediction(predicted("b"))
+    recorder.record(predicted("b"))
     recorder.close()
     assert [row.trace_id for row in rows(recorder)] == ["a", "b"]
 
 
 def test_recorder_keeps_every_record_of_a_burst(recorder):
     for i in range(2000):
-        recorder.prediction(predicted(str(i)))
+        recorder.record(predicted(str(i)))
     recorder.close(timeout=30)
     assert [row.trace_id for row in rows(recorder)] == [str(i) for i in range(2000)]
     assert recorder.depth() == 0
@@ -118,14 +118,14 @@ def slowest_call(recorder, count):
     slowest = 0.0
     for i in range(count):
         start = time.perf_counter()
-        recorder.prediction(predicted(str(i)))
+        recorder.record(predicted(str(i)))
         slowest = max(slowest, time.perf_counter() - start)
     return slowest
 
 
 def test_recorder_with_a_locked_database_slows_nothing_and_counts(settings, tmp_path):
-    told = []
-    recorder = Recorder(settings, on_dropped=lambda *what: told.append(what), records=50)
+    dropped = []
+    recorder = Recorder(settings, on_dropped=lambda *what: dropped.append(what), records=50)
     assert rows(recorder) == []
     recorder.store._busy = 1.0
     recorder.store.close()
@@ -135,10 +135,10 @@ def test_recorder_with_a_locked_database_slows_nothing_and_counts(settings, tmp_
     assert recorder.dropped["full"] >= 100
     recorder.close(timeout=10)
     assert recorder.dropped["failed"] > 0
-    assert sum(recorder.dropped.values()) == sum(n for _, n in told) == 200
+    assert sum(recorder.dropped.values()) == sum(n for _, n in dropped) == 200
     other.execute("ROLLBACK")
     other.close()
-    recorder.prediction(predicted("late"))
+    recorder.record(predicted("late"))
     recorder.close()
     assert [row.trace_id for row in rows(recorder)] == ["late"]  # it recovers by itself
     recorder.store.close()
@@ -157,7 +157,7 @@ def test_recorder_with_a_full_disk_counts(sqlite_recorder, tmp_path):
     assert rows(sqlite_recorder) == []
     with sqlite_recorder.store.writing() as connection:  # SQLite's own word for it, without a disk
         connection.exec_driver_sql("PRAGMA max_page_count=1")
-    sqlite_recorder.prediction(predicted(body={"long": "x" * 200_000}))
+    sqlite_recorder.record(predicted(body={"long": "x" * 200_000}))
     sqlite_recorder.close()
     assert sqlite_recorder.dropped["failed"] == 1
 
@@ -166,7 +166,7 @@ def test_recorder_with_a_database_made_read_only_counts(sqlite_recorder):
     assert rows(sqlite_recorder) == []
     with sqlite_recorder.store.reading() as connection:
         connection.exec_driver_sql("PRAGMA query_only=ON")
-    sqlite_recorder.prediction(predicted())
+    sqlite_recorder.record(predicted())
     sqlite_recorder.close()
     assert sqlite_recorder.dropped == {"full": 0, "failed": 1}
 
@@ -176,7 +176,7 @@ def test_recorder_bounds_the_memory_of_what_waits(settings, monkeypatch):
     monkeypatch.setattr(predictions_module, "_GATHER", 0.3)
     recorder = Recorder(settings)
     for i in range(10):
-        recorder.prediction(predicted(str(i), body={"long": "x" * 2_000}))
+        recorder.record(predicted(str(i), body={"long": "x" * 2_000}))
     recorder.close()
     assert recorder.dropped["full"] >= 5
     assert recorder.stored == 10 - recorder.dropped["full"]
@@ -184,9 +184,9 @@ def test_recorder_bounds_the_memory_of_what_waits(settings, monkeypatch):
 
 
 def test_recorder_survives_a_record_that_cannot_be_written(recorder):
-    recorder.prediction(Prediction("bad", 1, LEVELS, [[object()]]))
+    recorder.record(Prediction("bad", 1, LEVELS, [[object()]]))
     recorder.close()
-    recorder.prediction(predicted("good"))
+    recorder.record(predicted("good"))
     recorder.close()
     assert recorder.dropped == {"full": 0, "failed": 1}
     assert [row.trace_id for row in rows(recorder)] == ["good"]

@@ -11,7 +11,7 @@ from lib.storage.database import Store
 from lib.storage.leases import Lease
 from serving.schedule import COMMAND, LEASE, Schedule
 
-# Notes that it was there, and how long it stays.
+# Appends an x to a file, then sleeps.
 NOTE = "import sys, time; open(sys.argv[1], 'a').write('x'); time.sleep(float(sys.argv[2]))"
 
 
@@ -34,7 +34,7 @@ def command(notes, seconds=0.0):
 
 
 def next_minute(n=1):
-    """The beginning of a minute that has not been looked at."""
+    """Return a minute after the last look."""
     return datetime.now(UTC).replace(second=1) + timedelta(minutes=n)
 
 
@@ -58,25 +58,28 @@ def wait_for(notes, text):
         ("0 6-8 * * *", 24 * 60, 3),
         ("0 0 * * 1-5", 7 * 24 * 60, 5),
         ("0 0 1 * *", 31 * 24 * 60, 1),
+        ("0 5 1 * 1", 31 * 24 * 60, 6),  # the 1st, a Sunday, and five Mondays
+        ("0 0 * * */2", 7 * 24 * 60, 4),
+        ("0 0 * * MON", 7 * 24 * 60, 1),
         ("", 24 * 60, 0),
     ],
 )
 def test_schedule_is_due_at_the_minutes_of_its_line(store, cron, minutes, count):
     schedule = Schedule(cron, store)
-    schedule._seen = start = datetime(2026, 2, 28, 23, 59, tzinfo=UTC)
-    found = [schedule._due(start + timedelta(minutes=n)) for n in range(1, minutes + 1)]
-    assert len([due for due in found if due]) == count
+    schedule._last_look = start = datetime(2026, 2, 28, 23, 59, tzinfo=UTC)
+    looks = [schedule._due(start + timedelta(minutes=n)) for n in range(1, minutes + 1)]
+    assert len([due for due in looks if due]) == count
     again = start + timedelta(minutes=minutes)
-    assert schedule._due(again) is None  # looked at already
+    assert schedule._due(again) is None  # a minute counts once
     if cron == "30 5 * * *":
-        assert [due for due in found if due] == [datetime(2026, 3, 1, 5, 30, tzinfo=UTC)]
+        assert [due for due in looks if due] == [datetime(2026, 3, 1, 5, 30, tzinfo=UTC)]
 
 
 def test_schedule_catches_up_with_minutes_the_worker_was_held_up_in(store):
     schedule = Schedule("30 5 * * *", store)
-    schedule._seen = datetime(2026, 3, 1, 5, 0, tzinfo=UTC)
+    schedule._last_look = datetime(2026, 3, 1, 5, 0, tzinfo=UTC)
     assert schedule._due(datetime(2026, 3, 1, 5, 50, tzinfo=UTC)) is not None
-    schedule._seen = datetime(2026, 3, 2, 5, 0, tzinfo=UTC)
+    schedule._last_look = datetime(2026, 3, 2, 5, 0, tzinfo=UTC)
     assert schedule._due(datetime(2026, 3, 2, 11, 0, tzinfo=UTC)) is None  # hours: tomorrow again
 
 
@@ -94,7 +97,7 @@ def test_schedule_of_two_workers_runs_once(store, notes):
     workers = [Schedule("* * * * *", store, command(notes)) for _ in range(2)]
     # Of a minute that has begun: what was taken since then is done.
     for schedule in workers:
-        schedule._seen -= timedelta(minutes=2)
+        schedule._last_look -= timedelta(minutes=2)
     now = datetime.now(UTC)
     for schedule in workers:
         schedule.beat(now)
@@ -102,7 +105,7 @@ def test_schedule_of_two_workers_runs_once(store, notes):
     assert notes.read_text() == "x"
 
 
-def test_schedule_leaves_out_what_would_run_beside_itself(store, notes):
+def test_schedule_leaves_out_a_minute_while_its_command_runs(store, notes):
     schedule = Schedule("* * * * *", store, command(notes, 60))
     assert schedule.beat(next_minute(1))
     wait_for(notes, "x")
@@ -110,15 +113,19 @@ def test_schedule_leaves_out_what_would_run_beside_itself(store, notes):
     schedule.stop()  # and it ends what runs
     ended(schedule)
     assert notes.read_text() == "x"
-    assert Lease(store, LEASE).take()
+    lease = Lease(store, LEASE)
+    assert lease.acquire()
+    lease.release()
 
 
-def test_schedule_leaves_out_what_another_host_is_at(store, notes):
-    Lease(store, LEASE, seconds=60).take()
+def test_schedule_leaves_out_a_minute_while_another_host_runs(store, notes):
+    lease = Lease(store, LEASE)
+    assert lease.acquire()
     schedule = Schedule("* * * * *", store, command(notes))
     assert schedule.beat(next_minute())
     ended(schedule)
     assert notes.read_text() == ""
+    lease.release()
 
 
 def test_schedule_goes_on_after_a_command_that_fails(store, notes):
@@ -133,7 +140,7 @@ def test_schedule_goes_on_after_a_command_that_fails(store, notes):
     assert notes.read_text() == "x"
 
 
-def test_schedule_without_a_database_only_says_so(tmp_path, notes):
+def test_schedule_without_a_database_runs_nothing(tmp_path, notes):
     away = Store(f"sqlite:///{tmp_path}/none/state.db")
     schedule = Schedule("* * * * *", away, command(notes))
     assert schedule.beat(next_minute())
@@ -143,17 +150,20 @@ def test_schedule_without_a_database_only_says_so(tmp_path, notes):
 
 def test_schedule_runs_the_monitoring_by_default(store):
     assert Schedule("", store).command == COMMAND
-    assert COMMAND[1:] == ("-m", "lib.monitoring.job")
+    assert COMMAND[1:] == ("-m", "lib.pipeline.check")
 
 
-@pytest.mark.parametrize("cron", ["61 * * * *", "* 5-25 * * *", "*/5 * * * */2"])
-def test_schedule_refuses_a_line_it_cannot_follow(store, cron):
+@pytest.mark.parametrize("cron", ["61 * * * *", "* 5-25 * * *", "99 99 * * *"])
+def test_schedule_refuses_a_line_that_is_not_cron(store, cron):
     with pytest.raises(SettingsError, match="MONITOR_CRON: "):
         Schedule(cron, store)
 
 
-@pytest.mark.parametrize("cron", ["* * * *", "@daily", "* * * * mon", "5;6 * * * *"])
-def test_settings_refuse_what_is_no_cron_line(cron, monkeypatch):
+@pytest.mark.parametrize(
+    "cron",
+    ["* * * *", "@daily", "* * * * moon", "5;6 * * * *", "99 99 * * *", "0 0 30 2 *", "* " * 6],
+)
+def test_settings_refuse_a_line_that_is_not_cron(cron, monkeypatch):
     monkeypatch.setenv("MONITOR_CRON", cron)
     with pytest.raises(SettingsError, match="MONITOR_CRON: expected minute, hour, day"):
         get_settings(None)

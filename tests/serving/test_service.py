@@ -14,20 +14,14 @@ from lib.settings import ROOT, SettingsError, get_settings
 from serving.explanations.jobs import Jobs
 from serving.http.security import KEY_HEADER, check_bind
 from serving.request_log import trace_id_of
-from serving.schemas import api
-from serving.server import main
+from serving.schemas.examples import example_rows
+from serving.schemas.status import Health, ModelCard
+from serving.server import _address, main
 from serving.state import EXTENSION, state_of
 from tests.serving.live import Shelf, app_on, close
 
 KEY = "correct horse"
-EXAMPLE = {"sequence": api.example_rows()}
-
-
-@pytest.fixture(scope="module")
-def app(tmp_path_factory):
-    app = app_on(Shelf(production=7), tmp_path_factory.mktemp("app"))
-    yield app
-    close(app)
+EXAMPLE = {"sequence": example_rows()}
 
 
 @pytest.fixture(scope="module")
@@ -38,12 +32,7 @@ def locked(tmp_path_factory):
     close(app)
 
 
-@pytest.fixture
-def client(app):
-    return app.test_client()
-
-
-def test_importing_the_service_loads_no_training_code():
+def test_service_import_loads_no_training_code():
     code = (
         "import sys, serving, serving.app; serving.app.create_app();"
         "print([m for m in ('torch', 'shap', 'mlflow', 'matplotlib') if m in sys.modules])"
@@ -52,7 +41,7 @@ def test_importing_the_service_loads_no_training_code():
     assert run.stdout.strip() == "[]", run.stderr
 
 
-def test_importing_the_launcher_loads_no_threads_that_a_fork_would_lose():
+def test_server_import_loads_no_threads_that_a_fork_would_lose():
     code = (
         "import sys, serving.server;"
         "print([m for m in ('onnxruntime', 'pyarrow', 'mlflow', 'prometheus_client')"
@@ -62,20 +51,20 @@ def test_importing_the_launcher_loads_no_threads_that_a_fork_would_lose():
     assert run.stdout.strip() == "[]", run.stderr
 
 
-def test_health_says_what_is_served(client):
+def test_health_names_the_served_model(client):
     for call in ("/health", "/health/ready"):
         answer = client.get(call)
         assert answer.status_code == 200
-        api.Health.model_validate(answer.json)
+        Health.model_validate(answer.json)
         assert answer.json["model_version"] == 7
         assert answer.json["source"] == "production"
         assert answer.json["age"] >= 0
     assert client.get("/health/live").json == {"status": "ok"}
 
 
-def test_the_model_card_is_that_of_the_contract(client):
+def test_model_card_is_that_of_the_contract(client):
     card = client.get("/model").json
-    api.ModelCard.model_validate(card)
+    ModelCard.model_validate(card)
     assert (card["model_version"], card["horizon"], card["context_length"]) == (7, 3, 60)
 
 
@@ -92,7 +81,7 @@ def test_the_model_card_is_that_of_the_contract(client):
         {"Authorization": f"Basic {KEY}"},
     ],
 )
-def test_without_the_right_key_nothing_is_told(locked, call, headers):
+def test_call_without_the_right_key_is_refused(locked, call, headers):
     response = locked.test_client().get(call, headers=headers)
     assert response.status_code == 401
     assert response.mimetype == "application/problem+json"
@@ -100,18 +89,18 @@ def test_without_the_right_key_nothing_is_told(locked, call, headers):
 
 
 @pytest.mark.parametrize("headers", [{KEY_HEADER: KEY}, {"Authorization": f"Bearer {KEY}"}])
-def test_the_right_key_is_let_in(locked, headers):
+def test_call_with_the_right_key_is_answered(locked, headers):
     assert locked.test_client().get("/model", headers=headers).status_code == 200
 
 
 @pytest.mark.parametrize(
     "call", ["/", "/health", "/health/live", "/health/ready", "/metrics", "/docs", "/openapi.json"]
 )
-def test_some_calls_need_no_key(locked, call):
+def test_open_call_needs_no_key(locked, call):
     assert locked.test_client().get(call).status_code == 200
 
 
-def test_no_key_is_in_a_log(locked, capsys):
+def test_request_log_holds_no_key(locked, capsys):
     with structlog.testing.capture_logs() as lines:
         locked.test_client().get("/model", headers={KEY_HEADER: KEY})
         locked.test_client().get(f"/model?key={KEY}", headers={"Authorization": f"Bearer {KEY}"})
@@ -119,7 +108,7 @@ def test_no_key_is_in_a_log(locked, capsys):
 
 
 @pytest.mark.parametrize("call", ["/", "/docs", "/predict", "/nowhere", "/health"])
-def test_every_answer_has_security_headers(client, call):
+def test_answer_has_security_headers(client, call):
     headers = client.get(call).headers
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["X-Frame-Options"] == "DENY"
@@ -128,14 +117,14 @@ def test_every_answer_has_security_headers(client, call):
     assert headers["Cache-Control"] == "no-store"
 
 
-def test_what_is_not_there_is_a_problem(client):
+def test_unknown_path_or_method_is_a_problem(client):
     assert client.get("/nowhere").status_code == 404
     response = client.get("/predict")
     assert (response.status_code, response.mimetype) == (405, "application/problem+json")
     assert "POST" in response.headers["Allow"]
 
 
-def test_a_fault_of_ours_tells_nothing_of_itself(app, monkeypatch):
+def test_server_error_shows_no_details(app, monkeypatch):
     model = state_of(app).model
     monkeypatch.setattr(model, "current", lambda: 1 / 0)
     response = app.test_client().get("/model")
@@ -148,15 +137,13 @@ def test_a_fault_of_ours_tells_nothing_of_itself(app, monkeypatch):
 @pytest.mark.parametrize(
     "sent", ["", "nonsense", f"00-{'0' * 32}-{'1' * 16}-01", f"ff-{'1' * 32}-{'1' * 16}-01"]
 )
-def test_a_traceparent_that_is_none_gets_a_new_trace(sent):
+def test_trace_id_is_new_where_traceparent_is_not_valid(sent):
     found = {trace_id_of(sent) for _ in range(10)}
     assert len(found) == 10
     assert all(len(trace) == 32 for trace in found)
 
 
-def test_a_fault_of_ours_is_found_in_the_log_by_its_trace_and_quotes_no_body(
-    app, monkeypatch, capsys
-):
+def test_server_error_is_logged_with_its_trace_and_without_the_body(app, monkeypatch, capsys):
     def broken(self, *args):
         try:
             raise ValueError("its value is 4711")
@@ -165,22 +152,22 @@ def test_a_fault_of_ours_is_found_in_the_log_by_its_trace_and_quotes_no_body(
 
     monkeypatch.setattr("serving.model.batching.Batcher.predict", broken)
     configure_logging("INFO")
-    answer = app.test_client().post("/predict", json={"sequence": api.example_rows()})
+    answer = app.test_client().post("/predict", json={"sequence": example_rows()})
     assert answer.status_code == 500
-    told = capsys.readouterr().err
-    lines = [json.loads(line) for line in told.splitlines()]
+    logged = capsys.readouterr().err
+    lines = [json.loads(line) for line in logged.splitlines()]
     (failed,) = [line for line in lines if line["event"] == "request failed"]
     assert failed["trace_id"] == answer.json["trace_id"]
     assert failed["error"] == "RuntimeError"
     assert any("test_service.py" in place and "broken" in place for place in failed["where"])
     assert "ValueError" in failed["where"]
-    assert "4711" not in told
-    assert "secret" not in told
+    assert "4711" not in logged
+    assert "secret" not in logged
 
 
-def test_each_request_is_one_log_line(client):
+def test_request_log_has_one_line_a_request(client):
     with structlog.testing.capture_logs() as lines:
-        answer = client.post("/predict", json={"sequence": api.example_rows()}).json
+        answer = client.post("/predict", json={"sequence": example_rows()}).json
     assert len(lines) == 1
     line = lines[0]
     assert line["trace_id"] == answer["trace_id"]
@@ -188,7 +175,7 @@ def test_each_request_is_one_log_line(client):
     assert line["ms"] > 0
 
 
-def test_the_log_names_the_version_that_will_be_explained(client):
+def test_request_log_names_the_version_that_will_be_explained(client):
     with structlog.testing.capture_logs() as lines:
         assert client.post("/request-explanation", json=EXAMPLE).status_code == 202
     assert [line["version"] for line in lines if line["event"] == "request"] == [7]
@@ -206,18 +193,18 @@ def test_metrics_count_by_rule_and_not_by_path(client):
 
 
 def test_metrics_do_not_wait_for_one_another_on_a_slow_store(client, app, monkeypatch):
-    asked, answer = threading.Event(), threading.Event()
+    counting, answer = threading.Event(), threading.Event()
 
     def slow(jobs):
-        asked.set()
+        counting.set()
         assert answer.wait(30)
         return {"queued": 3}
 
-    monkeypatch.setattr(Jobs, "depth", slow)
+    monkeypatch.setattr(Jobs, "count", slow)
     first = threading.Thread(target=app.test_client().get, args=("/metrics",))
     first.start()
     try:
-        assert asked.wait(10)
+        assert counting.wait(10)
         assert client.get("/metrics").status_code == 200
     finally:
         answer.set()
@@ -232,7 +219,7 @@ def test_metrics_of_made_up_methods_are_one_series(client):
     assert 'method="other"' in text
 
 
-def test_the_description_has_every_call_and_its_problems(client):
+def test_description_has_every_call_and_its_problems(client):
     spec = client.get("/openapi.json").json
     assert spec["openapi"].startswith("3.1")
     assert set(spec["paths"]) == {
@@ -260,7 +247,7 @@ def test_the_description_has_every_call_and_its_problems(client):
     }  # fmt: skip
 
 
-def test_the_examples_of_the_description_work(client):
+def test_description_examples_work(client):
     spec = client.get("/openapi.json").json
     for call, status in {
         "/predict": 200,
@@ -275,7 +262,7 @@ def test_the_examples_of_the_description_work(client):
         assert client.post(call, json=example).status_code == status, call
 
 
-def test_keys_are_in_the_description_where_there_are_any(client, locked):
+def test_description_has_keys_where_there_are_any(client, locked):
     assert not client.get("/openapi.json").json["components"].get("securitySchemes")
     spec = locked.test_client().get("/openapi.json").json
     assert spec["components"]["securitySchemes"]["key"]["name"] == KEY_HEADER
@@ -283,7 +270,7 @@ def test_keys_are_in_the_description_where_there_are_any(client, locked):
     assert "security" not in spec["paths"]["/health"]["get"]
 
 
-def test_the_documentation_needs_no_other_server(client):
+def test_documentation_needs_no_other_server(client):
     page = client.get("/docs").text
     assert "http" not in page
     for part in page.split('="/')[1:]:
@@ -293,7 +280,7 @@ def test_the_documentation_needs_no_other_server(client):
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "example.org"])
-def test_others_are_not_served_without_keys(host):
+def test_check_bind_refuses_other_machines_without_keys(host):
     settings = get_settings(None)
     with pytest.raises(SettingsError, match="API_KEYS"):
         check_bind(host, settings, anyone=False)
@@ -302,19 +289,39 @@ def test_others_are_not_served_without_keys(host):
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "127.1.2.3"])
-def test_this_machine_is_served_without_keys(host):
+def test_check_bind_accepts_this_machine_without_keys(host):
     check_bind(host, get_settings(None), anyone=False)
 
 
 @pytest.mark.parametrize("option", ["--workers=0", "--threads=0", "--port=65536", "--threads=x"])
-def test_the_launcher_refuses_numbers_with_which_it_would_not_answer(capsys, option):
+def test_server_refuses_numbers_with_which_it_would_not_answer(capsys, option):
     with pytest.raises(SystemExit) as stopped:
         main([option])
     assert stopped.value.code == 2
     assert f"{option.split('=')[0]}: expected" in capsys.readouterr().err
 
 
-def test_the_launcher_refuses_an_open_address(capsys, monkeypatch):
+def test_server_refuses_an_open_address_without_keys(capsys, monkeypatch):
     monkeypatch.setattr("serving.server.get_settings", lambda: get_settings(None))
     assert main(["--host", "0.0.0.0"]) == 1
     assert "API_KEYS" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("127.0.0.1", "127.0.0.1:8000"),
+        ("::1", "[::1]:8000"),
+        ("unix:/run/api.sock", "unix:/run/api.sock"),
+    ],
+)
+def test_server_binds_names_addresses_and_sockets(host, address):
+    assert _address(host, 8000) == address
+
+
+@pytest.mark.parametrize("module", ["serving.server", "serving.run"])
+def test_server_has_a_command_line(module):
+    command = [sys.executable, "-m", module, "--help"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "--no-worker" in done.stdout

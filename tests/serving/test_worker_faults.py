@@ -5,21 +5,16 @@ from datetime import timedelta
 import pytest
 
 from lib.log import configure_logging
-from lib.settings import get_settings
 from lib.storage.database import StoreError, utcnow
 from lib.storage.tables import explanations
 from serving.explanations.explainer import Explainer, TryLaterError
 from serving.worker import Worker
+from tests.serving.live import settings_of
 
 
 @pytest.fixture
 def settings(tmp_path):
-    places = {
-        "var_dir": tmp_path,
-        "database_url": f"sqlite:///{tmp_path}/state.db",
-        "queue_url": f"sqlite:///{tmp_path}/queue.db",
-    }
-    return get_settings(None).model_copy(update=places)
+    return settings_of(tmp_path)
 
 
 @pytest.fixture
@@ -47,41 +42,42 @@ def let_leases_end(worker):
 
 def test_worker_computes_again_what_it_could_not_store(worker_on, monkeypatch):
     worker = worker_on(plain)
-    identity, _ = worker.jobs.submit({"n": 1}, 1)
+    identity = worker.jobs.submit({"n": 1}, 1)
 
     def full(*args):
         raise StoreError("the disk is full")
 
     with monkeypatch.context() as patch:
         patch.setattr(worker.jobs, "finish", full)
-        worker.handle(identity)
+        patch.setattr("serving.worker._AWAY", 0.0)
+        assert not worker.work()
     assert worker.jobs.get(identity).status == "running"
     let_leases_end(worker)
-    worker.renew()  # it lives, and has nothing in hand
-    worker.look_after()
-    assert worker.queue.huey.pending_count() == 1
-    worker.handle(identity)
+    worker.renew()  # it lives, and has no current job
+    worker.reclaim()
+    assert worker.jobs.count()["queued"] == 1
+    assert worker.work()
     assert worker.jobs.get(identity).status == "done"
 
 
-def test_worker_prolongs_the_lease_of_what_it_has_in_hand(worker_on):
-    kept = []
+def test_worker_renews_the_lease_of_its_current_job(worker_on):
+    reclaimed = []
 
     def compute(body, version):
         let_leases_end(worker)
         worker.renew()
-        kept.extend(worker.jobs.take_back(lambda name: False))
+        reclaimed.extend(worker.jobs.reclaim(lambda name: False))
         return plain(body, version)
 
     worker = worker_on(compute)
-    identity, _ = worker.jobs.submit({"n": 1}, 1)
-    worker.handle(identity)
-    assert kept == []
+    identity = worker.jobs.submit({"n": 1}, 1)
+    assert worker.work()
+    assert reclaimed == []
     assert worker.jobs.get(identity).status == "done"
 
 
 @pytest.mark.parametrize("kind", [TryLaterError, RuntimeError])
-def test_worker_tells_no_password_of_the_registry(worker_on, capsys, kind):
+def test_worker_logs_no_password_of_the_registry(worker_on, capsys, kind):
     def compute(body, version):
         try:
             raise OSError("http://me:secret@registry:5000 refused")
@@ -90,32 +86,32 @@ def test_worker_tells_no_password_of_the_registry(worker_on, capsys, kind):
 
     configure_logging("INFO")
     worker = worker_on(compute)
-    identity, _ = worker.jobs.submit({"n": 1}, 1)
-    worker.handle(identity)
-    told = capsys.readouterr().err
-    assert kind.__name__ in told
-    assert "secret" not in told
-    assert "registry:5000" not in told
+    identity = worker.jobs.submit({"n": 1}, 1)
+    assert worker.work()
+    logged = capsys.readouterr().err
+    assert kind.__name__ in logged
+    assert "secret" not in logged
+    assert "registry:5000" not in logged
     row = worker.jobs.get(identity)
     assert row.error == (None if kind is TryLaterError else "RuntimeError: API request to http://…")
 
 
-def test_worker_tells_no_password_of_its_queue(worker_on, capsys, monkeypatch):
+def test_worker_logs_no_password_of_its_database(worker_on, capsys, monkeypatch):
     worker = worker_on(plain)
     worker.jobs.submit({"n": 1}, 1)
 
-    def away(identities):
-        raise ConnectionError("redis://:secret@queue:6379 refused")
+    def away(dead):
+        raise ConnectionError("postgresql://:secret@database:5432 refused")
 
-    monkeypatch.setattr(worker.queue, "fill", away)
+    monkeypatch.setattr(worker.jobs, "reclaim", away)
     configure_logging("INFO")
-    worker.look_after()
-    told = capsys.readouterr().err
-    assert "worker cannot look after its jobs" in told
-    assert "secret" not in told
+    worker.reclaim()
+    logged = capsys.readouterr().err
+    assert "worker cannot maintain its queue" in logged
+    assert "secret" not in logged
 
 
-def test_a_version_that_cannot_be_fetched_tells_no_password(settings, monkeypatch):
+def test_explainer_that_cannot_fetch_a_version_tells_no_password(settings, monkeypatch):
     def away(self, which, folder):
         raise OSError("http://me:secret@registry:5000 refused")
 

@@ -9,7 +9,7 @@ import pytest
 from benchmarks.accuracy import peers, report, robustness
 from benchmarks.accuracy.scores import score
 from lib.data.panel import to_table
-from lib.evaluation import backtest, baselines, metrics
+from lib.evaluation import backtest, baselines, scores
 from lib.models.config import QUANTILES
 from tests.panels import lively_panel
 
@@ -38,7 +38,7 @@ def test_score_of_a_file_in_any_order_is_that_of_the_backtest():
     table = (
         backtest.forecast_table(result, panel).drop(columns="actual").sample(frac=1, random_state=0)
     )
-    expected = metrics.compute_metrics(result)
+    expected = scores.compute_metrics(result)
     found = score(table, panel, origins, HORIZON)
     assert found == {name: round(expected[name], 4) for name in found}
     assert found.keys() == {"mase", "wape", "wql", "coverage_80"}

@@ -36,10 +36,12 @@ GRACE_SECONDS = 40  # instead of two minutes; workers send a heartbeat each 15 s
 SCRIPT = f"""
 import socket, sys
 from pathlib import Path
-from lib import study, tuning
+from lib.tuning import study
+from lib.tuning.search import tune
+from lib.tuning.search_space import Job
 study.GRACE_SECONDS = {GRACE_SECONDS}
 socket.sethostname(sys.argv[2])
-tuning.tune(tuning.Job.read(Path(sys.argv[1])), workers=2, progress=False)
+tune(Job.read(Path(sys.argv[1])), workers=2, progress=False)
 """
 
 
@@ -177,13 +179,13 @@ def test_study_is_completed_by_the_host_that_is_left(hosts, found, tmp_path):
 
     def in_the_middle():
         mid = trials_of(found, "one", TrialState.RUNNING)
-        return sum(bool(t.intermediate_values) for t in mid) == 2 and study.finished(found)
+        return sum(bool(t.intermediate_values) for t in mid) == 2 and study.finished_trials(found)
 
     until(in_the_middle, running["one"], logs["one"], 300)
     one.cut_off()
     time.sleep(1)  # what was on its way arrives
     lost = trials_of(found, "one", TrialState.RUNNING)
-    before = [t.number for t in study.finished(found)]
+    before = [t.number for t in study.finished_trials(found)]
     assert lost
     assert len(before) < TRIALS
     alive = one.processes()
@@ -191,13 +193,16 @@ def test_study_is_completed_by_the_host_that_is_left(hosts, found, tmp_path):
 
     until(lambda: running["two"].poll() is not None, running["two"], logs["two"], 400)
     assert one.processes() == alive, logs["one"].read_text()  # cut off, not killed
-    done = [t.number for t in study.finished(found)]
+    done = [t.number for t in study.finished_trials(found)]
     assert len(done) == TRIALS
     assert set(before) < set(done)
     later = [found.trials[number] for number in done if number not in before]
     assert {trial.user_attrs["worker"][0] for trial in later} == {"two"}
     # A retry stands for the trial that was lost: nothing is counted under two numbers.
-    assert len({t.user_attrs.get("retry_of", t.number) for t in study.finished(found)}) == TRIALS
+    assert (
+        len({t.user_attrs.get("retry_of", t.number) for t in study.finished_trials(found)})
+        == TRIALS
+    )
     for trial in lost:
         assert found.trials[trial.number].state == TrialState.FAIL
         (retry,) = [t for t in found.trials if t.user_attrs.get("retry_of") == trial.number]
@@ -209,7 +214,7 @@ def test_study_is_completed_by_the_host_that_is_left(hosts, found, tmp_path):
     until(lambda: running["one"].poll() is not None, running["one"], logs["one"], 400)
     assert running["one"].returncode == 0
     assert one.processes() == []
-    assert [t.number for t in study.finished(found)] == done
+    assert [t.number for t in study.finished_trials(found)] == done
     states = Counter(t.state for t in found.trials)
     assert not states[TrialState.RUNNING] + states[TrialState.WAITING]
 
@@ -224,4 +229,4 @@ def test_host_cut_off_in_a_transaction_does_not_hold_the_study(postgresql_url, m
         assert found.ask().number == 0
         with pytest.raises(optuna.exceptions.StorageInternalError):
             cut_off._storage._backend.get_n_trials(cut_off._study_id)
-        assert len(study.finished(cut_off)) == 0  # connected anew
+        assert len(study.finished_trials(cut_off)) == 0  # connected anew

@@ -1,5 +1,6 @@
 """The images: what goes in, and a serving image that is built, run and asked for a forecast."""
 
+import ast
 import contextlib
 import http.client
 import importlib.metadata
@@ -17,12 +18,11 @@ import pytest
 
 from lib.registry.registry import Registry
 from lib.settings import ROOT
-from serving.schemas.api import example_rows
+from serving.schemas.examples import example_rows
 from tests.base_image import base_image
 from tests.panels import TINY_MODEL
+from tests.services import free_port
 from tests.serving.live import settings_of
-from tests.serving.test_run import free_port
-from tests.system.test_imports import imported
 
 # Of MLflow's own code, not ours.
 pytestmark = [
@@ -38,8 +38,8 @@ pins = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(pins)
 SCRIPT = str(ROOT / "deploy" / "container.sh")
 ENVIRONMENT = (ROOT / "environment.yml").read_text()
-# Reached by a URL alone, never by an import of ours: the drivers, and what MLflow's stores need.
-BY_URL = {"alembic", "psycopg", "redis"}
+# Reached by a URL alone, never by an import of ours.
+BY_URL = {"psycopg"}
 # Ours imports them from below a package that is listed and brings them.
 BROUGHT = {"werkzeug": "flask", "pydantic-core": "pydantic"}
 
@@ -49,18 +49,45 @@ def packages_behind(starts):
     found, todo, seen = set(), list(starts), set()
     distributions = importlib.metadata.packages_distributions()
     while todo:
-        module = todo.pop()
-        path = ROOT / f"{module.replace('.', '/')}.py"
-        if module in seen or not path.is_file():
+        name = todo.pop()
+        if name in seen:
             continue
-        seen.add(module)
-        for name in imported(path, types=False):
-            root, *rest = name.split(".")
-            if root in ("lib", "serving"):
-                todo.append(f"{root}.{rest[0]}" if rest else root)
-            elif root not in sys.stdlib_module_names:
-                found |= {normal(package) for package in distributions[root]}
+        seen.add(name)
+        root = name.partition(".")[0]
+        if root in ("lib", "serving"):
+            todo += ours_behind(name)
+        elif root not in sys.stdlib_module_names:
+            found |= {normal(package) for package in distributions[root]}
     return {BROUGHT.get(name, name) for name in found}
+
+
+def ours_behind(name):
+    """Dotted names that are imported for a module of ours, a package, or a name of either."""
+    path = ROOT / name.replace(".", "/")
+    if path.with_suffix(".py").is_file():
+        return [name.rpartition(".")[0], *imported(path.with_suffix(".py"), name)]
+    if (path / "__init__.py").is_file():
+        return [name.rpartition(".")[0] or "typing", *imported(path / "__init__.py", f"{name}._")]
+    owner, _, attribute = name.rpartition(".")
+    stub = ROOT / owner.replace(".", "/") / "__init__.pyi"
+    # A lazy face imports the one module that has the name.
+    faces = imported(stub, f"{owner}._") if stub.is_file() else ()
+    return [owner, *(face for face in faces if face.rpartition(".")[2] == attribute)]
+
+
+def imported(path, module):
+    """Dotted names that a file imports anywhere in it, but for type checkers only."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            node.body = [ast.Pass()]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = ".".join(module.split(".")[: -node.level]) if node.level else ""
+            source = ".".join(filter(None, [above, node.module]))
+            yield from (f"{source}.{alias.name}" for alias in node.names)
 
 
 def normal(name):
@@ -75,9 +102,7 @@ def mlflow_is_one(names):
     return {"mlflow" if name.startswith("mlflow") else name for name in names}
 
 
-# The explainer is the half of the worker that computes.
-OURS = {p.stem for p in (ROOT / "serving").glob("*.py")}
-API = [f"serving.{name}" for name in sorted(OURS - {"worker", "explainer"})]
+API = ["serving.app", "serving.server", "serving.http.gunicorn_worker"]
 
 
 @pytest.mark.parametrize(

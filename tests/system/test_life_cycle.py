@@ -1,4 +1,4 @@
-"""The whole life cycle on servers: PostgreSQL for all tables, Redis for the queue, MLflow by HTTP.
+"""The whole life cycle on servers: PostgreSQL for all tables and the queue, MLflow by HTTP.
 
 Tuning by four workers, training, the gate, two API processes, an explanation, the truth coming in,
 and a check of the monitoring that the API then shows.
@@ -20,9 +20,9 @@ import sqlalchemy as sa
 from lib.settings import ROOT
 from lib.storage.database import Store
 from lib.storage.tables import checks
-from serving.schemas.api import example_rows
+from serving.schemas.examples import example_rows
 from tests import services
-from tests.serving.test_run import free_port, until_ready
+from tests.serving.test_server import free_port, until_ready
 
 pytestmark = [pytest.mark.slow, pytest.mark.services]
 
@@ -31,7 +31,7 @@ CONTEXT = 175  # days of history sent
 
 
 @pytest.fixture
-def environment(tmp_path, postgresql, postgresql_url, redis_url):
+def environment(tmp_path, postgresql, postgresql_url):
     """Variables of an installation that keeps nothing in a file but artifacts and caches."""
     urls = []
     server = sa.create_engine(f"{postgresql}postgres", isolation_level="AUTOCOMMIT")
@@ -48,7 +48,6 @@ def environment(tmp_path, postgresql, postgresql_url, redis_url):
             "MLFLOW_ARTIFACT_ROOT": "",
             "OPTUNA_STORAGE": urls[1],
             "DATABASE_URL": postgresql_url,
-            "QUEUE_URL": redis_url,
             "OMP_NUM_THREADS": "1",
         }
 
@@ -133,8 +132,8 @@ def comes_true(port, table):
 
 
 def checked(environment):
-    """What `python -m lib.monitoring.job` says."""
-    command = [sys.executable, "-m", "lib.monitoring.job"]
+    """Return the report of `python -m lib.pipeline.check`."""
+    command = [sys.executable, "-m", "lib.pipeline.check"]
     done = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300
     )

@@ -1,14 +1,13 @@
-"""Brings a database of `lib.storage.database` to the tables of this program, step by step, by alembic.
+"""Migrations that bring a database of `lib.storage.database` to the tables of this program.
 
-The steps are files in `versions`: `upgrade(op)` of each takes the tables from one revision to the
-next. They get alembic's operations as an argument and never import `alembic.op`, which is one per
-process: MLflow may be migrating its own database in another thread.
+Each file in `versions` takes the tables from one revision to the next, by its `upgrade(op)`. It
+gets alembic's operations as an argument and never imports `alembic.op`, which is one per process:
+MLflow may be migrating its own database in another thread.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
 from alembic.operations import Operations
@@ -19,26 +18,33 @@ from lib.storage.tables import VERSION_TABLE
 
 
 def upgrade(connection: sa.Connection) -> None:
-    """Make the tables, or change those of an earlier revision; all in the caller's transaction.
+    """Make the tables, or migrate those of an earlier revision, in the caller's transaction.
 
-    Tables of before there were steps, which say version 1 of themselves, are taken over.
-    Raises ValueError, naming the revision found, for a database that a later program made.
+    Raises:
+        ValueError: a later program made the database; the message is its revision.
     """
     scripts = ScriptDirectory(str(Path(__file__).parent))
+    context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
+    current = _current_revision(connection, context)
+    if current is not None and current not in {s.revision for s in scripts.walk_revisions()}:
+        raise ValueError(current)
+    operations = Operations(context)
+    pending = list(scripts.iterate_revisions("head", current or "base"))
+    for script in reversed(pending):  # alembic lists the newest first
+        script.module.upgrade(operations)
+        context.stamp(scripts, script.revision)
 
-    def steps(found: Any, _: MigrationContext) -> Any:
-        return scripts._upgrade_revs("head", found)
 
-    options = {"version_table": VERSION_TABLE, "fn": steps}
-    context = MigrationContext.configure(connection, opts=options)
-    known = {script.revision for script in scripts.walk_revisions()}
-    found = context.get_current_revision()
-    if found is None and "schema_version" in sa.inspect(connection).get_table_names():
-        said = connection.scalar(sa.text("SELECT version FROM schema_version"))
-        if said not in (None, 1):
-            raise ValueError(str(said))
-        if said == 1:
-            context.stamp(scripts, "0001")
-    elif found is not None and found not in known:
-        raise ValueError(found)
-    context.run_migrations(op=Operations(context))
+def _current_revision(connection: sa.Connection, context: MigrationContext) -> str | None:
+    """Return the revision of the tables, None where there are none.
+
+    A database of before there were migrations has a table `schema_version` with the number 1: it
+    is at revision 0001. Any other number is returned as it is.
+    """
+    revision = context.get_current_revision()
+    if revision is not None or "schema_version" not in sa.inspect(connection).get_table_names():
+        return revision
+    version = connection.scalar(sa.text("SELECT version FROM schema_version"))
+    if version is None:
+        return None
+    return "0001" if version == 1 else str(version)

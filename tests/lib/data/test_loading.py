@@ -173,25 +173,25 @@ def test_split_counts_back_from_the_last_day():
     assert split.validation_end - split.train_end == np.timedelta64(60, "D")
 
 
-def test_split_refuses_too_short_a_training_and_says_how_many_cutoffs_fit():
+def test_split_refuses_too_short_a_training_and_names_how_many_cutoffs_fit():
     panel = to_panel(validate(table((143,))))
-    asked = {"horizon": 28, "cutoffs": 1, "step": 28, "validation_days": 60}
+    spans = {"horizon": 28, "cutoffs": 1, "step": 28, "validation_days": 60}
     with pytest.raises(SeriesError, match=r"143 days.* leave 55 .*at least 56\. Give at least 144"):
-        split_days(panel, **asked)
+        split_days(panel, **spans)
     longer = to_panel(validate(table((200,))))
     with pytest.raises(SeriesError, match=r"leave 0 for training, .* Say CUTOFFS=3"):
-        split_days(longer, **(asked | {"cutoffs": 6}))
-    assert split_days(longer, **(asked | {"cutoffs": 3})).train_end == longer.dates[55]
+        split_days(longer, **(spans | {"cutoffs": 6}))
+    assert split_days(longer, **(spans | {"cutoffs": 3})).train_end == longer.dates[55]
 
 
 def test_split_refuses_spans_without_values_and_numbers_below_one():
     whole = validate(table((300,)))
     whole.loc[whole.index[-40:], "value"] = np.nan
-    asked = {"horizon": 28, "cutoffs": 1, "step": 1, "validation_days": 60}
+    spans = {"horizon": 28, "cutoffs": 1, "step": 1, "validation_days": 60}
     with pytest.raises(SeriesError, match="no value is known in the test span, 2021-09-30 to"):
-        split_days(to_panel(whole), **asked)
+        split_days(to_panel(whole), **spans)
     with pytest.raises(SeriesError, match="cutoffs is 0, expected at least 1"):
-        split_days(to_panel(whole), **(asked | {"cutoffs": 0}))
+        split_days(to_panel(whole), **(spans | {"cutoffs": 0}))
 
 
 def test_load_maps_the_columns_of_the_user(tmp_path):
@@ -254,13 +254,14 @@ def test_loading_many_series_is_quick(tmp_path):
 
 
 def test_importing_series_loads_nothing_heavy():
-    code = "import sys, lib.data.loading; print({'torch', 'mlflow', 'shap', 'pandera'} & set(sys.modules))"
+    heavy = "{'torch', 'mlflow', 'shap', 'pandera'}"
+    code = f"import sys, lib.data.loading; print({heavy} & set(sys.modules))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "set()"
 
 
 @real_data
-def test_load_bike_sharing_with_its_own_names():
+def test_load_bike_sharing_with_the_names_of_the_file():
     loaded = load(
         DATA / "bike_sharing_day.csv",
         date_column="dteday",

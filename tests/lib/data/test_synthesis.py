@@ -1,4 +1,4 @@
-"""The synthetic series against their own truth, and the promises about seeds and dials."""
+"""The synthetic series against their truth, and the guarantees about seeds and dials."""
 
 import time
 from dataclasses import fields, replace
@@ -138,12 +138,12 @@ def test_factor_drives_the_target_after_its_lag():
 
 def test_factor_recursion_equals_a_plain_loop():
     days = np.datetime64("2021-01-01") + np.arange(50)
-    factor, _ = components.factor(
-        replace(SPEC, n_days=50), days, components.source_of(np.random.SeedSequence(1))
+    factor, _ = components.draw_factor(
+        replace(SPEC, n_days=50), days, components.generators_of(np.random.SeedSequence(1))
     )
-    source = components.source_of(np.random.SeedSequence(1))
+    next_rng = components.generators_of(np.random.SeedSequence(1))
     n_days = 50 + synthesis_spec.MAX_LAG + 1
-    shocks = source().standard_normal((3, n_days)) + source().standard_normal(n_days)
+    shocks = next_rng().standard_normal((3, n_days)) + next_rng().standard_normal(n_days)
     state = shocks[:, 0] / np.sqrt(2)
     for day in range(1, n_days):
         state = 0.85 * state + np.sqrt((1 - 0.85**2) / 2) * shocks[:, day]
@@ -201,7 +201,7 @@ def test_regimes_last_about_as_long_as_stated(big):
     assert big[1]["turbulent"].mean() == pytest.approx(45 / 195, abs=0.07)
 
 
-def test_values_are_never_negative_unless_asked():
+def test_values_are_never_negative_unless_allowed():
     wild = replace(SPEC, noise=1.0, weekly=1.0)
     assert np.nanmin(synthesize(wild, 3)[0].values) == 0.0
     assert np.nanmin(synthesize(replace(wild, non_negative=False), 3)[0].values) < 0.0

@@ -46,12 +46,12 @@ def refused(pattern, file, **options):
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "latin-1", "cp1252"])
-def test_encoding_is_found_out(csv, encoding):
+def test_encoding_is_detected(csv, encoding):
     file = csv(rows(), header="date,preço", encoding=encoding)
     assert load(file, value_column="preço")["value"].iloc[1] == 1.5
 
 
-def test_encoding_that_was_given_and_is_wrong_names_line_and_byte(csv):
+def test_encoding_that_is_given_and_wrong_names_line_and_byte(csv):
     file = csv([*rows(), '2021-03-12,"não"'], encoding="latin-1")
     refused(
         r"vendas\.csv, line 72: byte 0xe3 is not utf-8; expected .* Set ENCODING .*latin-1",
@@ -85,7 +85,7 @@ def test_encoding_unknown_or_binary_is_refused(csv, tmp_path):
 
 
 @pytest.mark.parametrize("sep", [",", ";", "\t", "|"])
-def test_separator_is_found_out(csv, sep):
+def test_separator_is_detected(csv, sep):
     file = csv(rows(), header=f"date{sep}value", sep=sep)
     assert load(file)["value"].iloc[1] == 1.5
 
@@ -266,7 +266,7 @@ def test_all_values_missing_is_refused(csv):
     )
 
 
-def test_constant_series_is_kept_and_told(csv):
+def test_constant_series_is_kept_and_logged(csv):
     with capture_logs() as logs:
         loaded = load(csv([(day, "5") for day in DAYS]))
     assert (loaded["value"] == 5).all()
@@ -293,7 +293,7 @@ def test_values_that_are_all_tiny_are_refused(csv):
     assert len(load(csv([(day, f"{i % 8}e-5") for i, day in enumerate(DAYS)]))) == len(DAYS)
 
 
-def test_short_series_beside_a_long_one_is_kept_and_told(csv):
+def test_short_series_beside_a_long_one_is_kept_and_logged(csv):
     written = [(day, str(i), "1") for i, day in enumerate(DAYS)]
     written += [(day, str(i), "2") for i, day in enumerate(DAYS[-5:])]
     with capture_logs() as logs:
@@ -319,13 +319,13 @@ def test_series_without_a_name_is_refused(csv):
 @pytest.mark.parametrize(
     "form", ["%Y-%m-%d", "%Y/%m/%d", "%Y%m%d", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%d.%m.%Y"]
 )
-def test_date_format_is_found_out(csv, form):
+def test_date_format_is_detected(csv, form):
     file = csv([(day.strftime(form), str(i)) for i, day in enumerate(pd.to_datetime(DAYS))])
     loaded = load(file)
     assert loaded["date"].dt.strftime("%Y-%m-%d").tolist() == DAYS
 
 
-def test_date_with_day_and_month_below_13_is_told_by_its_steps(csv):
+def test_date_with_day_and_month_below_13_is_decided_by_its_steps(csv):
     days = [day for day in np.datetime64("2021-01-01") + np.arange(365) if int(str(day)[8:]) <= 12]
     file = csv([(f"{str(day)[8:]}/{str(day)[5:7]}/2021", "1.5") for day in days])
     assert load(file)["date"].iloc[1] == pd.Timestamp("2021-01-02")

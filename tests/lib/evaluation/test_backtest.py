@@ -6,15 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib.evaluation import backtest, baselines, metrics
-from lib.inference.served_model import ServedModel
-from tests.panels import FIRST, TINY_MODEL, lively_panel, panel_of
+from lib.evaluation import backtest, baselines, scores
+from tests.panels import FIRST, lively_panel, panel_of
 
 HORIZON = 7
 
 
 def loop_history(panel, end, days):
-    series = np.searchsorted(panel.offsets, end, side="right") - 1
+    series = panel.series_of(end)
     start = panel.offsets[series]
     return [panel.values[r] if r >= start else np.nan for r in range(end - days + 1, end + 1)]
 
@@ -77,7 +76,7 @@ def test_scores_equal_their_definitions():
     levels = (0.1, 0.5, 0.9)
     quantiles = np.sort(rng.normal(100, 10, (len(origins), HORIZON, 3)), axis=-1)
     result = backtest.collect_forecasts(panel, origins, HORIZON, quantiles=quantiles, levels=levels)
-    found = metrics.compute_metrics(result)
+    found = scores.compute_metrics(result)
     errors, scaled, loss, inside, truths = [], {}, [], [], []
     for row, end in enumerate(origins):
         s = result.series[row]
@@ -119,9 +118,7 @@ def test_perfect_forecast_scores_zero_error():
     truth = backtest.collect_forecasts(
         panel, origins, HORIZON, point=np.zeros((len(origins), HORIZON))
     ).actual
-    found = metrics.compute_metrics(
-        backtest.collect_forecasts(panel, origins, HORIZON, point=truth)
-    )
+    found = scores.compute_metrics(backtest.collect_forecasts(panel, origins, HORIZON, point=truth))
     assert (found["mae"], found["mase"], found["smape"], found["r2"]) == (0, 0, 0, 1)
 
 
@@ -131,17 +128,17 @@ def test_blocks_cut_the_horizon_and_days_number_from_one():
     result = backtest.collect_forecasts(
         panel, origins, 10, point=baselines.naive(panel, origins, 10)
     )
-    assert metrics.metrics_by_block(result).index.tolist() == ["1", "2-7", "8-10"]
-    assert metrics.metrics_by_day(result).index.tolist() == list(range(1, 11))
-    assert metrics.metrics_by_block(result).loc["1", "mae"] == pytest.approx(
-        metrics.metrics_by_day(result).loc[1, "mae"]
+    assert scores.metrics_by_block(result).index.tolist() == ["1", "2-7", "8-10"]
+    assert scores.metrics_by_day(result).index.tolist() == list(range(1, 11))
+    assert scores.metrics_by_block(result).loc["1", "mae"] == pytest.approx(
+        scores.metrics_by_day(result).loc[1, "mae"]
     )
 
 
 def test_constant_series_has_no_mase_and_spoils_no_other():
     panel = panel_of(np.full(100, 3.0), np.arange(100.0))
     origins = backtest.origin_rows(panel, horizon=HORIZON, cutoffs=1, step=7)
-    found = metrics.compute_metrics(
+    found = scores.compute_metrics(
         backtest.collect_forecasts(
             panel, origins, HORIZON, point=baselines.naive(panel, origins, HORIZON)
         )
@@ -154,7 +151,7 @@ def test_truth_that_is_all_missing_scores_nothing():
     panel = panel_of(values)
     quantiles = np.tile(np.arange(3.0), (1, HORIZON, 1))
     found, other = (
-        metrics.compute_metrics(
+        scores.compute_metrics(
             backtest.collect_forecasts(
                 panel, origins, HORIZON, quantiles=quantiles, levels=(0.1, 0.5, 0.9)
             )
@@ -184,17 +181,16 @@ def test_table_of_forecasts_has_a_row_for_each_day_ahead():
     assert (table["date"] - table["cutoff"] == pd.to_timedelta(table["horizon"], unit="D")).all()
 
 
-def test_forecast_that_is_not_finite_is_an_error_and_not_left_out(monkeypatch):
-    forecaster = ServedModel.load(TINY_MODEL)
+def test_forecast_that_is_not_finite_is_an_error_and_not_left_out(tiny_model, monkeypatch):
     panel = lively_panel(days=400, missing=0.0)
-    origins = backtest.origin_rows(panel, horizon=forecaster.contract.horizon, cutoffs=2, step=5)
-    whole = forecaster.predict
+    origins = backtest.origin_rows(panel, horizon=tiny_model.contract.horizon, cutoffs=2, step=5)
+    whole = tiny_model.predict
 
     def broken(features, future):
         quantiles = whole(features, future).copy()
         quantiles[1, 0] = np.nan
         return quantiles
 
-    monkeypatch.setattr(forecaster, "predict", broken)
+    monkeypatch.setattr(tiny_model, "predict", broken)
     with pytest.raises(ValueError, match=r"not finite \(1 of 4 forecasts\)"):
-        backtest.run_backtest(forecaster, panel, origins)
+        backtest.run_backtest(tiny_model, panel, origins)

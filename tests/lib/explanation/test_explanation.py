@@ -10,24 +10,22 @@ import pytest
 
 from lib.evaluation import backtest
 from lib.explanation import plots
-from lib.explanation.explainer import (
-    OWNERS,
-    TOLERANCE,
-    Explainer,
-    Explanation,
-    ExplanationError,
-    _blocks,
-    _cell_masks,
-    _day_masks,
-    _feature_masks,
+from lib.explanation.explainer import TOLERANCE, Explainer, ExplanationError
+from lib.explanation.explanation import Explanation
+from lib.explanation.players import (
+    FEATURE_OF,
+    block_players,
+    cell_players,
+    feature_players,
+    split_blocks,
 )
 from lib.explanation.shapley import exact_shapley, sampled_owen
 from lib.features import engineering
 from lib.features.engineering import FEATURES, FUTURE
-from lib.features.windows import future_of, gather_context
+from lib.features.windows import gather_context, known_future
 from lib.inference.served_model import ServedModel
 from lib.models.config import ModelConfig
-from lib.pipeline import runs
+from lib.pipeline import trained_model
 from lib.training import config, export, loop
 from lib.training.data import prepare
 from tests.panels import TINY_MODEL, panel_of, split_of
@@ -86,8 +84,8 @@ def test_sampled_owen_comes_near_the_definition_and_its_rows_sum_exactly():
 def test_sampled_owen_of_one_player_unions_is_their_shapley_value():
     game = game_of(3, 4)
     totals = exact_shapley(game, 4)
-    found = sampled_owen(game, totals, 1, 1, np.random.default_rng(0))
-    np.testing.assert_allclose(found[:, 0], totals)
+    shares = sampled_owen(game, totals, 1, 1, np.random.default_rng(0))
+    np.testing.assert_allclose(shares[:, 0], totals)
 
 
 @pytest.fixture(scope="module")
@@ -99,31 +97,31 @@ def tiny():
 
 def test_explanation_adds_up_in_all_three_ways(tiny):
     forecaster, window, ahead = tiny
-    found = Explainer(forecaster, background=2).explain(window, ahead)
-    difference = found.output_value - found.base_value
+    explanation = Explainer(forecaster, background=2).explain(window, ahead)
+    difference = explanation.output_value - explanation.base_value
     tolerance = TOLERANCE * abs(difference)
-    assert found.additivity_error <= TOLERANCE
+    assert explanation.additivity_error <= TOLERANCE
     for shares in (
-        found.by_feature.values(),
-        found.by_day.values(),
-        [sum(row) for row in found.feature_by_day],
+        explanation.by_feature.values(),
+        explanation.by_day.values(),
+        [sum(row) for row in explanation.feature_by_day],
     ):
         assert sum(shares) == pytest.approx(difference, abs=tolerance)
-    assert list(found.by_feature) == list(FEATURES)
-    assert list(found.by_day)[-1] == "ahead"
-    rows = [sum(row) for row in found.feature_by_day]
-    np.testing.assert_allclose(rows, list(found.by_feature.values()), atol=1e-9)
+    assert list(explanation.by_feature) == list(FEATURES)
+    assert list(explanation.by_day)[-1] == "ahead"
+    rows = [sum(row) for row in explanation.feature_by_day]
+    np.testing.assert_allclose(rows, list(explanation.by_feature.values()), atol=1e-9)
 
 
 def test_explanation_of_a_short_window_measures_against_its_last_days(tiny):
     forecaster, window, ahead = tiny
-    found = Explainer(forecaster, background=2).explain(window[-60:], ahead)
-    assert found.output_value == forecaster.predict(window[None, -60:], ahead[None])[0, 0, 1]
-    assert list(found.by_day)[-2] == "57-60"
+    explanation = Explainer(forecaster, background=2).explain(window[-60:], ahead)
+    assert explanation.output_value == forecaster.predict(window[None, -60:], ahead[None])[0, 0, 1]
+    assert list(explanation.by_day)[-2] == "57-60"
 
 
-def own(name):
-    """Columns of FEATURES and of FUTURE that a feature owns, written out."""
+def columns_of(name):
+    """Columns of FEATURES and of FUTURE that go with a feature, written out."""
     ahead = {
         "mes_sin": ["mes_sin", "day_of_year_sin"],
         "mes_cos": ["mes_cos", "day_of_year_cos"],
@@ -132,10 +130,10 @@ def own(name):
     return [name], [column for column in ahead if column in FUTURE]
 
 
-def test_features_own_their_columns_and_what_is_known_ahead(tiny):
+def test_feature_has_its_columns_and_what_is_known_ahead(tiny):
     forecaster, window, ahead = tiny
     explainer = Explainer(forecaster, background=2, horizon_day=2)
-    game = explainer._game(window, ahead, _feature_masks())
+    game = explainer.game(window, ahead, feature_players())
     rng = np.random.default_rng(0)
     coalitions = rng.random((12, len(FEATURES))) < 0.5
     expected = []
@@ -144,33 +142,33 @@ def test_features_own_their_columns_and_what_is_known_ahead(tiny):
         for past, future in zip(*explainer._background, strict=True):
             past, future = past.copy(), future.copy()
             for name in np.array(FEATURES)[coalition]:
-                mine_past, mine_ahead = own(str(name))
-                for column in mine_past:
+                past_columns, ahead_columns = columns_of(str(name))
+                for column in past_columns:
                     past[:, FEATURES.index(column)] = window[:, FEATURES.index(column)]
-                for column in mine_ahead:
+                for column in ahead_columns:
                     future[:, FUTURE.index(column)] = ahead[:, FUTURE.index(column)]
             outputs.append(forecaster.predict(past[None], future[None])[0, 1, 1])
         expected.append(np.mean(outputs))
     np.testing.assert_allclose(game(coalitions), expected, rtol=1e-6)
 
 
-def test_every_column_of_every_day_has_one_owner():
-    blocks = _blocks(70)
+def test_every_column_of_every_day_belongs_to_one_player():
+    blocks = split_blocks(70)
     shapes = (1, 70, len(FEATURES)), (1, 3, len(FUTURE))
     for masks in (
-        _feature_masks(),
-        _day_masks(blocks),
-        _cell_masks(blocks),
+        feature_players(),
+        block_players(blocks),
+        cell_players(blocks),
     ):
         for mask, shape in zip(masks, shapes, strict=True):
-            owners = np.broadcast_to(mask, (len(mask), *shape[1:])).sum(axis=0)
-            assert (owners == 1).all()
+            players = np.broadcast_to(mask, (len(mask), *shape[1:])).sum(axis=0)
+            assert (players == 1).all()
 
 
 def test_explanation_that_does_not_add_up_is_an_error(tiny, monkeypatch):
     forecaster, window, ahead = tiny
-    monkeypatch.setitem(OWNERS, "day_of_year_sin", "nobody")
-    monkeypatch.setitem(OWNERS, "day_of_year_cos", "nobody")
+    monkeypatch.setitem(FEATURE_OF, "day_of_year_sin", "nobody")
+    monkeypatch.setitem(FEATURE_OF, "day_of_year_cos", "nobody")
     ahead = ahead.copy()
     ahead[:, 4:6] *= -1
     with pytest.raises(ExplanationError, match=r"shares miss the difference of .* expected"):
@@ -192,7 +190,7 @@ def test_explanation_agrees_with_shaps_exact_explainer(tiny):
 
     forecaster, window, ahead = tiny
     explainer = Explainer(forecaster, background=1)
-    game = explainer._game(window, ahead, _feature_masks())
+    game = explainer.game(window, ahead, feature_players())
     ours = explainer.by_feature(window, ahead)
     masker = shap.maskers.Independent(np.zeros((1, len(FEATURES))))
     theirs = shap.ExactExplainer(lambda rows: game(rows.astype(bool)), masker)(
@@ -203,18 +201,20 @@ def test_explanation_agrees_with_shaps_exact_explainer(tiny):
 
 def test_explanation_survives_json(tiny):
     forecaster, window, ahead = tiny
-    found = Explainer(forecaster, background=1, horizon_day=0, level=0.9).explain(window, ahead)
-    assert Explanation.from_json(found.to_json()) == found
-    assert json.loads(found.to_json())["horizon_day"] == 0
+    explanation = Explainer(forecaster, background=1, horizon_day=0, level=0.9).explain(
+        window, ahead
+    )
+    assert Explanation.from_json(explanation.to_json()) == explanation
+    assert json.loads(explanation.to_json())["horizon_day"] == 0
 
 
 def test_explaining_a_background_window_alone_shares_nothing(tiny):
     forecaster, _, _ = tiny
     past, ahead = forecaster.background()
     middle = len(past) // 2
-    found = Explainer(forecaster, background=1).explain(past[middle], ahead[middle])
-    assert found.output_value == pytest.approx(found.base_value)
-    assert set(found.by_feature.values()) == set(found.by_day.values()) == {0.0}
+    explanation = Explainer(forecaster, background=1).explain(past[middle], ahead[middle])
+    assert explanation.output_value == pytest.approx(explanation.base_value)
+    assert set(explanation.by_feature.values()) == set(explanation.by_day.values()) == {0.0}
 
 
 def test_explainer_takes_background_windows_from_all_of_the_span(tiny):
@@ -246,10 +246,10 @@ def test_explainer_refuses_windows_of_another_shape(tiny):
 def test_load_model_names_the_notebook_to_run(tmp_path):
     panel = panel_of(np.arange(100.0))
     with pytest.raises(FileNotFoundError, match="run 03_training first"):
-        runs.load_model(tmp_path, panel)
+        trained_model.load_model(tmp_path, panel)
     (tmp_path / "model").symlink_to(TINY_MODEL)
     with pytest.raises(ValueError, match=r"do not belong together .* run 03_training again"):
-        runs.load_model(tmp_path, panel)
+        trained_model.load_model(tmp_path, panel)
 
 
 def test_find_cutoff_is_the_last_day_with_a_whole_horizon_after_it():
@@ -288,12 +288,14 @@ def test_only_cause_ranks_first(cause, tmp_path):
     panel = panel_of(100 + moved + rng.normal(0, 0.5, days), factor=[factor], event=[event])
     split = split_of(panel)
     data = prepare(panel, split, shape := ModelConfig(horizon=7, hidden=8))
-    settings = config.TrainingConfig(steps=120, batch=32, evaluate_every=40, learning_rate=0.01)
+    settings = config.TrainingConfig(
+        steps=120, batch_size=32, evaluate_every=40, learning_rate=0.01
+    )
     forecaster = export.save_artifact(tmp_path, loop.fit(data, shape, settings), data, panel, split)
     table = engineering.compute_features(panel)
     origins = np.flatnonzero(panel.dates > split.validation_end)[:8]
     windows = gather_context(panel, table, origins, shape.max_context)
-    ahead = future_of(panel, origins, shape.horizon)
+    ahead = known_future(panel, origins, shape.horizon)
     explainer = Explainer(forecaster, background=1)
     mean = np.abs(explainer.sample(windows, ahead)).mean(axis=0)
     assert FEATURES[int(mean.argmax())] == cause
@@ -303,11 +305,11 @@ def test_only_cause_ranks_first(cause, tmp_path):
 def test_figures_show_every_feature_and_block(tiny):
     forecaster, window, ahead = tiny
     explainer = Explainer(forecaster, background=1)
-    found = explainer.explain(window, ahead)
+    explanation = explainer.explain(window, ahead)
     shares = explainer.sample(window[None].repeat(3, axis=0), ahead[None].repeat(3, axis=0))
     figures = [
-        plots.plot_waterfall(found, window[-1]),
-        plots.plot_map(found),
+        plots.plot_waterfall(explanation, window[-1]),
+        plots.plot_map(explanation),
         plots.plot_importance(shares),
         plots.plot_beeswarm(shares, np.tile(window[-1], (3, 1))),
     ]
@@ -315,6 +317,9 @@ def test_figures_show_every_feature_and_block(tiny):
         figure.canvas.draw()
         labels = " ".join(text.get_text() for text in figure.axes[0].get_yticklabels())
         assert all(name in labels for name in FEATURES)
-    days = plots.plot_days(found).axes[0]
-    assert [t.get_text() for t in days.get_xticklabels()] == [*list(found.by_day)[-2::-1], "ahead"]
+    days = plots.plot_days(explanation).axes[0]
+    assert [t.get_text() for t in days.get_xticklabels()] == [
+        *list(explanation.by_day)[-2::-1],
+        "ahead",
+    ]
     plt.close("all")

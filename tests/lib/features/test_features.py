@@ -6,15 +6,13 @@ from datetime import date
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from lib.features import engineering
-from lib.features.windows import future_of, gather_context, index_windows, values_at
-from lib.models.window_statistics import series_values
-from tests.panels import SEED_SERIES, lively_panel, panel_of
+from lib.features.windows import gather_context, index_windows, known_future, values_at
+from tests.panels import SEED_SERIES, panel_of
 
 NAN = math.nan
 COLUMN = {name: i for i, name in enumerate(engineering.FEATURES)}
@@ -107,14 +105,14 @@ def future_by_hand(panel, end, step, *, known):
     ]
 
 
-def test_compute_equals_a_loop_over_days_also_across_series_borders(uneven):
+def test_features_equal_a_loop_over_days_also_across_series_borders(uneven):
     expected = [features_by_hand(uneven, row) for row in range(len(uneven.values))]
     np.testing.assert_allclose(
         engineering.compute_features(uneven), expected, rtol=1e-12, atol=1e-12
     )
 
 
-def test_compute_of_many_series_equals_each_alone(uneven):
+def test_features_of_many_series_equal_each_alone(uneven):
     together = engineering.compute_features(uneven)
     for s in range(uneven.n_series):
         rows = uneven.series(s)
@@ -125,7 +123,7 @@ def test_compute_of_many_series_equals_each_alone(uneven):
         )
 
 
-def test_compute_equals_the_reference_file_to_a_billionth():
+def test_features_equal_the_reference_file_to_a_billionth():
     if not SEED_SERIES.exists():
         pytest.skip(f"{SEED_SERIES.name} is not beside the project")
     table = pd.read_csv(SEED_SERIES)
@@ -186,7 +184,7 @@ def test_rolling_means_lie_between_the_extremes_of_their_days(values):
 
 @quick
 @given(series)
-def test_rolling_statistics_are_missing_exactly_where_said(values):
+def test_rolling_statistics_are_missing_exactly_where_stated(values):
     panel = panel_of(values)
     found = engineering.compute_features(panel)
     missing = np.isnan(values)
@@ -232,30 +230,6 @@ def test_values_of_recovers_the_series_with_gaps_and_at_any_level(level, days):
     expected = [values[end - days - 6 : end + 1] for end in origins]
     tolerance = 1e-9 + 1e-14 * abs(level)
     np.testing.assert_allclose(engineering.values_of(window), expected, rtol=0, atol=tolerance)
-    in_torch = series_values(torch.from_numpy(window)).numpy()
-    seen = np.isfinite(in_torch)
-    np.testing.assert_array_equal(seen, np.isfinite(engineering.values_of(window)))
-    np.testing.assert_allclose(
-        in_torch[:, :-1], engineering.values_of(window)[:, :-1], rtol=0, atol=0
-    )
-
-
-def test_series_values_in_torch_equal_those_in_numpy():
-    panel = lively_panel(missing=0.2)
-    origins = np.arange(100, 290)
-    window = gather_context(panel, engineering.compute_features(panel), origins, 60)
-    found = series_values(torch.from_numpy(window)).numpy()
-    np.testing.assert_allclose(found, engineering.values_of(window), rtol=1e-12)
-
-
-def test_series_values_in_torch_bound_a_last_value_that_its_mean_makes_absurd():
-    panel = lively_panel(missing=0.0)
-    window = gather_context(panel, engineering.compute_features(panel), np.array([200]), 60)
-    window[:, -1, COLUMN["media_movel_7"]] = 1e9
-    found = series_values(torch.from_numpy(window)).numpy()
-    lags = window[..., COLUMN["lag_1"]]
-    assert found[0, -1] <= lags.max() + 2 * np.ptp(lags) + 0.5 * abs(lags.max())
-    assert engineering.values_of(window)[0, -1] > 1e9
 
 
 def test_values_of_a_window_before_the_series_are_missing():
@@ -288,35 +262,35 @@ def test_gather_context_behind_a_long_gap_is_what_was_seen_before_it(after, back
     np.testing.assert_array_equal(gather_context(panel, features, end, 60)[0], expected)
 
 
-def test_gather_context_of_a_series_never_seen_is_missing():
+def test_gather_context_of_a_series_never_observed_is_missing():
     panel = panel_of(np.full(400, NAN))
     context = gather_context(panel, engineering.compute_features(panel), np.array([399]), 60)
     assert np.isnan(context[..., COLUMN["lag_1"]]).all()
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_future_of_equals_a_loop_over_target_days(uneven, known):
+def test_known_future_equals_a_loop_over_target_days(uneven, known):
     origins = np.array([0, 380, 400, 417, 419, 420, 422, 460, 517])
-    found = future_of(uneven, origins, 28, known=known)
+    found = known_future(uneven, origins, 28, with_covariates=known)
     expected = [
         [future_by_hand(uneven, end, step, known=known) for step in range(1, 29)] for end in origins
     ]
     np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
 
 
-def test_future_of_the_longest_horizon_still_reads_history_only(uneven):
+def test_known_future_of_the_longest_horizon_reads_history_only(uneven):
     end = np.array([400])
-    found = future_of(uneven, end, engineering.MAX_HORIZON)
+    found = known_future(uneven, end, engineering.MAX_HORIZON)
     later = np.arange(len(uneven.values)) > 400
     changed = panel_of(np.where(later, 1e6, uneven.values)[:420])
     last_year = slice(FUTURE_COLUMN["last_year"], None)
-    again = future_of(changed, end, engineering.MAX_HORIZON)
+    again = known_future(changed, end, engineering.MAX_HORIZON)
     np.testing.assert_array_equal(found[..., last_year], again[..., last_year])
 
 
-def test_future_of_refuses_a_horizon_that_would_need_last_years_future(uneven):
+def test_known_future_refuses_a_horizon_that_would_need_last_years_future(uneven):
     with pytest.raises(ValueError, match="horizon: expected at most 360 days, got 361"):
-        future_of(uneven, np.array([0]), 361)
+        known_future(uneven, np.array([0]), 361)
 
 
 def windows_by_hand(panel, horizon, after, until, min_history, stride):
@@ -353,7 +327,7 @@ def test_windows_equal_a_loop_over_cutoffs(uneven, stride, after, until):
     assert found.origins.tolist() == windows_by_hand(uneven, 7, after, until, 30, stride)
 
 
-def test_windows_targets_are_the_days_after_the_cutoff(uneven):
+def test_window_targets_are_the_days_after_the_cutoff(uneven):
     windows = index_windows(uneven, engineering.compute_features(uneven), 7, min_history=30)
     index = np.array([0, 5, len(windows.origins) - 1])
     expected = [uneven.values[end + 1 : end + 8] for end in windows.origins[index]]
@@ -382,7 +356,7 @@ def test_windows_never_target_a_day_out_of_bounds(horizon, min_history, after, l
         assert panel.dates[end + horizon] <= last
 
 
-def test_at_is_missing_outside_the_series(uneven):
+def test_values_at_is_missing_outside_the_series(uneven):
     found = values_at(uneven, uneven.factor, np.array([421]), np.array([-2, -1, 0, 1, 2]))
     expected = [NAN, *uneven.factor[420:423], NAN]
     np.testing.assert_array_equal(found[0], expected)

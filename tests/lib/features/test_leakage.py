@@ -9,10 +9,11 @@ import torch
 from lib.evaluation.backtest import origin_rows
 from lib.evaluation.metrics import seasonal_scale
 from lib.features import engineering, windows
-from lib.inference.served_model import ServedModel, forecast_panel
+from lib.inference.served_model import forecast_panel
 from lib.training import calibration, loop
 from lib.training.data import batch_of, prepare
-from tests.panels import MODEL, TINY_MODEL, TRAINING, lively_panel, small_training, weights_hash
+from tests.networks import MODEL, TRAINING, weights_hash
+from tests.panels import lively_panel
 
 
 def changed_after(panel, day):
@@ -26,8 +27,7 @@ def changed_after(panel, day):
     )
 
 
-def test_features_of_a_day_do_not_know_the_days_after():
-    panel = lively_panel()
+def test_features_of_a_day_do_not_know_the_days_after(panel):
     day = panel.dates[200]
     past = panel.dates <= day
     before, after = (
@@ -46,16 +46,18 @@ def test_known_future_holds_planned_covariates_and_no_values():
         engineering.FUTURE.index("fator_externo"),
         engineering.FUTURE.index("evento_especial"),
     ]
-    before, after = (windows.future_of(p, origins[:1], 28) for p in (panel, other))
+    before, after = (windows.known_future(p, origins[:1], 28) for p in (panel, other))
     rest = np.delete(np.arange(len(engineering.FUTURE)), planned)
     np.testing.assert_array_equal(before[..., rest], after[..., rest])
-    hidden = [windows.future_of(p, origins[:1], 28, known=False) for p in (panel, other)]
+    hidden = [
+        windows.known_future(p, origins[:1], 28, with_covariates=False) for p in (panel, other)
+    ]
     np.testing.assert_array_equal(hidden[0], hidden[1])
     assert np.isnan(hidden[0][..., planned]).all()
 
 
-def test_training_does_not_know_the_days_after_validation():
-    panel, split, data, fit = small_training()
+def test_training_does_not_know_the_days_after_validation(small_training):
+    panel, split, data, fit = small_training
     other = prepare(changed_after(panel, split.validation_end), split, MODEL)
     again = calibration.calibrate(loop.fit(other, MODEL, TRAINING), other)
     assert (other.factor_mean, other.factor_std, other.nonnegative) == (
@@ -66,8 +68,8 @@ def test_training_does_not_know_the_days_after_validation():
     assert weights_hash(again.model) == weights_hash(fit.model)
 
 
-def test_scalers_do_not_know_the_validation_span():
-    panel, split, data, _ = small_training()
+def test_scalers_do_not_know_the_validation_span(small_training):
+    panel, split, data, _ = small_training
     other = prepare(changed_after(panel, split.train_end), split, MODEL)
     assert (other.factor_mean, other.factor_std) == (data.factor_mean, data.factor_std)
     assert not np.isin(other.train.origins, other.validation.origins).any()
@@ -77,20 +79,17 @@ def test_scalers_do_not_know_the_validation_span():
 
 
 @pytest.mark.parametrize("context", [60, None])
-def test_forecast_does_not_know_what_came_after_its_cutoff(context):
-    forecaster = ServedModel.load(TINY_MODEL)
-    panel = lively_panel()
+def test_forecast_does_not_know_what_came_after_its_cutoff(panel, tiny_model, context):
     end = np.array([200])
     other = changed_after(panel, panel.dates[200])
     settings = {"context": context, "known_future": False}
     np.testing.assert_array_equal(
-        forecast_panel(forecaster, panel, end, **settings),
-        forecast_panel(forecaster, other, end, **settings),
+        forecast_panel(tiny_model, panel, end, **settings),
+        forecast_panel(tiny_model, other, end, **settings),
     )
 
 
-def test_mase_scale_does_not_know_the_backtest():
-    panel = lively_panel()
+def test_mase_scale_does_not_know_the_backtest(panel):
     origins = origin_rows(panel, horizon=7, cutoffs=3, step=7)
     first = panel.dates[origins].min()
     np.testing.assert_array_equal(
@@ -98,8 +97,8 @@ def test_mase_scale_does_not_know_the_backtest():
     )
 
 
-def test_graph_sees_one_window_at_a_time():
-    _, _, data, fit = small_training()
+def test_graph_sees_one_window_at_a_time(small_training):
+    _, _, data, fit = small_training
     context, future, _ = batch_of(data.validation, np.arange(4), MODEL.max_context)
     with torch.no_grad():
         together = fit.model(context, future)

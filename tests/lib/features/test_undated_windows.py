@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from lib.features import engineering as ft
-from lib.features.undated_windows import future_after, last_day
+from lib.features.undated_windows import known_future_after, last_day
 
 NEAR = np.datetime64("2025-06-30")
 
@@ -15,7 +15,7 @@ def window(last, days=60):
 
 
 @pytest.mark.parametrize("year", [2023, 2024, 2025, 2026, 2027])
-def test_last_day_finds_every_day_near_the_training_span(year):
+def test_last_day_recovers_every_day_near_the_training_span(year):
     days = np.datetime64(f"{year}-01-01") + np.arange(365)
     found = [last_day(window(day), NEAR) for day in days]
     np.testing.assert_array_equal(np.array(found), days)
@@ -52,14 +52,14 @@ def test_last_day_of_shuffled_or_meaningless_rows_is_a_day():
     assert not np.isnat(last_day(np.zeros((60, len(ft.FEATURES))), NEAR))
 
 
-def test_future_after_is_the_calendar_and_nothing_else():
-    future = future_after(window("2024-02-25"), 7, NEAR)
+def test_known_future_after_is_the_calendar_and_nothing_else():
+    future = known_future_after(window("2024-02-25"), 7, NEAR)
     expected = ft.calendar_features(np.datetime64("2024-02-26") + np.arange(7))
     np.testing.assert_array_equal(future[0, :, :6], expected)
     assert np.isnan(future[0, :, 6:]).all()
 
 
-def test_future_after_shares_a_result_nobody_can_change():
-    future = future_after(window("2024-02-25"), 7, NEAR)
+def test_known_future_after_is_shared_and_read_only():
+    future = known_future_after(window("2024-02-25"), 7, NEAR)
     with pytest.raises(ValueError, match="read-only"):
         future[0, 0, 0] = 0.0

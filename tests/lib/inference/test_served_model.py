@@ -19,21 +19,13 @@ from lib.training import loop
 from lib.training.config import TrainingConfig
 from lib.training.data import prepare
 from lib.training.export import add_metrics, load_weights, save_artifact
-from tests.panels import (
-    MODEL,
-    TINY_FORECAST,
-    TINY_MODEL,
-    forecast,
-    inputs,
-    lively_panel,
-    small_training,
-    split_of,
-)
+from tests.networks import MODEL, forecast, inputs
+from tests.panels import TINY_FORECAST, TINY_MODEL, lively_panel, split_of
 
 
 @pytest.fixture(scope="module")
-def artifact(tmp_path_factory):
-    panel, split, data, fit = small_training()
+def artifact(small_training, tmp_path_factory):
+    panel, split, data, fit = small_training
     folder = tmp_path_factory.mktemp("artifact")
     save_artifact(folder, fit, data, panel, split)
     return folder, fit, panel
@@ -45,8 +37,10 @@ def test_graph_equals_the_network(artifact, days):
     features, future = inputs(panel, [180, 200, 220, 240, 500], days=days)
     for batch in (1, 2, 5):
         expected = forecast(fit.model, features[:batch], future[:batch])
-        found = ServedModel.load(folder).predict(features[:batch].numpy(), future[:batch].numpy())
-        np.testing.assert_allclose(found, expected, rtol=1e-5)
+        forecasts = ServedModel.load(folder).predict(
+            features[:batch].numpy(), future[:batch].numpy()
+        )
+        np.testing.assert_allclose(forecasts, expected, rtol=1e-5)
 
 
 def test_weights_make_the_same_network_again(artifact):
@@ -68,8 +62,8 @@ def test_contract_says_what_the_model_was_made_from(artifact):
 
 def test_committed_artifact_still_gives_its_forecast():
     forecaster = ServedModel.load(TINY_MODEL)
-    found = forecaster.predict(*forecaster.background())
-    np.testing.assert_allclose(found, json.loads(TINY_FORECAST.read_text()), rtol=1e-5)
+    forecasts = forecaster.predict(*forecaster.background())
+    np.testing.assert_allclose(forecasts, json.loads(TINY_FORECAST.read_text()), rtol=1e-5)
 
 
 def test_forecast_panel_is_the_same_in_batches():
@@ -82,8 +76,8 @@ def test_forecast_panel_is_the_same_in_batches():
     assert forecast_panel(forecaster, panel, origins[:0]).shape == (0, 3, 3)
 
 
-def test_graph_of_data_with_a_long_gap_is_the_network_too(tmp_path):
-    _, _, _, fit = small_training()
+def test_graph_of_data_with_a_long_gap_is_the_network_too(small_training, tmp_path):
+    _, _, _, fit = small_training
     panel = lively_panel(days=800, series=1)
     values = panel.values.copy()
     values[400:560] = np.nan  # a year after days that are seen: last year's shape is known
@@ -102,8 +96,8 @@ def test_graph_of_a_constant_series_is_the_network_too(tmp_path):
     # Calibration has nothing to widen for: what is a rounding of the level must not matter.
     fit.model.spread.fill_(0.01)
     forecaster = save_artifact(tmp_path, fit, data, panel, split)
-    found = forecast_panel(forecaster, panel, np.array([350]))
-    np.testing.assert_allclose(found, 5.0, rtol=1e-2)
+    forecasts = forecast_panel(forecaster, panel, np.array([350]))
+    np.testing.assert_allclose(forecasts, 5.0, rtol=1e-2)
 
 
 @pytest.fixture
@@ -129,9 +123,9 @@ def test_truncated_file_is_refused(copy, name):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format_version": 99}, "format_version 99, expected 1"),
+        ({"format_version": 99}, "format_version 99, expected 1; a later release .* wrote it"),
+        ({"format_version": 0}, "format_version 0, expected 1$"),
         ({"features": ["lag_1"]}, r"features are \('lag_1',\), expected"),
-        ({"surprise": 1}, r"missing or unknown \['surprise'\]"),
     ],
 )
 def test_contract_that_is_not_ours_is_refused(copy, change, message):
@@ -139,6 +133,21 @@ def test_contract_that_is_not_ours_is_refused(copy, change, message):
     (copy / CONTRACT).write_text(json.dumps(values))
     with pytest.raises(ArtifactError, match=message):
         ServedModel.load(copy)
+
+
+def test_contract_without_a_field_is_refused(copy):
+    values = json.loads((copy / CONTRACT).read_text())
+    del values["horizon"]
+    (copy / CONTRACT).write_text(json.dumps(values))
+    with pytest.raises(ArtifactError, match=r"fields \['horizon'\] are missing"):
+        ServedModel.load(copy)
+
+
+def test_contract_with_a_later_field_is_read_without_it(copy, caplog):
+    values = json.loads((copy / CONTRACT).read_text()) | {"surprise": 1}
+    (copy / CONTRACT).write_text(json.dumps(values))
+    assert ServedModel.load(copy).contract == ServedModel.load(TINY_MODEL).contract
+    assert "fields ['surprise'] are unknown to this version, ignored" in caplog.text
 
 
 def test_contract_that_is_no_json_is_refused(copy):

@@ -25,7 +25,7 @@ pytestmark = [
     ),
 ]
 
-# In a process of its own, as a job of Spark is: the Java machine ends with it.
+# In another process, as Spark runs a job: the Java machine ends with it.
 SCRIPT = """
 import sys
 import mlflow
@@ -47,6 +47,8 @@ model = mlflow.pyfunc.spark_udf(
 made = rows.select(model(struct(*rows.columns)).alias("forecast")).select("forecast.*")
 made.write.parquet(target)
 spark.stop()
+if "lib" in sys.modules:
+    raise SystemExit("the model has imported the project")
 """
 
 
@@ -76,7 +78,8 @@ def test_registered_model_forecasts_as_a_spark_udf(tmp_path):
     rows.to_parquet(tmp_path / "rows.parquet")
     command = [sys.executable, "-c", SCRIPT, registry.settings.mlflow_tracking_uri]
     command += [str(tmp_path / "rows.parquet"), str(tmp_path / "made")]
-    environment = os.environ | {"PYSPARK_PYTHON": sys.executable}
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    environment |= {"PYSPARK_PYTHON": sys.executable}
     done = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
     )
@@ -86,8 +89,8 @@ def test_registered_model_forecasts_as_a_spark_udf(tmp_path):
     assert list(made.columns) == list(expected.columns)
     assert list(made.index) == list(expected.index)
     for name in made.columns:
-        found, wanted = (np.stack(table[name].to_list()) for table in (made, expected))
+        forecasts, reference = (np.stack(table[name].to_list()) for table in (made, expected))
         if name == "date":
-            assert found.tolist() == wanted.tolist()
+            assert forecasts.tolist() == reference.tolist()
         else:
-            np.testing.assert_allclose(found, wanted, rtol=1e-5)
+            np.testing.assert_allclose(forecasts, reference, rtol=1e-5)

@@ -1,4 +1,4 @@
-"""The network as a function: ordered, finite, equivariant, indifferent to how long ago it began."""
+"""The network as a function: ordered, finite, equivariant, of any context length."""
 
 from dataclasses import replace
 
@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from lib.features import engineering as ft
 from lib.models.config import ModelConfig
-from lib.models.window_statistics import median_of, present, series_values
-from tests.panels import forecast, inputs, lively_panel, network, panel_of
+from lib.models.window_statistics import series_values
+from tests.networks import forecast, inputs, network
+from tests.panels import lively_panel, panel_of
 
 VARIANTS = [
     {},
@@ -97,25 +98,15 @@ def test_any_context_length_is_served(days):
     assert np.isfinite(quantiles).all()
 
 
-def test_values_behind_the_features_are_the_same_in_torch_and_numpy():
+def test_series_values_are_the_same_in_torch_and_numpy():
     panel = lively_panel(level=1e6)
     features, _ = inputs(panel, [100, 150, 250], days=60)
-    found = series_values(features).numpy()
-    np.testing.assert_allclose(found, ft.values_of(features.numpy()), rtol=1e-12)
+    values = series_values(features).numpy()
+    np.testing.assert_allclose(values, ft.values_of(features.numpy()), rtol=1e-12)
     rows = np.array([100, 150, 250])[:, None] + np.arange(-66, 1)
     expected = panel.values[rows]
-    np.testing.assert_allclose(found[:, :-1], expected[:, :-1])
-    np.testing.assert_allclose(found[:, -1], expected[:, -1], rtol=1e-9)
-
-
-def test_median_of_what_is_seen_equals_numpys():
-    x = np.random.default_rng(0).normal(size=(20, 9))
-    x[np.random.default_rng(1).random(x.shape) < 0.4] = np.nan
-    x[0] = np.nan
-    tensor = torch.from_numpy(x)
-    found = median_of(tensor, present(tensor)).numpy()
-    np.testing.assert_allclose(found[1:], np.nanmedian(x[1:], axis=-1))
-    assert np.isnan(found[0])
+    np.testing.assert_allclose(values[:, :-1], expected[:, :-1])
+    np.testing.assert_allclose(values[:, -1], expected[:, -1], rtol=1e-9)
 
 
 @pytest.mark.parametrize(

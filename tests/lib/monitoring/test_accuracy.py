@@ -1,17 +1,18 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from lib.data.panel import to_table
-from lib.evaluation import backtest, baselines, metrics
+from lib.evaluation import backtest, baselines, metrics, scores
 from lib.monitoring.accuracy import ExpectedError, Limits, measure_accuracy
 from lib.monitoring.actuals import join_actuals
 from tests.panels import lively_panel
 
 FIRST = np.datetime64("2024-01-01")
-PROMISE = ExpectedError.of({"wape": 10.0, "coverage_80": 80.0})
+EXPECTED = ExpectedError.of({"wape": 10.0, "coverage_80": 80.0})
 
 
 def served(days=21, series=4, error=0.10, width=0.16, seed=0, version=1, horizon=1):
@@ -35,8 +36,8 @@ def served(days=21, series=4, error=0.10, width=0.16, seed=0, version=1, horizon
     )
 
 
-def score(table, promise=PROMISE, last=FIRST + 20, **options):
-    return measure_accuracy(table, promise, first=FIRST, last=last, **options)
+def score(table, expected=EXPECTED, last=FIRST + 20, **options):
+    return measure_accuracy(table, expected, first=FIRST, last=last, **options)
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +62,7 @@ def joined(panel, result):
     return join_actuals(table, to_table(panel)[["series_id", "date", "value"]])
 
 
-def test_truth_agrees_with_a_loop_over_days(tested):
+def test_join_actuals_agrees_with_a_loop_over_days(tested):
     panel, _, result = tested
     history = to_table(panel)[["series_id", "date", "value"]]
     known = {(s, d): v for s, d, v in history.itertuples(index=False)}
@@ -74,7 +75,7 @@ def test_truth_agrees_with_a_loop_over_days(tested):
         assert row.naive == pytest.approx(naive, nan_ok=True)
 
 
-def test_truth_has_the_backtests_naive_forecast_and_scale(tested):
+def test_join_actuals_has_the_backtests_naive_forecast_and_scale(tested):
     panel, origins, result = tested
     found = joined(panel, result)
     assert found["actual"].to_numpy() == pytest.approx(result.actual.ravel(), nan_ok=True)
@@ -84,7 +85,17 @@ def test_truth_has_the_backtests_naive_forecast_and_scale(tested):
     assert found["scale"].to_numpy() == pytest.approx(np.repeat(scale[result.series], 14))
 
 
-def test_truth_of_a_series_nobody_knows_is_missing():
+def test_naive_forecast_after_a_long_gap_is_the_backtests(tested):
+    panel, origins, result = tested
+    gap = panel.dates > panel.dates[origins[-1]] - 70
+    values = np.where(gap & (panel.dates <= panel.dates[origins[-1]]), np.nan, panel.values)
+    empty = replace(panel, values=values)
+    naive = baselines.seasonal_naive(empty, origins, 14).ravel()
+    assert np.isfinite(naive).all()
+    assert joined(empty, result)["naive"].to_numpy() == pytest.approx(naive)
+
+
+def test_join_actuals_leaves_an_unknown_series_missing():
     table = served(days=2, series=1).drop(columns=["actual", "naive", "scale"])
     history = pd.DataFrame(
         {"series_id": ["other"], "date": [FIRST.astype("datetime64[s]")], "value": [1.0]}
@@ -93,7 +104,7 @@ def test_truth_of_a_series_nobody_knows_is_missing():
     assert join_actuals(table, history[:0])["actual"].isna().all()
 
 
-def test_truth_keeps_what_came_with_a_trace():
+def test_join_actuals_keeps_the_actual_of_a_trace():
     table = served(days=2, series=1)
     history = pd.DataFrame(
         {"series_id": ["other"], "date": [FIRST.astype("datetime64[s]")], "value": [1.0]}
@@ -106,17 +117,17 @@ def test_accuracy_scores_as_the_backtest_does(tested):
     days = joined(panel, result)
     blocks = ((1, 1), (2, 7), (8, 14))
     found = measure_accuracy(
-        days, PROMISE, first=panel.dates.min(), last=panel.dates.max(), blocks=blocks
+        days, EXPECTED, first=panel.dates.min(), last=panel.dates.max(), blocks=blocks
     )
     for score, (low, high) in zip(found.scores, blocks, strict=True):
-        expected = metrics.compute_metrics(result, first=low, last=high)
+        expected = scores.compute_metrics(result, first=low, last=high)
         for name in ("mae", "rmse", "r2", "wape", "bias", "mase"):
             assert getattr(score, name) == pytest.approx(expected[name]), name
         assert 100 * score.coverage == pytest.approx(expected["coverage_80"])
         assert score.forecasts == expected["days"]
 
 
-def test_accuracy_as_promised_flags_nothing():
+def test_accuracy_as_expected_flags_nothing():
     found = score(served())
     assert not found.scores[0].flags
     assert found.degradation == 0
@@ -126,10 +137,10 @@ def test_accuracy_twice_as_bad_is_degraded():
     found = score(served(error=0.20))
     assert found.scores[0].flags == ("degraded",)
     assert found.degradation == pytest.approx(1.0, abs=0.4)
-    assert found.scores[0].degradation_low < found.scores[0].degradation
+    assert found.scores[0].degradation_lower < found.scores[0].degradation
 
 
-def test_accuracy_worse_than_promised_but_covered_is_not_degraded():
+def test_accuracy_worse_than_expected_but_covered_is_not_degraded():
     assert not score(served(error=0.20, width=0.5)).scores[0].flags
 
 
@@ -148,7 +159,7 @@ def test_accuracy_does_not_depend_on_units():
     money = ["q0.1", "q0.5", "q0.9", "actual", "naive", "scale"]
     scaled = score(table.assign(**{name: 40 * table[name] for name in money})).scores[0]
     plain = score(table).scores[0]
-    for name in ("wape", "coverage", "skill", "mase", "degradation_low", "flags"):
+    for name in ("wape", "coverage", "skill", "mase", "degradation_lower", "flags"):
         assert getattr(scaled, name) == pytest.approx(getattr(plain, name))
     assert scaled.mae == pytest.approx(40 * plain.mae)
 
@@ -161,13 +172,13 @@ def test_accuracy_beyond_a_limit_is_flagged(limits, flag):
     assert score(served(), limits=limits).scores[0].flags == (flag,)
 
 
-def test_accuracy_is_by_version_with_its_own_promise():
+def test_accuracy_is_by_version_with_its_own_expected_error():
     both = pd.concat([served(error=0.2), served(error=0.2, version=2, seed=1)])
-    found = score(both, {1: PROMISE, 2: ExpectedError.of({"wape": 25.0})})
+    found = score(both, {1: EXPECTED, 2: ExpectedError.of({"wape": 25.0})})
     assert {s.model_version: s.flags for s in found.scores} == {1: ("degraded",), 2: ()}
 
 
-def test_accuracy_of_a_version_without_a_promise_is_scored_and_not_judged():
+def test_accuracy_of_a_version_without_an_expected_error_is_scored_and_not_judged():
     found = score(served(error=0.5), {}).scores[0]
     assert found.mae > 0
     assert not found.flags
@@ -178,7 +189,7 @@ def test_accuracy_alarms_when_it_lasts():
     alarms = []
     for day in range(20, 24):
         last = FIRST + day
-        previous = measure_accuracy(table, PROMISE, first=last - 20, last=last, previous=previous)
+        previous = measure_accuracy(table, EXPECTED, first=last - 20, last=last, previous=previous)
         alarms.append(previous.alarm)
     assert alarms == [False, False, True, True]
     assert previous.alarms == ("1 1 degraded",)
@@ -196,7 +207,7 @@ def test_accuracy_is_the_same_each_time_and_json():
     assert json.loads(json.dumps(first.to_json(), allow_nan=False)) == first.to_json()
 
 
-def test_promise_takes_the_blocks_of_enough_days():
+def test_expected_error_takes_the_blocks_of_enough_days():
     found = ExpectedError.of(
         {"wape": 8.0, "wape@1": 5.0, "days@1": 40.0, "wape@2-7": 6.0, "days@2-7": 12.0}
     )
@@ -207,7 +218,7 @@ def test_promise_takes_the_blocks_of_enough_days():
 
 
 @pytest.mark.parametrize("healthy", [0, 8, 12])
-def test_accuracy_says_since_when_it_is_degraded(healthy):
+def test_accuracy_keeps_the_first_day_of_degradation(healthy):
     """Kept while it lasts, though the day itself leaves the window."""
     good, bad = served(days=60, error=0.10, width=0.16), served(days=60, error=0.30, width=0.16)
     change = FIRST + 20
@@ -216,10 +227,10 @@ def test_accuracy_says_since_when_it_is_degraded(healthy):
     previous = None
     for day in range(40 - healthy, 56):
         last = FIRST + day
-        previous = measure_accuracy(table, PROMISE, first=last - 20, last=last, previous=previous)
+        previous = measure_accuracy(table, EXPECTED, first=last - 20, last=last, previous=previous)
     assert previous is not None
-    assert abs(int((np.datetime64(previous.since) - change).astype(int))) <= 1
-    assert score(good).since == ""
+    assert abs(int((np.datetime64(previous.first_detected) - change).astype(int))) <= 1
+    assert score(good).first_detected == ""
 
 
 def test_accuracy_of_a_version_that_is_new_is_judged_by_the_days_it_has():
@@ -227,5 +238,5 @@ def test_accuracy_of_a_version_that_is_new_is_judged_by_the_days_it_has():
     new = bad[bad["date"].to_numpy() >= FIRST + 10]
     found = score(new).scores[0]
     assert found.days == 11
-    assert np.isfinite(found.degradation_low)
+    assert np.isfinite(found.degradation_lower)
     assert found.flags == ("degraded",)

@@ -53,7 +53,7 @@ def test_business_counts_each_day_once_by_its_last_forecast():
     assert found.cost == 0
 
 
-def test_business_leaves_out_days_without_a_truth_and_outside_the_window():
+def test_business_leaves_out_days_without_an_actual_and_outside_the_window():
     table = forecasts([100, np.nan, 100], [100, 100, 100])
     assert compute_business_impact(table, first=FIRST, last=FIRST + 1).forecasts == 1
 

@@ -6,10 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lib.data.calendar import weekday_of
 from lib.features.engineering import FEATURES
+from lib.files import to_json
 from lib.monitoring import drift, drift_reference
 from lib.monitoring.drift_statistics import effects_of, holm, population_stability
-from lib.monitoring.results import consecutive_flags, first_detected, jsonable
+from lib.monitoring.results import consecutive_flags, first_detected
 from tests.years import CHANGES, LIVE, cut, feature_table, year
 
 VALUES = [drift_reference.LEVEL, *drift_reference.RELATIVE]
@@ -153,7 +155,8 @@ def test_drift_alarms_when_it_lasts_and_not_when_asked_again(reference, panel):
     again = drift.detect_drift(reference, live, last=days[0], previous=first)
     second = drift.detect_drift(reference, live, last=days[1], previous=again.to_json())
     third = drift.detect_drift(reference, live, last=days[2], previous=second)
-    assert [x.streaks["fator_externo"] for x in (first, again, second, third)] == [1, 1, 2, 3]
+    found = (first, again, second, third)
+    assert [x.consecutive_flags["fator_externo"] for x in found] == [1, 1, 2, 3]
     assert [x.alarm for x in (first, again, second, third)] == [False, False, False, True]
 
 
@@ -211,8 +214,8 @@ def test_streaks_end_when_a_check_finds_nothing():
     assert consecutive_flags(["a"], "2024-01-02", None) == {"a": 1}
 
 
-def test_jsonable_of_numpy_and_not_finite():
-    found = jsonable({"a": np.float64(np.nan), "b": (np.int64(2), DAY)})
+def test_to_json_of_numpy_and_not_finite():
+    found = to_json({"a": np.float64(np.nan), "b": (np.int64(2), DAY)})
     assert found == {"a": None, "b": [2, "2024-06-30"]}
 
 
@@ -225,23 +228,22 @@ def test_began_is_kept_while_any_of_it_lasts():
     assert first_detected([], {}, before) == ""
 
 
-ASKED = {
-    "early in the week": lambda live: live[drift_reference.weekday(live["date"].to_numpy()) < 2],
-    "on workdays": lambda live: live[drift_reference.weekday(live["date"].to_numpy()) < 5],
+SERVED_PARTS = {
+    "early in the week": lambda live: live[weekday_of(live["date"].to_numpy()) < 2],
+    "on workdays": lambda live: live[weekday_of(live["date"].to_numpy()) < 5],
     "on workdays and once on a Sunday": lambda live: live[
-        (drift_reference.weekday(live["date"].to_numpy()) < 5)
-        | (live["date"] == live["date"].max())
+        (weekday_of(live["date"].to_numpy()) < 5) | (live["date"] == live["date"].max())
     ],
     "of one series": lambda live: live[live["series_id"] == live["series_id"].iloc[-1]],
 }
 
 
-@pytest.mark.parametrize("asked", ASKED.values(), ids=ASKED)
-def test_drift_of_a_part_is_measured_against_that_part(reference, panel, asked):
+@pytest.mark.parametrize("select", SERVED_PARTS.values(), ids=SERVED_PARTS)
+def test_drift_of_a_part_is_measured_against_that_part(reference, panel, select):
     days = panel.dates[LIVE + 40 : LIVE + 364 : 9]
     table, found = feature_table(panel), None
     for day in days:
-        live = asked(table[table["date"] <= np.datetime64(day, "s")])
+        live = select(table[table["date"] <= np.datetime64(day, "s")])
         found = drift.detect_drift(reference, live, last=day, previous=found)
         assert found.judged
         assert not found.alarms

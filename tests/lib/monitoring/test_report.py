@@ -11,8 +11,8 @@ from lib.features import engineering as ft
 from lib.inference.artifact import ArtifactError
 from lib.monitoring.accuracy import ExpectedError
 from lib.monitoring.business_impact import compute_business_impact
-from lib.monitoring.frames import MOST, between, from_run, from_store, last_day, until
-from lib.monitoring.report import baseline, check_day, check_days
+from lib.monitoring.frames import MOST, between, from_run, from_store, known_by, last_day
+from lib.monitoring.report import check_day, check_days, load_baseline
 from lib.settings import Settings
 from lib.storage.database import Store
 from lib.storage.tables import actuals, predictions
@@ -39,9 +39,8 @@ def forecast(first, series="a", days=3, value=100.0, **more):
         "levels": LEVELS,
         "quantiles": [[value - 10 + d, value + d, value + 10 + d] for d in range(days)],
         "body": None,
+        "features": [0.5, None, *range(9)],
     }
-    if "features" in predictions.c:
-        row["features"] = [0.5, None, *range(9)]
     return row | more
 
 
@@ -50,7 +49,7 @@ def single(trace, made, value=50.0):
     return forecast(made, days=1, value=value, trace_id=trace, created_at=at(made)) | undated
 
 
-def truth(value, day=None, series="a", trace=None):
+def actual_row(value, day=None, series="a", trace=None):
     return {
         "key": f"trace {trace}" if trace else f"day {day} {series}",
         "trace_id": trace,
@@ -74,18 +73,18 @@ def store(tmp_path):
     store.close()
 
 
-def write(store, forecasts=(), truths=()):
+def write(store, forecasts=(), actual_rows=()):
     with store.writing() as connection:
         if forecasts:
             connection.execute(predictions.insert(), list(forecasts))
-        if truths:
-            connection.execute(actuals.insert(), list(truths))
+        if actual_rows:
+            connection.execute(actuals.insert(), list(actual_rows))
 
 
-def test_store_gives_one_row_a_day_with_its_truth(store):
+def test_store_gives_one_row_a_day_with_its_actual(store):
     start = days_before(2)
-    truths = [truth(101.0, start + timedelta(days=d)) for d in range(-7, 2)]
-    write(store, [forecast(start)], truths)
+    actual_rows = [actual_row(101.0, start + timedelta(days=d)) for d in range(-7, 2)]
+    write(store, [forecast(start)], actual_rows)
     found = from_store(store, DAY - 2, DAY).forecasts
     assert found["date"].tolist() == [pd.Timestamp(days_before(n)) for n in (2, 1, 0)]
     assert found["horizon"].tolist() == [1, 2, 3]
@@ -113,12 +112,12 @@ def test_store_counts_a_forecast_asked_for_twice_once(store):
     assert found["model_version"].tolist() == [1, 1, 1, 2, 2, 2]
 
 
-def test_store_finds_the_truth_of_a_prediction_by_its_trace(store):
+def test_store_finds_the_actual_of_a_prediction_by_its_trace(store):
     made = days_before(3)
     write(
         store,
         [single("one", made), single("two", made), single("open", made)],
-        [truth(55.0, trace="one"), truth(45.0, trace="two")],
+        [actual_row(55.0, trace="one"), actual_row(45.0, trace="two")],
     )
     found = from_store(store, DAY - 5, DAY).forecasts
     assert found["actual"].tolist()[:2] == [55, 45]
@@ -173,7 +172,7 @@ def test_store_draws_an_even_sample_of_many(store):
 def test_store_draws_whole_series_and_prices_all_of_them(store):
     days = [days_before(n) for n in range(8)]
     many = [forecast(day, series=f"s{i}", days=3) for i in range(40) for day in days]
-    write(store, many, [truth(110.0, day, f"s{i}") for i in range(40) for day in days])
+    write(store, many, [actual_row(110.0, day, f"s{i}") for i in range(40) for day in days])
     whole, part = (from_store(store, DAY - 6, DAY, most=most) for most in (1000, 100))
     assert part.share == 96 / 320
     per_series = part.forecasts.groupby("series_id", observed=True).size()
@@ -195,11 +194,11 @@ def test_store_of_100000_forecasts_is_read_in_part(store):
         write(
             store,
             [forecast(day, series=f"s{i}", days=28) for i in range(4000)],
-            [truth(100.0, day, f"s{i}") for i in range(4000)],
+            [actual_row(100.0, day, f"s{i}") for i in range(4000)],
         )
     started = time.process_time()
     found = from_store(store, DAY - 24, DAY)
-    check_day(found, *baseline(TINY_MODEL, 21), day=DAY, trained=DAY - 30, settings=SETTINGS)
+    check_day(found, *load_baseline(TINY_MODEL, 21), day=DAY, trained=DAY - 30, settings=SETTINGS)
     print(f"{time.process_time() - started:.2f} seconds of one core")
     assert found.share == pytest.approx(0.2, abs=0.001)
     assert MOST - 25 < len(found.features) <= MOST
@@ -232,14 +231,14 @@ def test_store_gives_the_features_of_the_last_known_day(store):
 
 
 def test_last_day_is_the_last_that_was_forecast_and_came_true(store):
-    write(store, [forecast(days_before(5))], [truth(1.0, days_before(n)) for n in (6, 4, 1)])
+    write(store, [forecast(days_before(5))], [actual_row(1.0, days_before(n)) for n in (6, 4, 1)])
     assert last_day(store) == DAY - 4
 
 
 def test_until_and_between_cut_at_the_day(store):
-    write(store, [forecast(days_before(2))], [truth(1.0, days_before(n)) for n in (2, 1, 0)])
+    write(store, [forecast(days_before(2))], [actual_row(1.0, days_before(n)) for n in (2, 1, 0)])
     frames = from_store(store, DAY - 5, DAY)
-    evening = until(frames, DAY - 1)
+    evening = known_by(frames, DAY - 1)
     assert (len(evening.forecasts), len(evening.history)) == (2, 2)
     assert len(between(frames.forecasts, DAY - 1, DAY - 1)) == 1
 
@@ -250,9 +249,9 @@ def test_run_without_forecasts_names_the_notebook(tmp_path):
 
 
 def test_baseline_reads_a_committed_model():
-    reference, promise = baseline(TINY_MODEL, 21)
+    reference, expected = load_baseline(TINY_MODEL, 21)
     assert reference.days == 21
-    assert promise.overall == {"mae": 1.0}
+    assert expected.overall == {"mae": 1.0}
 
 
 def test_baseline_refuses_an_altered_reference(tmp_path):
@@ -261,9 +260,9 @@ def test_baseline_refuses_an_altered_reference(tmp_path):
     with (tmp_path / "reference.parquet").open("ab") as file:
         file.write(b"x")
     with pytest.raises(ArtifactError, match=r"reference\.parquet"):
-        baseline(tmp_path, 21)
+        load_baseline(tmp_path, 21)
     with pytest.raises(ArtifactError, match=r"contract\.json"):
-        baseline(tmp_path / "nothing", 21)
+        load_baseline(tmp_path / "nothing", 21)
 
 
 @pytest.fixture
@@ -271,23 +270,23 @@ def served(store):
     """Forty days of five series, forecast daily: right until a fortnight ago, then far too low."""
     rng = np.random.default_rng(0)
     without = {"features": None} if "features" in predictions.c else {}
-    forecasts, truths = [], []
+    forecasts, actual_rows = [], []
     for n in range(39, -1, -1):
         day = days_before(n)
         for s in range(5):
             value = 100 + rng.normal(0, 8) + 60 * (n < 14)
-            truths.append(truth(value, day, f"s{s}"))
+            actual_rows.append(actual_row(value, day, f"s{s}"))
             forecasts.append(forecast(day, f"s{s}", days=1) | without)
-    write(store, forecasts, truths)
+    write(store, forecasts, actual_rows)
     return store
 
 
 def test_check_finds_what_changed_and_reports_it_as_json(served):
     frames = from_store(served, DAY - 39, DAY)
-    reference, _ = baseline(TINY_MODEL, 21)
-    promise = ExpectedError.of({"wape": 6.5, "coverage_80": 80.0})
+    reference, _ = load_baseline(TINY_MODEL, 21)
+    expected = ExpectedError.of({"wape": 6.5, "coverage_80": 80.0})
     reports = check_days(
-        frames, reference, promise, days=DAY - np.arange(18)[::-1], trained=DAY - 30,
+        frames, reference, expected, days=DAY - np.arange(18)[::-1], trained=DAY - 30,
         settings=SETTINGS,
     )  # fmt: skip
     days = [report.day for report in reports if report.alarms]
@@ -295,8 +294,8 @@ def test_check_finds_what_changed_and_reports_it_as_json(served):
     assert np.datetime64(days[0]) > DAY - 14
     latest = reports[-1]
     assert latest.alarms == ("accuracy 1 1 degraded",)
-    assert set(latest.verdict.reasons) == {"age", "data", "degradation"}
-    assert latest.verdict.new_samples == 150
+    assert set(latest.recommendation.reasons) == {"age", "data", "degradation"}
+    assert latest.recommendation.new_samples == 150
     assert latest.business.under_volume > 5 * latest.business.over_volume
     assert latest.drift is None or not latest.drift.alarms
     assert json.loads(json.dumps(latest.to_json(), allow_nan=False)) == latest.to_json()
@@ -304,15 +303,15 @@ def test_check_finds_what_changed_and_reports_it_as_json(served):
 
 def test_check_goes_on_from_a_report_kept_as_json(served):
     frames = from_store(served, DAY - 39, DAY)
-    reference, _ = baseline(TINY_MODEL, 21)
-    promise = ExpectedError.of({"wape": 6.5})
-    first = check_day(frames, reference, promise, day=DAY - 1, trained=DAY - 30, settings=SETTINGS)
+    reference, _ = load_baseline(TINY_MODEL, 21)
+    expected = ExpectedError.of({"wape": 6.5})
+    first = check_day(frames, reference, expected, day=DAY - 1, trained=DAY - 30, settings=SETTINGS)
     kept = json.loads(json.dumps(first.to_json()))
     by_object = check_day(
-        frames, reference, promise, day=DAY, trained=DAY - 30, settings=SETTINGS, previous=first
+        frames, reference, expected, day=DAY, trained=DAY - 30, settings=SETTINGS, previous=first
     )
     by_json = check_day(
-        frames, reference, promise, day=DAY, trained=DAY - 30, settings=SETTINGS, previous=kept
+        frames, reference, expected, day=DAY, trained=DAY - 30, settings=SETTINGS, previous=kept
     )
     assert by_object.to_json() == by_json.to_json()
-    assert by_json.accuracy.streaks == {"1 1 degraded": 2}
+    assert by_json.accuracy.consecutive_flags == {"1 1 degraded": 2}

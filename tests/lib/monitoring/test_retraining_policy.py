@@ -13,7 +13,7 @@ NEVER = RetrainingPolicy(None, None)
 
 
 @pytest.mark.parametrize(
-    ("accuracy", "drift", "age", "samples", "rules", "reasons"),
+    ("accuracy", "drift", "age", "samples", "policy", "reasons"),
     [
         (QUIET, None, 6, 99, RetrainingPolicy(), set()),
         (QUIET, None, 7, 99, RetrainingPolicy(), {"age"}),
@@ -25,9 +25,9 @@ NEVER = RetrainingPolicy(None, None)
         (DEGRADED, DRIFTING, 0, 0, RetrainingPolicy(on_degradation=False, on_drift=False), set()),
     ],
 )
-def test_verdict_gives_each_reason_that_holds(accuracy, drift, age, samples, rules, reasons):
+def test_verdict_gives_each_reason_that_holds(accuracy, drift, age, samples, policy, reasons):
     found = recommend_retraining(
-        accuracy, drift, day=DAY, trained=DAY - age, new_samples=samples, rules=rules
+        accuracy, drift, day=DAY, trained=DAY - age, new_samples=samples, policy=policy
     )
     assert set(found.reasons) == reasons
     assert found.retrain == bool(reasons)

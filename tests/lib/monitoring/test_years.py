@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lib.data.splits import split_days
-from lib.evaluation import backtest, metrics
+from lib.evaluation import backtest, scores
 from lib.models.config import ModelConfig
 from lib.monitoring.accuracy import ExpectedError
 from lib.monitoring.drift_reference import build_reference
@@ -40,8 +40,8 @@ def reports(model, seed, change=""):
     past = cut(year(seed, series=SERIES), LIVE)
     origins = backtest.origin_rows(past, horizon=28, cutoffs=6, step=28)
     result = backtest.run_backtest(model, past, origins)
-    promise = ExpectedError.of(
-        metrics.compute_metrics(result) | metrics.flatten_metrics(metrics.metrics_by_block(result))
+    expected = ExpectedError.of(
+        scores.compute_metrics(result) | scores.flatten_metrics(scores.metrics_by_block(result))
     )
     panel = year(seed, change, CHANGE, series=SERIES)
     first, last = (CHANGE, CHANGE + 25) if change else (LIVE, DAYS - 1)
@@ -49,7 +49,7 @@ def reports(model, seed, change=""):
     return check_days(
         frames,
         build_reference(feature_table(past), SETTINGS.monitor_window_days),
-        promise,
+        expected,
         days=panel.dates[first:last],
         trained=panel.dates[LIVE - 1],
         settings=SETTINGS,
@@ -69,4 +69,4 @@ def test_checks_find_a_change_within_three_weeks(model, change):
     first = next((i for i, report in enumerate(found) if report.alarms), None)
     assert first is not None
     assert first <= 21
-    assert found[first].verdict.urgent
+    assert found[first].recommendation.urgent

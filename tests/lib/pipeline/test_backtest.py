@@ -1,4 +1,4 @@
-"""`make backtest` on a user's file: what it writes, and that it does not know the future."""
+"""`make backtest` on a user's file: its results, and that it does not know the future."""
 
 import json
 
@@ -12,7 +12,7 @@ from lib.settings import Settings
 
 DAYS, HORIZON, CUTOFFS, STEP = 300, 7, 3, 10
 FIRST_CUTOFF = DAYS - HORIZON - (CUTOFFS - 1) * STEP  # days known at it
-ASKED = {
+PARAMETERS = {
     "DATE_COLUMN": "day",
     "VALUE_COLUMN": "units",
     "SERIES_COLUMN": "shop",
@@ -57,7 +57,7 @@ def backtest(table, folder, **more):
     table.to_csv(folder / "shops.csv", index=False)
     out = run_backtest(
         "ci",
-        ASKED | {"DATA": "shops.csv"} | more,
+        PARAMETERS | {"DATA": "shops.csv"} | more,
         out=folder / "judged",
         settings=Settings(var_dir=folder / "var"),
         bases=[folder],

@@ -15,14 +15,15 @@ import pyarrow.parquet as pq
 import pytest
 
 from lib.data.panel import SeriesError, to_table
-from lib.inference.artifact import CONTRACT, FILES, digest
+from lib.files import file_hash
+from lib.inference.artifact import CONTRACT, FILES
 from lib.inference.partitions import (
     Job,
     Partition,
     PartitionForecaster,
     is_finished,
-    last_known,
-    pieces,
+    last_known_rows,
+    read_panels,
 )
 from lib.inference.served_model import ServedModel, forecast_panel
 from lib.pipeline import batch_forecast
@@ -37,7 +38,7 @@ needs_ray = pytest.mark.skipif(
 
 def job_of(data, out, **changes):
     model = {name: (TINY_MODEL / name).read_bytes() for name in (*FILES, CONTRACT)}
-    sha256 = digest(TINY_MODEL / CONTRACT)
+    sha256 = file_hash(TINY_MODEL / CONTRACT)
     return replace(Job(str(data), str(out), model, sha256, "1", {}, None), **changes)
 
 
@@ -56,7 +57,7 @@ def make(job, partition):
 def test_pieces_hold_whole_series_whatever_their_size(tmp_path, rows):
     panel = lively_panel(days=100, series=5)
     write(tmp_path, "a.parquet", panel)
-    found = list(pieces(tmp_path / "a.parquet", {}, rows))
+    found = list(read_panels(tmp_path / "a.parquet", {}, rows))
     assert [name for piece in found for name in piece.ids] == list(panel.ids)
     np.testing.assert_array_equal(np.concatenate([p.values for p in found]), panel.values)
     assert len(found) > 1 or rows >= 500
@@ -68,17 +69,17 @@ def test_pieces_refuse_a_series_in_two_places_of_a_file(tmp_path):
     table["series_id"] = ["a"] * 80 + ["b"] * 80 + ["a"] * 80
     table.iloc[order].to_parquet(tmp_path / "a.parquet")
     with pytest.raises(SeriesError, match=r"'a'|second time"):
-        list(pieces(tmp_path / "a.parquet", {}, 90))
+        list(read_panels(tmp_path / "a.parquet", {}, 90))
 
 
 def test_pieces_read_the_files_own_names(tmp_path):
     panel = lively_panel(days=80, series=1)
     table = to_table(panel).rename(columns={"value": "units", "series_id": "shop"})
     table.to_parquet(tmp_path / "a.parquet")
-    (found,) = pieces(tmp_path / "a.parquet", {"value": "units", "series_id": "shop"})
+    (found,) = read_panels(tmp_path / "a.parquet", {"value": "units", "series_id": "shop"})
     np.testing.assert_array_equal(found.values, panel.values)
     with pytest.raises(SeriesError, match=r"a\.parquet.*'value'"):
-        list(pieces(tmp_path / "a.parquet", {}))
+        list(read_panels(tmp_path / "a.parquet", {}))
 
 
 def test_partition_is_what_the_forecaster_says(tmp_path):
@@ -107,7 +108,7 @@ def test_partition_with_plans_forecasts_from_the_day_it_is_told(tmp_path):
     expected = forecast_panel(ServedModel.load(TINY_MODEL), panel, origins)
     np.testing.assert_allclose(found[found.columns[-1]], expected[..., -1].ravel())
     with pytest.raises(SeriesError, match="'s0': begins after 2000-01-01"):
-        last_known(panel, "2000-01-01")
+        last_known_rows(panel, "2000-01-01")
 
 
 def test_partition_that_is_refused_leaves_nothing_behind(tmp_path):

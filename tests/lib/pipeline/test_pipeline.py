@@ -45,16 +45,17 @@ with open(run / "count.log", "a") as log:
 
 
 class Project:
-    """A folder with two small notebooks, and what is left of running them."""
+    """A folder with two small notebooks and the runs of them."""
 
     def __init__(self, folder):
         self.notebooks = folder / "notebooks"
         self.settings = Settings(var_dir=folder / "var")
-        self.code = folder / "code"
+        self.package = folder / "toolbox"
         self.numbers = itertools.count()
-        for each in (self.notebooks / "params", self.code):
+        for each in (self.notebooks / "params", self.package):
             each.mkdir(parents=True)
-        (self.code / "module.py").write_text("x = 1\n")
+        for name in ("__init__", "used", "unused"):
+            (self.package / f"{name}.py").write_text("x = 1\n")
         self.profile("common:\n  SEED: 7\n")
         self.write("01_make", PARAMETERS_1, MAKE)
         self.write("02_use", PARAMETERS_2, USE)
@@ -79,7 +80,7 @@ class Project:
             bases=bases,
             notebooks=self.notebooks,
             settings=self.settings,
-            code=self.code,
+            package=self.package,
         )
 
     def start(self, *arguments, cwd=None):
@@ -100,7 +101,7 @@ class Project:
         return folder
 
     def kernels(self):
-        """Return the processes, of kernels or started by them, that are still there."""
+        """Return the processes, of kernels or started by them, that still run."""
         here = str(self.settings.var_dir)
         everything = [(_environment(p).get(execution._MARK, ""), p) for p in psutil.process_iter()]
         return [process for mark, process in everything if mark.startswith(here)]
@@ -212,10 +213,18 @@ def test_rerun_after_changed_parameter_starts_at_its_stage(quick, tmp_path):
     assert (tmp_path / "run" / "used.txt").read_text() == "made 7 b"
 
 
-def test_rerun_after_changed_library_or_cell_or_data(quick, tmp_path):
+def test_rerun_after_a_changed_module_that_the_notebook_uses(quick, monkeypatch):
+    monkeypatch.syspath_prepend(quick.package.parent)
+    quick.write("02_use", PARAMETERS_2, "from toolbox import used", USE)
     quick.run()
-    (quick.code / "module.py").write_text("x = 2\n")
-    assert quick.run().ran == ("01_make", "02_use")
+    (quick.package / "unused.py").write_text("x = 2\n")
+    assert quick.run().ran == ()
+    (quick.package / "used.py").write_text("x = 2\n")
+    assert quick.run().ran == ("02_use",)
+
+
+def test_rerun_after_changed_cell_or_data(quick, tmp_path):
+    quick.run()
     quick.write("02_use", PARAMETERS_2, USE, "pass")
     assert quick.run().ran == ("02_use",)
     data, run = tmp_path / "data.csv", tmp_path / "run"
@@ -302,7 +311,7 @@ def test_dead_kernel_is_an_error_that_names_the_cell(project):
         project.run()
 
 
-def test_what_a_kernel_says_outside_of_cells_is_not_on_stderr(project):
+def test_kernel_messages_outside_of_cells_are_not_on_stderr(project):
     beside = "import os\nos.write(2, b'ERROR:tornado: ended')"
     project.write("01_make", PARAMETERS_1, beside, MAKE)
     code, err = finish(project.start())
@@ -310,10 +319,10 @@ def test_what_a_kernel_says_outside_of_cells_is_not_on_stderr(project):
     assert "tornado" not in err
 
 
-def test_dead_kernel_s_last_words_are_in_the_error(project):
-    words = "os.write(2, b'no space')"
-    project.write("01_make", PARAMETERS_1, f"import os\n{words}\nos._exit(9)")
-    with pytest.raises(StageError, match=r"(?s)the kernel died.*it last said:\n    no space"):
+def test_dead_kernel_error_has_its_last_messages(project):
+    message = "os.write(2, b'no space')"
+    project.write("01_make", PARAMETERS_1, f"import os\n{message}\nos._exit(9)")
+    with pytest.raises(StageError, match=r"(?s)the kernel died.*its last messages:\n    no space"):
         project.run()
 
 
@@ -418,7 +427,7 @@ def test_import_for_a_notebook_is_light():
     assert done.stdout.strip() == "[]"
 
 
-JUDGED = """import json
+RESULTS = """import json
 from pathlib import Path
 import pandas as pd
 run = Path(RUN_DIR)
@@ -431,20 +440,20 @@ scores = {"forecaster": {"mase": 0.5, "wql": 9.0, "days": 1}, "naive": {"mase": 
 assert REGISTER is False and WORKERS == 1"""
 
 
-def test_backtest_hands_over_forecasts_and_scores_and_registers_nothing(project, monkeypatch):
+def test_backtest_writes_forecasts_and_scores_and_registers_nothing(project, monkeypatch):
     (project.notebooks / "02_use.ipynb").unlink()
     parameters = 'RUN_DIR: str = ""\nREGISTER: bool = True\nWORKERS: int = 0'
-    project.write("03_training", parameters, JUDGED)
-    project.write("04_more", 'RUN_DIR: str = ""', "raise SystemExit('not part of a backtest')")
+    project.write("03_training", parameters, RESULTS)
+    project.write("04_more", 'RUN_DIR: str = ""', "raise SystemExit('no stage of a backtest')")
     out = project.notebooks.parent / "my results"
     monkeypatch.setenv("VAR_DIR", str(project.settings.var_dir))
-    asked = ["backtest", "--notebooks", str(project.notebooks), "--out", str(out)]
-    assert __main__.main(asked) == 0
+    arguments = ["backtest", "--notebooks", str(project.notebooks), "--out", str(out)]
+    assert __main__.main(arguments) == 0
     names = {"forecasts.parquet", "metrics.json", "backtest.png", "report.html"}
     assert {path.name for path in out.iterdir()} == names
     found = pd.read_parquet(out / "forecasts.parquet")
     assert list(found.columns) == ["series_id", "date", "q0.5"]
-    assert len(found) == 2  # the day without a truth too
+    assert len(found) == 2  # also the day without an actual value
     scores = json.loads((out / "metrics.json").read_text())
     nothing = {"mase": None, "wape": None, "wql": None, "coverage_80": None, "n": 1}
     assert scores == {"ours": nothing | {"mase": 0.5, "wql": 9.0}, "naive": nothing}
@@ -457,6 +466,12 @@ def test_backtest_without_a_folder_for_its_results_is_refused(capsys):
     assert "--out" in capsys.readouterr().err
 
 
+def monitor(project, overrides=None, run_dir=None):
+    return run_monitoring(
+        overrides, run_dir=run_dir, notebooks=project.notebooks, settings=project.settings
+    )
+
+
 def test_monitoring_runs_its_notebook_on_the_run_trained_last(project):
     project.write("05_watch", PARAMETERS_1, MAKE)
     runs = project.settings.var_dir / "runs"
@@ -465,23 +480,23 @@ def test_monitoring_runs_its_notebook_on_the_run_trained_last(project):
         contract.parent.mkdir(parents=True)
         contract.write_text("{}")
         os.utime(contract, (1e9 - age, 1e9 - age))
-    page = run_monitoring(project.notebooks, project.settings, {"SEED": "5"})
+    page = monitor(project, {"SEED": "5"})
     assert page == runs.resolve() / "new" / "html" / "05_watch.html"
     assert page.is_file()
     assert (runs / "new" / "made.txt").read_text() == "made 5"
     (runs / "old" / "mlflow.json").write_text("{}")
-    page = run_monitoring(project.notebooks, project.settings, {"SEED": "5"})
+    page = monitor(project, {"SEED": "5"})
     assert page.is_relative_to(runs.resolve() / "old")  # registered, as the other is not
 
 
 def test_monitoring_without_a_run_or_with_an_unknown_parameter_is_refused(project):
     project.write("05_watch", PARAMETERS_1, MAKE)
     with pytest.raises(ParameterError, match="make train"):
-        run_monitoring(project.notebooks, project.settings)
+        monitor(project)
     with pytest.raises(ParameterError, match="no model"):
-        run_monitoring(project.notebooks, project.settings, run_dir=project.notebooks)
+        monitor(project, run_dir=project.notebooks)
     with pytest.raises(ParameterError, match="SEEDS"):
-        run_monitoring(project.notebooks, project.settings, {"SEEDS": "1"})
+        monitor(project, {"SEEDS": "1"})
 
 
 def test_backtest_into_a_folder_that_cannot_be_made_is_refused_before_it_runs(project, tmp_path):

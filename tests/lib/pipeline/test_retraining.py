@@ -1,4 +1,4 @@
-"""Retraining: its data, its one-at-a-time, and what is left when it is killed."""
+"""Retraining: its data, one at a time, and what remains after a kill."""
 
 import json
 import os
@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
@@ -17,6 +18,7 @@ import sqlalchemy as sa
 from lib.data import loading, panel
 from lib.data.panel import SeriesError
 from lib.features.engineering import FEATURES
+from lib.pipeline import retraining
 from lib.pipeline.retraining import LEASE, retrain
 from lib.pipeline.retraining_data import (
     RetrainingError,
@@ -26,7 +28,7 @@ from lib.pipeline.retraining_data import (
 )
 from lib.settings import ROOT, get_settings
 from lib.storage.database import Store, utcnow
-from lib.storage.leases import Lease
+from lib.storage.leases import Lease, held
 from lib.storage.tables import actuals, checks, predictions
 
 TOY = [sys.executable, str(ROOT / "tests" / "lib" / "pipeline" / "toy_pipeline.py")]
@@ -59,12 +61,12 @@ def frame(days, start=FIRST, name="shop 1"):
     return pd.DataFrame({"series_id": name, "date": dates.strftime("%Y-%m-%d"), "value": values})
 
 
-def tell(store, *truths):
+def insert_actuals(store, *values):
     """Actuals, as (series, day counted from FIRST, value)."""
     at = {"created_at": utcnow(), "updated_at": utcnow()}
     rows = [
         {"key": f"day {n} {name}", "series_id": name, "date": day(n), "value": value} | at
-        for name, n, value in truths
+        for name, n, value in values
     ]
     with store.writing() as connection:
         connection.execute(actuals.insert(), rows)
@@ -81,13 +83,13 @@ def row_of(table, n, name="shop 1"):
     return found
 
 
-def kept(store):
+def checks_of(store):
     with store.reading() as connection:
         return connection.execute(sa.select(checks).order_by(checks.c.id)).all()
 
 
 def test_gather_appends_actuals_of_days_the_data_does_not_have(store, settings):
-    tell(store, ("shop 1", 100, 1.0), ("shop 1", 103, 4.0), ("shop 1", 50, 9999.0))
+    insert_actuals(store, ("shop 1", 100, 1.0), ("shop 1", 103, 4.0), ("shop 1", 50, 9999.0))
     table, added = gather_data(store, settings)
     assert (len(table), added) == (104, 2)
     assert [row_of(table, n)["value"] for n in (100, 103)] == [1.0, 4.0]
@@ -100,7 +102,7 @@ def test_gather_fills_days_that_the_data_has_without_a_value(store, settings, tm
     data = frame(days=100).assign(fator_externo=5.0, evento_especial=0.5)
     data.loc[[40, 99], "value"] = np.nan
     data.to_csv(tmp_path / "data.csv", index=False)
-    tell(store, ("shop 1", 40, 1.0), ("shop 1", 99, 2.0))
+    insert_actuals(store, ("shop 1", 40, 1.0), ("shop 1", 99, 2.0))
     table, added = gather_data(store, settings)
     assert (len(table), added) == (100, 2)
     found = row_of(table, 99)
@@ -109,7 +111,7 @@ def test_gather_fills_days_that_the_data_has_without_a_value(store, settings, tm
 
 
 def test_gather_takes_factor_and_event_from_the_forecasts_of_the_day(store, settings):
-    tell(store, ("shop 1", 100, 1.0), ("shop 1", 101, 2.0))
+    insert_actuals(store, ("shop 1", 100, 1.0), ("shop 1", 101, 2.0))
     features = [0.0] * 11
     features[FEATURES.index("fator_externo")] = 7.5
     unknown = [*features[:-1], None]
@@ -133,10 +135,10 @@ def test_gather_takes_factor_and_event_from_the_forecasts_of_the_day(store, sett
 
 
 def test_gather_leaves_out_actuals_that_are_no_part_of_it(store, settings):
-    truths = [("shop 1", -5, 1.0), ("shop 1", 100 + 365, 1.0)]  # before it begins; a typing error
-    truths += [("short", n, 1.0) for n in range(30)] + [("long", n, float(n)) for n in range(70)]
-    tell(store, *truths)
-    with store.writing() as connection:  # the truth of a /predict has no day
+    values = [("shop 1", -5, 1.0), ("shop 1", 100 + 365, 1.0)]  # before it begins; a typing error
+    values += [("short", n, 1.0) for n in range(30)] + [("long", n, float(n)) for n in range(70)]
+    insert_actuals(store, *values)
+    with store.writing() as connection:  # the actual of a /predict has no day
         at = {"created_at": utcnow(), "updated_at": utcnow()}
         connection.execute(actuals.insert().values(key="trace t", trace_id="t", value=1.0, **at))
     table, added = gather_data(store, settings)
@@ -155,14 +157,14 @@ def test_gather_reads_all_files_of_a_pattern(store, settings, tmp_path):
     assert row_of(table, 49)["value"] == 100 + 49 % 7
 
 
-def test_gather_reads_own_names_and_spelling(store, settings, tmp_path):
+def test_gather_reads_other_column_names_and_spelling(store, settings, tmp_path):
     text = "loja;dia;vendas\n" + "".join(f"a;{day(n):%d/%m/%Y};{n},5\n" for n in range(90))
     (tmp_path / "own.csv").write_text(text)
     words = "SERIES_COLUMN=loja DATE_COLUMN=dia VALUE_COLUMN=vendas COUNTRY=BR HORIZON=7"
     own = settings.model_copy(
         update={"retrain_data": str(tmp_path / "own.csv"), "retrain_parameters": words}
     )
-    tell(store, ("a", 90, 1.0))
+    insert_actuals(store, ("a", 90, 1.0))
     table, added = gather_data(store, own)
     assert (len(table), added) == (91, 1)
     assert row_of(table, 3, "a")["value"] == 3.5
@@ -190,7 +192,7 @@ def test_gather_reads_a_query(store, settings):
             "retrain_parameters": "VALUE_COLUMN=vendas SERIES_COLUMN=loja",
         }
     )
-    tell(store, ("shop 1", 80, 1.0))
+    insert_actuals(store, ("shop 1", 80, 1.0))
     table, added = gather_data(store, own)
     assert (len(table), added) == (81, 1)
     assert row_of(table, 10)["value"] == 103.0
@@ -215,7 +217,7 @@ def test_retrain_names_what_is_wrong_with_its_data(store, settings, changes, err
         gather_data(store, wrong)
     done = retrain(store, wrong, pipeline=TOY)
     assert done.status == "failed"
-    assert [row.status for row in kept(store)] == ["failed"]
+    assert [row.status for row in checks_of(store)] == ["failed"]
 
 
 @pytest.mark.parametrize(
@@ -235,15 +237,15 @@ def test_held_out_names_a_parameter_that_is_unknown(settings):
         held_out(wrong)
 
 
-def test_retrain_says_the_last_day_that_has_a_value(store, settings, tmp_path):
+def test_retrain_reports_the_last_day_that_has_a_value(store, settings, tmp_path):
     planned = frame(days=100).assign(evento_especial=0.0)
     planned.loc[90:, "value"] = np.nan
     planned.to_csv(tmp_path / "data.csv", index=False)
     assert retrain(store, settings, pipeline=TOY).until == str(day(89))
 
 
-def test_retrain_trains_on_the_data_up_to_today_and_keeps_what_came_of_it(store, settings):
-    tell(store, ("shop 1", 100, 1.0))
+def test_retrain_trains_on_the_data_up_to_today_and_keeps_the_result(store, settings):
+    insert_actuals(store, ("shop 1", 100, 1.0))
     done = retrain(store, settings.model_copy(update={"retrain_parameters": "N=3"}), pipeline=TOY)
     assert (done.status, done.version, done.promoted) == ("trained", 1, True)
     assert (done.reason, done.rows, done.added) == ("is better", 101, 1)
@@ -251,7 +253,7 @@ def test_retrain_trains_on_the_data_up_to_today_and_keeps_what_came_of_it(store,
     assert given["N"] == "3"
     table = loading.load(given["DATA"], series_column=given["SERIES_COLUMN"])
     assert len(table) == 101
-    (row,) = kept(store)
+    (row,) = checks_of(store)
     assert (row.kind, row.status, row.model_version) == ("retraining", "trained", 1)
     assert (row.result["added"], row.result["reason"]) == (1, "is better")
     assert row.made_at <= datetime.now(UTC)
@@ -260,12 +262,12 @@ def test_retrain_trains_on_the_data_up_to_today_and_keeps_what_came_of_it(store,
 def test_retrain_with_the_same_data_is_unchanged_and_with_more_is_new(store, settings):
     assert retrain(store, settings, pipeline=TOY).status == "trained"
     assert retrain(store, settings, pipeline=TOY).status == "unchanged"
-    tell(store, ("shop 1", 100, 1.0))
+    insert_actuals(store, ("shop 1", 100, 1.0))
     again = retrain(store, settings, pipeline=TOY)
     assert (again.status, again.version) == ("trained", 2)
 
 
-def test_retrain_says_what_the_pipeline_complained_of(store, settings):
+def test_retrain_reports_the_error_of_the_pipeline(store, settings):
     failing = settings.model_copy(update={"retrain_parameters": "'FAIL=no memory'"})
     done = retrain(store, failing, pipeline=TOY)
     assert done.status == "failed"
@@ -276,9 +278,9 @@ def test_retrain_says_what_the_pipeline_complained_of(store, settings):
 
 def test_retrain_is_busy_while_another_process_has_the_lease(store, settings):
     lease = Lease(store, LEASE)
-    lease.take()
+    assert lease.acquire()
     assert retrain(store, settings, pipeline=TOY).status == "busy"
-    assert kept(store) == []
+    assert checks_of(store) == []
     lease.release()
     assert retrain(store, settings, pipeline=TOY).status == "trained"
 
@@ -297,20 +299,26 @@ def test_retrain_at_once_is_done_by_one(store, settings):
     assert not (settings.var_dir / "toy" / "overlap").exists()
 
 
-def test_retrain_stops_when_another_takes_the_lease_over(store, settings, monkeypatch):
+def test_retrain_stops_when_its_lease_is_lost(store, settings, monkeypatch):
     monkeypatch.setenv("TOY_SECONDS", "30")
-    done = []
-    run = threading.Thread(
-        target=lambda: done.append(retrain(store, settings, pipeline=TOY, lease_seconds=1.0))
-    )
+    leases, done = [], []
+
+    @contextmanager
+    def remembered(*args):
+        with held(*args) as lease:
+            leases.append(lease)
+            yield lease
+
+    monkeypatch.setattr(retraining, "held", remembered)
+    run = threading.Thread(target=lambda: done.append(retrain(store, settings, pipeline=TOY)))
     run.start()
     until = time.monotonic() + 30
     while not (settings.var_dir / "toy" / "given.json").exists() and time.monotonic() < until:
         time.sleep(0.05)
-    with store.writing() as connection:
-        connection.execute(sa.text("UPDATE leases SET owner = 'another-machine/1:1:1:x'"))
+    leases[0].lost.set()
     run.join(30)
-    assert (done[0].status, done[0].reason) == ("failed", "another process has taken over")
+    assert done[0].status == "failed"
+    assert done[0].reason == "the lease was lost with the connection to the database"
 
 
 def test_retrain_keeps_a_few_run_folders(store, settings):
@@ -328,9 +336,10 @@ run = pathlib.Path(sys.argv[sys.argv.index("--run-dir") + 1])
 
 CYCLE = """
 import sys
-from lib.retraining import retrain
-from lib.settings import configure_logging, get_settings
-from lib.store import Store
+from lib.log import configure_logging
+from lib.pipeline import retrain
+from lib.settings import get_settings
+from lib.storage import Store
 configure_logging("WARNING")
 settings = get_settings(None)
 done = retrain(Store(settings.database_url, busy_seconds=30), settings, pipeline=sys.argv[1:])
@@ -352,9 +361,9 @@ def cycle(settings, *pipeline):
 
 
 def finished(process, seconds):
-    said, _ = process.communicate(timeout=seconds)
+    output, _ = process.communicate(timeout=seconds)
     assert process.returncode == 0
-    return said.split()
+    return output.split()
 
 
 @pytest.mark.slow
@@ -365,7 +374,7 @@ def test_retrain_killed_at_ten_points_is_consistent_and_the_next_completes(store
     whole = time.monotonic() - began
     choose = random.Random(0)
     for n in range(10):
-        tell(store, ("shop 1", 100 + n, float(n)))
+        insert_actuals(store, ("shop 1", 100 + n, float(n)))
         process = cycle(settings, *TOY)
         time.sleep(whole * (n + choose.random()) / 10)  # from beginning to end
         process.kill()
@@ -379,8 +388,10 @@ def test_retrain_killed_at_ten_points_is_consistent_and_the_next_completes(store
     assert not (home / "overlap").exists()
     table, added = gather_data(store, settings)
     assert (len(table), added) == (110, 10)
-    assert {row.status for row in kept(store)} <= {"trained", "unchanged"}
-    assert Lease(store, LEASE).take()
+    assert {row.status for row in checks_of(store)} <= {"trained", "unchanged"}
+    lease = Lease(store, LEASE)
+    assert lease.acquire()
+    lease.release()
 
 
 @pytest.mark.slow
@@ -390,7 +401,8 @@ def test_retrain_killed_at_ten_points_is_consistent_and_the_next_completes(store
 )
 def test_retrain_by_the_real_pipeline_killed_and_completed(store, settings, tmp_path):
     """The committed CI profile: registered in MLflow, gated, and fetched again."""
-    from lib.registry.registry import PRODUCTION, Registry
+    from lib.registry.registry import Registry
+    from lib.registry.versions import PRODUCTION
 
     rng = np.random.default_rng(0)
     data = frame(days=500, start=date(2024, 1, 1))
@@ -419,5 +431,5 @@ def test_retrain_by_the_real_pipeline_killed_and_completed(store, settings, tmp_
         registry.fetch(production, tmp_path / "fetched")
     (decided,) = [v for v in registry.show()["versions"] if v["version"] == int(version)]
     assert decided["decision"] in ("promoted", "kept in staging")
-    assert [row.status for row in kept(store)].count("trained") == 1
-    assert {row.status for row in kept(store)} <= {"trained", "unchanged"}
+    assert [row.status for row in checks_of(store)].count("trained") == 1
+    assert {row.status for row in checks_of(store)} <= {"trained", "unchanged"}

@@ -1,15 +1,16 @@
 """Stands in for `python -m lib.pipeline` where a training would take too long.
 
-It trains (a moment), registers, promotes, and writes what it did, as the real one does; versions
-and the alias are files of the folder `toy` in VAR_DIR. It says so if another runs beside it.
+It trains (a moment), registers, promotes and writes its outcome, as the real one does; versions
+and the alias are files of the folder `toy` in VAR_DIR. A file `overlap` tells that two ran at once.
 """
 
-import fcntl
 import json
 import os
 import sys
 import time
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 MOMENT = float(os.environ.get("TOY_SECONDS", "0.3"))
 
@@ -25,11 +26,12 @@ def main():
     given = dict(argument.split("=", 1) for argument in sys.argv[6:])
     home = Path(os.environ["VAR_DIR"]) / "toy"
     home.mkdir(exist_ok=True)
-    with (home / "lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            (home / "overlap").touch()
+    try:
+        lock = FileLock(home / "lock").acquire(timeout=0)
+    except Timeout:
+        (home / "overlap").touch()
+        raise
+    with lock:
         write(home / "given.json", given)
         if "FAIL" in given:
             sys.stderr.write(f"working\nerror: stage 03_training: {given['FAIL']}\nRun it again\n")

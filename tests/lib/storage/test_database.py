@@ -9,8 +9,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 import sqlalchemy as sa
 
-from lib.storage.database import Store, StoreError, exclusive_transaction, utcnow
-from lib.storage.retention import purge
+from lib.storage.database import Store, StoreError, exclusive_transaction, purge, utcnow
 from lib.storage.tables import (
     REVISION,
     VERSION_TABLE,
@@ -82,10 +81,21 @@ def test_store_undoes_what_an_exception_interrupts(store):
     assert count(store) == 0
 
 
-def test_store_says_its_version(store):
+def test_store_is_at_the_current_revision(store):
     with store.reading() as connection:
         found = connection.scalar(sa.text(f"SELECT version_num FROM {VERSION_TABLE}"))
     assert found == REVISION
+
+
+@pytest.mark.services
+def test_session_is_outside_the_pool_and_commits_each_statement(postgresql_url):
+    store = Store(postgresql_url)
+    session = store.session()
+    session.execute(predictions.insert(), [row()])
+    assert count(store) == 1
+    store.close()
+    assert session.scalar(sa.select(sa.func.count()).select_from(predictions)) == 1
+    session.close()
 
 
 def test_store_uses_write_ahead_log(sqlite_store, tmp_path):
@@ -125,17 +135,17 @@ def test_store_never_shows_a_password():
 
 def test_store_error_shows_no_values(store):
     with store.writing() as connection:
-        connection.execute(actuals.insert(), [truth("k")])
+        connection.execute(actuals.insert(), [actual_row("k")])
     with (
         pytest.raises(StoreError, match=r"(?i)unique constraint") as caught,
         store.writing() as c,
     ):
-        c.execute(actuals.insert(), [truth("k")])
+        c.execute(actuals.insert(), [actual_row("k")])
     assert "12345" not in str(caught.value)
     assert "(k)" not in str(caught.value)
 
 
-def truth(key):
+def actual_row(key):
     return {"key": key, "value": 12345.0, "created_at": utcnow(), "updated_at": utcnow()}
 
 
@@ -164,12 +174,12 @@ def test_store_readers_do_not_wait_for_a_writer(store):
 
 WRITER = """
 import sys
-from lib.store import *
 import sqlalchemy as sa
+from lib.storage import Store, exclusive_transaction, predictions, utcnow
 store = Store(sys.argv[1], busy_seconds=20)
 for i in range(25):
     with store.writing() as c:
-        alone(c)
+        exclusive_transaction(c)
         # Reads before it writes: the order that fails without an early lock.
         n = c.scalar(sa.select(sa.func.count()).select_from(predictions))
         c.execute(predictions.insert().values(trace_id=f"{sys.argv[2]}-{i}", created_at=utcnow(),
@@ -246,16 +256,16 @@ def test_store_finds_its_server_again_after_a_lost_connection(postgresql_url):
 
 
 def aged(**days):
-    """Name → a time so many days ago."""
+    """Return by name a time so many days ago."""
     return {name: utcnow() - timedelta(days=n) for name, n in days.items()}
 
 
-def test_purge_deletes_what_is_older_in_steps_and_keeps_what_counts(store):
+def test_purge_deletes_older_rows_in_batches_and_keeps_actuals_and_open_alerts(store):
     at = aged(old=31, new=29)
     incident = {"severity": "warning", "title": "", "message": "", "deliveries": {}}
     with store.writing() as connection:
         for name, when in at.items():
-            rows = [row(name, created_at=when)] * 600  # more than one step
+            rows = [row(name, created_at=when)] * 600  # more than one batch
             connection.execute(predictions.insert(), rows)
             made = {"kind": name, "made_at": when, "status": "ok", "result": {}}
             connection.execute(checks.insert(), [made])
@@ -263,9 +273,9 @@ def test_purge_deletes_what_is_older_in_steps_and_keeps_what_counts(store):
             ended = incident | times | {"key": name, "ended_at": when}
             still = incident | times | {"key": f"open {name}", "ended_at": None}
             connection.execute(alerts.insert(), [ended, still])
-            said = {"key": name, "value": 1.0, "replaced_at": when}
-            connection.execute(corrections.insert(), [said])
-        connection.execute(actuals.insert(), [truth("k") | {"updated_at": at["old"]}])
+            corrected = {"key": name, "value": 1.0, "replaced_at": when}
+            connection.execute(corrections.insert(), [corrected])
+        connection.execute(actuals.insert(), [actual_row("k") | {"updated_at": at["old"]}])
     assert purge(store, 0) == {}
     gone = {"predictions": 600, "checks": 1, "alerts": 1, "corrections": 1}
     assert purge(store, 30) == gone

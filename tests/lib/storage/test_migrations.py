@@ -1,4 +1,4 @@
-"""Databases of earlier programs, brought to the tables of this one."""
+"""Databases of earlier programs, migrated to the tables of this one."""
 
 import shutil
 import sqlite3
@@ -27,7 +27,7 @@ from lib.storage.tables import (
     predictions,
 )
 
-# Made by the program of version 1, before there were steps.
+# Made by the program of version 1, before there were migrations.
 FIRST = ROOT / "tests" / "data" / "state_v1.db"
 SCRIPTS = ScriptDirectory(str(Path(lib.storage.migrations.__file__).parent))
 
@@ -70,13 +70,13 @@ def test_migrations_make_the_tables_the_program_expects(store):
 
 def test_migrations_take_a_file_of_version_1_over_and_lose_nothing(first):
     with first.reading() as connection:
-        asked, forecast = connection.execute(sa.select(predictions).order_by("id")).all()
+        request, forecast = connection.execute(sa.select(predictions).order_by("id")).all()
         truths = connection.execute(sa.select(actuals).order_by("key")).all()
         done, queued = connection.execute(
             sa.select(explanations).order_by(explanations.c.status)
         ).all()
         names = sa.inspect(connection).get_table_names()
-    assert (asked.trace_id, asked.body, asked.features) == ("p", b'{"sequence": []}', None)
+    assert (request.trace_id, request.body, request.features) == ("p", b'{"sequence": []}', None)
     assert (forecast.series_id, forecast.quantiles) == ("shop 1", [[1.0, 2.0, 3.0]] * 2)
     assert [(t.key, t.value) for t in truths] == [("day 2026-01-31 shop 1", 2.5), ("trace p", 1.5)]
     assert (done.result, done.plot, queued.status) == ({"base_value": 1.0}, b"\x89PNG", "queued")
@@ -86,7 +86,7 @@ def test_migrations_take_a_file_of_version_1_over_and_lose_nothing(first):
         made = {"made_at": utcnow(), "kind": "drift", "status": "ok", "result": {"p": [0.5]}}
         connection.execute(checks.insert(), [made])
     first.close()
-    assert version(first) == REVISION  # opened again, nothing is to do
+    assert version(first) == REVISION  # opened again, there is nothing to do
 
 
 @pytest.mark.services
@@ -110,7 +110,7 @@ def test_migrations_take_a_server_of_version_1_over(postgresql_url):
 OPENER = """
 import sys
 import sqlalchemy as sa
-from lib.store import *
+from lib.storage import Store, predictions, utcnow
 store = Store(sys.argv[1], busy_seconds=30)
 with store.writing() as c:
     c.execute(predictions.insert().values(trace_id="x", created_at=utcnow(), model_version=1,
@@ -119,7 +119,7 @@ with store.writing() as c:
 
 
 def opened_by(store, count):
-    """→ what each of several processes that open a database at once says on stderr."""
+    """Return the stderr of each of several processes that open a database at once."""
     command = [sys.executable, "-c", OPENER, url_of(store)]
     all_of_them = [
         subprocess.Popen(command, stderr=subprocess.PIPE, cwd=ROOT) for _ in range(count)
@@ -147,7 +147,7 @@ def test_migrations_cut_off_leave_the_database_as_it_was(first, monkeypatch):
         raise OperationalError("DROP", {}, Exception("killed"))
 
     with monkeypatch.context() as patch:
-        patch.setattr(Operations, "drop_table", cut_off)  # the end of the last step
+        patch.setattr(Operations, "drop_table", cut_off)  # the end of the last migration
         with pytest.raises(StoreError, match="killed"):
             counted(first)
     with sqlite3.connect(first.url.database) as connection:
@@ -183,12 +183,12 @@ def test_opening_a_database_that_is_current_imports_no_alembic(tmp_path):
     url = f"sqlite:///{tmp_path}/state.db"
     code = f"""
 import sys
-from lib.store import *
+from lib.storage import Store
 with Store({url!r}).reading():
     print("alembic" in sys.modules)
 """
-    for said in ("True\n", "False\n"):
+    for output in ("True\n", "False\n"):
         done = subprocess.run(
             [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
         )
-        assert done.stdout == said
+        assert done.stdout == output

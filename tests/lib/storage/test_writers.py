@@ -20,7 +20,7 @@ import warnings
 warnings.simplefilter("ignore")
 from types import SimpleNamespace
 from lib.settings import get_settings
-from lib.study import open_study
+from lib.tuning.study import open_study
 study = open_study(
     SimpleNamespace(storage=get_settings().optuna_storage, study="s", trial_steps=3))
 def objective(trial):
@@ -33,7 +33,7 @@ study.optimize(objective, n_trials=TIMES)
     "store": """
 import sqlalchemy as sa
 from lib.settings import get_settings
-from lib.store import Store
+from lib.storage import Store
 store = Store(get_settings().database_url)
 for i in range(TIMES):
     with store.writing() as connection:
@@ -53,7 +53,7 @@ for i in range(3):
 
 
 def write_at_once(script, var):
-    """Exit codes and what the processes said."""
+    """Return the exit codes of the processes, and their stderr."""
     code = f"import os\nTIMES, PID = {TIMES}, os.getpid()\n{SCRIPTS[script]}"
     environment = os.environ | {
         "VAR_DIR": str(var),
@@ -73,15 +73,15 @@ def write_at_once(script, var):
         )
         for _ in range(WRITERS)
     ]
-    said = [process.communicate(timeout=600)[1] for process in processes]
-    return [process.returncode for process in processes], "".join(said)
+    errors = [process.communicate(timeout=600)[1] for process in processes]
+    return [process.returncode for process in processes], "".join(errors)
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_writers_at_once_find_no_locked_database(script, tmp_path):
-    codes, said = write_at_once(script, tmp_path)
-    assert codes == [0] * WRITERS, said[-3000:]
-    assert "locked" not in said
+    codes, errors = write_at_once(script, tmp_path)
+    assert codes == [0] * WRITERS, errors[-3000:]
+    assert "locked" not in errors
     if script == "optuna":
         study = optuna.load_study(study_name="s", storage=f"sqlite:///{tmp_path}/optuna.db")
         assert len(study.trials) == WRITERS * TIMES

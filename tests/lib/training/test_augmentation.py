@@ -1,4 +1,4 @@
-"""Windows made again with another past: what changes, what must not, and that nothing leaks."""
+"""Level-shift augmentation: what changes, what must not, and that nothing leaks."""
 
 from dataclasses import replace
 
@@ -19,7 +19,7 @@ def windows_of(panel, min_history=60):
     )
 
 
-def made(panel, seed=0, count=40, min_history=60):
+def shift(panel, seed=0, count=40, min_history=60):
     windows = windows_of(panel, min_history)
     rng = np.random.default_rng(seed)
     index = rng.integers(len(windows.origins), size=count)
@@ -30,28 +30,28 @@ def values_of(windows, index):
     return engineering.values_of(windows.context(index, 120))
 
 
-def test_only_what_came_before_the_change_is_another():
-    windows, index, again = made(lively_panel(days=700, series=3))
-    every = np.arange(len(index))
-    np.testing.assert_array_equal(windows.targets(index), again.targets(every))
-    before, after = values_of(windows, index), values_of(again, every)
+def test_only_the_past_before_the_shift_changes():
+    windows, index, shifted = shift(lively_panel(days=700, series=3))
+    all_rows = np.arange(len(index))
+    np.testing.assert_array_equal(windows.targets(index), shifted.targets(all_rows))
+    before, after = values_of(windows, index), values_of(shifted, all_rows)
     np.testing.assert_array_equal(np.isnan(before), np.isnan(after))
     differs = ~np.isclose(before, after, equal_nan=True)
     since = differs.shape[1] - differs[:, ::-1].argmax(axis=1)  # days that differ end here
     assert differs.any(axis=1).all()
-    assert (since >= differs.shape[1] - augmentation.DAYS[1]).all()
-    assert (since <= differs.shape[1] - augmentation.DAYS[0]).all(), "the last days stay"
+    assert (since >= differs.shape[1] - augmentation.SHIFT_DAYS[1]).all()
+    assert (since <= differs.shape[1] - augmentation.SHIFT_DAYS[0]).all(), "the last days stay"
     for row, seen, end in zip(differs, np.isfinite(before), since, strict=True):
         assert (row & seen)[:end].sum() > 0.9 * seen[:end].sum()
 
 
-def test_calendar_and_covariates_stay_and_last_year_moves_with_its_level():
+def test_calendar_and_covariates_stay_and_last_year_follows_its_level():
     panel = lively_panel(days=900, series=1, missing=0.0)
-    windows, index, again = made(panel, min_history=450)
-    every = np.arange(len(index))
-    before, after = windows.future(index), again.future(every)
+    windows, index, shifted = shift(panel, min_history=450)
+    all_rows = np.arange(len(index))
+    before, after = windows.known_future(index), shifted.known_future(all_rows)
     np.testing.assert_array_equal(before[..., :8], after[..., :8])
-    context, context_again = windows.context(index, 90), again.context(every, 90)
+    context, context_again = windows.context(index, 90), shifted.context(all_rows, 90)
     for name in ("dia_semana_sin", "mes_cos", "fator_externo", "evento_especial"):
         column = engineering.FEATURES.index(name)
         np.testing.assert_array_equal(context[..., column], context_again[..., column])
@@ -61,45 +61,49 @@ def test_calendar_and_covariates_stay_and_last_year_moves_with_its_level():
     assert 0.2 < (spread < 1e-9).mean() < 0.8
 
 
-def test_a_window_equals_that_of_a_series_changed_as_a_whole(monkeypatch):
-    """The features of a changed window are those of the whole series, had it changed then."""
-    monkeypatch.setattr(augmentation, "_other", lambda past, rng: 1.5 * past + 2)
+def test_window_equals_that_of_a_series_shifted_as_a_whole(monkeypatch):
+    """The features of a shifted window are those of the whole series, shifted on that day."""
+    monkeypatch.setattr(augmentation, "draw_shifted_past", lambda past, rng: 1.5 * past + 2)
     panel = lively_panel(days=800, series=2)
-    windows, index, again = made(panel, count=12)
-    every = np.arange(len(index))
-    contexts, futures = again.context(every, 150), again.future(every)
+    windows, index, shifted = shift(panel, count=12)
+    all_rows = np.arange(len(index))
+    contexts, futures = shifted.context(all_rows, 150), shifted.known_future(all_rows)
     drawn = np.random.default_rng(0)
     drawn.integers(len(windows.origins), size=12)
-    days = drawn.integers(augmentation.DAYS[0], augmentation.DAYS[1] + 1, size=12)
+    days = drawn.integers(augmentation.SHIFT_DAYS[0], augmentation.SHIFT_DAYS[1] + 1, size=12)
     for row, (end, day) in enumerate(zip(windows.origins[index], days, strict=True)):
         values = panel.values.copy()
-        start = engineering.start_of(panel, np.array([end]))[0]
+        start = panel.first_row_of(np.array([end]))[0]
         values[start : end - day + 1] = 1.5 * values[start : end - day + 1] + 2
         whole = windows_of(replace(panel, values=values))
         same = np.flatnonzero(whole.origins == end)
         np.testing.assert_allclose(contexts[row], whole.context(same, 150)[0], rtol=1e-9)
-        np.testing.assert_allclose(futures[row], whole.future(same)[0], rtol=1e-9)
+        np.testing.assert_allclose(futures[row], whole.known_future(same)[0], rtol=1e-9)
 
 
 def test_zeros_stay_and_no_value_falls_below_zero_where_none_did():
     counts = np.random.default_rng(3).poisson(0.7, size=600).astype(float)
-    windows, index, again = made(panel_of(counts))
-    before, after = values_of(windows, index), values_of(again, np.arange(len(index)))
+    windows, index, shifted = shift(panel_of(counts))
+    before, after = values_of(windows, index), values_of(shifted, np.arange(len(index)))
     np.testing.assert_array_equal(before[:, :-1] == 0, after[:, :-1] == 0)
-    assert np.nanmin(again.panel.values) >= 0
-    _, _, signed = made(panel_of(counts - 1))
+    assert np.nanmin(shifted.panel.values) >= 0
+    _, _, signed = shift(panel_of(counts - 1))
     assert np.nanmin(signed.panel.values) < -1
 
 
 def sizes(level, noise, count=300):
-    """By how much of themselves the pasts of a noisy level were moved, swings left out."""
-    past = level + np.random.default_rng(0).normal(0, noise, size=(count, augmentation.HISTORY + 1))
+    """Return the shifts of the pasts of a noisy level, as shares of it."""
+    past = level + np.random.default_rng(0).normal(
+        0, noise, size=(count, augmentation.HISTORY_DAYS + 1)
+    )
     week = engineering.rolling_mean(past.ravel(), np.tile(np.arange(past.shape[1]), count), 7)[0]
     week = week.reshape(past.shape)
-    other = augmentation._other(past, np.random.default_rng(1))
+    other = augmentation.draw_shifted_past(past, np.random.default_rng(1))
     later = slice(30, None)  # whose weeks are whole
-    again = engineering.rolling_mean(other.ravel(), np.tile(np.arange(past.shape[1]), count), 7)[0]
-    return np.abs(np.median(again.reshape(past.shape)[:, later] / week[:, later], axis=1) - 1)
+    shifted = engineering.rolling_mean(other.ravel(), np.tile(np.arange(past.shape[1]), count), 7)[
+        0
+    ]
+    return np.abs(np.median(shifted.reshape(past.shape)[:, later] / week[:, later], axis=1) - 1)
 
 
 def test_a_level_moves_farther_than_noise_and_no_farther_than_the_series_does():
@@ -111,24 +115,28 @@ def test_a_level_moves_farther_than_noise_and_no_farther_than_the_series_does():
     assert more.max() < 5.5
 
 
-def test_no_more_than_half_of_a_level_is_asked_for():
+def test_smallest_shift_is_at_most_half_of_a_level():
     noisy = sizes(100, 60)
     assert 0.4 < noisy.min() < 0.6
 
 
-def test_a_constant_and_a_negative_series_change_as_they_can():
-    constant = np.full((3, augmentation.HISTORY + 1), 5.0)
-    np.testing.assert_array_equal(augmentation._other(constant, np.random.default_rng(0)), constant)
-    negative = -100 + np.random.default_rng(0).normal(0, 10, size=(50, augmentation.HISTORY + 1))
-    other = augmentation._other(negative, np.random.default_rng(0)).mean(axis=1)
+def test_constant_series_stay_and_negative_ones_shift():
+    constant = np.full((3, augmentation.HISTORY_DAYS + 1), 5.0)
+    np.testing.assert_array_equal(
+        augmentation.draw_shifted_past(constant, np.random.default_rng(0)), constant
+    )
+    negative = -100 + np.random.default_rng(0).normal(
+        0, 10, size=(50, augmentation.HISTORY_DAYS + 1)
+    )
+    other = augmentation.draw_shifted_past(negative, np.random.default_rng(0)).mean(axis=1)
     assert (np.abs(other + 100) > 10).all()
     assert (other < 0).all()
 
 
-def test_a_window_without_a_value_since_the_change_keeps_its_past():
+def test_window_without_a_value_since_the_shift_keeps_its_past():
     weekly = np.where(np.arange(600) % 28 == 0, 100.0 + np.arange(600), np.nan)
-    windows, index, again = made(panel_of(weekly))
-    before, after = values_of(windows, index), values_of(again, np.arange(len(index)))
+    windows, index, shifted = shift(panel_of(weekly))
+    before, after = values_of(windows, index), values_of(shifted, np.arange(len(index)))
     last = np.array([row[np.isfinite(row)][-1] for row in before])
     np.testing.assert_array_equal(last, [row[np.isfinite(row)][-1] for row in after])
 
@@ -145,15 +153,15 @@ def test_the_future_of_a_window_does_not_reach_its_past():
             for p in (panel, other)
         )
         np.testing.assert_array_equal(first.context(only, 150), second.context(only, 150))
-        np.testing.assert_array_equal(first.future(only), second.future(only))
+        np.testing.assert_array_equal(first.known_future(only), second.known_future(only))
         assert not np.array_equal(first.targets(only), second.targets(only))
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
-def test_a_batch_has_about_the_share_of_changed_windows(share):
+def test_batch_has_about_the_given_share_of_shifted_windows(share):
     windows = windows_of(lively_panel(days=400, series=2))
     index = np.arange(60)
-    batch = augmentation.batch_with_changes(windows, index, 90, share, np.random.default_rng(0))
+    batch = augmentation.gather_augmented(windows, index, 90, share, np.random.default_rng(0))
     plain = data.batch_of(windows, index, 90)
     differs = [
         not np.array_equal(a, b, equal_nan=True) for a, b in zip(batch[0], plain[0], strict=True)
@@ -162,12 +170,12 @@ def test_a_batch_has_about_the_share_of_changed_windows(share):
     np.testing.assert_array_equal(batch[2], plain[2])
 
 
-def test_short_and_silent_series_are_changed_without_complaint():
+def test_short_and_silent_series_are_shifted():
     short, silent = np.arange(90.0), np.zeros(90)
     missing = np.full(90, np.nan)
     windows = windows_of(panel_of(short, silent, missing))
-    again = augmentation.shift_levels(
+    shifted = augmentation.shift_levels(
         windows, np.arange(len(windows.origins)), np.random.default_rng(0)
     )
-    values = again.panel.values.reshape(len(windows.origins), -1)
+    values = shifted.panel.values.reshape(len(windows.origins), -1)
     assert np.isfinite(values).any(axis=1).sum() == 2 * len(windows.origins) // 3

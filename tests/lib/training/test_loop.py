@@ -1,5 +1,6 @@
-"""The fit: repeatable, resumable, honest about numbers that are none."""
+"""The fit: repeatable, resumable, and an error where a loss is not finite."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -7,44 +8,36 @@ import pytest
 import torch
 
 from lib.models.config import ModelConfig
-from lib.training import calibration, loop, loss
-from lib.training import data as data_module
+from lib.training import calibration, checkpoint, loop, loss
 from lib.training.config import TrainingConfig, TrainingError
 from lib.training.data import batch_of, prepare
-from tests.panels import (
-    MODEL,
-    TRAINING,
-    lively_panel,
-    members,
-    small_training,
-    split_of,
-    weights_hash,
-)
+from tests.networks import MODEL, TRAINING, members, weights_hash
+from tests.panels import TINY_MODEL, lively_panel, split_of
 
 
-def test_fit_repeats_to_the_bit_even_after_another_fit():
-    _, _, data, fit = small_training()
+def test_fit_repeats_to_the_bit_even_after_another_fit(small_training):
+    _, _, data, fit = small_training
     loop.fit(data, MODEL, replace(TRAINING, seed=5, steps=5))
     again = calibration.calibrate(loop.fit(data, MODEL, TRAINING), data)
     assert weights_hash(again.model) == weights_hash(fit.model)
     assert again.history == fit.history
 
 
-def test_another_seed_is_another_fit():
-    _, _, data, fit = small_training()
+def test_another_seed_is_another_fit(small_training):
+    _, _, data, fit = small_training
     other = loop.fit(data, MODEL, replace(TRAINING, seed=1))
     assert weights_hash(other.model) != weights_hash(fit.model)
 
 
-def test_a_fit_with_changes_is_another_and_repeats():
-    _, _, data, fit = small_training()
-    changing = replace(TRAINING, changes=0.5)
-    once, again = (loop.fit(data, MODEL, changing) for _ in range(2))
+def test_level_shifts_make_another_fit_that_repeats(small_training):
+    _, _, data, fit = small_training
+    shifting = replace(TRAINING, level_shift_prob=0.5)
+    once, again = (loop.fit(data, MODEL, shifting) for _ in range(2))
     assert weights_hash(once.model) == weights_hash(again.model) != weights_hash(fit.model)
 
 
-def test_interrupted_fit_resumes_exactly(tmp_path):
-    _, _, data, _ = small_training()
+def test_interrupted_fit_resumes_exactly(small_training, tmp_path):
+    _, _, data, _ = small_training
     whole = loop.fit(data, MODEL, TRAINING)
 
     def interrupt(step, train_loss, validation_loss):
@@ -66,17 +59,17 @@ def test_interrupted_fit_resumes_exactly(tmp_path):
     assert resumed.history == whole.history
 
 
-def test_checkpoint_of_other_settings_is_left_alone(tmp_path):
-    _, _, data, _ = small_training()
+def test_checkpoint_of_other_settings_is_left_alone(small_training, tmp_path):
+    _, _, data, _ = small_training
     loop.fit(data, MODEL, replace(TRAINING, seed=3), checkpoint=tmp_path)
     fresh = loop.fit(data, MODEL, TRAINING, checkpoint=tmp_path)
     assert weights_hash(fresh.model) == weights_hash(loop.fit(data, MODEL, TRAINING).model)
 
 
-def test_checkpoint_of_other_code_is_left_alone(tmp_path, monkeypatch):
-    _, _, data, _ = small_training()
+def test_checkpoint_of_other_code_is_left_alone(small_training, tmp_path, monkeypatch):
+    _, _, data, _ = small_training
     loop.fit(data, MODEL, TRAINING, checkpoint=tmp_path)
-    monkeypatch.setattr(data_module, "code_hash", lambda: "other")
+    monkeypatch.setattr(checkpoint, "code_hash", lambda: "other")
     steps = []
     loop.fit(
         data,
@@ -97,16 +90,16 @@ def test_window_without_a_unit_weighs_nothing():
     assert loss.pinball_loss(median, offsets, scale, targets, levels) == alone
 
 
-def test_loss_falls_and_the_best_weights_are_kept():
-    _, _, data, _ = small_training()
+def test_loss_falls_and_the_best_weights_are_kept(small_training):
+    _, _, data, _ = small_training
     fit = loop.fit(data, MODEL, replace(TRAINING, steps=60, learning_rate=0.01))
     losses = [entry["validation_loss"] for entry in fit.history]
     assert fit.validation_loss == min(losses) < losses[0]
     assert fit.best_step == fit.history[int(np.argmin(losses))]["step"]
 
 
-def test_training_stops_when_validation_no_longer_improves():
-    _, _, data, _ = small_training()
+def test_training_stops_when_validation_no_longer_improves(small_training):
+    _, _, data, _ = small_training
     settings = replace(TRAINING, steps=1000, evaluate_every=2, patience=2, learning_rate=0.1)
     fit = loop.fit(data, MODEL, settings)
     assert fit.history[-1]["step"] < 1000
@@ -126,9 +119,9 @@ def test_infinite_value_stops_training_and_names_the_windows():
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.5, float("nan")])
-def test_a_share_is_between_nothing_and_all(share):
-    with pytest.raises(ValueError, match="changes: expected a share of 0 to 1"):
-        TrainingConfig(changes=share)
+def test_share_outside_of_0_to_1_is_refused(share):
+    with pytest.raises(ValueError, match="level_shift_prob: expected a share of 0 to 1"):
+        TrainingConfig(level_shift_prob=share)
 
 
 def test_span_without_windows_says_what_to_change():
@@ -144,6 +137,15 @@ def test_unknown_setting_is_an_error_and_settings_survive_json(kind):
     with pytest.raises(ValueError, match=r"unknown \['hiden'\]"):
         kind.from_dict({"hiden": 3})
     assert kind.from_dict(kind().to_dict()) == kind()
+
+
+def test_training_settings_are_read_under_their_former_names():
+    saved = {"batch": 8, "changes": 0.2, "clip": 0.5, "ema": 0.9, "withhold": 0.3}
+    config = TrainingConfig.from_dict(saved)
+    assert (config.batch_size, config.clip_norm, config.ema_decay) == (8, 0.5, 0.9)
+    assert (config.level_shift_prob, config.covariate_dropout) == (0.2, 0.3)
+    contract = json.loads((TINY_MODEL / "contract.json").read_text())
+    assert TrainingConfig.from_dict(contract["settings"]["training"]).batch_size == 8
 
 
 def test_pinball_equals_the_plain_loop_and_skips_missing_targets():
@@ -170,7 +172,7 @@ def test_calibration_brings_coverage_to_the_level_on_the_validation_span():
     split = replace(split_of(panel), train_end=split_of(panel).validation_end - 180)
     data = prepare(panel, split, MODEL)
     fit = loop.fit(data, MODEL, TRAINING)
-    members(fit.model)[0].head.bias.data[-6:] -= 1.5  # too sure of itself
+    members(fit.model)[0].head.bias.data[-6:] -= 1.5  # far too narrow
     context, future, targets = batch_of(
         data.validation, np.arange(len(data.validation.origins)), MODEL.max_context
     )

@@ -1,4 +1,4 @@
-"""The study: the default first, resumable, counted once, deterministic with one worker."""
+"""The search: the default first, resumable, counted once, repeatable with one worker."""
 
 import itertools
 import os
@@ -21,14 +21,23 @@ from lib.models import pretrained
 from lib.models.config import ModelConfig
 from lib.training import data, loop
 from lib.training.config import TrainingConfig
-from lib.tuning import plots, results, search_space, study, workers
+from lib.tuning import (
+    plots,
+    recovery,
+    results,
+    search,
+    search_space,
+    study,
+    worker,
+    worker_pool,
+)
 from tests.panels import lively_panel, panel_of, split_of
 
 # trials are begun by hand here, to be found as a dead worker leaves them
 pytestmark = pytest.mark.filterwarnings("ignore:Heartbeat of storage is supposed:UserWarning")
 
 SMALL = ModelConfig(horizon=7, hidden=24, decoder_hidden=8)
-QUICK = TrainingConfig(batch=32, validation_windows=16)
+QUICK = TrainingConfig(batch_size=32, validation_windows=16)
 
 
 @pytest.fixture
@@ -59,14 +68,14 @@ def begin(found, worker):
 
 
 def done(job):
-    return study.finished(study.open_study(job))
+    return study.finished_trials(study.open_study(job))
 
 
 def test_study_tries_the_default_first_and_keeps_the_best(job, tmp_path):
-    found = workers.tune(job, progress=False)
+    found = search.tune(job, progress=False)
     model, training = results.best_settings(found, job)
     assert found.trials[0].params == search_space.default_trial(job)
-    assert [t.number for t in study.finished(found)] == [0, 1, 2]
+    assert [t.number for t in study.finished_trials(found)] == [0, 1, 2]
     assert found.best_value <= study.default_value(found) == found.trials[0].value
     result = results.write_result(tmp_path, found, job)
     kept = results.read_result(tmp_path)
@@ -77,34 +86,34 @@ def test_study_tries_the_default_first_and_keeps_the_best(job, tmp_path):
 
 
 def test_study_goes_on_with_only_what_is_missing(job):
-    workers.work(replace(job, trials=2))
+    worker.run_trials(replace(job, trials=2))
     before = done(job)
-    workers.work(job)
-    workers.work(job)
+    worker.run_trials(job)
+    worker.run_trials(job)
     assert [t.number for t in done(job)] == [0, 1, 2]
     assert [t.datetime_start for t in done(job)][:2] == [t.datetime_start for t in before]
-    workers.tune(job, workers=4, progress=False)  # nothing to do: no worker is started
+    search.tune(job, workers=4, progress=False)  # nothing to do: no worker is started
     assert len(study.open_study(job).trials) == 3
 
 
 def test_one_worker_repeats_a_study_exactly_also_in_two_goes(job):
     job = replace(job, trials=7)  # past the random draws
-    workers.work(job)
+    worker.run_trials(job)
     again = replace(job, study="another")
-    workers.work(replace(again, trials=5))
-    workers.work(again)
+    worker.run_trials(replace(again, trials=5))
+    worker.run_trials(again)
     assert [t.params for t in done(job)] == [t.params for t in done(again)]
     assert [t.value for t in done(job)] == [t.value for t in done(again)]
 
 
 def test_search_that_was_cut_off_ends_as_it_would_have(job, dead_pid):
-    workers.work(job)
+    worker.run_trials(job)
     again = replace(job, study="another")
     found = study.open_study(again)
     study.queue_default(found, again)
     begin(found, [socket.gethostname(), dead_pid, 0.0])
-    study.requeue_dead(found)
-    workers.work(again)
+    recovery.requeue_dead(found)
+    worker.run_trials(again)
     assert len(found.trials) == 4
     assert [t.params for t in done(job)] == [t.params for t in done(again)]
     assert [t.value for t in done(job)] == [t.value for t in done(again)]
@@ -127,13 +136,13 @@ def test_killed_worker_loses_no_trial_and_counts_none_twice(job):
 
     thread = threading.Thread(target=kill_one)
     thread.start()
-    found = workers.tune(job, progress=False)
+    found = search.tune(job, progress=False)
     thread.join()
     assert killed
     assert found.trials[killed[0]].state == TrialState.FAIL
     retries = [t for t in found.trials if t.user_attrs.get("retry_of") == killed[0]]
     assert [t.params for t in retries] == [found.trials[killed[0]].params]
-    assert len(study.finished(found)) == 2
+    assert len(study.finished_trials(found)) == 2
     assert len(found.trials) == 3
 
 
@@ -142,87 +151,87 @@ def test_default_killed_before_its_draws_comes_back_whole(job, dead_pid):
     study.queue_default(found, job)
     trial = begin(found, [socket.gethostname(), dead_pid, 0.0])
     trial.suggest_categorical("cell", ["lstm", "gru"])
-    study.requeue_dead(found)
-    study.requeue_dead(found)
+    recovery.requeue_dead(found)
+    recovery.requeue_dead(found)
     study.queue_default(found, job)
     assert [t.state for t in found.trials] == [TrialState.FAIL, TrialState.WAITING]
-    workers.work(replace(job, trials=1))
+    worker.run_trials(replace(job, trials=1))
     assert done(job)[0].params == search_space.default_trial(job)
     assert study.default_value(study.open_study(job)) == done(job)[0].value
 
 
 def test_trial_that_kills_its_workers_is_given_up(job, dead_pid):
     found = study.open_study(job)
-    for _ in range(study.RETRIES + 1):
+    for _ in range(recovery.MAX_RETRIES + 1):
         begin(found, [socket.gethostname(), dead_pid, 0.0])
-        study.requeue_dead(found)
-    assert [t.state for t in found.trials] == [TrialState.FAIL] * (study.RETRIES + 1)
+        recovery.requeue_dead(found)
+    assert [t.state for t in found.trials] == [TrialState.FAIL] * (recovery.MAX_RETRIES + 1)
 
 
 def test_process_number_given_to_another_process_is_not_the_worker(job):
     found = study.open_study(job)
-    begin(found, study.this_worker())
-    study.requeue_dead(found)
+    begin(found, recovery.identify_worker())
+    recovery.requeue_dead(found)
     assert found.trials[0].state == TrialState.RUNNING
     begin(found, [socket.gethostname(), os.getpid(), 1.0])
-    study.requeue_dead(found)
+    recovery.requeue_dead(found)
     assert found.trials[1].state == TrialState.FAIL
 
 
 def test_trial_of_another_host_of_the_same_name_is_not_judged_by_its_process(job, dead_pid):
     found = study.open_study(job)
-    here = study.this_worker()
+    here = recovery.identify_worker()
     begin(found, [here[0], dead_pid, 0.0, "another boot/4026531836"])
-    study.requeue_dead(found)
+    recovery.requeue_dead(found)
     assert found.trials[0].state == TrialState.RUNNING
-    assert study.elsewhere(found, {dead_pid}) == 1
+    assert study.count_running_elsewhere(found, {dead_pid}) == 1
     begin(found, [here[0], dead_pid, 0.0, here[3]])
-    study.requeue_dead(found)
+    recovery.requeue_dead(found)
     assert found.trials[1].state == TrialState.FAIL
 
 
 def test_trial_of_another_host_is_waited_for(job, monkeypatch):
     monkeypatch.setattr(
-        workers.WorkerPool, "_start", lambda *_: pytest.fail("a worker was started")
+        worker_pool.WorkerPool, "_start", lambda *_: pytest.fail("a worker was started")
     )
     job = replace(job, trials=1)
     found = study.open_study(job)
     trial = begin(found, ["another-host", 1, 0.0])
     thread = threading.Timer(1.0, lambda: study.open_study(job).tell(trial.number, 0.5))
     thread.start()
-    assert workers.tune(job, progress=False).best_value == 0.5
+    assert search.tune(job, progress=False).best_value == 0.5
     thread.join()
 
 
 def test_workers_that_begin_at_once_do_not_overshoot(job):
     found = study.open_study(job)
     study.queue_default(found, job)
-    trials = [begin(found, study.this_worker()) for _ in range(5)]
-    assert [study.is_over_budget(found, trial, 3) for trial in trials] == [False] * 3 + [True] * 2
+    trials = [begin(found, recovery.identify_worker()) for _ in range(5)]
+    assert [study.exceeds_budget(found, trial, 3) for trial in trials] == [False] * 3 + [True] * 2
     trials[1].set_user_attr("retry_of", 9)  # one from the queue keeps its place
-    assert not study.is_over_budget(found, trials[1], 1)
+    assert not study.exceeds_budget(found, trials[1], 1)
 
 
-def test_default_that_two_hosts_put_at_once_is_run_once(job, monkeypatch):
+def test_default_that_two_hosts_queue_at_once_is_run_once(job, monkeypatch):
     first, second = study.open_study(job), study.open_study(job)
     with monkeypatch.context() as patch:
-        # Each looks before the other has put it.
+        # Each looks before the other has queued it.
         patch.setattr(optuna.Study, "get_trials", lambda *_, **__: [])
         study.queue_default(first, job)
         study.queue_default(second, job)
     assert [t.user_attrs["default"] for t in first.trials] == [True, True]
-    workers.work(replace(job, trials=2))
+    worker.run_trials(replace(job, trials=2))
     assert done(job)[0].params == search_space.default_trial(job)
     assert [t.user_attrs.get("default", False) for t in done(job)] == [True, False]
 
 
-def test_default_put_twice_outlives_the_host_that_ran_it(job, dead_pid):
+def test_default_queued_twice_outlives_the_host_that_ran_it(job, dead_pid):
     found = study.open_study(job)
     for _ in range(2):
         found.enqueue_trial(search_space.default_trial(job), user_attrs={"default": True})
     begin(found, [socket.gethostname(), dead_pid, 0.0])
-    study.requeue_dead(found)
-    workers.work(replace(job, trials=2))
+    recovery.requeue_dead(found)
+    worker.run_trials(replace(job, trials=2))
     assert [t.user_attrs.get("default", False) for t in done(job)] == [True, False]
 
 
@@ -231,55 +240,55 @@ def test_trial_taken_by_another_host_is_left_to_it(job, monkeypatch):
     real = loop.fit
 
     def cut_off_meanwhile(*args, **kwargs):
-        monkeypatch.setattr(loop, "fit", real)
+        monkeypatch.setattr(worker, "fit", real)
         trial = others.trials[0]
         others.tell(trial.number, state=TrialState.FAIL)
-        study._put_back(others, trial)
+        recovery.queue_retry(others, trial)
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(loop, "fit", cut_off_meanwhile)
-    workers.work(replace(job, trials=2))
+    monkeypatch.setattr(worker, "fit", cut_off_meanwhile)
+    worker.run_trials(replace(job, trials=2))
     assert [t.number for t in done(job)] == [1, 2]
     assert [t.user_attrs.get("retry_of") for t in done(job)] == [0, None]
 
 
 def test_workers_that_fail_together_are_one_failure(job, monkeypatch):
-    monkeypatch.setattr(workers, "RESTARTS", 1)
+    monkeypatch.setattr(search, "MAX_FAILURES", 1)
     looks = iter([["lost the server"] * 4, []])
-    monkeypatch.setattr(workers.WorkerPool, "failed", lambda _: next(looks, []))
-    found = workers.tune(replace(job, trials=1), progress=False)
-    assert len(study.finished(found)) == 1
+    monkeypatch.setattr(worker_pool.WorkerPool, "collect_failures", lambda _: next(looks, []))
+    found = search.tune(replace(job, trials=1), progress=False)
+    assert len(study.finished_trials(found)) == 1
 
 
 def test_storage_that_is_gone_is_named_with_what_to_do(job, monkeypatch):
     def gone(*_):
         raise optuna.exceptions.StorageInternalError from OSError("no route to host")
 
-    monkeypatch.setattr(study, "elsewhere", gone)
+    monkeypatch.setattr(search, "count_running_elsewhere", gone)
     with pytest.raises(
         search_space.TuningError, match=r"no route to host\).*goes on with the study"
     ):
-        workers.tune(job, progress=False)
+        search.tune(job, progress=False)
 
 
 def test_default_is_never_pruned(job):
     found = study.open_study(job)
     for value in (0.1, 0.1, 0.1):
-        begin(found, study.this_worker()).report(value, 5)
+        begin(found, recovery.identify_worker()).report(value, 5)
     for trial in found.trials:
         found.tell(trial.number, 0.1)
     study.queue_default(found, job)
     default, other = found.ask(), found.ask()
-    workers._reporter(default, 0)(5, 1.0, 1.0)
+    worker._report_to(default, 0)(5, 1.0, 1.0)
     with pytest.raises(optuna.TrialPruned):
-        workers._reporter(other, 0)(5, 1.0, 1.0)
+        worker._report_to(other, 0)(5, 1.0, 1.0)
 
 
-def test_orphaned_worker_leaves_its_trial_to_be_taken_up(job, monkeypatch):
+def test_orphaned_worker_leaves_its_trial_to_be_queued_again(job, monkeypatch):
     parents = itertools.chain([7], itertools.repeat(1))
-    monkeypatch.setattr(workers.os, "getppid", lambda: next(parents))
+    monkeypatch.setattr(worker.os, "getppid", lambda: next(parents))
     with pytest.raises(SystemExit, match="is gone"):
-        workers.work(job, parent=7)
+        worker.run_trials(job, parent=7)
     assert [t.state for t in study.open_study(job).trials] == [TrialState.RUNNING]
 
 
@@ -291,27 +300,27 @@ def test_interrupt_stops_the_workers_and_leaves_a_study_that_goes_on(job, monkey
             if "worker" in trial.user_attrs:
                 raise KeyboardInterrupt
 
-    monkeypatch.setattr(workers, "_show", interrupt)
+    monkeypatch.setattr(search, "_update_bar", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        workers.tune(job, progress=False)
+        search.tune(job, progress=False)
     found = study.open_study(job)
     assert found.trials[0].state == TrialState.RUNNING
-    study.requeue_dead(found)
+    recovery.requeue_dead(found)
     assert [t.state for t in found.trials] == [TrialState.FAIL, TrialState.WAITING]
     assert found.trials[1].user_attrs["default"]
 
 
-def test_every_trial_has_the_share_of_changes_that_was_asked_for(inputs):
-    training = replace(QUICK, changes=0.3)
-    asked = search_space.plan(*inputs, SMALL, training, trials=1, trial_steps=6)
-    assert search_space.settings_of(asked, search_space.default_trial(asked))[1].changes == 0.3
-    assert asked.study != search_space.plan(*inputs, SMALL, QUICK, trials=1, trial_steps=6).study
+def test_every_trial_has_the_level_shift_prob_of_the_plan(inputs):
+    training = replace(QUICK, level_shift_prob=0.3)
+    job = search_space.plan(*inputs, SMALL, training, trials=1, trial_steps=6)
+    assert search_space.settings_of(job, search_space.default_trial(job))[1].level_shift_prob == 0.3
+    assert job.study != search_space.plan(*inputs, SMALL, QUICK, trials=1, trial_steps=6).study
 
 
 def test_four_workers_share_a_sqlite_study(job, monkeypatch):
-    monkeypatch.setattr(workers, "RESTARTS", 0)  # "database is locked" would end a worker
-    found = workers.tune(replace(job, trials=8), workers=4, progress=False)
-    assert len(study.finished(found)) == 8
+    monkeypatch.setattr(search, "MAX_FAILURES", 0)  # "database is locked" would end a worker
+    found = search.tune(replace(job, trials=8), workers=4, progress=False)
+    assert len(study.finished_trials(found)) == 8
     assert all(t.state.is_finished() for t in found.trials)
     assert found.best_value <= study.default_value(found)
 
@@ -369,11 +378,11 @@ def test_unusable_storage_says_what_a_storage_is(job, url):
 
 
 def test_failing_workers_are_reported_with_their_error(job, monkeypatch):
-    monkeypatch.setattr(workers, "RESTARTS", 0)
+    monkeypatch.setattr(search, "MAX_FAILURES", 0)
     with pytest.raises(
         search_space.TuningError, match=r"3 trials not finished(.|\n)*missing.parquet"
     ):
-        workers.tune(replace(job, series="missing.parquet"), progress=False)
+        search.tune(replace(job, series="missing.parquet"), progress=False)
 
 
 def test_study_without_a_complete_trial_has_no_best_settings(job):
@@ -410,42 +419,42 @@ def test_validation_days_are_a_share_within_bounds(days, expected):
 @pytest.mark.parametrize(("known", "expected"), [(176, 56), (160, 40), (90, 28)])
 def test_validation_of_a_short_history_leaves_days_to_learn_from(known, expected):
     panel = panel_of(np.arange(float(known + 28)))
-    asked = {"horizon": 28, "cutoffs": 1, "step": 1}
-    days = choose_validation_days(panel, **asked)
+    cuts = {"horizon": 28, "cutoffs": 1, "step": 1}
+    days = choose_validation_days(panel, **cuts)
     assert days == expected
-    split = split_days(panel, validation_days=days, **asked)
+    split = split_days(panel, validation_days=days, **cuts)
     assert len(data.prepare(panel, split, ModelConfig(horizon=28)).train.origins) > 0
 
 
-def test_trials_start_from_the_pretrained_network_or_try_a_shape_of_their_own(inputs, tmp_path):
+def test_trials_start_from_the_pretrained_network_or_draw_another_shape(inputs, tmp_path):
     storage = f"sqlite:///{tmp_path}/other.db"
-    own = search_space.plan(
+    job = search_space.plan(
         *inputs, ModelConfig(horizon=7), QUICK, trials=3, trial_steps=6, storage=storage
     )
-    assert search_space.default_trial(own)["pretrained"] is True
+    assert search_space.default_trial(job)["pretrained"] is True
     found = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    drawn = [search_space.draw(found.ask(), own) for _ in range(20)]
+    drawn = [search_space.draw(found.ask(), job) for _ in range(20)]
     assert {params["pretrained"] for params in drawn} == {True, False}
     for params in drawn:
-        model, training = search_space.settings_of(own, params)
+        model, training = search_space.settings_of(job, params)
         assert training.pretrained is params["pretrained"]
         if training.pretrained:
-            assert pretrained.is_for(model)
+            assert pretrained.has_pretrained(model)
             assert model == replace(ModelConfig(horizon=7), dropout=params["dropout"])
         else:
             assert set(search_space.SHAPE_SPACE) < set(params)
 
 
-def test_trials_of_another_shape_or_told_so_start_at_random(inputs, job, tmp_path):
+def test_trials_of_another_shape_or_without_pretraining_start_at_random(inputs, job, tmp_path):
     assert "pretrained" not in search_space.default_trial(job)
     storage = f"sqlite:///{tmp_path}/other.db"
     scratch = replace(QUICK, pretrained=False)
-    told = search_space.plan(
+    job = search_space.plan(
         *inputs, ModelConfig(horizon=7), scratch, trials=3, trial_steps=6, storage=storage
     )
-    params = search_space.default_trial(told)
-    assert set(params) == set(search_space.SHAPE_SPACE) | set(search_space.PACE_SPACE)
-    assert search_space.settings_of(told, params)[1].pretrained is False
+    params = search_space.default_trial(job)
+    assert set(params) == set(search_space.SHAPE_SPACE) | set(search_space.TRAINING_SPACE)
+    assert search_space.settings_of(job, params)[1].pretrained is False
 
 
 def test_figures_of_a_study_label_their_axes(job):

@@ -1,4 +1,4 @@
-"""The real thing: gunicorn with two processes, a real registry, and people who ask all the time."""
+"""A real gunicorn with two processes on a real registry, under load."""
 
 import http.client
 import itertools
@@ -19,7 +19,7 @@ import pytest
 from lib.registry.registry import Registry
 from lib.settings import ROOT
 from serving import server as server_module
-from serving.schemas.api import example_rows
+from serving.schemas.examples import example_rows
 from tests.panels import TINY_MODEL
 from tests.serving.live import settings_of
 
@@ -36,7 +36,7 @@ DAYS = np.arange("2025-01-01", "2025-04-01", dtype="datetime64[D]")
 
 
 class Crowd:
-    """Clients that ask until they are told to stop; `answers` are (status, version), in order."""
+    """Clients that send requests until the block ends; `answers` are (status, version) in order."""
 
     def __init__(self, port, clients=4, calls=(("/predict", BODY),), pause=0.0):
         self.port = port
@@ -45,7 +45,7 @@ class Crowd:
         self.answers = []
         self.errors = []
         self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._ask) for _ in range(clients)]
+        self._threads = [threading.Thread(target=self._send) for _ in range(clients)]
 
     def __enter__(self):
         for thread in self._threads:
@@ -57,7 +57,7 @@ class Crowd:
         for thread in self._threads:
             thread.join(20)
 
-    def _ask(self):
+    def _send(self):
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
         for path, body in itertools.cycle(self.calls):
             if self._stop.wait(self.pause):
@@ -121,7 +121,6 @@ def served(settings, log, *options):
         "MLFLOW_TRACKING_URI": settings.mlflow_tracking_uri,
         "MLFLOW_ARTIFACT_ROOT": settings.mlflow_artifact_root,
         "DATABASE_URL": settings.database_url,
-        "QUEUE_URL": settings.queue_url,
     }
     command = [sys.executable, "-m", "serving.server", "--port", str(port), "--workers", "2"]
     with log.open("w") as file:
@@ -148,7 +147,7 @@ def server(tmp_path, registry):
         yield port, process, log
 
 
-def test_a_promotion_under_load_fails_no_request_and_a_stop_finishes_them(server, registry):
+def test_server_fails_no_request_in_a_promotion_and_finishes_them_when_it_stops(server, registry):
     port, process, log = server
     with Crowd(port) as crowd:
         time.sleep(1)
@@ -176,7 +175,7 @@ def test_a_promotion_under_load_fails_no_request_and_a_stop_finishes_them(server
     assert len(worked_on) == len(crowd.answers) + len(last.answers)
 
 
-def test_a_web_process_that_ends_is_replaced_and_takes_nothing_with_it(server):
+def test_server_replaces_a_process_that_ends(server):
     port, process, _ = server
     first, other = psutil.Process(process.pid).children()
     first.terminate()
@@ -239,7 +238,7 @@ def weight(process):
     return sum(one.memory_full_info().uss for one in everyone) / 1e6
 
 
-def test_three_minutes_of_everything_with_promotions_and_the_registry_gone_for_a_while(tmp_path):
+def test_server_survives_promotions_and_a_registry_that_is_away(tmp_path):
     mlflow = Mlflow(tmp_path)
     mlflow.start()
     try:
@@ -293,7 +292,7 @@ def test_three_minutes_of_everything_with_promotions_and_the_registry_gone_for_a
     assert weights[180] < 1.25 * weights[40], weights
 
 
-def test_worker_beside_the_server_is_started_again_when_it_ends(monkeypatch):
+def test_supervised_process_is_restarted_when_it_ends(monkeypatch):
     monkeypatch.setattr(server_module, "_PAUSES", (0.05, 0.1))
     beside = server_module.SupervisedProcess([sys.executable, "-c", "import time; time.sleep(60)"])
     with beside.running():

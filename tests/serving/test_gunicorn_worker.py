@@ -14,8 +14,8 @@ import pytest
 from lib.settings import ROOT
 
 APP = """
-import serving.fair_worker as room
-room._READ, room._RATE, room._TAKE = 0.5, 1e6, 0.5
+from serving.http import gunicorn_worker as module
+module._READ, module._RATE, module._TAKE = 0.5, 1e6, 0.5
 
 def app(environ, start):
     try:
@@ -70,7 +70,7 @@ def answer(port, body=b"12345"):
         return connection.getresponse().read()
 
 
-def test_connections_that_send_nothing_hold_no_thread(port):
+def test_worker_gives_no_thread_to_connections_that_send_nothing(port):
     silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(8)]
     began = time.monotonic()
     assert answer(port) == b"5"
@@ -81,7 +81,7 @@ def test_connections_that_send_nothing_hold_no_thread(port):
     assert waited < 4
 
 
-def test_a_client_that_was_told_goodbye_and_stays_holds_nobody_up(port):
+def test_worker_waits_for_no_client_that_stays_after_its_last_answer(port):
     goodbye = b"POST / HTTP/1.1\r\nHost: here\r\nConnection: close\r\nContent-Length: 1\r\n\r\nx"
     stays = [socket.create_connection(("127.0.0.1", port)) for _ in range(4)]
     for each in stays:
@@ -98,7 +98,7 @@ def test_a_client_that_was_told_goodbye_and_stays_holds_nobody_up(port):
     assert waited < 1
 
 
-def test_requests_sent_ahead_are_answered_in_turn(port):
+def test_worker_answers_requests_sent_ahead_in_turn(port):
     one = b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: %d\r\n\r\n%s"
     with socket.create_connection(("127.0.0.1", port)) as client:
         client.settimeout(8)
@@ -109,7 +109,7 @@ def test_requests_sent_ahead_are_answered_in_turn(port):
     assert [answer[-1:] for answer in got.split(b"HTTP/1.1")[1:]] == [b"1", b"2", b"3", b"4", b"5"]
 
 
-def test_an_answer_is_one_packet(port):
+def test_worker_sends_an_answer_in_one_packet(port):
     with socket.create_connection(("127.0.0.1", port)) as client:
         for _ in range(20):
             client.sendall(b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 2\r\n\r\nxy")
@@ -129,7 +129,9 @@ def test_an_answer_is_one_packet(port):
         (b"GET / HTTP/1.1\r\nExpect: horse\r\n\r\n", 417),
     ],
 )
-def test_what_is_no_http_is_a_problem_that_quotes_nothing(port, tmp_path, sent, status):
+def test_worker_answers_what_is_not_http_with_a_problem_that_quotes_nothing(
+    port, tmp_path, sent, status
+):
     with socket.create_connection(("127.0.0.1", port)) as client:
         client.settimeout(8)
         client.sendall(sent)
@@ -144,7 +146,7 @@ def test_what_is_no_http_is_a_problem_that_quotes_nothing(port, tmp_path, sent, 
     assert "horse" not in log + body.decode()
 
 
-def test_requests_that_never_end_are_ended(port):
+def test_worker_ends_requests_that_never_end(port):
     head = b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 100\r\n\r\n"
     slow = [socket.create_connection(("127.0.0.1", port)) for _ in range(2)]
     for each, sent in zip(slow, (head + b"abc", b"POST / HTT"), strict=True):
@@ -156,7 +158,7 @@ def test_requests_that_never_end_are_ended(port):
         each.close()
 
 
-def test_answers_that_nobody_reads_are_ended(port):
+def test_worker_ends_answers_that_nobody_reads(port):
     deaf = [socket.create_connection(("127.0.0.1", port)) for _ in range(2)]
     for each in deaf:
         each.sendall(b"POST /much HTTP/1.1\r\nHost: here\r\nContent-Length: 1\r\n\r\nx")
@@ -168,13 +170,13 @@ def test_answers_that_nobody_reads_are_ended(port):
         each.close()
 
 
-def test_a_long_answer_is_read_to_its_end(port):
+def test_worker_sends_a_long_answer_to_its_end(port):
     with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=50)) as connection:
         connection.request("POST", "/much", b"12345")
         assert len(connection.getresponse().read()) == 30_000_000
 
 
-def test_a_long_body_that_keeps_coming_is_read(port):
+def test_worker_reads_a_long_body_that_keeps_coming(port):
     with socket.create_connection(("127.0.0.1", port)) as client:
         client.settimeout(8)
         client.sendall(b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 2000000\r\n\r\n")
@@ -184,7 +186,7 @@ def test_a_long_body_that_keeps_coming_is_read(port):
         assert client.recv(1000).endswith(b"2000000")
 
 
-def test_idle_clients_do_not_hold_up_a_stop(tmp_path):
+def test_worker_stops_without_waiting_for_idle_clients(tmp_path):
     (tmp_path / "tiny_app.py").write_text(APP)
     with ExitStack() as stack:
         process, port = stack.enter_context(running(tmp_path))

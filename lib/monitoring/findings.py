@@ -1,0 +1,164 @@
+"""Where the findings of checks are kept: the table of checks, incidents, and a file to show.
+
+`monitoring/latest.json` below VAR_DIR is what the service shows at `GET /monitoring`.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from lib.files import write_json
+from lib.monitoring.accuracy import ExpectedError
+from lib.monitoring.alerts import Finding, open_incidents
+from lib.monitoring.report import Report
+from lib.settings import Settings
+from lib.storage import Store, checks, exclusive_transaction, utcnow
+
+KIND = "report"
+LATEST = Path("monitoring") / "latest.json"
+_POINTS = 90  # checks drawn over time
+_BUSINESS_UNITS = {
+    "total": "money",
+    "cost": "money",
+    "revenue": "money",
+    "saving": "money",
+    "per_unit": "money per unit",
+    "roi": "",
+}
+
+
+def list_findings(report: Report, version: int) -> list[Finding]:
+    """Return what is wrong: one incident for accuracy, one for drift, whichever version serves."""
+    findings = []
+    if report.accuracy.alarms:
+        what = "an error beyond the limits that are set"
+        if any(name.endswith("degraded") for name in report.accuracy.alarms):
+            what = f"{report.accuracy.degradation:+.0%} of the error expected from the backtest"
+        detail = f"version {version}: {'; '.join(report.accuracy.alarms)}"
+        findings.append(
+            Finding("model accuracy", "critical", f"Forecasts are worse: {what}", detail)
+        )
+    if report.drift and report.drift.alarms:
+        detail = f"version {version}: {', '.join(report.drift.alarms)}"
+        findings.append(Finding("model drift", "warning", "The data have drifted", detail))
+    return findings
+
+
+def previous_report(store: Store, version: int, day: str) -> dict[str, Any] | None:
+    """Return the JSON of the last report of a version on an earlier day. Raises StoreError."""
+    of_version = (checks.c.kind == KIND) & (checks.c.model_version == version)
+    newest = sa.select(checks.c.result).where(of_version).order_by(checks.c.id.desc()).limit(50)
+    with store.reading() as connection:
+        rows = connection.execute(newest).scalars().all()
+    earlier = [row for row in rows if row["day"] < day]
+    return max(earlier, key=lambda row: row["day"]) if earlier else None
+
+
+def keep_report(store: Store, report: Report, version: int) -> None:
+    """Add a report to the checks; it replaces the last one if that is of the same day.
+
+    So a check that runs every few minutes leaves one row a day. Raises StoreError.
+    """
+    row = {
+        "made_at": utcnow(),
+        "kind": KIND,
+        "model_version": version,
+        "status": "alarm" if report.alarms else "ok",
+        "result": report.to_json(),
+    }
+    of_version = (checks.c.kind == KIND) & (checks.c.model_version == version)
+    newest = sa.select(checks.c.id, checks.c.result).where(of_version).order_by(checks.c.id.desc())
+    with store.writing() as connection:
+        exclusive_transaction(connection)
+        last = connection.execute(newest.limit(1)).first()
+        if last is not None and last.result["day"] == report.day:
+            connection.execute(checks.delete().where(checks.c.id == last.id))
+        connection.execute(checks.insert().values(**row))
+
+
+def write_latest(
+    settings: Settings, store: Store, report: Report, version: int, expected: ExpectedError
+) -> Path:
+    """Write what the service shows of the last check, as one whole file; return its path.
+
+    Raises StoreError.
+    """
+    scores = expected.overall
+    latest = {
+        "checked_at": utcnow().isoformat(timespec="seconds"),
+        "model_version": version,
+        "accuracy": {
+            "history": _accuracy_history(store),
+            "promise": {
+                "mae": scores.get("mae"),
+                "mase": scores.get("mase"),
+                "coverage": scores.get("coverage_80"),
+            },
+            "interval": 0.8,
+        },
+        "drift": _drift_ranking(report),
+        "alerts": [
+            {
+                "name": row["title"],
+                "severity": row["severity"],
+                "since": row["opened_at"].isoformat(timespec="seconds"),
+                "detail": row["message"],
+            }
+            for row in open_incidents(store)
+        ],
+        "business": [
+            {"name": name, "value": _finite(getattr(report.business, name)), "unit": unit}
+            for name, unit in _BUSINESS_UNITS.items()
+        ],
+        "verdict": {
+            "retrain": report.recommendation.retrain,
+            "reasons": list(report.recommendation.reasons.values()),
+        },
+    }
+    path = settings.var_dir / LATEST
+    write_json(path, latest)
+    return path
+
+
+def _accuracy_history(store: Store) -> list[dict[str, Any]]:
+    """Return the scores of the shortest horizon by day, from the last check of each day."""
+    newest = sa.select(checks.c.result).where(checks.c.kind == KIND).order_by(checks.c.id.desc())
+    with store.reading() as connection:
+        rows = connection.execute(newest.limit(_POINTS)).scalars().all()
+    points: dict[str, dict[str, Any]] = {}
+    for result in rows:
+        scores = result["accuracy"]["scores"]
+        if scores and result["day"] not in points:
+            shortest = scores[0]
+            coverage = shortest["coverage"]
+            points[result["day"]] = {
+                "date": result["day"],
+                "mae": shortest["mae"],
+                "mase": shortest["mase"],
+                "coverage": None if coverage is None else 100 * coverage,
+                "forecasts": shortest["forecasts"],
+            }
+    return [points[day] for day in sorted(points)]
+
+
+def _drift_ranking(report: Report) -> list[dict[str, Any]]:
+    """Return the features with their effect (PSI), the largest first."""
+    if report.drift is None:
+        return []
+    rows = [
+        {
+            "feature": one.feature,
+            "effect": _finite(one.psi) or 0.0,
+            "drifted": one.feature in report.drift.alarms,
+        }
+        for one in report.drift.features
+    ]
+    return sorted(rows, key=lambda row: -row["effect"])
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None

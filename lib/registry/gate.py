@@ -1,0 +1,98 @@
+"""Evaluate a challenger beside the champion, and decide whether to promote it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import structlog
+
+from lib.inference import Contract
+from lib.registry.promotion import Decision, decide_promotion
+from lib.registry.versions import RegistryError
+
+# Return the scores of an artifact folder over the first so many days of the horizon.
+Evaluate = Callable[[Path, int], Mapping[str, float]]
+# Put the artifact of a version into a folder, and return the folder.
+Fetch = Callable[[int, Path], Path]
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True)
+class _Comparison:
+    """Scores over the days that both models forecast; `problem` is why there are none."""
+
+    champion: Mapping[str, float] | None = None
+    challenger: Mapping[str, float] | None = None  # None where that is its whole horizon
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class PromotionGate:
+    """Compare one challenger with champions on the same forecast origins.
+
+    Attributes:
+        challenger: its artifact folder; the champion's is put beside it.
+        fetch: gets the artifact of the champion.
+        evaluate: scores of an artifact at origins that are the same for every artifact.
+        seasonal_naive: scores of seasonal naive there, over the challenger's horizon.
+        metric: the score that decides.
+    """
+
+    challenger: Path
+    fetch: Fetch
+    evaluate: Evaluate
+    seasonal_naive: Mapping[str, float]
+    metric: str
+
+    @cached_property
+    def scores(self) -> Mapping[str, float]:
+        """Scores of the challenger over its horizon."""
+        return self.evaluate(self.challenger, _horizon(self.challenger))
+
+    def decide(self, champion: int | None) -> Decision:
+        """Decide against a production version, None where there is none.
+
+        A champion that cannot be read or evaluated does not block: beating seasonal naive is
+        enough then, and the decision says why. Errors of the store or the machine are raised.
+        """
+        scores = self.scores
+        comparison = _Comparison() if champion is None else self._compare(champion)
+        decision = decide_promotion(
+            scores,
+            comparison.champion,
+            self.seasonal_naive,
+            shared_horizon=comparison.challenger,
+            metric=self.metric,
+        )
+        figures = {**decision.figures, "champion_version": champion}
+        if not comparison.problem:
+            return replace(decision, figures=figures)
+        return Decision(
+            decision.promote,
+            f"{decision.reason} (production version {champion} cannot be evaluated: "
+            f"{comparison.problem})",
+            {**figures, "champion_problem": comparison.problem},
+        )
+
+    def _compare(self, version: int) -> _Comparison:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            champion = self.fetch(version, self.challenger.with_name("champion"))
+            days, champion_days = _horizon(self.challenger), _horizon(champion)
+            scores = self.evaluate(champion, min(days, champion_days))
+            if champion_days >= days:
+                return _Comparison(scores)
+            return _Comparison(scores, self.evaluate(self.challenger, champion_days))
+        except (OSError, MemoryError, MlflowException, RegistryError):
+            raise  # the store or the machine failed: that says nothing about the champion
+        except Exception as error:
+            log.warning("production cannot be evaluated", version=version, exc_info=True)
+            return _Comparison(problem=f"{type(error).__name__}: {error}"[:500])
+
+
+def _horizon(folder: Path) -> int:
+    return Contract.read(folder).horizon

@@ -1,0 +1,37 @@
+"""Identify the code that a fit depends on, so that results of other code are not mixed with it."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import torch
+
+from lib import models
+
+SOURCES = (
+    "data/calendar",
+    "data/panel",
+    "features/engineering",
+    "features/windows",
+    "models/config",
+    "models/masked",
+    "models/window_statistics",
+    "models/base_forecasts",
+    "models/encoder_decoder",
+    "models/lstm",
+    "training/config",
+    "training/data",
+    "training/augmentation",
+    "training/loss",
+    "training/state",
+    "training/loop",
+)
+
+
+def code_hash() -> str:
+    """Return the SHA-256, in hex, of the sources and pretrained weights that decide a fit."""
+    sources = (Path(__file__).parents[1] / f"{name}.py" for name in SOURCES)
+    parts = [hashlib.sha256(path.read_bytes()).hexdigest() for path in sources]
+    parts.append(models.pretrained_digest())
+    return hashlib.sha256(" ".join([torch.__version__, *parts]).encode()).hexdigest()

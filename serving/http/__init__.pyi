@@ -1,0 +1,34 @@
+__all__ = [
+    "HEADERS",
+    "KEY_HEADER",
+    "MEDIA_TYPE",
+    "STYLED_POLICY",
+    "ConcurrencyLimit",
+    "Keys",
+    "Metrics",
+    "RequestError",
+    "StrictRequest",
+    "add_headers",
+    "check_bind",
+    "decode_json",
+    "invalid",
+    "is_open",
+    "metrics",
+    "problems",
+    "refusal_of",
+]
+
+from . import metrics, problems
+from .limits import ConcurrencyLimit
+from .metrics import Metrics
+from .problems import MEDIA_TYPE, RequestError, invalid, refusal_of
+from .security import (
+    HEADERS,
+    KEY_HEADER,
+    STYLED_POLICY,
+    Keys,
+    add_headers,
+    check_bind,
+    is_open,
+)
+from .strict_json import StrictRequest, decode_json

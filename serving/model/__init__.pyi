@@ -1,0 +1,4 @@
+__all__ = ["Batcher", "LiveModel", "Served"]
+
+from .batching import Batcher
+from .live_model import LiveModel, Served

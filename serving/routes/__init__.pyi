@@ -1,0 +1,3 @@
+__all__ = ["actuals", "docs", "explanations", "forecasts", "pages", "status"]
+
+from . import actuals, docs, explanations, forecasts, pages, status

@@ -1,0 +1,53 @@
+__all__ = [
+    "ROWS",
+    "SERIES",
+    "Actual",
+    "ActualKept",
+    "ActualsBody",
+    "ActualsKept",
+    "ExplanationBody",
+    "ExplanationPath",
+    "ExplanationQueued",
+    "ExplanationState",
+    "FeatureRow",
+    "Findings",
+    "Forecast",
+    "ForecastRequest",
+    "Health",
+    "Live",
+    "ModelCard",
+    "Monitoring",
+    "PredictRequest",
+    "Prediction",
+    "Problem",
+    "example_history",
+    "example_rows",
+    "last_features",
+    "make_question",
+    "read_histories",
+    "read_question",
+    "read_sequence",
+]
+
+from .actuals import Actual, ActualKept, ActualsBody, ActualsKept
+from .examples import example_history, example_rows
+from .explanation_query import make_question, read_question
+from .explanations import (
+    ExplanationBody,
+    ExplanationPath,
+    ExplanationQueued,
+    ExplanationState,
+)
+from .feature_rows import read_sequence
+from .forecasts import (
+    ROWS,
+    SERIES,
+    FeatureRow,
+    Forecast,
+    ForecastRequest,
+    Prediction,
+    PredictRequest,
+)
+from .histories import last_features, read_histories
+from .monitoring import Findings, Monitoring
+from .status import Health, Live, ModelCard, Problem

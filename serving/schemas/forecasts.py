@@ -1,0 +1,141 @@
+"""Bodies and answers of `/predict` and `/forecast`.
+
+These models describe the bodies. What checks the rows is ten times faster and gives the same
+verdicts: `serving.schemas.feature_rows` and `serving.schemas.histories`; tests compare the two.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from lib.data import WINDOW_DAYS
+from lib.features import MAX_HORIZON
+from serving.schemas.fields import STRICT, Day, LongName, Share, Unit
+
+SERIES = 1_000  # of one /forecast
+DAYS = 4_000  # of one history: eleven years
+ROWS = 500_000  # of one /forecast
+
+
+class FeatureRow(BaseModel):
+    """The eleven features of one day, raw units. Null is missing or not known."""
+
+    model_config = STRICT
+
+    dia_semana_sin: Unit = Field(description="sin(2π·weekday/7), Monday is 0")
+    dia_semana_cos: Unit
+    mes_sin: Unit = Field(description="sin(2π·month/12), January is 1")
+    mes_cos: Unit
+    media_movel_7: float | None = Field(description="Mean of the last 7 days, this one included")
+    media_movel_30: float | None
+    desvio_movel_7: Annotated[float, Field(ge=0)] | None = Field(
+        description="Standard deviation of the last 7 days, n-1"
+    )
+    lag_1: float | None = Field(description="Value of the day before")
+    lag_7: float | None
+    fator_externo: float | None
+    evento_especial: Share | None
+
+
+class PredictRequest(BaseModel):
+    """Feature rows of the last days, oldest first; the forecast is of the day after the last."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    sequence: list[FeatureRow] = Field(min_length=WINDOW_DAYS, max_length=WINDOW_DAYS)
+
+
+class Prediction(BaseModel):
+    """The forecast of the next day, in the units of the series."""
+
+    prediction: float = Field(description="The median")
+    quantiles: dict[str, float] = Field(description="Value by level, rising")
+    trace_id: str = Field(description="Of `traceparent` if one was sent; for /actuals and others")
+    model_version: int
+
+
+class HistoryRow(BaseModel):
+    """One day of a series. Days left out count as missing."""
+
+    model_config = STRICT
+
+    date: Day
+    value: float | None
+    fator_externo: float | None = None
+    evento_especial: Share | None = None
+
+
+class FutureRow(BaseModel):
+    """What is known already of a day to be forecast."""
+
+    model_config = STRICT
+
+    date: Day
+    fator_externo: float | None = None
+    evento_especial: Share | None = None
+
+
+class SeriesHistory(BaseModel):
+    """One series: its history, oldest day first, and what is known of the days after it."""
+
+    model_config = STRICT
+
+    series_id: LongName = "series"
+    history: list[HistoryRow] = Field(min_length=1, max_length=DAYS)
+    future: list[FutureRow] = Field(default=[], max_length=MAX_HORIZON)
+
+
+class ForecastRequest(BaseModel):
+    """Either `history` (and `future`, `series_id`) of one series, or `series` for several."""
+
+    model_config = ConfigDict(
+        **STRICT,
+        json_schema_extra={"oneOf": [{"required": ["history"]}, {"required": ["series"]}]},
+    )
+
+    series_id: LongName = "series"
+    history: list[HistoryRow] = Field(default=[], max_length=DAYS)
+    future: list[FutureRow] = Field(default=[], max_length=MAX_HORIZON)
+    series: list[SeriesHistory] = Field(default=[], max_length=SERIES)
+    horizon: int | None = Field(
+        default=None, ge=1, le=MAX_HORIZON, description="Days; default: the model's longest"
+    )
+    levels: list[Annotated[float, Field(gt=0, lt=1)]] | None = Field(
+        default=None, min_length=1, max_length=99, description="Of the model's; default: all"
+    )
+    context: int | None = Field(
+        default=None, ge=1, description="Days of history to look at; default: the most it can"
+    )
+
+    @model_validator(mode="after")
+    def _one_or_many(self) -> Self:
+        if bool(self.history) == bool(self.series):
+            raise ValueError("expected either history or series")
+        return self
+
+
+class DayForecast(BaseModel):
+    """The forecast of one day."""
+
+    date: date
+    prediction: float
+    quantiles: dict[str, float]
+
+
+class SeriesForecast(BaseModel):
+    """The forecast of one series, one entry a day."""
+
+    series_id: str
+    forecast: list[DayForecast]
+
+
+class Forecast(BaseModel):
+    """Forecasts, in the order in which the series were sent."""
+
+    forecasts: list[SeriesForecast]
+    levels: list[float]
+    trace_id: str
+    model_version: int

@@ -1,0 +1,43 @@
+import nbformat
+
+from lib.pipeline.parameter_help import describe_monitoring, describe_training, parameters_table
+from lib.settings import NOTEBOOKS
+
+
+def write_notebooks(folder):
+    sources = {
+        "01_make": "from pydantic import PositiveInt\nDAYS: PositiveInt = 400  # length|days\n"
+        'RUN_DIR: str = ""',
+        "05_watch": 'SOURCE: str = ""  # file',
+    }
+    (folder / "params").mkdir()
+    (folder / "params" / "ci.yaml").write_text("common: {}\n")
+    (folder / "params" / "big.yaml").write_text("01_make: {DAYS: 900}\n")
+    for name, source in sources.items():
+        cell = nbformat.v4.new_code_cell(source, metadata={"tags": ["parameters"]})
+        nbformat.write(nbformat.v4.new_notebook(cells=[cell]), folder / f"{name}.ipynb")
+    return folder
+
+
+def test_help_shows_the_values_of_the_profile_and_of_the_command(tmp_path):
+    notebooks = write_notebooks(tmp_path)
+    line = "  DAYS: int = 900  # length|days; at least 1"
+    heading = "parameters of 01_make, with their values under big:"
+    assert describe_training(notebooks, "big", {}) == f"{heading}\n{line}"
+    assert "DAYS: int = 3  #" in describe_training(notebooks, "big", {"DAYS": "3", "OTHER": "1"})
+    assert describe_monitoring(notebooks) == "parameters:\n  SOURCE: str = ''  # file"
+
+
+def test_table_has_a_row_for_each_parameter_and_a_column_for_each_profile(tmp_path):
+    assert parameters_table(write_notebooks(tmp_path), ["ci", "big"]).splitlines() == [
+        "| Parameter | Notebook | Type | ci | big | Meaning |",
+        "| --- | --- | --- | --- | --- | --- |",
+        "| `DAYS` | 01_make | `int`, at least 1 | `400` | `900` | length\\|days |",
+        "| `SOURCE` | 05_watch | `str` | (empty) | (empty) | file |",
+    ]
+
+
+def test_table_of_the_project_names_every_notebook():
+    table = parameters_table()
+    for path in NOTEBOOKS.glob("0*.ipynb"):
+        assert path.stem in table
