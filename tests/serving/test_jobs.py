@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from lib.settings import ROOT
 from lib.storage.database import Store, utcnow
-from lib.storage.leases import is_dead, process_name
+from lib.storage.processes import is_dead, process_name
 from lib.storage.tables import explanations, predictions
 from serving.explanations.jobs import MAX_ATTEMPTS, RETRY_SECONDS, Jobs, QueueFullError
 
