@@ -1,6 +1,7 @@
 __all__ = [
     "COLUMN_PARAMETERS",
     "MIN_HISTORY_DAYS",
+    "ROUNDING",
     "SERIES_COLUMNS",
     "WINDOW_DAYS",
     "DataSplit",
@@ -12,6 +13,7 @@ __all__ = [
     "closed_weekdays",
     "day_of_year",
     "fingerprint",
+    "has_ended",
     "is_closed",
     "is_constant",
     "is_missing",
@@ -49,9 +51,9 @@ from .panel import (
     to_panel,
     to_table,
 )
-from .planned import is_planned, last_history_day, last_history_rows, split_planned
+from .planned import has_ended, is_planned, last_history_day, last_history_rows, split_planned
 from .plots import plot_components, plot_events, plot_factor, plot_seasons, plot_series
-from .series_checks import is_constant
+from .series_checks import ROUNDING, is_constant
 from .source import COLUMN_PARAMETERS, Source, match_columns
 from .spikes import spike_rows, without_spikes
 from .splits import DataSplit, choose_validation_days, split_days

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from lib.data.panel import Panel, to_panel
+from lib.data.panel import WINDOW_DAYS, Panel, to_panel
 
 
 def last_history_rows(panel: Panel) -> np.ndarray:
@@ -34,6 +34,18 @@ def is_planned(panel: Panel) -> np.ndarray:
 def last_history_day(panel: Panel) -> np.datetime64:
     """Return the last day of the history of any series."""
     return panel.dates[last_history_rows(panel)].max()
+
+
+def has_ended(panel: Panel, days: int = WINDOW_DAYS) -> np.ndarray:
+    """Return which series ended: more than `days` days before the last of any. (S,) bool.
+
+    The last days are those with a value.
+    """
+    rows = np.arange(len(panel.values))
+    observed = np.where(np.isfinite(panel.values), rows, -1)
+    last = np.maximum.reduceat(observed, panel.offsets[:-1])
+    dates = panel.dates[np.maximum(last, panel.offsets[:-1])]
+    return dates < dates.max() - days
 
 
 def split_planned(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
