@@ -52,7 +52,7 @@ def origin_rows(panel: Panel, *, horizon: int, cutoffs: int, step: int) -> np.nd
     dates = last - horizon - step * np.arange(cutoffs)[::-1]
     rows = np.flatnonzero(np.isin(panel.dates, dates))
     known = np.isfinite(last_known_value(panel)[rows])
-    running = rows < last_history_rows(panel)[panel.series_of(rows)]
+    running = rows < panel.last_row_of(rows)
     return rows[known & running]
 
 

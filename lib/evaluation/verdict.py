@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -84,6 +85,10 @@ class Verdict:
     better: bool
     reason: str
     differences: tuple[Difference, ...] = field(default_factory=tuple)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the verdict as plain values, for JSON."""
+        return {"better": self.better, "reason": self.reason} | self.figures()
 
     def figures(self) -> dict[str, float | int | str | None]:
         """Return the differences as plain values, None for what is unknown."""
