@@ -1,5 +1,7 @@
 """Data that is not what it seems: what is made of each kind, of made-up data and of ../shared."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -95,13 +97,14 @@ def test_weekly_file_stops_with_the_line_that_makes_days(tmp_path, monkeypatch, 
     if several:
         frame = pd.concat([frame, frame.assign(loja="b")])
     frame.to_csv(tmp_path / "semanas.csv", index=False)
-    names = {"date_column": "dia", "value_column": "vendas", "series_column": "loja"}
     with pytest.raises(SeriesError, match=r"weekly data found: .*100 values.*'dia'|'dia'") as error:
-        load(tmp_path / "semanas.csv", **names)
+        load(
+            tmp_path / "semanas.csv", date_column="dia", value_column="vendas", series_column="loja"
+        )
     assert "weekly data found" in str(error.value)
     line = str(error.value).split("make days of it: ")[1].split(" (for a level")[0]
     monkeypatch.chdir(tmp_path)
-    scope = {"pd": pd}
+    scope: dict[str, Any] = {"pd": pd}
     exec(line, scope)
     daily = scope["daily"].rename(columns={"dia": "date", "vendas": "value", "loja": "series_id"})
     assert to_panel(validate(daily)).n_series == (2 if several else 1)
@@ -167,6 +170,7 @@ def check_business_days(panel):
     weekend = (weekday + 3) % 7 >= 5
     for result in run_baselines(panel, origins, HORIZON).values():
         assert (result.point[weekend] == 0).all()
+        assert result.quantiles is not None
         assert (result.quantiles[weekend] == 0).all()
         assert (result.point[~weekend] > 0).all()
         assert not np.isfinite(result.actual[weekend]).any()
@@ -234,7 +238,7 @@ ZONES = [
 def test_local_days_without_a_midnight_are_days(tmp_path, zone, start, kind):
     local = pd.date_range(start, periods=150)
     days = local.tz_localize(zone, nonexistent="shift_forward", ambiguous=np.ones(150, dtype=bool))
-    assert (days.hour == 1).sum() == 1
+    assert np.count_nonzero(days.hour == 1) == 1
     frame = pd.DataFrame({"date": days, "value": np.arange(150) % 8})
     if kind == "parquet":
         frame.to_parquet(tmp_path / "a.parquet")
@@ -420,6 +424,7 @@ def check_intermittent(panel, name):
     origins = origin_rows(panel, **SPANS)
     mine = panel.series_of(origins) == panel.ids.index(name)
     for result in run_baselines(panel, origins, HORIZON).values():
+        assert result.quantiles is not None
         assert (result.quantiles[mine] >= 0).all()
         assert np.isfinite(compute_metrics(result)["wql"])
     results = run_baselines(panel, origins, HORIZON)
