@@ -294,8 +294,8 @@ def test_failing_cell_is_shown_and_the_run_resumes_there(project, monkeypatch, c
     project.write("02_use", PARAMETERS_2, "before = 1", "# why\nraise KeyError('no such day')", USE)
     assert __main__.main(arguments) == 1
     err = capsys.readouterr().err
-    assert "stage 02_use: cell In [4] failed:" in err
-    assert "    raise KeyError('no such day')\nKeyError: 'no such day'" in err
+    assert "error: stage 02_use: KeyError: 'no such day'\nin cell In [4]:\n    # why\n" in err
+    assert "    raise KeyError('no such day')\n" in err
     run = project.folder()
     partial = nbformat.read(run / "notebooks" / "02_use.ipynb", as_version=4)
     assert any(o.output_type == "error" for c in partial.cells for o in c.get("outputs", []))

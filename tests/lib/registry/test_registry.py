@@ -450,7 +450,7 @@ def test_git_commit_outside_a_repository_is_unversioned(tmp_path):
 
 def test_command_line_promotes_rolls_back_and_shows(registry, add, monkeypatch, capsys):
     monkeypatch.setattr(command_line, "Registry", lambda: registry)
-    monkeypatch.setattr(log, "configure_logging", lambda level: None)
+    monkeypatch.setattr(log, "configure_logging", lambda *_: None)
     add(0.5)
     add(0.4)
     assert command_line.main(["promote", "--version", "1"]) == 0
