@@ -20,7 +20,7 @@ class Progress:
     """How far a piece of work has come.
 
     Attributes:
-        unit: what is counted, such as "trial" or "batch".
+        unit: what is counted, such as "trials" or "batches".
         done: how many are finished.
         total: how many there will be at most.
         loss: the lowest validation loss so far, in window scales; None before the first.
@@ -57,9 +57,9 @@ def read_progress(folder: Path) -> Progress | None:
     >>> with tempfile.TemporaryDirectory() as name:
     ...     folder = Path(name)
     ...     open_progress(folder)
-    ...     report_progress(folder, Progress("trial", 3, 15, loss=0.41))
+    ...     report_progress(folder, Progress("trials", 3, 15, loss=0.41))
     ...     read_progress(folder)
-    Progress(unit='trial', done=3, total=15, loss=0.41, detail='')
+    Progress(unit='trials', done=3, total=15, loss=0.41, detail='')
     """
     try:
         return Progress(**json.loads((folder / PROGRESS_FILE).read_text(encoding="utf-8")))

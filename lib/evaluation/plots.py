@@ -113,7 +113,7 @@ def plot_coverage(result: scores.Backtest) -> Figure:
 
 def plot_by_series(results: Mapping[str, scores.Backtest], panel: Panel) -> Figure:
     """Plot the MASE of each series: the forecaster against the seasonal naive forecast."""
-    figure, axis = plt.subplots(figsize=(4.6, 4.4), layout="constrained")
+    figure, axis = plt.subplots(figsize=(5.4, 4.4), layout="constrained")
     scores = {}
     for name in ("seasonal_naive", "forecaster"):
         result = results[name]
@@ -133,25 +133,20 @@ def plot_by_series(results: Mapping[str, scores.Backtest], panel: Panel) -> Figu
 
 
 def _name_worst(axis: plt.Axes, naive: pd.Series, ours: pd.Series, panel: Panel) -> int:
-    """Write the names of the series with our highest MASE beside their points; return how many.
-
-    A name that would lie over one that is written already moves down.
-    """
+    """Name the series of our highest MASE at the right, with lines to them; return how many."""
     worst = ours[np.isfinite(ours) & np.isfinite(naive)].nlargest(NAMED_SERIES)
-    top = axis.get_ylim()[1]
-    heights = _spread(worst.to_numpy(), 0.045 * top)
+    limit = axis.get_xlim()[1]
+    heights = _spread(worst.to_numpy(), 0.05 * limit)
     for (number, score), height in zip(worst.items(), heights, strict=True):
-        x = float(naive[number])
-        is_right = x > 0.55 * axis.get_xlim()[1]
         axis.annotate(
-            _shorten(str(panel.ids[int(number)])),
-            (x, score),
-            (x + (-0.03 if is_right else 0.03) * top, height),
-            ha="right" if is_right else "left",
+            _shorten(str(panel.ids[int(str(number))])),
+            (float(naive[number]), score),
+            (1.03 * limit, height),
             va="center",
             fontsize=7,
             color=INK,
-            arrowprops={"arrowstyle": "-", "color": MUTED, "lw": 0.5, "shrinkA": 0, "shrinkB": 2},
+            annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": MUTED, "lw": 0.4, "shrinkA": 1, "shrinkB": 2},
         )
     return len(worst)
 
@@ -161,8 +156,8 @@ def _spread(heights: np.ndarray, gap: float) -> np.ndarray:
     moved = np.array(heights, dtype=float)
     for i in range(1, len(moved)):
         moved[i] = min(moved[i], moved[i - 1] - gap)
-    if len(moved) and moved[-1] < gap:  # pushed out at the bottom: push back up
-        moved[-1] = gap
+    if len(moved) and moved[-1] < 0:  # pushed out at the bottom: push back up
+        moved[-1] = 0.0
         for i in range(len(moved) - 2, -1, -1):
             moved[i] = max(moved[i], moved[i + 1] + gap)
     return moved

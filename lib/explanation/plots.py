@@ -46,6 +46,7 @@ def plot_waterfall(explanation: Explanation, latest: np.ndarray) -> Figure:
     column.tick_params(length=0)
     column.spines["right"].set_visible(False)
     axis.set_ylim(-1.4, len(shares) + 0.4)
+    axis.use_sticky_edges = False  # or the bars end at the border
     axis.margins(x=0.06)
     _mark_value(axis, explanation.base_value, "base", -1.0)
     _mark_value(axis, float(tips[-1]), "forecast", len(shares))

@@ -96,15 +96,15 @@ def plot_drift_ranking(drift: Drift) -> Figure:
 
     The longer the bar, the rarer. A bar ends at the right where it is once in RAREST or less.
     """
-    judged = [f for f in drift.features if np.isfinite(f.p_adjusted)]
-    judged.sort(key=lambda f: (-f.p_adjusted, f.score))
-    figure, axis = plt.subplots(figsize=(9, 0.34 * max(4, len(judged)) + 0.9), layout="constrained")
+    judged = [f for f in drift.features if np.isfinite(f.p_value)]
+    judged.sort(key=lambda f: (-f.p_value, f.score))
+    figure, axis = plt.subplots(figsize=(9, 0.34 * max(4, len(judged)) + 1.1), layout="constrained")
     if not judged:
         axis.text(0.5, 0.5, "the reference is too short to judge", ha="center", va="center")
-    rarity = [min(1 / f.p_adjusted if f.p_adjusted else np.inf, RAREST) for f in judged]
-    colors = [ALARM if f.flags else BLUE for f in judged]
+    rarity = np.array([min(1 / f.p_value if f.p_value else np.inf, RAREST) for f in judged])
     places = np.arange(len(judged))
-    axis.barh(places, np.array(rarity) - 1, left=1, color=colors, height=0.6)
+    colors = [ALARM if f.flags else BLUE for f in judged]
+    axis.barh(places, rarity - 1, left=1, color=colors, height=0.6)
     axis.set_yticks(places, [f.feature for f in judged])
     for place, end, f in zip(places, rarity, judged, strict=True):
         text = f" PSI {f.psi:.2f}" + (f", {', '.join(f.flags)}" if f.flags else "")
@@ -114,7 +114,10 @@ def plot_drift_ranking(drift: Drift) -> Figure:
     axis.set_xlim(1, 6 * RAREST)  # room for the text of the longest bar
     axis.set_xticks(ticks, ["usual", *(f"1 in {tick:,}" for tick in ticks[1:])])
     axis.minorticks_off()
-    axis.set_xlabel("so many healthy windows differ as much in any feature (red: flagged)")
+    axis.set_xlabel("so rarely does a healthy window differ as much in this feature")
+    flagged = [f.feature for f in drift.features if f.flags]
+    title = f"flagged (red): {', '.join(flagged)}" if flagged else "no feature is flagged"
+    axis.set_title(title, loc="left", fontsize=9)
     return hide_spines(figure)
 
 

@@ -19,7 +19,9 @@ from lib.settings import Settings
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-OnCell = Callable[[str, int, int], None]  # stage, cell that starts (from 1), number of cells
+OnCell = Callable[
+    [str, int, int], None
+]  # stage, cell that starts (0 for the kernel), number of cells
 _REFRESHES = 4  # a second
 _BAR_WIDTH = 30
 
@@ -67,10 +69,11 @@ class RunDisplay:
         self._clock = clock
         self._stage, self._cell, self._cells = "", 0, 0
         self._stage_began = clock()
-        self._first: tuple[float, Progress] | None = None
+        self._first: tuple[float, Progress] | None = None  # since when, of this cell
+        self._latest: tuple[float, int] = (0.0, 0)  # since when so many are done
 
     def start_cell(self, stage: str, cell: int, cells: int) -> None:
-        """Take note that a cell starts. What an earlier cell reported is over."""
+        """Take note that a cell starts, cell 0 being the kernel. Earlier reports are over."""
         if stage != self._stage:
             self._stage, self._stage_began = stage, self._clock()
         self._cell, self._cells, self._first = cell, cells, None
@@ -84,7 +87,7 @@ class RunDisplay:
         from rich.text import Text
 
         if not self._stage:
-            return Text("starting …", style="dim")
+            return Text("looking for what is done already …", style="dim")
         progress = read_progress(self._run)
         done, total, words = self._describe(progress)
         grid = Table.grid(padding=(0, 1))
@@ -99,10 +102,12 @@ class RunDisplay:
 
     def _describe(self, progress: Progress | None) -> tuple[int, int, str]:
         """Return how many are done, of how many, and the line in words."""
+        if not self._cell:
+            return 0, 1, "its kernel starts …"
         cell = f"cell {self._cell} of {self._cells}"
         if progress is None or progress.done >= progress.total:
             return self._cell - 1, max(self._cells, 1), cell
-        parts = [f"{progress.unit} {progress.done} of {progress.total}"]
+        parts = [f"{progress.done} of {progress.total} {progress.unit}"]
         if progress.loss is not None:
             parts.append(f"best loss {progress.loss:.4f}")
         if progress.detail:
@@ -115,11 +120,15 @@ class RunDisplay:
         """Return the time left at the pace since the first report; None before the second."""
         now = self._clock()
         if self._first is None:
-            self._first = (now, progress)
+            self._first, self._latest = (now, progress), (now, progress.done)
+        if progress.done != self._latest[1]:
+            self._latest = (now, progress.done)
         began, first = self._first
-        if progress.done <= first.done or now <= began:
+        at, done = self._latest
+        if done <= first.done or at <= began:
             return None
-        return (progress.total - progress.done) * (now - began) / (progress.done - first.done)
+        pace = (at - began) / (done - first.done)
+        return max(0.0, (progress.total - done) * pace - (now - at))
 
 
 def format_seconds(seconds: float) -> str:

@@ -67,6 +67,8 @@ def run_notebook(
     # One thread each: two in one process slow each other down by orders of magnitude.
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     environment = {**threads, "VAR_DIR": str(settings.var_dir)}
+    if on_cell:
+        on_cell(stage, 0, 0)
     try:
         execute_notebook(
             notebook, executed, values, run=run, environment=environment, on_cell=on_cell

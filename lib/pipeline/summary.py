@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from lib.settings import ROOT
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+Scores = Mapping[str, Mapping[str, float | None]]  # by forecast and metric
 COLUMNS = {"mase": "MASE", "wape": "WAPE %", "wql": "WQL %", "coverage_80": "coverage 80 %"}
 NAMES = {
     "forecaster": "this forecaster",
@@ -34,7 +35,7 @@ class RunSummary:
     """What a finished run has shown.
 
     Attributes:
-        scores: mase, wape, wql, coverage_80 (per cent but for mase; NaN where not defined) of
+        scores: mase, wape, wql, coverage_80 (per cent but for mase; None where not defined) of
             "forecaster" and of each baseline.
         verdict: whether the forecaster beats the best baseline, as a sentence.
         decision: what the gate decided, as a sentence; says so where nothing was registered.
@@ -42,7 +43,7 @@ class RunSummary:
         next_steps: commands, with what each is for.
     """
 
-    scores: Mapping[str, Mapping[str, float]]
+    scores: Scores
     verdict: str
     decision: str
     report: Path
@@ -111,18 +112,18 @@ def show_summary(summary: RunSummary, console: Console) -> None:
         console.print(f"  {command:<{width}}  {purpose}", soft_wrap=True, markup=False)
 
 
-def describe_verdict(scores: Mapping[str, Mapping[str, float]]) -> str:
+def describe_verdict(scores: Scores) -> str:
     """Return whether the forecaster beats the best baseline by MASE, as a sentence.
 
     >>> describe_verdict({"forecaster": {"mase": 0.8}, "mean_7": {"mase": 0.5}})
     'A simple forecast is better here, mean of the last week: MASE 0.8 against 0.5.'
     """
-    ours = scores[OURS].get("mase", math.nan)
-    others = {n: s["mase"] for n, s in scores.items() if n != OURS and _is_number(s.get("mase"))}
-    if not _is_number(ours) or not others:
+    known = {name: value for name in scores if _is_number(value := scores[name].get("mase"))}
+    ours = known.pop(OURS, None)
+    if ours is None or not known:
         return "No verdict: the scores are not defined, as for series that never change."
-    best = min(others, key=lambda name: others[name])
-    name, theirs = NAMES.get(best, best), others[best]
+    best = min(known, key=lambda name: known[name])
+    name, theirs = NAMES.get(best, best), known[best]
     numbers = f"MASE {ours:.3g} against {theirs:.3g}"
     if ours < theirs:
         less = f" ({100 * (1 - ours / theirs):.0f} % less)"
@@ -149,7 +150,7 @@ def _as_arguments(parameters: Mapping[str, Any]) -> str:
     return shlex.join(arguments)
 
 
-def _scores_table(scores: Mapping[str, Mapping[str, float]]) -> Table:
+def _scores_table(scores: Scores) -> Table:
     """Return rich's table of the scores, the best of each column in bold."""
     from rich import box
     from rich.table import Table
@@ -165,15 +166,15 @@ def _scores_table(scores: Mapping[str, Mapping[str, float]]) -> Table:
     return table
 
 
-def _best_of(scores: Mapping[str, Mapping[str, float]], name: str) -> float:
-    values = [s[name] for s in scores.values() if _is_number(s.get(name))]
+def _best_of(scores: Scores, name: str) -> float:
+    values = [value for s in scores.values() if _is_number(value := s.get(name))]
     if name == "coverage_80":
         return min(values, key=lambda value: abs(value - 80), default=math.nan)
     return min(values, default=math.nan)
 
 
 def _cell(value: float | None, best: float) -> str:
-    if value is None or not _is_number(value):
+    if not _is_number(value):
         return "–"
     text = f"{value:#.3g}"
     return f"[bold]{text}[/bold]" if value == best else text
@@ -183,7 +184,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
-def _is_number(value: float | None) -> bool:
+def _is_number(value: float | None) -> TypeGuard[float]:
     return value is not None and math.isfinite(value)
 
 

@@ -31,7 +31,13 @@ class ExportError(RuntimeError):
 
 
 def save_artifact(
-    folder: Path, fit: Fit, data: TrainingData, panel: Panel, split: DataSplit
+    folder: Path,
+    fit: Fit,
+    data: TrainingData,
+    panel: Panel,
+    split: DataSplit,
+    *,
+    source: str = "",
 ) -> ServedModel:
     """Write the artifact of a fit, without metrics yet, and load it.
 
@@ -41,6 +47,7 @@ def save_artifact(
         data: that it was trained on.
         panel: all series.
         split: of the days of `panel`.
+        source: name of the data, such as that of its file, for people.
 
     Raises:
         ExportError: graph and network differ on the background windows.
@@ -65,7 +72,11 @@ def save_artifact(
         fingerprint=fingerprint(panel),
         training_span=(str(panel.dates.min()), str(split.train_end)),
         metrics={},
-        settings={"model": config.to_dict(), "training": fit.config.to_dict()},
+        settings={
+            "model": config.to_dict(),
+            "training": fit.config.to_dict(),
+            "data": {"name": source, "series": panel.n_series, "rows": len(panel.dates)},
+        },
         sha256={name: file_hash(folder / name) for name in FILES},
     )
     (folder / CONTRACT).write_text(contract.to_json())

@@ -170,7 +170,7 @@ def progress_bar(config: TrainingConfig, run: Path | None = None) -> OnEvaluatio
         nonlocal lowest
         lowest = min(lowest, validation_loss)
         if run:
-            report_progress(run, Progress("batch", step, config.steps, loss=lowest))
+            report_progress(run, Progress("batches", step, config.steps, loss=lowest))
         bar.update(step - bar.n)
         bar.set_postfix(train=f"{train_loss:.4f}", validation=f"{validation_loss:.4f}")
 

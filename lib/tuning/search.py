@@ -104,7 +104,7 @@ def _show_progress(bar: tqdm, study: optuna.Study, job: Job) -> None:
     lowest = min(losses, default=None)
     running = ", ".join(map(str, running_steps(study)))
     detail = f"batch {running} of {job.trial_steps}" if running else ""
-    report_progress(Path(job.series).parent, Progress("trial", done, job.trials, lowest, detail))
+    report_progress(Path(job.series).parent, Progress("trials", done, job.trials, lowest, detail))
     if done == bar.n:
         return
     if lowest is not None:

@@ -37,13 +37,15 @@ def display(tmp_path, clock):
 
 
 def shown(display):
-    console = Console(file=io.StringIO(), width=120, color_system=None)
-    console.print(display.render())
-    return console.file.getvalue()
+    output = io.StringIO()
+    Console(file=output, width=120, color_system=None).print(display.render())
+    return output.getvalue()
 
 
 def test_display_shows_stage_and_cell(display, clock):
-    assert "starting" in shown(display)
+    assert "looking for what is done" in shown(display)
+    display.start_cell("02_tuning", 0, 0)
+    assert "its kernel starts" in shown(display)
     display.start_cell("02_tuning", 4, 29)
     clock.now = 65
     text = shown(display)
@@ -53,20 +55,22 @@ def test_display_shows_stage_and_cell(display, clock):
 
 def test_display_shows_trials_with_the_best_loss_and_the_time_left(display, clock, tmp_path):
     display.start_cell("02_tuning", 14, 29)
-    report_progress(tmp_path, Progress("trial", 1, 15, loss=0.5, detail="batch 50 of 150"))
-    assert "trial 1 of 15 · best loss 0.5000 · batch 50 of 150" in shown(display)
-    report_progress(tmp_path, Progress("trial", 3, 15, loss=0.41))
+    report_progress(tmp_path, Progress("trials", 1, 15, loss=0.5, detail="batch 50 of 150"))
+    assert "1 of 15 trials · best loss 0.5000 · batch 50 of 150" in shown(display)
+    report_progress(tmp_path, Progress("trials", 3, 15, loss=0.41))
     clock.now = 20
-    assert "trial 3 of 15 · best loss 0.4100 · about 2:00 left" in shown(display)
+    assert "3 of 15 trials · best loss 0.4100 · about 2:00 left" in shown(display)
+    clock.now = 25  # nothing new: the time left goes down
+    assert "about 1:55 left" in shown(display)
 
 
 def test_display_forgets_what_an_earlier_cell_reported(display, tmp_path):
     display.start_cell("02_tuning", 14, 29)
-    report_progress(tmp_path, Progress("batch", 10, 40))
-    assert "batch 10 of 40" in shown(display)
+    report_progress(tmp_path, Progress("batches", 10, 40))
+    assert "10 of 40 batches" in shown(display)
     display.start_cell("02_tuning", 15, 29)
     text = shown(display)
-    assert "batch" not in text
+    assert "batches" not in text
     assert "cell 15 of 29" in text
 
 
@@ -85,6 +89,7 @@ def test_watch_on_a_terminal_draws_and_cleans_up(tmp_path, monkeypatch):
     err = Terminal()
     monkeypatch.setattr(sys, "stderr", err)
     with watch(tmp_path, STAGES, Settings(var_dir=tmp_path)) as on_cell:
+        assert on_cell is not None
         on_cell("02_tuning", 3, 29)
         assert json.loads((tmp_path / PROGRESS_FILE).read_text()) == {}
         sys.stderr.write("a line of the log\n")

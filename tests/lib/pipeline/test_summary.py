@@ -37,9 +37,9 @@ def write(folder, name, value):
 
 
 def printed(summary):
-    console = Console(file=io.StringIO(), width=100, color_system=None)
-    show_summary(summary, console)
-    return console.file.getvalue()
+    output = io.StringIO()
+    show_summary(summary, Console(file=output, width=100, color_system=None))
+    return output.getvalue()
 
 
 def test_summary_of_a_training_has_scores_verdict_report_and_next_steps(run):
