@@ -75,7 +75,8 @@ def test_drift_chart_has_what_is_rare_at_the_right_and_flags_in_words(checked):
     figure = plots.plot_drift_ranking(replace(drift, features=(rare, usual)))
     axis = figure.axes[0]
     figure.canvas.draw()
-    ends = [bar.get_x() + bar.get_width() for bar in axis.patches]
+    to_data = axis.transData.inverted()
+    ends = [bar.get_extents().transformed(to_data).x1 for bar in axis.patches]
     assert ends == pytest.approx([1, 10_000])
     assert [label.get_text() for label in axis.get_yticklabels()] == [usual.feature, rare.feature]
     assert "1 in 1,000" in [label.get_text() for label in axis.get_xticklabels()]
@@ -83,9 +84,9 @@ def test_drift_chart_has_what_is_rare_at_the_right_and_flags_in_words(checked):
 
 
 def test_version_is_named_as_registered(checked):
-    texts = plots.plot_accuracy(checked[2]).axes[0].get_legend().get_texts()
+    _, texts = plots.plot_accuracy(checked[2]).axes[0].get_legend_handles_labels()
     versions = {s.model_version for report in checked[2] for s in report.accuracy.scores}
-    named = {text.get_text().split(",")[0] for text in texts}
+    named = {text.split(",")[0] for text in texts}
     assert named == {f"version {v}" if v else "not registered" for v in versions}
 
 
