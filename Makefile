@@ -11,7 +11,7 @@ PORT    ?= 5000
 # Make exports them to the recipes, so that values with spaces or quotes need no quoting here.
 # Settings of the environment are taken too: the recipes see them as such.
 SETTINGS := VAR_DIR MLFLOW_TRACKING_URI MLFLOW_ARTIFACT_ROOT OPTUNA_STORAGE DATABASE_URL QUEUE_URL \
-	REGISTERED_MODEL_NAME LOG_LEVEL \
+	REGISTERED_MODEL_NAME LOG_LEVEL LOG_FORMAT \
 	MONITOR_WINDOW_DAYS MONITOR_CHECKS MAX_MAE MAX_RMSE MIN_R2 MAX_DEGRADATION MAX_COVERAGE_LOSS \
 	DRIFT_ALPHA DRIFT_MIN_EFFECT RETRAIN_AFTER_DAYS RETRAIN_AFTER_SAMPLES RETRAIN_LEARN_DAYS RETRAIN_PAUSE_DAYS \
 	COST_OVER COST_UNDER REVENUE_PER_ACCURATE ACCURATE_WITHIN INVENTORY_SAVING
@@ -210,8 +210,9 @@ bench-robustness: $(COMPARISON) ## Measure how accuracy falls as data gets worse
 bench-speed: $(COMPARISON) ## Measure training, tuning, explaining and more (ARGS="--help")
 	OMP_NUM_THREADS=1 $(PY) -m benchmarks.speed.bench $(ARGS)
 
-lab: $(STAMP) ## Open the notebooks in JupyterLab
-	$(PY) -m jupyterlab --ServerApp.root_dir=notebooks $(if $(filter 0,$(shell id -u)),--allow-root)
+lab: $(STAMP) ## Open the notebooks in JupyterLab (PORT=8888)
+	$(PY) -m jupyterlab --ServerApp.root_dir=notebooks $(if $(filter 0,$(shell id -u)),--allow-root) \
+	  $(if $(findstring command,$(origin PORT)),--port "$(PORT)")
 
 clean: ## Remove caches; keeps the environment and var/
 	rm -rf .pytest_cache .ruff_cache .hypothesis build dist site

@@ -117,6 +117,7 @@ def _check_address(value: str) -> str:
 
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+LogFormat = Literal["auto", "json", "text"]
 StoreUrl = Annotated[str, AfterValidator(_check_store_url)]
 WebUrl = Annotated[str, AfterValidator(_check_web_url)]
 Address = Annotated[str, AfterValidator(_check_address)]
@@ -221,6 +222,7 @@ class Settings(BaseSettings):
     inventory_saving: float = Field(0.25, ge=0)  # share of the cost avoided against last week's
 
     log_level: Annotated[LogLevel, BeforeValidator(_upper)] = "INFO"
+    log_format: LogFormat = "auto"  # of commands: readable lines on a terminal, JSON elsewhere
 
     @model_validator(mode="after")
     def _fill_places(self) -> Self:

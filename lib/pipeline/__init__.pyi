@@ -8,6 +8,7 @@ __all__ = [
     "Share",
     "StageError",
     "declared_parameters",
+    "describe_run",
     "held_out",
     "load_model",
     "load_profile",
@@ -20,6 +21,9 @@ __all__ = [
     "run_folder",
     "run_monitoring",
     "run_pipeline",
+    "show_summary",
+    "summarize_backtest",
+    "summarize_run",
 ]
 
 from .backtest import run_backtest
@@ -32,6 +36,7 @@ from .profiles import load_profile
 from .retraining import Retraining, retrain
 from .retraining_data import RetrainingError, held_out
 from .run import run_pipeline
-from .runs import record, run_folder
+from .runs import describe_run, record, run_folder
 from .stages import StageError
+from .summary import show_summary, summarize_backtest, summarize_run
 from .trained_model import load_model

@@ -9,6 +9,7 @@ __all__ = [
     "calibrate",
     "code_hash",
     "fit",
+    "initial_loss",
     "initial_state",
     "load_weights",
     "pinball_loss",
@@ -23,7 +24,7 @@ from .calibration import calibrate
 from .config import TrainingConfig, TrainingError
 from .data import Batch, TrainingData, batch_of, prepare
 from .export import add_metrics, load_weights, save_artifact
-from .loop import Fit, fit, progress_bar, train_step
+from .loop import Fit, fit, initial_loss, progress_bar, train_step
 from .loss import pinball_loss
 from .plots import plot_loss
 from .provenance import code_hash

@@ -1,6 +1,7 @@
 import io
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -153,6 +154,36 @@ def test_configure_logging_writes_json_lines_to_stderr(capsys):
     entry = json.loads(line)
     assert (entry["event"], entry["count"], entry["level"]) == ("loud", 3, "warning")
     assert entry["timestamp"].endswith("Z")
+
+
+@pytest.mark.parametrize("log_format", ["text", "auto"])
+def test_configure_logging_writes_readable_lines_for_people(monkeypatch, log_format):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    before, after = Terminal(), Terminal()
+    try:
+        monkeypatch.setattr(sys, "stderr", before)
+        configure_logging("INFO", log_format)
+        monkeypatch.setattr(sys, "stderr", after)  # as a live display does
+        structlog.get_logger().info("run started", stages=["01", "02"], seconds=1.5)
+        structlog.get_logger().warning("worker replaced")
+    finally:
+        structlog.reset_defaults()
+    assert before.getvalue() == ""
+    first, second = after.getvalue().splitlines()
+    assert re.fullmatch(r"\d\d:\d\d:\d\d  run started  \(stages: 01, 02; seconds: 1.5\)", first)
+    assert second.endswith("  warning: worker replaced")
+
+
+def test_configure_logging_is_json_where_no_terminal_is(capsys):
+    try:
+        configure_logging("INFO", "auto")
+        structlog.get_logger().info("run started")
+    finally:
+        structlog.reset_defaults()
+    assert json.loads(capsys.readouterr().err)["event"] == "run started"
 
 
 def test_configure_logging_refuses_an_unknown_level():
