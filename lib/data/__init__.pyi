@@ -12,6 +12,7 @@ __all__ = [
     "day_of_year",
     "fingerprint",
     "load",
+    "mark_public_holidays",
     "match_columns",
     "plot_components",
     "plot_events",
@@ -19,6 +20,7 @@ __all__ = [
     "plot_seasons",
     "plot_series",
     "split_days",
+    "split_without_test",
     "synthesize",
     "to_panel",
     "to_table",
@@ -27,7 +29,7 @@ __all__ = [
 ]
 
 from .calendar import day_of_year, weekday_of
-from .loading import load, validate
+from .loading import load, mark_public_holidays, validate
 from .panel import (
     MIN_HISTORY_DAYS,
     SERIES_COLUMNS,
@@ -40,6 +42,6 @@ from .panel import (
 )
 from .plots import plot_components, plot_events, plot_factor, plot_seasons, plot_series
 from .source import COLUMN_PARAMETERS, Source, match_columns
-from .splits import DataSplit, choose_validation_days, split_days
+from .splits import DataSplit, choose_validation_days, split_days, split_without_test
 from .synthesis import synthesize
 from .synthesis_spec import SynthesisSpec

@@ -9,6 +9,7 @@ and row, what was expected and what to do. What is unusual but usable is logged:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -86,13 +87,18 @@ def load(
 
 
 def validate(
-    table: pd.DataFrame, *, country: str = "", min_days: int = WINDOW_DAYS
+    table: pd.DataFrame,
+    *,
+    columns: Mapping[str, str] | None = None,
+    country: str = "",
+    min_days: int = WINDOW_DAYS,
 ) -> pd.DataFrame:
-    """Check a table with canonical column names as `load` does, and complete its days.
+    """Check a table as `load` checks a file, and complete its days.
 
     Args:
         table: `date` (days, timestamps or text), `value` and others of SERIES_COLUMNS. It is left
             as it is.
+        columns: names that the table has for them, where they differ.
         country: as for `load`.
         min_days: as for `load`.
 
@@ -100,8 +106,11 @@ def validate(
         SeriesError: names a row by its position, the first being 0.
     """
     source = Source("series table")
-    columns = match_columns(list(table.columns), {"date": "date", "value": "value"}, source)
-    frame = table[list(columns)].reset_index(drop=True)
+    wanted = {"date": "date", "value": "value", **(columns or {})}
+    matched = match_columns(list(table.columns), wanted, source)
+    frame = table[list(matched.values())].reset_index(drop=True)
+    frame.columns = list(matched)
+    source = replace(source, columns=matched)
     return _canonical_table(frame, source, decimal="", country=country, min_days=min_days)
 
 
@@ -117,7 +126,7 @@ def _canonical_table(
     panel = _complete_days(table, rows)
     check_series(rows, np.diff(panel.offsets), min_days)
     if country and "evento_especial" not in frame:
-        panel = replace(panel, event=_mark_public_holidays(panel.dates, country))
+        panel = replace(panel, event=mark_public_holidays(panel.dates, country))
     return to_table(panel)
 
 
@@ -239,8 +248,16 @@ def _complete_days(table: pd.DataFrame, rows: GroupedRows) -> Panel:
     )
 
 
-def _mark_public_holidays(dates: np.ndarray, country: str) -> np.ndarray:
-    """Return 1.0 on the public holidays of a country (ISO code), else 0.0. Both (N,)."""
+def mark_public_holidays(dates: np.ndarray, country: str) -> np.ndarray:
+    """Return 1.0 on the public holidays of a country, else 0.0.
+
+    Args:
+        dates: (N,) datetime64[D].
+        country: a two-letter code, such as BR.
+
+    Raises:
+        SeriesError: no holidays are known of this country.
+    """
     import holidays
 
     years = dates.astype("datetime64[Y]").astype(np.int64) + 1970

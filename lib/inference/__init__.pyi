@@ -11,11 +11,13 @@ __all__ = [
     "example",
     "forecast_panel",
     "is_finished",
+    "mean_of_quantiles",
     "verify_file",
     "verify_folder",
 ]
 
 from .artifact import CONTRACT, FILES, ArtifactError, Contract, verify_file, verify_folder
+from .distribution import mean_of_quantiles
 from .partitions import Job, Partition, PartitionForecaster, Result, is_finished
 from .pyfunc import example
 from .served_model import ServedModel, forecast_panel

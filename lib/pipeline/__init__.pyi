@@ -12,6 +12,7 @@ __all__ = [
     "load_model",
     "load_profile",
     "parameters_table",
+    "profile_values",
     "read_notebook",
     "record",
     "resolve_parameters",
@@ -28,6 +29,7 @@ from .notebooks import ParameterError, read_notebook
 from .parameter_help import parameters_table
 from .parameter_types import Day, ForecastSource, OptionalDay, Share
 from .parameters import declared_parameters, resolve_parameters
+from .profile_values import profile_values
 from .profiles import load_profile
 from .retraining import Retraining, retrain
 from .retraining_data import RetrainingError, held_out

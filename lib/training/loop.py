@@ -86,6 +86,13 @@ def fit(
     return Fit(best.eval(), config, state.history, state.best_loss, state.best_step)
 
 
+def start_pretrained(data: TrainingData, model_config: ModelConfig, seed: int = 0) -> Fit:
+    """Return the pretrained network without training; units and floor are those of the data."""
+    config = TrainingConfig(seed=seed)
+    state = initial_state(data, model_config, config)
+    return Fit(state.model.eval(), config, history=[], validation_loss=math.nan, best_step=0)
+
+
 def train_step(
     state: TrainingState,
     windows: Windows,
