@@ -24,11 +24,13 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-_PACKAGE = Path(__file__).resolve().parent
-_CHECKOUT = (_PACKAGE.parent / "pyproject.toml").is_file()
-# Where var/ and .env lie and relative paths begin: the checkout, or else the working directory.
-ROOT = _PACKAGE.parent if _CHECKOUT else Path.cwd()
-NOTEBOOKS = (ROOT if _CHECKOUT else _PACKAGE) / "notebooks"
+PACKAGE = Path(__file__).resolve().parent  # the code of lib, wherever it is installed
+_CHECKOUT = (PACKAGE.parent / "pyproject.toml").is_file()
+# Where var/ and .env lie and relative paths begin: the checkout, or else the working directory. A
+# kernel runs in the folder of its notebook, so it gets that of the process that started it.
+ROOT_VARIABLE = "PRODUCTION_LSTM_ROOT"
+ROOT = PACKAGE.parent if _CHECKOUT else Path(os.environ.get(ROOT_VARIABLE) or Path.cwd())
+NOTEBOOKS = (ROOT if _CHECKOUT else PACKAGE) / "notebooks"
 SECRETS = Path("/run/secrets")  # where containers find a file a secret, named as the setting
 
 

@@ -28,7 +28,7 @@ from nbconvert import HTMLExporter
 from papermill.exceptions import PapermillExecutionError
 
 from lib.pipeline.stages import StageError
-from lib.settings import Settings
+from lib.settings import ROOT, ROOT_VARIABLE, Settings
 
 # Marks the kernel and all its children, so that those of a killed run can be found.
 _MARK = "PRODUCTION_LSTM_RUN"
@@ -59,7 +59,7 @@ def run_notebook(run: Path, notebook: Path, values: Mapping[str, Any], settings:
     executed, page = run / "notebooks" / notebook.name, run / "html" / f"{stage}.html"
     # One thread each: two in one process slow each other down by orders of magnitude.
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    environment = {**threads, "VAR_DIR": str(settings.var_dir)}
+    environment = {**threads, "VAR_DIR": str(settings.var_dir), ROOT_VARIABLE: str(ROOT)}
     progress = sys.stderr.isatty()
     try:
         execute_notebook(

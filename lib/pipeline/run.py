@@ -23,7 +23,7 @@ from lib.pipeline.parameters import (
 )
 from lib.pipeline.profiles import load_profile
 from lib.pipeline.stages import StageRecord
-from lib.settings import NOTEBOOKS, ROOT, Settings, get_settings
+from lib.settings import NOTEBOOKS, PACKAGE, ROOT, Settings, get_settings
 
 log = structlog.get_logger()
 
@@ -83,7 +83,7 @@ def run_pipeline(
     run_dir: Path | None = None,
     notebooks: Path = NOTEBOOKS,
     settings: Settings | None = None,
-    package: Path = ROOT / "lib",
+    package: Path = PACKAGE,
     bases: Sequence[Path] = (),
 ) -> RunResult:
     """Run the training notebooks in order; skip what is done and unchanged.

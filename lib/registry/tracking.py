@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from lib.settings import ROOT, Settings
+from lib.settings import PACKAGE, ROOT, Settings
 
 if TYPE_CHECKING:  # two seconds to import
     import pandas as pd
@@ -123,7 +123,7 @@ def log_run(
     return run_id
 
 
-def git_commit(folder: Path = ROOT) -> str:
+def git_commit(folder: Path = PACKAGE) -> str:
     """Return the commit that is checked out.
 
     `+changes` follows it where tracked files were edited; "unversioned" stands for no repository.

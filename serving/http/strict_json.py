@@ -79,11 +79,11 @@ def _count_keys(value: Any) -> int:
     """Count the keys of all objects, level by level. Raises RecursionError below DEPTH levels."""
     level, count = [value], 0
     for _ in range(DEPTH):
-        objects = [v for v in level if isinstance(v, dict)]
-        lists = (v for v in level if isinstance(v, list))
+        objects = [v for v in level if type(v) is dict]
+        lists = [v for v in level if type(v) is list]
         count += sum(map(len, objects))
-        inside = chain(chain.from_iterable(map(dict.values, objects)), *lists)
-        level = [v for v in inside if isinstance(v, dict | list)]
+        inside = chain(chain.from_iterable(map(dict.values, objects)), chain.from_iterable(lists))
+        level = [v for v in inside if type(v) in _CONTAINERS]
         if not level:
             return count
     raise RecursionError
@@ -104,5 +104,6 @@ def _refuse_constant(name: str) -> NoReturn:
     raise RequestError(400, f"{name} is not JSON; expected null where a number is missing")
 
 
+_CONTAINERS = frozenset((dict, list))
 _FAST = msgspec.json.Decoder()
 _SLOW = json.JSONDecoder(object_pairs_hook=_refuse_twice, parse_constant=_refuse_constant)
