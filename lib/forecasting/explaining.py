@@ -59,7 +59,7 @@ def _locate(
     if date is None:
         return last, 1, name
     try:
-        day = np.datetime64(pd.Timestamp(date), "D")
+        day = np.datetime64(str(pd.Timestamp(date).date()), "D")
     except ValueError as error:
         raise SeriesError(f"date: expected YYYY-MM-DD, got {date!r}") from error
     first, end = panel.dates[span.start] + 1, panel.dates[last] + horizon

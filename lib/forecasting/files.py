@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -16,7 +17,6 @@ from lib.forecasting.report import write_report
 from lib.pipeline import ParameterError
 
 SUFFIXES = (".csv", ".parquet")
-MAX_PAGES = 10  # of the picture of many series
 # Parameters that name columns, in the order of SERIES_COLUMNS.
 COLUMN_PARAMETERS = (
     "series_column",
@@ -38,7 +38,6 @@ class ForecastFiles:
         out: the forecast.
         report: Markdown.
         picture: of the first series.
-        pages: PDF of more series than the picture holds; None where it holds all.
     """
 
     forecast: pd.DataFrame
@@ -47,7 +46,6 @@ class ForecastFiles:
     out: Path
     report: Path
     picture: Path
-    pages: Path | None
 
 
 def forecast_file(
@@ -85,24 +83,25 @@ def forecast_file(
         RegistryError: effort "registered", and nothing is registered.
     """
     reading = {name: value for name, value in (reading or {}).items() if value}
+    reading_options: dict[str, Any] = dict(reading)
     data = _find_file("DATA", data, bases)
     planned_file = _find_file("FUTURE", future, bases) if future else None
     out = _check_out(out, bases)
     if effort not in (None, REGISTERED):
-        check_effort(str(effort))
+        check_effort(effort)
     forecaster = Forecaster(horizon, country, seed)
-    forecaster.fit_table(load(data, **reading), effort, progress=progress)
+    forecaster.fit_table(load(data, **reading_options), effort, progress=progress)
     planned = _read_future(planned_file, reading) if planned_file else None
     forecast = forecaster.predict(planned, include_ended=include_ended)
     _write_table(forecast, out)
     unit = reading.get("value_column", "value")
-    picture, pages = _write_pictures(forecaster.history, forecast, out, unit)
-    choice = forecaster.choice or Choice("", "", "")
+    picture = _write_picture(forecaster.history, forecast, out, unit)
+    choice = forecaster.choice
     notes = tuple(forecaster.notes)
     report = write_report(
         out, forecast, choice, notes, data=data, history=forecaster.history, picture=picture
     )
-    return ForecastFiles(forecast, choice, notes, out, report, picture, pages)
+    return ForecastFiles(forecast, choice, notes, out, report, picture)
 
 
 def _find_file(parameter: str, path: Path, bases: Sequence[Path]) -> Path:
@@ -154,23 +153,9 @@ def _write_table(forecast: pd.DataFrame, out: Path) -> None:
     part.replace(out)
 
 
-def _write_pictures(
-    history: pd.DataFrame, forecast: pd.DataFrame, out: Path, unit: str
-) -> tuple[Path, Path | None]:
-    import matplotlib as mpl
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.backends.backend_pdf import PdfPages
+def _write_picture(history: pd.DataFrame, forecast: pd.DataFrame, out: Path, unit: str) -> Path:
+    from lib.forecasting.plots import plot_forecasts
 
-    from lib.forecasting.plots import pages_of, plot_forecasts
-
-    mpl.use("agg")  # a file is written; there may be no screen
-    picture, paged = out.with_suffix(".png"), out.with_suffix(".pdf")
-    figure = plot_forecasts(history, forecast, unit=unit)
-    FigureCanvasAgg(figure).print_png(picture)
-    count = pages_of(forecast)
-    if count == 1:
-        return picture, None
-    with PdfPages(paged) as pdf:
-        for page in range(1, min(count, MAX_PAGES) + 1):
-            pdf.savefig(plot_forecasts(history, forecast, unit=unit, page=page))
-    return picture, paged
+    picture = out.with_suffix(".png")
+    plot_forecasts(history, forecast, unit=unit).savefig(picture)
+    return picture

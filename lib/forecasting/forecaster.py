@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+import weakref
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -30,7 +31,8 @@ from lib.forecasting.model_choice import (
     list_names,
     load_registered,
 )
-from lib.inference import ServedModel, forecast_panel, mean_of_quantiles
+from lib.forecasting.tables import describe_effort, forecast_table, name_columns
+from lib.inference import ServedModel, forecast_panel
 
 SETTINGS_FILE, HISTORY_FILE, PLANNED_FILE, MODEL_FOLDER = (
     "forecaster.json",
@@ -51,13 +53,12 @@ class Forecaster:
         seed: of the search and of training.
 
     Attributes:
-        choice: what forecasts, and why; None before `fit`.
         notes: what a reader of the forecast should know, a sentence each.
 
     >>> import numpy as np, pandas as pd
     >>> from lib import Forecaster
     >>> days = pd.date_range("2024-01-01", periods=120)
-    >>> sales = pd.DataFrame({"day": days, "units": 100 + 10 * np.sin(np.arange(120) * 2 * np.pi / 7)})
+    >>> sales = pd.DataFrame({"day": days, "units": 100 + 10 * (np.arange(120) % 7)})
     >>> model = Forecaster(horizon=7).fit(sales, date="day", value="units", effort="instant")
     >>> forecast = model.predict()
     >>> len(forecast), str(forecast["date"].iloc[0].date())
@@ -68,13 +69,12 @@ class Forecaster:
         if horizon < 1:
             raise ValueError(f"horizon: expected at least 1 day, got {horizon}")
         self.horizon, self.country, self.seed = int(horizon), country or "", int(seed)
-        self.choice: Choice | None = None
+        self._choice: Choice | None = None
         self.notes: list[str] = []
         self._columns: dict[str, str] = {}
         self._history = pd.DataFrame()
         self._planned = pd.DataFrame()
         self._model: ServedModel | None = None
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     def fit(
         self,
@@ -123,7 +123,9 @@ class Forecaster:
                 f"covariates: got {list(covariates)}, not supported yet; name one number that is "
                 "known in advance as external= and planned events as event="
             )
-        self._columns = _name_columns({}, date, value, series, external, event)
+        if effort not in (None, REGISTERED):
+            check_effort(effort)
+        self._columns = name_columns({}, date, value, series, external, event)
         return self.fit_table(validate(df, columns=self._columns), effort, progress=progress)
 
     def fit_table(
@@ -137,7 +139,7 @@ class Forecaster:
             progress: as for `fit`.
         """
         if effort not in (None, REGISTERED):
-            check_effort(str(effort))
+            check_effort(effort)
         self._history, self._planned = split_planned(table)
         self._drop_model()
         panel = self._history_panel()
@@ -155,7 +157,7 @@ class Forecaster:
                 seed=self.seed,
                 progress=progress,
             )
-            self.choice = Choice(effort, _describe_effort(effort), f"effort {effort} was given")
+            self._choice = Choice(effort, describe_effort(effort), f"effort {effort} was given")
         return self
 
     def update(
@@ -178,7 +180,7 @@ class Forecaster:
         >>> str(model.update(df).predict()["date"].iloc[0].date())
         '2024-03-31'
         """
-        self._columns = _name_columns(self._columns, date, value, series, external, event)
+        self._columns = name_columns(self._columns, date, value, series, external, event)
         self._history, self._planned = split_planned(validate(df, columns=self._columns))
         return self
 
@@ -216,7 +218,7 @@ class Forecaster:
             names = [panel.ids[s] for s in panel.series_of(origins[~finite])]
             self.notes.append(f"no forecast for {list_names(names)}: too few known values")
             origins, quantiles = origins[finite], quantiles[finite]
-        return _forecast_table(panel, origins, quantiles, model.contract.quantiles)
+        return forecast_table(panel, origins, quantiles, model.contract.quantiles)
 
     def backtest(
         self,
@@ -258,11 +260,11 @@ class Forecaster:
 
         if unknown := set(columns) - set(COLUMN_ARGUMENTS):
             raise TypeError(f"backtest: unknown {sorted(unknown)}, expected {COLUMN_ARGUMENTS}")
-        names = _name_columns(self._columns, *(columns.get(n) for n in COLUMN_ARGUMENTS))
+        names = name_columns(self._columns, *(columns.get(n) for n in COLUMN_ARGUMENTS))
         history, _ = split_planned(validate(df, columns=names))
         panel = to_panel(mark_holidays(history, self.country))
-        trained = self.choice.effort if self.choice and self.choice.effort != REGISTERED else ""
-        effort = effort or trained or "default"
+        trained = self._choice.effort if self._choice else ""
+        effort = effort or trained.replace(REGISTERED, "") or "default"
         check_effort(effort)
         return score_forecasts(
             panel,
@@ -326,7 +328,7 @@ class Forecaster:
                 "country": self.country,
                 "seed": self.seed,
                 "columns": self._columns,
-                "choice": asdict(self.choice) if self.choice else None,
+                "choice": asdict(self.choice),
             },
         )
         return folder
@@ -357,7 +359,7 @@ class Forecaster:
         copy = forecaster._new_folder()
         shutil.copytree(folder / MODEL_FOLDER, copy, dirs_exist_ok=True)
         forecaster._model = ServedModel.load(copy)
-        forecaster.choice = Choice(**state["choice"]) if state["choice"] else None
+        forecaster._choice = Choice(**state["choice"])
         return forecaster
 
     @classmethod
@@ -375,8 +377,15 @@ class Forecaster:
         registered = load_registered(forecaster._new_folder(), name=name or "", alias=alias)
         forecaster.horizon = registered.model.contract.horizon
         forecaster._model = registered.model
-        forecaster.choice = Choice(REGISTERED, registered.label, f"{alias} was named")
+        forecaster._choice = Choice(REGISTERED, registered.label, f"{alias} was named")
         return forecaster
+
+    @property
+    def choice(self) -> Choice:
+        """What forecasts, and why. Raises RuntimeError before `fit`."""
+        if self._choice is None:
+            raise RuntimeError("there is no model yet; call fit, or use load or registered")
+        return self._choice
 
     @property
     def history(self) -> pd.DataFrame:
@@ -389,10 +398,10 @@ class Forecaster:
             self._model = make_model(
                 panel, folder / INSTANT, effort=INSTANT, horizon=self.horizon, seed=self.seed
             )
-            self.choice = Choice(INSTANT, _describe_effort(INSTANT), reason)
+            self._choice = Choice(INSTANT, describe_effort(INSTANT), reason)
         else:
             self._model = registered.model
-            self.choice = Choice(REGISTERED, registered.label, reason)
+            self._choice = Choice(REGISTERED, registered.label, reason)
 
     def _use_registered(self, folder: Path) -> None:
         registered = load_registered(folder)
@@ -403,7 +412,7 @@ class Forecaster:
                 f"{self.horizon}; give a shorter HORIZON, or train with HORIZON={self.horizon}"
             )
         self._model = registered.model
-        self.choice = Choice(REGISTERED, registered.label, f"effort {REGISTERED} was given")
+        self._choice = Choice(REGISTERED, registered.label, f"effort {REGISTERED} was given")
 
     def _history_panel(self) -> Panel:
         return to_panel(mark_holidays(self._history, self.country))
@@ -438,55 +447,10 @@ class Forecaster:
         return self._model
 
     def _new_folder(self) -> Path:
-        self._folder = tempfile.TemporaryDirectory(prefix="forecaster-")
-        return Path(self._folder.name)
+        """Return an empty folder for the model, which is removed with this object."""
+        folder = tempfile.mkdtemp(prefix="forecaster-")
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        return Path(folder)
 
     def _drop_model(self) -> None:
-        self._model, self.choice, self.notes = None, None, []
-
-
-def _describe_effort(effort: str) -> str:
-    if effort == INSTANT:
-        return "the pretrained network, not trained on this data"
-    return f"a network trained on this data, profile {effort}"
-
-
-def _name_columns(
-    known: dict[str, str],
-    date: str | None,
-    value: str | None,
-    series: str | None,
-    external: str | None,
-    event: str | None,
-) -> dict[str, str]:
-    """Return canonical names to the names of the user's columns, those of `known` by default."""
-    given = {
-        "series_id": series,
-        "date": date,
-        "value": value,
-        "fator_externo": external,
-        "evento_especial": event,
-    }
-    defaults = {"date": "date", "value": "value"}
-    return defaults | known | {name: column for name, column in given.items() if column}
-
-
-def _forecast_table(
-    panel: Panel, origins: np.ndarray, quantiles: np.ndarray, levels: tuple[float, ...]
-) -> pd.DataFrame:
-    """Return the tidy table of forecasts. Quantiles are (n, horizon, levels)."""
-    n, horizon, _ = quantiles.shape
-    series = panel.series_of(origins)
-    lowest = np.fmin.reduceat(panel.values, panel.offsets[:-1])[series]
-    floor = np.where(lowest >= 0, 0.0, -np.inf)  # a series without negative values has no such mean
-    days = panel.dates[origins][:, None] + np.arange(1, horizon + 1)
-    table = pd.DataFrame(
-        {
-            "series_id": np.repeat(np.array(panel.ids, dtype=object)[series], horizon),
-            "date": days.ravel().astype("datetime64[us]"),
-            "mean": mean_of_quantiles(quantiles, levels, floor=floor[:, None]).ravel(),
-        }
-    ).astype({"series_id": "str"})
-    for i, level in enumerate(levels):
-        table[f"q{level:g}"] = quantiles[..., i].ravel()
-    return table
+        self._model, self._choice, self.notes = None, None, []

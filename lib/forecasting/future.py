@@ -147,12 +147,12 @@ def _read_numbers(frame: pd.DataFrame, name: str | None, canonical: str) -> np.n
     wrong = (numbers.isna() & frame[name].notna()).to_numpy()
     expected = "a number, or nothing where it is not known"
     if canonical == "evento_especial":
-        wrong |= ((numbers < 0) | (numbers > 1)).to_numpy()
+        wrong = wrong | ((numbers < 0) | (numbers > 1)).to_numpy()
         expected = "0 (no event) to 1, or nothing where it is not known"
     if wrong.any():
         row = int(wrong.argmax())
         raise SeriesError(
-            f"FUTURE, column {name!r}, row {row} (the first is 0): got {frame[name].iloc[row]!r}; "
+            f"FUTURE, column {name!r}, row {row} (the first is 0): got {frame[name].tolist()[row]!r}; "
             f"expected {expected}. Correct it or leave it blank"
         )
     return numbers.to_numpy(np.float64, na_value=np.nan)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -11,37 +10,29 @@ from matplotlib.figure import Figure
 
 from lib.plotting import FORECAST, INK, hide_spines
 
-SERIES_PER_PAGE = 12
+MAX_SERIES = 12
 HISTORY_DAYS = 84  # before the forecast
 INTERVALS = ((0.05, 0.95, "#fbdcc8"), (0.25, 0.75, "#f3a97e"))  # levels and colour of each band
 
 
-def plot_forecasts(
-    history: pd.DataFrame, forecast: pd.DataFrame, *, unit: str = "value", page: int = 1
-) -> Figure:
-    """Plot the last weeks of each series and the fan of the coming days.
+def plot_forecasts(history: pd.DataFrame, forecast: pd.DataFrame, *, unit: str = "value") -> Figure:
+    """Plot the last weeks and the fan of the coming days, of the first MAX_SERIES series.
 
     Args:
         history: canonical table.
         forecast: as `Forecaster.predict` returns it.
         unit: of the values, for the axes.
-        page: of the series, from 1, SERIES_PER_PAGE on each.
     """
     ids = forecast["series_id"].unique()
-    shown = ids[(page - 1) * SERIES_PER_PAGE : page * SERIES_PER_PAGE]
+    shown = ids[:MAX_SERIES]
     columns = 1 if len(shown) <= 3 else 2 if len(shown) <= 6 else 3
     rows = -(-len(shown) // columns)
     width, height = (10.0, 3.4) if columns == 1 else (5.2, 2.7)
-    figure, axes = plt.subplots(
-        rows,
-        columns,
-        figsize=(columns * width, rows * height + 0.7),
-        squeeze=False,
-        layout="constrained",
-    )
-    known, ahead = dict(tuple(history.groupby("series_id"))), dict(
-        tuple(forecast.groupby("series_id"))
-    )
+    # Not through pyplot: a file is written, and nothing is to be kept open or shown.
+    figure = Figure(figsize=(columns * width, rows * height + 0.7), layout="constrained", dpi=100)
+    axes = figure.subplots(rows, columns, squeeze=False)
+    known = dict(tuple(history.groupby("series_id")))
+    ahead = dict(tuple(forecast.groupby("series_id")))
     for axis, name in zip(axes.flat, shown, strict=False):
         _plot_series(axis, known[name], ahead[name])
         axis.set_title(name, loc="left", fontsize=10)
@@ -81,8 +72,3 @@ def _plot_series(axis: Axes, history: pd.DataFrame, forecast: pd.DataFrame) -> N
     values = np.concatenate([past["value"].to_numpy(), forecast["q0.05"].to_numpy()])
     if np.nanmin(values) >= 0:
         axis.set_ylim(bottom=0)
-
-
-def pages_of(forecast: pd.DataFrame) -> int:
-    """Return how many pages all series take."""
-    return -(-forecast["series_id"].nunique() // SERIES_PER_PAGE)

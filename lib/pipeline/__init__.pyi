@@ -2,12 +2,14 @@ __all__ = [
     "Day",
     "ForecastSource",
     "OptionalDay",
+    "Parameter",
     "ParameterError",
     "Retraining",
     "RetrainingError",
     "Share",
     "StageError",
     "declared_parameters",
+    "declared_stages",
     "held_out",
     "load_model",
     "load_profile",
@@ -28,8 +30,8 @@ from .monitoring import run_monitoring
 from .notebooks import ParameterError, read_notebook
 from .parameter_help import parameters_table
 from .parameter_types import Day, ForecastSource, OptionalDay, Share
-from .parameters import declared_parameters, resolve_parameters
-from .profile_values import profile_values
+from .parameters import Parameter, declared_parameters, resolve_parameters
+from .profile_values import declared_stages, profile_values
 from .profiles import load_profile
 from .retraining import Retraining, retrain
 from .retraining_data import RetrainingError, held_out

@@ -1,4 +1,4 @@
-"""Returns the values that the notebooks' parameters have under a profile."""
+"""Returns the parameters of the notebooks, and the values that they have under a profile."""
 
 from __future__ import annotations
 
@@ -6,10 +6,34 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lib.pipeline.notebooks import TRAINING_STAGES, find_notebooks
-from lib.pipeline.parameters import declared_parameters, resolve_parameters
+from lib.pipeline.notebooks import MONITORING_STAGE, TRAINING_STAGES, find_notebooks
+from lib.pipeline.parameters import (
+    RESERVED,
+    Parameter,
+    declared_parameters,
+    resolve_parameters,
+)
 from lib.pipeline.profiles import load_profile
 from lib.settings import NOTEBOOKS
+
+
+def declared_stages(
+    notebooks: Path = NOTEBOOKS, *, monitoring: bool = False
+) -> dict[str, dict[str, Parameter]]:
+    """Return the parameters that users may set, by notebook and name.
+
+    Args:
+        notebooks: folder of the notebooks.
+        monitoring: those of the monitoring notebook instead of the training ones.
+
+    Raises:
+        ParameterError: a declaration is wrong.
+    """
+    pattern = MONITORING_STAGE if monitoring else TRAINING_STAGES
+    return {
+        stage: {n: p for n, p in declared_parameters(path).items() if n != RESERVED}
+        for stage, path in find_notebooks(notebooks, pattern).items()
+    }
 
 
 def profile_values(
@@ -31,10 +55,7 @@ def profile_values(
     >>> profile_values("default", {"HORIZON": "14"})["02_tuning"]["HORIZON"]
     14
     """
-    declared = {
-        stage: declared_parameters(path)
-        for stage, path in find_notebooks(notebooks, TRAINING_STAGES).items()
-    }
+    declared = declared_stages(notebooks)
     values = resolve_parameters(
         declared, load_profile(notebooks / "params" / f"{profile}.yaml"), overrides or {}
     )

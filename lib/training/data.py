@@ -14,7 +14,6 @@ from lib.data import MIN_HISTORY_DAYS, DataSplit, Panel
 from lib.models import ModelConfig
 from lib.training.config import TrainingError
 
-
 CALIBRATION_WINDOWS = 512  # of a network without training, which bounds its seconds
 
 
