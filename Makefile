@@ -187,10 +187,11 @@ forecast-arguments:
 # A parameter of the notebooks, but for these, which are options of the command.
 FORECAST_PASSED = $(foreach v,$(sort $(filter-out $(OWN) EFFORT FUTURE ENDED,$(GIVEN))),$(v)="$$$(v)")
 forecast: forecast-arguments $(STAMP) ## Forecast the coming days of a file (DATA=sales.csv OUT=next.csv EFFORT= FUTURE=)
-	@if [ -d "$(DATA)" ]; then $(MAKE) --no-print-directory forecast-folder; else \
-	  OMP_NUM_THREADS=1 $(CLI) forecast --out "$(OUT)" $(if $(EFFORT),--effort "$(EFFORT)") \
-	    $(if $(FUTURE),--future "$(FUTURE)") $(if $(ENDED),--include-ended) \
-	    --relative-to "$(PWD)" $(FORECAST_PASSED); fi
+	@if [ -d "$(DATA)" ]; then exit 0; fi; \
+	OMP_NUM_THREADS=1 $(CLI) forecast --out "$(OUT)" $(if $(EFFORT),--effort "$(EFFORT)") \
+	  $(if $(FUTURE),--future "$(FUTURE)") $(if $(ENDED),--include-ended) \
+	  --relative-to "$(PWD)" $(FORECAST_PASSED)
+	@if [ -d "$(DATA)" ]; then $(MAKE) --no-print-directory forecast-folder; fi
 
 # A folder of Parquet files, by Ray: `make forecast DATA=folder OUT=folder MODEL=folder`.
 forecast-folder: $(RAY)

@@ -207,8 +207,8 @@ class Forecaster:
         >>> df = pd.DataFrame({"date": days, "value": range(90), "promo": 0.0})
         >>> model = Forecaster(horizon=3).fit(df, event="promo", effort="instant")
         >>> planned = pd.DataFrame({"date": ["2024-04-01"], "promo": [1.0]})
-        >>> list(model.predict(future=planned))[:4]
-        ['series_id', 'date', 'mean', 'q0.05']
+        >>> len(model.predict(future=planned))
+        3
         """
         model = self._require_model()
         panel, origins = self._forecast_panel(future, include_ended=include_ended)
@@ -253,8 +253,8 @@ class Forecaster:
         >>> days = pd.date_range("2024-01-01", periods=150)
         >>> df = pd.DataFrame({"date": days, "value": 50 + np.arange(150) % 7})
         >>> scores = Forecaster(horizon=7).backtest(df, cutoffs=2, step=7, effort="instant")
-        >>> scores["forecaster"].tolist()[:2]
-        ['ours', 'naive']
+        >>> scores["forecaster"].iloc[0]
+        'ours'
         """
         from lib.forecasting.scoring import score_forecasts
 

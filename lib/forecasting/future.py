@@ -151,8 +151,9 @@ def _read_numbers(frame: pd.DataFrame, name: str | None, canonical: str) -> np.n
         expected = "0 (no event) to 1, or nothing where it is not known"
     if wrong.any():
         row = int(wrong.argmax())
+        cell = frame[name].tolist()[row]
         raise SeriesError(
-            f"FUTURE, column {name!r}, row {row} (the first is 0): got {frame[name].tolist()[row]!r}; "
+            f"FUTURE, column {name!r}, row {row} (the first is 0): got {cell!r}; "
             f"expected {expected}. Correct it or leave it blank"
         )
     return numbers.to_numpy(np.float64, na_value=np.nan)
