@@ -57,16 +57,15 @@ def test_longer_horizon_does_not_fit(fitted, shops):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings(
-    "ignore:The ``noload`` loader strategy:sqlalchemy.exc.SADeprecationWarning"
+    "ignore:The ``noload`` loader strategy:sqlalchemy.exc.SADeprecationWarning",
+    "ignore:Operation with range is deprecated:pandas.errors.Pandas4Warning",
 )
 def test_production_model_forecasts_the_series_it_has_learned(fitted, shops, tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     monkeypatch.setenv("MLFLOW_ARTIFACT_ROOT", str(tmp_path / "artifacts"))
     monkeypatch.setenv("VAR_DIR", str(tmp_path / "var"))
     registry = Registry(get_settings(None))
-    run = registry.log_run(
-        name="shops", params={}, metrics={}, history=[], figures={}, files=[], dataset=None
-    )
+    run = registry.log_run(name="shops", params={}, metrics={})
     registry.promote(registry.register(fitted._model.folder, run_id=run, metrics={}))
     model = Forecaster(horizon=7).fit(shops, **COLUMNS, effort=None)
     assert model.choice.effort == "registered"
