@@ -13,6 +13,7 @@ __all__ = [
     "example",
     "forecast_panel",
     "is_finished",
+    "mean_of_quantiles",
     "verify_file",
     "verify_folder",
 ]
@@ -26,6 +27,7 @@ from .artifact import (
     verify_file,
     verify_folder,
 )
+from .distribution import mean_of_quantiles
 from .partitions import Job, Partition, PartitionForecaster, Result, is_finished
 from .pyfunc import example
 from .served_model import ServedModel, apply_floors, forecast_panel

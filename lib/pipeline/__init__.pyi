@@ -2,17 +2,20 @@ __all__ = [
     "Day",
     "ForecastSource",
     "OptionalDay",
+    "Parameter",
     "ParameterError",
     "Retraining",
     "RetrainingError",
     "Share",
     "StageError",
     "declared_parameters",
+    "declared_stages",
     "describe_run",
     "held_out",
     "load_model",
     "load_profile",
     "parameters_table",
+    "profile_values",
     "read_notebook",
     "record",
     "resolve_parameters",
@@ -31,7 +34,8 @@ from .monitoring import run_monitoring
 from .notebooks import ParameterError, read_notebook
 from .parameter_help import parameters_table
 from .parameter_types import Day, ForecastSource, OptionalDay, Share
-from .parameters import declared_parameters, resolve_parameters
+from .parameters import Parameter, declared_parameters, resolve_parameters
+from .profile_values import declared_stages, profile_values
 from .profiles import load_profile
 from .retraining import Retraining, retrain
 from .retraining_data import RetrainingError, held_out
