@@ -10,16 +10,19 @@ __all__ = [
     "StrictRequest",
     "add_headers",
     "check_bind",
+    "count_keys",
     "decode_json",
     "invalid",
     "is_open",
     "metrics",
     "problems",
     "refusal_of",
+    "release_memory",
 ]
 
 from . import metrics, problems
 from .limits import ConcurrencyLimit
+from .memory import release_memory
 from .metrics import Metrics
 from .problems import MEDIA_TYPE, RequestError, invalid, refusal_of
 from .security import (
@@ -31,4 +34,4 @@ from .security import (
     check_bind,
     is_open,
 )
-from .strict_json import StrictRequest, decode_json
+from .strict_json import StrictRequest, count_keys, decode_json

@@ -20,13 +20,18 @@ __all__ = [
     "PredictRequest",
     "Prediction",
     "Problem",
+    "Series",
+    "decode_series",
     "example_history",
     "example_rows",
+    "join_series",
     "last_features",
     "make_question",
     "read_histories",
     "read_question",
     "read_sequence",
+    "read_series",
+    "split_body",
 ]
 
 from .actuals import Actual, ActualKept, ActualsBody, ActualsKept
@@ -48,6 +53,7 @@ from .forecasts import (
     Prediction,
     PredictRequest,
 )
-from .histories import last_features, read_histories
+from .histories import Series, join_series, last_features, read_histories, read_series
 from .monitoring import Findings, Monitoring
+from .series_body import decode_series, split_body
 from .status import Health, Live, ModelCard, Problem

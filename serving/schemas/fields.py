@@ -8,13 +8,17 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, ConfigDict, Field
 
+FIRST_DAY, LAST_DAY = "1900-01-01", "2199-12-31"  # no daily series lies outside
 STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
 
 def _parse_day(value: Any) -> date:
     # Only a day: pydantic would also take a time or a number of seconds.
     if isinstance(value, str) and re.fullmatch(r"\d{4}-\d\d-\d\d", value, re.ASCII):
-        return date.fromisoformat(value)
+        day = date.fromisoformat(value)
+        if not FIRST_DAY <= value <= LAST_DAY:
+            raise ValueError(f"expected a day from {FIRST_DAY} to {LAST_DAY}")
+        return day
     raise ValueError("expected an ISO day such as 2026-01-31")
 
 
