@@ -13,7 +13,7 @@ from flask import Response, g, request
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import ValidationError
 
-from lib.features import MAX_HORIZON, known_future_after
+from lib.features import FEATURES, MAX_HORIZON, known_future_after
 from lib.inference import forecast_panel
 from serving.http import (
     ConcurrencyLimit,
@@ -27,10 +27,13 @@ from serving.records import Prediction as Record
 from serving.schemas import (
     ROWS,
     SERIES,
+    FieldWarning,
     Forecast,
     ForecastRequest,
     Prediction,
     Series,
+    check_forecast,
+    check_window,
     decode_series,
     join_series,
     last_features,
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
 
 MAX_PREDICT = 1_000_000  # bytes
 MAX_FORECAST = 64_000_000
+_LAG_1 = FEATURES.index("lag_1")
 LARGE = 2_000_000  # bytes; of larger bodies only one is read and decoded at a time
 BATCH = 64  # series computed at a time, which bounds memory
 large_bodies = ConcurrencyLimit(
@@ -67,11 +71,14 @@ def predict() -> Response:
     body = cast(StrictRequest, request).json_bytes()
     contract = model.forecaster.contract
     rows = read_sequence(body, contract.context_length)
+    warnings = check_window(rows, contract)
     near = np.datetime64(contract.training_span[1], "D")
     future = known_future_after(rows, contract.horizon, near)
     quantiles = model.batcher.predict(rows[None], future)[0]
     if not np.isfinite(quantiles).all():
         raise invalid("sequence", _UNUSABLE)
+    largest = float(np.nan_to_num(np.abs(rows[:, _LAG_1])).max())
+    warnings += check_forecast(quantiles, largest, "sequence")
     values, levels = quantiles.tolist(), contract.quantiles
     # A copy of the last row, or the record that waits to be written would hold all rows.
     record = Record(
@@ -80,6 +87,7 @@ def predict() -> Response:
     state_of().recorder.record(record)
     return _answer(
         model,
+        warnings,
         prediction=float(np.interp(0.5, levels, values)),
         quantiles=dict(zip(_names(levels), values, strict=True)),
     )
@@ -115,13 +123,17 @@ def _forecast(model: Served) -> Response:
         unusable = np.flatnonzero(~np.isfinite(part.quantiles).all(axis=(1, 2)))
         if len(unusable):
             raise invalid(f"{place.format(number * BATCH + unusable[0])}history", _UNUSABLE)
+    warnings = [doubt for series in read for doubt in series.warnings]
+    quantiles = (of_series[:days] for part in parts for of_series in part.quantiles)
+    for i, (series, of_series) in enumerate(zip(read, quantiles, strict=True)):
+        warnings += check_forecast(of_series, series.largest, f"{place.format(i)}history")
     forecasts = []
     for part in parts:
         _record_part(model, part, days)
         # Encoded part by part: as objects the answer would take ten times its memory.
         forecasts.append(orjson.dumps(_days_of(part, days, contract.quantiles, levels))[1:-1])
     fragment = orjson.Fragment(b"[" + b",".join(forecasts) + b"]")
-    return _answer(model, forecasts=fragment, levels=levels)
+    return _answer(model, warnings, forecasts=fragment, levels=levels)
 
 
 @dataclass(frozen=True)
@@ -298,6 +310,8 @@ def _names(levels: Any) -> list[str]:
     return [f"{level:g}" for level in levels]
 
 
-def _answer(model: Served, **fields: Any) -> Response:
+def _answer(model: Served, warnings: list[FieldWarning], **fields: Any) -> Response:
     document = fields | {"trace_id": g.trace_id, "model_version": model.version}
+    if warnings:
+        document["warnings"] = [doubt._asdict() for doubt in warnings]
     return Response(orjson.dumps(document), mimetype="application/json")

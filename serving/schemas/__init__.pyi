@@ -10,6 +10,7 @@ __all__ = [
     "ExplanationQueued",
     "ExplanationState",
     "FeatureRow",
+    "FieldWarning",
     "Findings",
     "Forecast",
     "ForecastRequest",
@@ -21,6 +22,8 @@ __all__ = [
     "Prediction",
     "Problem",
     "Series",
+    "check_forecast",
+    "check_window",
     "decode_series",
     "example_history",
     "example_rows",
@@ -55,5 +58,6 @@ from .forecasts import (
 )
 from .histories import Series, join_series, last_features, read_histories, read_series
 from .monitoring import Findings, Monitoring
+from .plausibility import FieldWarning, check_forecast, check_window
 from .series_body import decode_series, split_body
 from .status import Health, Live, ModelCard, Problem

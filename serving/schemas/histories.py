@@ -14,6 +14,7 @@ from lib.inference import Contract
 from serving.http import invalid
 from serving.schemas.columns import EVENT, FACTOR, VALUE, read_columns, read_days
 from serving.schemas.forecasts import DAYS, ROWS
+from serving.schemas.plausibility import FieldWarning, check_factor, check_values, find_errors
 
 _ROLLING = 30  # days that the features of a day look back on
 _MONTH = 28  # days that last year's level looks back on
@@ -41,12 +42,16 @@ class Series:
         first: its first day.
         days: from there up to the last of the history.
         columns: value, factor and event, each (days + horizon,), NaN where missing.
+        largest: absolute value of the days that the model looks at.
+        warnings: of its numbers.
     """
 
     name: str
     first: np.datetime64
     days: int
     columns: dict[str, np.ndarray]
+    largest: float
+    warnings: tuple[FieldWarning, ...] = ()
 
 
 def read_histories(
@@ -143,10 +148,31 @@ def _series(item: Any, contract: Contract, context: int, place: str) -> Series:
     at = (days - first).astype(np.int64)
     for column, values in columns.items():
         whole[column][at[at >= 0]] = values[at >= 0]
-    if not np.isfinite(whole[VALUE][max(0, length - context) : length]).any():
+    warnings = _clear_errors(whole[VALUE][:length], first, field)
+    recent = slice(max(0, length - context), length)
+    if not np.isfinite(whole[VALUE][recent]).any():
         raise invalid(field, f"expected a known value among the last {context} days, got none")
     _add_future(item.get("future", []), whole, last, length, contract.horizon, f"{place}future")
-    return Series(name, first, length, whole)
+    warnings += check_values(whole[VALUE][recent], contract, field)
+    warnings += check_factor(whole[FACTOR][recent], contract, f"{field}.{FACTOR}")
+    warnings += check_factor(whole[FACTOR][length:], contract, f"{place}future.{FACTOR}")
+    largest = float(np.nanmax(np.abs(whole[VALUE][recent])))
+    return Series(name, first, length, whole, largest, tuple(warnings))
+
+
+def _clear_errors(values: np.ndarray, first: np.datetime64, field: str) -> list[FieldWarning]:
+    """Make single values missing that are a thousand times as large as all others."""
+    errors = find_errors(values)
+    warnings = [
+        FieldWarning(
+            field,
+            f"{values[i]:g} on {first + i} is more than a thousand times as large as the other "
+            "values: it is taken for an error, and the day for missing",
+        )
+        for i in errors
+    ]
+    values[errors] = np.nan
+    return warnings
 
 
 def _add_future(

@@ -107,8 +107,6 @@ def _check_size(body: bytes, place: str) -> None:
     """Raise RequestError (413) before much more is decoded than a series may have."""
     for sign, most in _MOST.items():
         if (count := body.count(sign)) > most:
-            raise RequestError(
-                413,
-                f"{place.rstrip('.')}: {count} times {sign.decode()!r} is more than {DAYS} days of history and "
-                f"{MAX_HORIZON} of future can have",
-            )
+            limits = f"{DAYS} days of history and {MAX_HORIZON} of future"
+            detail = f"{count} times {sign.decode()!r} is more than {limits} can have"
+            raise RequestError(413, f"{place.rstrip('.')}: {detail}")
