@@ -52,7 +52,10 @@ def _split_keys(value: object) -> object:
         # Clients differ in the bytes they send for other characters in a header.
         if not value.isascii():
             raise ValueError("expected ASCII characters in keys")
-        return tuple(key for part in value.split(",") if (key := part.strip()))
+        keys = tuple(key for part in value.split(",") if (key := part.strip()))
+        if value.strip() and not keys:
+            raise ValueError("expected keys with commas between, got commas only")
+        return keys
     return value
 
 

@@ -219,3 +219,9 @@ def test_logs_that_cannot_be_written_stop_nothing_and_are_counted():
         assert log.lost == 0
         with pytest.raises(OSError, match="No space left"):
             file.close()
+
+
+@pytest.mark.parametrize("keys", [",", " , ", ",,"])
+def test_settings_api_keys_of_commas_only_are_refused(env_file, keys):
+    with pytest.raises(SettingsError, match="API_KEYS: expected keys"):
+        get_settings(env_file(f"API_KEYS={keys}"))
