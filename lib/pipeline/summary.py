@@ -61,6 +61,7 @@ def summarize_run(run: Path) -> RunSummary:
     """
     scores = json.loads((run / "scores.json").read_text(encoding="utf-8"))
     outcome = _read_json(run / "mlflow.json")
+    judged = _read_json(run / "verdict.json")
     values = _read_json(run / "parameters.json").get("stages", {}).get(_DATA_STAGE, {})
     target = _as_arguments(values if values.get("DATA") else {"DATA": run / "series.parquet"})
     purpose = f"serve it, with its page, at {SERVICE}"
@@ -68,7 +69,7 @@ def summarize_run(run: Path) -> RunSummary:
         purpose = f"serve the production model, if there is one, at {SERVICE}"
     return RunSummary(
         scores=scores,
-        verdict=describe_verdict(scores),
+        verdict=_as_sentence(judged) if judged else describe_verdict(scores),
         decision=_describe_decision(outcome),
         report=run / "html" / "03_training.html",
         next_steps={
@@ -129,6 +130,13 @@ def describe_verdict(scores: Scores) -> str:
         less = f" ({100 * (1 - ours / theirs):.0f} % less)"
         return f"Better than the best simple forecast, {name}: {numbers}{less}."
     return f"A simple forecast is better here, {name}: {numbers}."
+
+
+def _as_sentence(judged: Mapping[str, Any]) -> str:
+    """Return the verdict that the training wrote (`lib.evaluation.Verdict`) as a sentence."""
+    if judged["better"]:
+        return f"Better than the best simple forecast: {judged['reason']}."
+    return f"Not better than the best simple forecast: {judged['reason']}."
 
 
 def _describe_decision(outcome: Mapping[str, Any]) -> str:

@@ -58,6 +58,12 @@ def test_summary_of_a_training_has_scores_verdict_report_and_next_steps(run):
     assert "http://127.0.0.1:8000" in text
 
 
+def test_summary_has_the_verdict_that_the_training_wrote(run):
+    write(run, "verdict.json", {"better": False, "reason": "last week's values are as good here"})
+    verdict = summarize_run(run).verdict
+    assert verdict.startswith("Not better than the best simple forecast: last week's values are")
+
+
 def test_summary_of_synthetic_series_forecasts_those_of_the_run(run):
     write(run, "parameters.json", {"stages": {"01_synthesis": {"DATA": ""}}})
     assert f"make forecast DATA={run}/series.parquet OUT=next.csv" in printed(summarize_run(run))
