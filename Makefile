@@ -27,7 +27,7 @@ export JUPYTER_PREFER_ENV_PATH := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help install lint format docs test test-slow test-3.13 test-services run-mlflow train pretrain tune backtest \
-	explain promote rollback run-api run-worker bench-serving bench-accuracy bench-starts bench-speed example \
+	explain promote rollback run-api run-worker bench-serving bench-accuracy bench-starts bench-speed bench-monitoring example \
 	screenshots test-page docker-build docker-run forecast bench-robustness monitor check \
 	simulate lab clean clean-var
 
@@ -209,6 +209,9 @@ bench-robustness: $(COMPARISON) ## Measure how accuracy falls as data gets worse
 
 bench-speed: $(COMPARISON) ## Measure training, tuning, explaining and more (ARGS="--help")
 	OMP_NUM_THREADS=1 $(PY) -m benchmarks.speed.bench $(ARGS)
+
+bench-monitoring: $(STAMP) ## Error rates of the monitoring's bounds, by simulation (ARGS="--windows 2000")
+	OMP_NUM_THREADS=1 $(PY) -m benchmarks.monitoring.bench $(ARGS)
 
 lab: $(STAMP) ## Open the notebooks in JupyterLab
 	$(PY) -m jupyterlab --ServerApp.root_dir=notebooks $(if $(filter 0,$(shell id -u)),--allow-root)

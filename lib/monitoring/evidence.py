@@ -106,6 +106,11 @@ def _doubt(accuracy: Accuracy, known: int, share: float, arrivals: Arrivals | No
         most = max(accuracy.scores, key=lambda s: s.forecasts, default=None)
         counted = f"{most.forecasts} forecasts of {most.days} days" if most else "none"
         return f"too few to judge: {counted}; {ENOUGH} forecasts of {MIN_DAYS} days are needed"
-    if any(math.isinf(s.expected_wape) or s.expected_wape > _INSANE for s in judged):
+    if not has_sane_baseline(accuracy):
         return "the expected error of the model is no measure: it was trained on broken data"
     return ""
+
+
+def has_sane_baseline(accuracy: Accuracy) -> bool:
+    """Tell whether degradation against the expected errors can be found at all."""
+    return not any(score.expected_wape > _INSANE for score in accuracy.scores)

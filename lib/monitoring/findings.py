@@ -17,6 +17,7 @@ from lib.files import write_json
 from lib.monitoring.accuracy import ExpectedError
 from lib.monitoring.alerts import Finding, open_incidents
 from lib.monitoring.arrivals import Arrivals
+from lib.monitoring.evidence import has_sane_baseline
 from lib.monitoring.report import Report
 from lib.settings import Settings
 from lib.storage import Store, checks, exclusive_transaction, utcnow
@@ -68,6 +69,10 @@ def _interval(report: Report) -> str:
 def list_missing(report: Report, quarantined: int) -> list[Finding]:
     """Return what a check lacks: what has stopped, and actuals that a person has to look at."""
     findings = list_stopped(report.arrivals) if report.arrivals else []
+    if not has_sane_baseline(report.accuracy):
+        title = "The expected error of the model is no measure"
+        detail = "no degradation can be found against it: train again on sound data"
+        findings.append(Finding("evidence baseline", "critical", title, detail))
     if quarantined:
         title = f"{quarantined} actuals are implausible and left out"
         detail = "list, release or drop them: python -m lib.pipeline.quarantine"
