@@ -115,7 +115,7 @@ def usual_truth_lag(store: Store, *, otherwise: float) -> float:
         rows = connection.execute(query.order_by(checks.c.id.desc()).limit(30)).scalars().all()
     kept = [arrivals for row in rows if (arrivals := row.get("arrivals"))]
     lags = [one["truth_lag"] for one in kept if not one["truth_stopped"] and one["last_truth"]]
-    return otherwise if len(lags) < _FEWEST_LAGS else float(np.quantile(lags, 0.9))
+    return otherwise if len(lags) < _FEWEST_LAGS else float(np.quantile(lags, 0.75))
 
 
 def _named(store: Store) -> sa.ColumnElement[bool]:

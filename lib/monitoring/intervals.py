@@ -23,6 +23,7 @@ from lib.evaluation import SEASON
 _LEAST_FREEDOM = 2.0
 _LARGEST_CORRELATION = 0.6  # of the sizes of errors that are correlated by 0.8 themselves
 _FEWEST_BEYOND_WEEK = 7  # days beyond one a weekday, below which weekdays are not told apart
+_SHORT = 1.3  # wider where weekdays are not told apart: so few days show too little of their ρ
 # The 97.5 % quantile of Student's t by degrees of freedom, interpolated in their inverse.
 _FREEDOM = np.array([2, 2.2, 2.5, 3, 3.5, 4, 5, 6, 8, 10, 15, 30, 1e9])
 _T = np.array(
@@ -63,6 +64,8 @@ def ratio_interval(
     variance = squares / freedom / max(1 - 1 / independent, 0.3)
     freedom = max(freedom * independent / count, _LEAST_FREEDOM)
     reach = _t_quantile(freedom) * math.sqrt(variance * inflation / count)
+    if count < _FEWEST_BEYOND_WEEK + SEASON:
+        reach *= _SHORT
     return ratio - reach, ratio + reach
 
 
