@@ -194,12 +194,15 @@ class Settings(BaseSettings):
     retrain_data: str = Field("", repr=False)  # a file, a glob or a SQL query
     retrain_database_url: StoreUrl = Field("", repr=False)  # of the query; "" is database_url
     retrain_profile: str = Field("default", pattern=r"^[\w-]+$")
+    retrain_unknown_series: bool = False  # take actuals of series that retrain_data lacks
     retrain_parameters: str = ""  # NAME=value …, as behind `make train`
 
     # Monitoring: a check looks at a window of days, and alarms once `monitor_checks` checks in a
     # row have flagged the same
     monitor_window_days: int = Field(21, ge=7, le=366)
     monitor_checks: int = Field(3, ge=1, le=100)
+    # Days beyond the usual after which truth, forecasts or series are missed
+    monitor_silent_days: int = Field(3, ge=1, le=366)
     max_mae: float | None = Field(None, gt=0)  # units of the series; none is no limit
     max_rmse: float | None = Field(None, gt=0)
     min_r2: float | None = Field(None, le=1)

@@ -51,7 +51,7 @@ def check_and_retrain(
         MonitorError: there is no production model, or no actual yet.
         StoreError: the database cannot be used.
     """
-    store = Store(settings.database_url)
+    store = Store.of(settings)
     report = run_check(settings, store, day=day)
     if not report.recommendation.retrain:
         report_retraining(store, settings, "")

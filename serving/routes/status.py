@@ -57,7 +57,10 @@ def model() -> Response:
 @calls.get("/monitoring", responses={200: Monitoring})
 def last_check() -> Response:
     """Return what the last check of the model found; before the first, that there was none."""
-    return jsonify(read_last_check(state_of().settings.var_dir))
+    state = state_of()
+    with suppress(StoreError, ServiceUnavailable), _counting.slot():
+        return jsonify(read_last_check(state.settings.var_dir, state.recorder.store))
+    return jsonify(read_last_check(state.settings.var_dir))
 
 
 @calls.get("/metrics", responses={200: _TEXT})
