@@ -24,11 +24,13 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-_PACKAGE = Path(__file__).resolve().parent
-_CHECKOUT = (_PACKAGE.parent / "pyproject.toml").is_file()
-# Where var/ and .env lie and relative paths begin: the checkout, or else the working directory.
-ROOT = _PACKAGE.parent if _CHECKOUT else Path.cwd()
-NOTEBOOKS = (ROOT if _CHECKOUT else _PACKAGE) / "notebooks"
+PACKAGE = Path(__file__).resolve().parent  # the code of lib, wherever it is installed
+_CHECKOUT = (PACKAGE.parent / "pyproject.toml").is_file()
+# Where var/ and .env lie and relative paths begin: the checkout, or else the working directory. A
+# kernel runs in the folder of its notebook, so it gets that of the process that started it.
+ROOT_VARIABLE = "PRODUCTION_LSTM_ROOT"
+ROOT = PACKAGE.parent if _CHECKOUT else Path(os.environ.get(ROOT_VARIABLE) or Path.cwd())
+NOTEBOOKS = (ROOT if _CHECKOUT else PACKAGE) / "notebooks"
 SECRETS = Path("/run/secrets")  # where containers find a file a secret, named as the setting
 
 
@@ -50,7 +52,10 @@ def _split_keys(value: object) -> object:
         # Clients differ in the bytes they send for other characters in a header.
         if not value.isascii():
             raise ValueError("expected ASCII characters in keys")
-        return tuple(key for part in value.split(",") if (key := part.strip()))
+        keys = tuple(key for part in value.split(",") if (key := part.strip()))
+        if value.strip() and not keys:
+            raise ValueError("expected keys with commas between, got commas only")
+        return keys
     return value
 
 
@@ -115,6 +120,7 @@ def _check_address(value: str) -> str:
 
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+LogFormat = Literal["auto", "json", "text"]
 StoreUrl = Annotated[str, AfterValidator(_check_store_url)]
 WebUrl = Annotated[str, AfterValidator(_check_web_url)]
 Address = Annotated[str, AfterValidator(_check_address)]
@@ -219,6 +225,7 @@ class Settings(BaseSettings):
     inventory_saving: float = Field(0.25, ge=0)  # share of the cost avoided against last week's
 
     log_level: Annotated[LogLevel, BeforeValidator(_upper)] = "INFO"
+    log_format: LogFormat = "auto"  # of commands: readable lines on a terminal, JSON elsewhere
 
     @model_validator(mode="after")
     def _fill_places(self) -> Self:

@@ -80,8 +80,6 @@ class Worker:
             signal.signal(number, lambda *_: self._stop_requests.put(None))
         # Before the first job: what dead workers left is older.
         self.reclaim()
-        if isinstance(self._compute, Explainer):
-            self._compute.prepare()
         threads = [
             threading.Thread(target=self._poll, name="explanations", daemon=True),
             threading.Thread(target=self._keep, name="keeper", daemon=True),
@@ -147,6 +145,8 @@ class Worker:
         """Compute job after job; look less often while there is none."""
         pause = _PAUSES[0]
         try:
+            if isinstance(self._compute, Explainer):
+                self._compute.prepare()
             while not self._stopping.is_set():
                 if self.work():
                     pause = _PAUSES[0]

@@ -14,6 +14,7 @@ __all__ = [
     "example",
     "forecast_panel",
     "is_finished",
+    "mean_of_quantiles",
     "verify_file",
     "verify_folder",
 ]
@@ -28,6 +29,7 @@ from .artifact import (
     verify_folder,
 )
 from .bounds import apply_floors, cover_zeros
+from .distribution import mean_of_quantiles
 from .partitions import Job, Partition, PartitionForecaster, Result, is_finished
 from .pyfunc import example
 from .served_model import ServedModel, forecast_panel

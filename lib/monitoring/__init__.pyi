@@ -1,5 +1,6 @@
 __all__ = [
     "MonitorError",
+    "NoActualError",
     "Report",
     "RetrainingPolicy",
     "between",
@@ -19,7 +20,7 @@ __all__ = [
 ]
 
 from .frames import between, from_run, from_store, last_day
-from .job import MonitorError, report_retraining, run_check
+from .job import MonitorError, NoActualError, report_retraining, run_check
 from .plots import (
     plot_accuracy,
     plot_business,

@@ -89,14 +89,20 @@ def last_day(store: Store) -> np.datetime64 | None:
     return None if made is None else np.datetime64(made.date(), "D") + 1
 
 
-def from_run(folder: Path, *, model_version: int = 0) -> Frames:
+def from_run(folder: Path, *, model_version: int | None = None) -> Frames:
     """Read the backtest and the series of a run of the notebooks, as if it had been served.
+
+    Args:
+        folder: the run folder.
+        model_version: of the model; None is the registered one, or 0 where it is not registered.
 
     Raises FileNotFoundError naming the notebook that writes what is missing.
     """
     for name, notebook in (("series.parquet", "01"), ("forecasts.parquet", "03")):
         if not (folder / name).is_file():
             raise FileNotFoundError(f"{folder / name} is missing: run notebook {notebook} first")
+    if model_version is None:
+        model_version = _registered_version(folder)
     history = pd.read_parquet(folder / "series.parquet")
     forecasts = pd.read_parquet(folder / "forecasts.parquet").drop(columns="actual")
     forecasts = forecasts.rename(columns={"cutoff": "made_at"}).assign(model_version=model_version)
@@ -106,6 +112,13 @@ def from_run(folder: Path, *, model_version: int = 0) -> Frames:
     table.insert(0, "series_id", history["series_id"].to_numpy())
     known = history[list(SERIES_COLUMNS[:3])]
     return Frames(join_actuals(forecasts, known), known, table)
+
+
+def _registered_version(folder: Path) -> int:
+    outcome = folder / "mlflow.json"
+    if not outcome.is_file():
+        return 0
+    return json.loads(outcome.read_text(encoding="utf-8")).get("version", 0)
 
 
 def between(table: pd.DataFrame, first: np.datetime64, last: np.datetime64) -> pd.DataFrame:

@@ -25,6 +25,10 @@ class MonitorError(RuntimeError):
     """There is nothing to check; the message says what to do."""
 
 
+class NoActualError(MonitorError):
+    """No forecast has an actual yet: early in a service that is usual, and no fault."""
+
+
 def run_check(settings: Settings, store: Store, *, day: np.datetime64 | None = None) -> Report:
     """Check the production model, keep the report, and raise alerts.
 
@@ -96,5 +100,5 @@ def _select_version(frames: Frames, version: int) -> Frames:
 def _last_day_with_actuals(store: Store) -> np.datetime64:
     last = last_day(store)
     if last is None:
-        raise MonitorError("no actual of a forecast is known yet: send it to POST /actuals")
+        raise NoActualError("no actual of a forecast is known yet: send it to POST /actuals")
     return last

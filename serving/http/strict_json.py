@@ -22,11 +22,15 @@ class StrictRequest(Request):
         """Return the decoded body. Raises RequestError (400) and UnsupportedMediaType (415)."""
         return decode_json(self.json_bytes())
 
-    def json_bytes(self) -> bytes:
-        """Return the body as sent. Raises UnsupportedMediaType (415) for another Content-Type."""
+    def json_bytes(self, *, keep: bool = True) -> bytes:
+        """Return the body as sent; without `keep`, once only, so that its memory can go.
+
+        Raises:
+            UnsupportedMediaType: 415, for another Content-Type.
+        """
         if not self.is_json:
             raise UnsupportedMediaType("expected Content-Type: application/json")
-        return self.get_data(cache=True)
+        return self.get_data(cache=keep)
 
 
 def decode_json(body: bytes) -> Any:
@@ -44,7 +48,7 @@ def decode_json(body: bytes) -> Any:
     try:
         value = _FAST.decode(body)
         # A colon for each key: so no key is there twice, and no text holds a colon.
-        if _count_keys(value) == body.count(b":"):
+        if count_keys(value) == body.count(b":"):
             return value
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         pass  # decoded again below, by what can say why
@@ -61,7 +65,7 @@ def _decode_slowly(body: bytes) -> Any:
         raise RequestError(400, "expected JSON without a byte order mark")
     try:
         value = _SLOW.decode(text)
-        _count_keys(value)
+        count_keys(value)
         if "\\u" in text:  # half a character cannot be stored or sent back
             json.dumps(value, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
@@ -75,15 +79,15 @@ def _decode_slowly(body: bytes) -> Any:
     return value
 
 
-def _count_keys(value: Any) -> int:
+def count_keys(value: Any) -> int:
     """Count the keys of all objects, level by level. Raises RecursionError below DEPTH levels."""
     level, count = [value], 0
     for _ in range(DEPTH):
-        objects = [v for v in level if isinstance(v, dict)]
-        lists = (v for v in level if isinstance(v, list))
+        objects = [v for v in level if type(v) is dict]
+        lists = [v for v in level if type(v) is list]
         count += sum(map(len, objects))
-        inside = chain(chain.from_iterable(map(dict.values, objects)), *lists)
-        level = [v for v in inside if isinstance(v, dict | list)]
+        inside = chain(chain.from_iterable(map(dict.values, objects)), chain.from_iterable(lists))
+        level = [v for v in inside if type(v) in _CONTAINERS]
         if not level:
             return count
     raise RecursionError
@@ -104,5 +108,6 @@ def _refuse_constant(name: str) -> NoReturn:
     raise RequestError(400, f"{name} is not JSON; expected null where a number is missing")
 
 
+_CONTAINERS = frozenset((dict, list))
 _FAST = msgspec.json.Decoder()
 _SLOW = json.JSONDecoder(object_pairs_hook=_refuse_twice, parse_constant=_refuse_constant)
