@@ -10,6 +10,7 @@ from lib.data.panel import Panel, to_panel
 from lib.data.splits import choose_validation_days, split_days
 from lib.evaluation.backtest import origin_rows, run_backtest
 from lib.evaluation.metrics import coverage
+from lib.inference.artifact import NONNEGATIVE_SERIES
 from lib.inference.bounds import cover_zeros
 from lib.inference.served_model import forecast_panel
 from lib.models.config import ModelConfig
@@ -100,7 +101,7 @@ def test_panel_without_negative_values_has_one_floor_in_the_graph(tmp_path):
     split, data, fit = trained(panel)
     model = save_artifact(tmp_path, fit, data, panel, split)
     assert model.contract.scaling["floor"] == 0.0
-    assert set(model.contract.settings) == {"model", "training"}
+    assert NONNEGATIVE_SERIES not in model.contract.settings
 
 
 def backtest_case(name, tmp_path, only=None):
