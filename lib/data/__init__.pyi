@@ -10,6 +10,7 @@ __all__ = [
     "Source",
     "SynthesisSpec",
     "choose_validation_days",
+    "closed_days_ahead",
     "closed_weekdays",
     "day_of_year",
     "fingerprint",
@@ -41,7 +42,7 @@ __all__ = [
 ]
 
 from .calendar import day_of_year, weekday_of
-from .closed_days import closed_weekdays, is_closed, is_missing
+from .closed_days import closed_days_ahead, closed_weekdays, is_closed, is_missing
 from .loading import load, mark_public_holidays, validate
 from .panel import (
     MIN_HISTORY_DAYS,

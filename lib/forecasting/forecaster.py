@@ -14,14 +14,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lib.data import Panel, to_panel, validate
+from lib.data import Panel, closed_days_ahead, split_planned, to_panel, validate
 from lib.files import write_json
 from lib.forecasting.fitting import INSTANT, check_effort, make_model
 from lib.forecasting.future import (
     append_horizon,
     mark_holidays,
     read_planned,
-    split_planned,
     update_planned,
 )
 from lib.forecasting.model_choice import (
@@ -218,6 +217,11 @@ class Forecaster:
             names = [panel.ids[s] for s in panel.series_of(origins[~finite])]
             self.notes.append(f"no forecast for {list_names(names)}: too few known values")
             origins, quantiles = origins[finite], quantiles[finite]
+        closed = closed_days_ahead(panel, origins, self.horizon)
+        if closed.any():
+            names = [panel.ids[s] for s in panel.series_of(origins[closed.any(axis=1)])]
+            self.notes.append(f"closed on some weekdays, where 0 is forecast: {list_names(names)}")
+            quantiles = np.where(closed[..., None], 0.0, quantiles)
         return forecast_table(panel, origins, quantiles, model.contract.quantiles)
 
     def backtest(
@@ -425,8 +429,9 @@ class Forecaster:
             raise RuntimeError("there is no history to forecast from; call fit or update first")
         history, planned = self._history, self._planned
         self.notes = []
-        last = history.groupby("series_id", sort=False)["date"].transform("max")
-        ended = (history["date"].max() - last).dt.days > self.horizon
+        observed = history["date"].where(history["value"].notna())
+        last = observed.groupby(history["series_id"], sort=False).transform("max")
+        ended = (observed.max() - last).dt.days > self.horizon
         if ended.any() and not include_ended:
             names = history.loc[ended, "series_id"].unique().tolist()
             self.notes.append(

@@ -1,7 +1,7 @@
 """The coming days of a series table: what is planned for them, and the rows to forecast from.
 
-The last observed value of a series ends its history. Rows behind it that carry a covariate are
-planned days; rows behind it without anything are missing days, which a forecast covers.
+Rows behind the last observed value of a series that carry a covariate are planned days. Blank rows
+at its end are missing values: the forecast begins after them.
 """
 
 from __future__ import annotations
@@ -17,38 +17,13 @@ COVARIATES = ["fator_externo", "evento_especial"]
 KEYS = ["series_id", "date"]
 
 
-def split_planned(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Divide a canonical series table into history and planned days.
-
-    Args:
-        table: as `lib.data.validate` returns it.
-
-    Returns:
-        The rows up to the last observed value of each series, and the later rows that carry a
-        covariate: series_id, date and the covariates.
-
-    >>> days = pd.date_range("2024-01-01", periods=4)
-    >>> table = pd.DataFrame({"series_id": "a", "date": days, "value": [1.0, 2.0, None, None],
-    ...     "fator_externo": [0.5, 0.5, 0.7, None], "evento_especial": None})
-    >>> history, planned = split_planned(table)
-    >>> len(history), planned["fator_externo"].tolist()
-    (2, [0.7])
-    """
-    observed = table["date"].where(table["value"].notna())
-    last = observed.groupby(table["series_id"], sort=False).transform("max")
-    behind = table["date"] > last
-    carries = table[COVARIATES].notna().any(axis=1)
-    planned = table.loc[behind & carries, [*KEYS, *COVARIATES]]
-    return table[~behind].reset_index(drop=True), planned.reset_index(drop=True)
-
-
 def append_horizon(
     history: pd.DataFrame, planned: pd.DataFrame, horizon: int, country: str = ""
 ) -> pd.DataFrame:
     """Append the days to forecast to each series, with what is planned for them.
 
     Args:
-        history: as `split_planned` returns it.
+        history: as `lib.data.split_planned` returns it.
         planned: the same; of days that are not forecast nothing is used.
         horizon: days ahead.
         country: its public holidays are the events where no event is known at all.
@@ -64,7 +39,7 @@ def append_horizon(
             + np.tile(np.arange(1, horizon + 1), len(last)).astype("timedelta64[D]"),
         }
     ).astype({"series_id": history["series_id"].dtype, "date": history["date"].dtype})
-    ahead = ahead.merge(planned, on=KEYS, how="left")
+    ahead = ahead.merge(planned[[*KEYS, *COVARIATES]], on=KEYS, how="left")
     ahead["value"] = np.nan
     table = pd.concat([history, ahead[history.columns]], ignore_index=True)
     table = table.sort_values(KEYS, kind="stable", ignore_index=True)

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib.data import SeriesError, validate
-from lib.forecasting.future import append_horizon, read_planned, split_planned, update_planned
+from lib.data import SeriesError, split_planned, validate
+from lib.forecasting.future import append_horizon, read_planned, update_planned
 
 
 def canonical(values, factor=None, event=None, name="a"):
@@ -19,13 +19,13 @@ def canonical(values, factor=None, event=None, name="a"):
 def test_rows_behind_the_last_value_with_a_covariate_are_planned():
     history, planned = split_planned(canonical([1, 2, np.nan, np.nan], factor=[5, 6, 7, np.nan]))
     assert history["value"].tolist() == [1, 2]
-    assert planned["date"].dt.day.tolist() == [3]
-    assert planned["fator_externo"].tolist() == [7]
+    assert planned["date"].dt.day.tolist() == [3, 4]
+    assert planned["fator_externo"].fillna(-1).tolist() == [7, -1]
 
 
-def test_blank_rows_behind_the_last_value_are_not_planned():
+def test_blank_rows_behind_the_last_value_are_missing_values():
     history, planned = split_planned(canonical([1, 2, np.nan, np.nan]))
-    assert len(history) == 2
+    assert len(history) == 4
     assert planned.empty
 
 
