@@ -108,7 +108,7 @@ $(PY313)/.installed: environment.yml
 
 test-3.13: $(PY313)/.installed ## Run the fast tests that need no torch on Python 3.13, where there is one
 	@if [ ! -e $(PY313)/.installed ]; then echo "make test-3.13: SKIPPED, there is no python3.13"; exit 0; fi; \
-	PYTHONPATH=. $(PY313)/bin/python -m pytest -p tests.without_torch \
+	PYTHONPATH="$(CURDIR)" $(PY313)/bin/python -m pytest -p tests.without_torch \
 	  -m "not slow and not services" tests/lib tests/serving $(PYTEST_ARGS)
 
 test-services: $(STAMP) ## Run the tests that start PostgreSQL and other servers, where they are installed
