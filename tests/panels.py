@@ -1,5 +1,7 @@
 """Small panels for the tests; every draw from a seed. Nothing here needs torch."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from lib.data.panel import Panel
@@ -49,3 +51,14 @@ def lively_panel(days=300, series=2, seed=0, missing=0.05, level=100.0, covariat
 
 def split_of(panel, horizon=7) -> DataSplit:
     return split_days(panel, horizon=horizon, cutoffs=3, step=7, validation_days=28)
+
+
+def changed_after(panel, day):
+    """The panel with every value, factor and event after a day made another."""
+    late = panel.dates > day
+    return replace(
+        panel,
+        values=np.where(late, 1e4 - 3 * panel.values, panel.values),
+        factor=np.where(late, -panel.factor, panel.factor),
+        event=np.where(late, 1 - panel.event, panel.event),
+    )

@@ -1,6 +1,7 @@
 __all__ = [
     "COLUMN_PARAMETERS",
     "MIN_HISTORY_DAYS",
+    "ROUNDING",
     "SERIES_COLUMNS",
     "WINDOW_DAYS",
     "DataSplit",
@@ -9,8 +10,16 @@ __all__ = [
     "Source",
     "SynthesisSpec",
     "choose_validation_days",
+    "closed_weekdays",
     "day_of_year",
     "fingerprint",
+    "has_ended",
+    "is_closed",
+    "is_constant",
+    "is_missing",
+    "is_planned",
+    "last_history_day",
+    "last_history_rows",
     "load",
     "match_columns",
     "plot_components",
@@ -18,15 +27,19 @@ __all__ = [
     "plot_factor",
     "plot_seasons",
     "plot_series",
+    "spike_rows",
     "split_days",
+    "split_planned",
     "synthesize",
     "to_panel",
     "to_table",
     "validate",
     "weekday_of",
+    "without_spikes",
 ]
 
 from .calendar import day_of_year, weekday_of
+from .closed_days import closed_weekdays, is_closed, is_missing
 from .loading import load, validate
 from .panel import (
     MIN_HISTORY_DAYS,
@@ -38,8 +51,11 @@ from .panel import (
     to_panel,
     to_table,
 )
+from .planned import has_ended, is_planned, last_history_day, last_history_rows, split_planned
 from .plots import plot_components, plot_events, plot_factor, plot_seasons, plot_series
+from .series_checks import ROUNDING, is_constant
 from .source import COLUMN_PARAMETERS, Source, match_columns
+from .spikes import spike_rows, without_spikes
 from .splits import DataSplit, choose_validation_days, split_days
 from .synthesis import synthesize
 from .synthesis_spec import SynthesisSpec

@@ -2,9 +2,10 @@
 
 `load` reads a user's file, `validate` takes a table from elsewhere; both return the canonical
 table, which `to_panel` turns into arrays. Every error is a SeriesError that names file, column
-and row, what was expected and what to do. What is unusual but usable is logged: a constant series
-(kept), a detected encoding, separator or decimal mark, dates with a time zone at local midnight
-(the local day counts).
+and row, what was expected and what to do. What is unusual but usable is logged: rows that were not
+sorted, names in several spellings, a constant or short series, a value a thousand times its
+surroundings, a detected encoding, separator or decimal mark, dates with a time zone at the start of
+the local day (which counts).
 """
 
 from __future__ import annotations
@@ -16,16 +17,20 @@ import numpy as np
 import pandas as pd
 import structlog
 
+from lib.data.frequency import check_frequency
+from lib.data.names import unify_names
 from lib.data.panel import SERIES_COLUMNS, WINDOW_DAYS, Panel, SeriesError, to_table
 from lib.data.parsing import Days, check_decimal, find_decimal, parse_days, parse_numbers
+from lib.data.planned import is_planned
 from lib.data.readers import read
+from lib.data.series_checks import check_series
 from lib.data.source import Source, match_columns
 from lib.data.validation import (
     GroupedRows,
     check_cells,
     check_days,
     check_midnight,
-    check_series,
+    prepare_line,
 )
 
 NUMBER_COLUMNS = SERIES_COLUMNS[2:]
@@ -59,7 +64,7 @@ def load(
         separator: between the fields of a text file.
         encoding: of a text file.
         country: such as "BR": its public holidays are the events where there is no event column.
-        min_days: days from first to last that one series must have, by default one window.
+        min_days: observed values that one series must have, by default one window.
 
     Returns:
         The columns SERIES_COLUMNS, sorted by series and day, every day from first to last of a
@@ -110,14 +115,15 @@ def _canonical_table(
 ) -> pd.DataFrame:
     """Return the canonical table of columns as written, row for row those of `source`."""
     frame, source = _drop_blank_rows(frame, source)
-    table = _convert(frame, source, decimal)
+    table, source = _convert(frame, source, decimal)
     check_cells(table, source)
-    rows = _group_by_series(table, source)
+    rows = _sort_rows(table, source)
     check_days(rows)
+    check_frequency(rows)
+    check_series(rows, min_days)
     panel = _complete_days(table, rows)
-    check_series(rows, np.diff(panel.offsets), min_days)
     if country and "evento_especial" not in frame:
-        panel = replace(panel, event=_mark_public_holidays(panel.dates, country))
+        panel = replace(panel, event=_mark_history(panel, country))
     return to_table(panel)
 
 
@@ -141,8 +147,8 @@ def _text_columns(frame: pd.DataFrame) -> list[str]:
     return [name for name in frame if isinstance(frame[name].dtype, pd.StringDtype)]
 
 
-def _convert(frame: pd.DataFrame, source: Source, decimal: str) -> pd.DataFrame:
-    """Return the columns with their types: names, days at midnight and numbers."""
+def _convert(frame: pd.DataFrame, source: Source, decimal: str) -> tuple[pd.DataFrame, Source]:
+    """Return the columns with their types, and a source whose remedies can read the file."""
     text = {name: frame[name] for name in NUMBER_COLUMNS if name in _text_columns(frame)}
     if text and not decimal:
         decimal = find_decimal(text, source)
@@ -150,21 +156,22 @@ def _convert(frame: pd.DataFrame, source: Source, decimal: str) -> pd.DataFrame:
             structlog.get_logger().info("series_decimal_comma", file=source.name)
     days = _convert_days(frame["date"], source)
     check_midnight(days, "series_id" in frame, decimal, source)
-    table = pd.DataFrame({"series_id": _convert_names(frame)})
+    source = replace(source, preparation=prepare_line(days, decimal, source))
+    table = pd.DataFrame({"series_id": _convert_names(frame, days.day, source)})
     table["date"] = days.day.astype("datetime64[us]")
     for name in NUMBER_COLUMNS:
         if name in text:
             table[name] = parse_numbers(text[name], name, decimal, source)
         else:
             table[name] = _convert_numbers(frame, name, source)
-    return table
+    return table, source
 
 
-def _convert_names(frame: pd.DataFrame) -> pd.Series:
+def _convert_names(frame: pd.DataFrame, days: np.ndarray, source: Source) -> pd.Series:
     if "series_id" not in frame:
         return pd.Series("series", index=frame.index, dtype="str")
     ids = frame["series_id"]
-    return ids.where(ids.isna(), ids.astype("str").str.strip()).astype("str").fillna("")
+    return unify_names(ids.astype("str").where(ids.notna(), ""), days, source)
 
 
 def _convert_days(column: pd.Series, source: Source) -> Days:
@@ -182,9 +189,11 @@ def _convert_days(column: pd.Series, source: Source) -> Days:
             remedy="Fill it in or drop the row",
         )
     day = local.dt.normalize()
-    return Days(
-        day.to_numpy().astype("datetime64[D]"), (local - day).dt.total_seconds().to_numpy(), zoned
-    )
+    clock = (local - day).dt.total_seconds().to_numpy(copy=True)
+    if zoned and clock.any():  # where the clock skips midnight, the day begins later
+        begin = day.dt.tz_localize(column.dt.tz, nonexistent="shift_forward", ambiguous=True)
+        clock[(begin == column).to_numpy()] = 0
+    return Days(day.to_numpy().astype("datetime64[D]"), clock, zoned)
 
 
 def _convert_numbers(frame: pd.DataFrame, name: str, source: Source) -> np.ndarray:
@@ -208,11 +217,11 @@ def _convert_numbers(frame: pd.DataFrame, name: str, source: Source) -> np.ndarr
     return numbers.to_numpy(np.float64, na_value=np.nan)
 
 
-def _group_by_series(table: pd.DataFrame, source: Source) -> GroupedRows:
-    """Sort the rows by series, keeping the order of the file within each: a step back shows."""
+def _sort_rows(table: pd.DataFrame, source: Source) -> GroupedRows:
+    """Sort the rows by series and day; rows of the same day keep the order of the file."""
     codes, names = pd.factorize(table["series_id"], sort=True)
-    order = np.argsort(codes, kind="stable")
     day = table["date"].to_numpy().astype("datetime64[D]").astype(np.int64)
+    order = np.lexsort((day, codes))
     values = table["value"].to_numpy()
     ids = [str(name) for name in names]
     return GroupedRows(codes[order], day[order], order, values[order], ids, source)
@@ -237,6 +246,16 @@ def _complete_days(table: pd.DataFrame, rows: GroupedRows) -> Panel:
         factor=columns["fator_externo"],
         event=columns["evento_especial"],
     )
+
+
+def _mark_history(panel: Panel, country: str) -> np.ndarray:
+    """Return the public holidays as events, unknown on the blank rows at the end of a series.
+
+    There an event would make planned days of missing values. (N,).
+    """
+    holidays = _mark_public_holidays(panel.dates, country)
+    blank = is_planned(replace(panel, event=holidays)) & ~is_planned(panel)
+    return np.where(blank, np.nan, holidays)
 
 
 def _mark_public_holidays(dates: np.ndarray, country: str) -> np.ndarray:

@@ -88,7 +88,7 @@ def parse_days(text: pd.Series, source: Source) -> Days:
         raise _day_error(words, codes, readings, form, source)
     return Days(
         np.array([stamp.day for stamp in timestamps], dtype="datetime64[D]")[codes],
-        np.array([stamp.clock for stamp in timestamps], dtype=np.float64)[codes],
+        _clocks(timestamps)[codes],
         any(stamp.zone for stamp in timestamps),
         form.startswith("DD"),
     )
@@ -105,6 +105,30 @@ def _parse(word: str, form: re.Pattern[str]) -> Timestamp | None:
         return None
     hour, minute, second = (float(part[name] or 0) for name in ("hour", "minute", "second"))
     return Timestamp(day, 3600 * hour + 60 * minute + second, part["zone"] or "")
+
+
+def _clocks(timestamps: Sequence[Timestamp]) -> np.ndarray:
+    """Return the seconds since the start of each local day.
+
+    Where the clock skips midnight, as in Sao Paulo on 2018-11-04, the day starts at the time that
+    is midnight by the offset of the day before.
+    """
+    clocks = np.array([stamp.clock for stamp in timestamps], dtype=np.float64)
+    offsets = {stamp.day: _offset(stamp.zone) for stamp in timestamps if stamp.clock == 0}
+    for i in np.flatnonzero(clocks):
+        before = offsets.get(timestamps[i].day - dt.timedelta(days=1))
+        if before is not None and clocks[i] == _offset(timestamps[i].zone) - before:
+            clocks[i] = 0
+    return clocks
+
+
+def _offset(zone: str) -> int:
+    """Return the seconds that a zone such as -03:00 is ahead of UTC, 0 for none."""
+    if zone[:1] not in ("+", "-"):
+        return 0
+    digits = zone[1:].replace(":", "")
+    seconds = 3600 * int(digits[:2]) + 60 * int(digits[2:])
+    return seconds if zone[0] == "+" else -seconds
 
 
 def _choose_format(words: list[str], readings: Mapping[str, _Reading], source: Source) -> str:

@@ -28,6 +28,7 @@ class Source:
         locate: the place of a row (from 0) in words.
         separator: between the fields of a text file.
         reading: the line of pandas that reads the file.
+        preparation: the same, with its dates.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Source:
     locate: Callable[[int], str] = "row {} (the first is 0)".format
     separator: str = ","
     reading: str = "frame = …"
+    preparation: str = "frame = …"
 
     def column(self, canonical: str) -> str:
         """Return the name of a column in the file."""

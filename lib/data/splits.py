@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lib.data.panel import MIN_HISTORY_DAYS, WINDOW_DAYS, Panel, SeriesError
+from lib.data.planned import last_history_day
 
 # Where the history allows: one window to look back on and one to learn from.
 TRAINING_DAYS = 2 * WINDOW_DAYS
@@ -44,7 +45,8 @@ def split_days(
 ) -> DataSplit:
     """Divide the days of a panel, in order of time, into training, validation and test.
 
-    The test is the last `horizon + (cutoffs - 1) * step` days: `cutoffs` forecasts of `horizon`
+    The test is the last `horizon + (cutoffs - 1) * step` days of the history (planned rows are no
+    history): `cutoffs` forecasts of `horizon`
     days, `step` days apart, fit in. The validation is the `validation_days` before it.
 
     Raises:
@@ -54,7 +56,7 @@ def split_days(
     _check_positive(horizon=horizon, cutoffs=cutoffs, step=step, validation_days=validation_days)
     if not len(panel.dates):
         raise SeriesError("split: the panel has no rows, expected at least one series")
-    last = panel.dates.max()
+    last = last_history_day(panel)
     test_days = _test_days(horizon, cutoffs, step)
     split = DataSplit(last - (test_days + validation_days), last - test_days, last)
     _check_training_days(panel, horizon, test_days, validation_days, step)
@@ -80,7 +82,7 @@ def _check_training_days(
     if total >= fewest:
         remedy = f"Say CUTOFFS={(total - fewest) // step + 1}, or a smaller STEP"
     raise SeriesError(
-        f"split: the data has {total} days, {panel.dates.min()} to {panel.dates.max()}; "
+        f"split: the data has {total} days, {panel.dates.min()} to {last_history_day(panel)}; "
         f"{test_days} for the test and {validation_days} for validation leave {max(days, 0)} for "
         f"training, expected at least {least}. {remedy}"
     )
@@ -99,8 +101,8 @@ def _check_observed(panel: Panel, split: DataSplit) -> None:
 
 
 def _days(panel: Panel) -> int:
-    """Return the days from the first of any series to the last of any."""
-    return int((panel.dates.max() - panel.dates.min()).astype(np.int64)) + 1
+    """Return the days from the first of any series to the last of any history."""
+    return int((last_history_day(panel) - panel.dates.min()).astype(np.int64)) + 1
 
 
 def _test_days(horizon: int, cutoffs: int, step: int) -> int:

@@ -1,4 +1,4 @@
-"""Checks of a series table: errors for what cannot be used, warnings for what is unusual."""
+"""Checks of the rows of a series table: times of day, cells, repeated days, gaps of years."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import structlog
 
-from lib.data.panel import WINDOW_DAYS
 from lib.data.parsing import Days
 from lib.data.source import Source
 
@@ -19,13 +18,12 @@ if TYPE_CHECKING:
 
 # A longer gap is a wrong year rather than missing days.
 MAX_GAP_DAYS = 3660
-# The forecaster cannot distinguish smaller values.
-SMALLEST = 1e-5
+HOUR = 3600.0  # seconds
 
 
 @dataclass(frozen=True)
 class GroupedRows:
-    """Rows of a table grouped by series; within a series they keep the order of the file.
+    """Rows of a table sorted by series and day.
 
     Attributes:
         codes: (N,) number of the series, an index into `ids`.
@@ -75,8 +73,8 @@ def check_midnight(days: Days, several: bool, decimal: str, source: Source) -> N
         SeriesError: a row is not at midnight; the message holds the pandas line that helps.
     """
     off = np.flatnonzero(days.clock)
-    if not len(off):
-        if days.zoned:
+    if not len(off) or _is_first_hour_of_short_days(days, off):
+        if days.zoned or len(off):
             structlog.get_logger().info("series_local_days", file=source.name)
         return
     row = int(off[0])
@@ -91,16 +89,42 @@ def check_midnight(days: Days, several: bool, decimal: str, source: Source) -> N
     )
 
 
+def _is_first_hour_of_short_days(days: Days, off: np.ndarray) -> bool:
+    """Return whether the rows off midnight begin days whose midnight was skipped by the clock.
+
+    Without a zone that is 01:00 on a few days, at least half a year apart, without another row.
+    """
+    late = np.unique(days.day[off])
+    at_midnight = np.unique(days.day[days.clock == 0])
+    return bool(
+        (days.clock[off] == HOUR).all()
+        and len(late) < len(at_midnight) / 60
+        and (np.diff(late) > np.timedelta64(150, "D")).all()
+        and not np.isin(late, at_midnight).any()
+    )
+
+
+def prepare_line(days: Days, decimal: str, source: Source) -> str:
+    """Return the pandas line that reads the file and its dates, for the remedies of messages."""
+    reading = source.reading
+    if decimal == ",":
+        reading = reading.removesuffix(")") + ', decimal=",")'
+    return f"{reading}; {_times_line(days, source)}"
+
+
+def _times_line(days: Days, source: Source) -> str:
+    date = source.column("date")
+    day_first = ", dayfirst=True" if days.day_first else ""
+    return f'frame["{date}"] = pd.to_datetime(frame["{date}"]{day_first})'
+
+
 def _midnight_remedy(days: Days, several: bool, decimal: str, source: Source) -> str:
     date, value, series = (source.column(name) for name in ("date", "value", "series_id"))
-    day_first = ", dayfirst=True" if days.day_first else ""
-    times = f'frame["{date}"] = pd.to_datetime(frame["{date}"]{day_first})'
+    times = _times_line(days, source)
     if len(np.unique(days.clock)) > 1:
-        reading = source.reading
-        if decimal == ",":
-            reading = reading.removesuffix(")") + ', decimal=",")'
         by = f'.groupby("{series}")' if several else ""
-        line = f'{reading}; {times}; daily = frame.set_index("{date}"){by}["{value}"]'
+        prepared = prepare_line(days, decimal, source)
+        line = f'{prepared}; daily = frame.set_index("{date}"){by}["{value}"]'
         return (
             f'Make days of them: {line}.resample("D").sum(min_count=1).reset_index() '
             "(or .mean(), for a level rather than an amount)"
@@ -163,16 +187,18 @@ def check_cells(table: pd.DataFrame, source: Source) -> None:
 
 
 def check_days(rows: GroupedRows) -> None:
-    """Check that the days of each series go up, without a gap of years.
+    """Check that no day of a series is repeated, and that no gap is one of years.
+
+    Rows that are not sorted by day in the file are used all the same, with a warning.
 
     Raises:
-        SeriesError: names the first row with a repeated day, a step back or a wrong year.
+        SeriesError: names the first row with a repeated day or a wrong year.
     """
     same = rows.codes[1:] == rows.codes[:-1]
     step = np.diff(rows.day)
-    if (same & (step <= 0)).any():
+    if (same & (step == 0)).any():
         _check_duplicates(rows)
-        _check_order(rows, np.flatnonzero(same & (step < 0)))
+    _warn_of_order(rows, same)
     _check_gaps(rows, np.where(same, step, 1))
 
 
@@ -198,17 +224,18 @@ def _check_duplicates(rows: GroupedRows) -> None:
     )
 
 
-def _check_order(rows: GroupedRows, backwards: np.ndarray) -> None:
+def _warn_of_order(rows: GroupedRows, same: np.ndarray) -> None:
+    backwards = np.flatnonzero(same & (np.diff(rows.order) < 0))
     if not len(backwards):
         return
-    i = int(backwards[np.argmin(rows.order[backwards + 1])])
-    raise rows.source.error(
-        f"{rows.date(i + 1)} comes after {rows.date(i)} in series {rows.name(i)}",
-        column="date",
-        row=int(rows.order[i + 1]),
+    first = int(backwards[np.argmin(rows.order[backwards])])
+    structlog.get_logger().warning(
+        "series_sorted",
+        file=rows.source.name,
         count=len(backwards),
-        expected="the days of a series in rising order",
-        remedy=f"Sort the file: frame.sort_values({rows.keys('date')})",
+        row=rows.source.locate(int(rows.order[first])),
+        series=rows.ids[rows.codes[first]],
+        advice="the days of a series were not in rising order; they are now",
     )
 
 
@@ -222,90 +249,4 @@ def _check_gaps(rows: GroupedRows, step: np.ndarray) -> None:
         row=int(rows.order[i + 1]),
         expected=f"gaps of at most {MAX_GAP_DAYS:,} days",
         remedy="Correct the year, or keep only the rows after the gap",
-    )
-
-
-def check_series(rows: GroupedRows, lengths: np.ndarray, min_days: int) -> None:
-    """Check each series as a whole, and warn of short and of constant ones.
-
-    Args:
-        rows: of the table.
-        lengths: (S,) days from the first to the last of each series.
-        min_days: days that at least one series must have.
-
-    Raises:
-        SeriesError: all series are too short, one has no value, or all values are tiny.
-    """
-    _check_lengths(rows, lengths, min_days)
-    # fmin and fmax skip missing values.
-    low = np.fmin.reduceat(rows.values, rows.starts)
-    high = np.fmax.reduceat(rows.values, rows.starts)
-    _check_any_value(rows, np.flatnonzero(np.isnan(low)))
-    _check_magnitude(rows, np.fmax(-low, high).max())
-    _warn_of_constants(rows, np.flatnonzero(low == high))
-
-
-def _check_lengths(rows: GroupedRows, lengths: np.ndarray, min_days: int) -> None:
-    short = np.flatnonzero(lengths < min_days)
-    if len(short) == len(rows.ids):
-        others = f", and none of {len(rows.ids)} has enough" if len(rows.ids) > 1 else ""
-        raise rows.source.error(
-            f"series {rows.ids[0]!r} has {lengths[0]} days from first to last{others}",
-            column="date",
-            row=int(rows.order[rows.starts[0]]),
-            expected=f"at least {min_days}, "
-            + ("one window" if min_days == WINDOW_DAYS else "as requested"),
-            remedy="Give a longer history",
-        )
-    if len(short):
-        structlog.get_logger().warning(
-            "series_short",
-            file=rows.source.name,
-            series=[rows.ids[s] for s in short[:10]],
-            count=len(short),
-            days=int(lengths[short].min()),
-            advice=f"kept; little can be learned from fewer than {min_days} days",
-        )
-
-
-def _check_any_value(rows: GroupedRows, empty: np.ndarray) -> None:
-    if not len(empty):
-        return
-    s = int(empty[0])
-    name = rows.ids[s]
-    series = f'frame["{rows.source.column("series_id")}"].astype(str)'
-    drop = f', or drop it: frame[{series} != "{name}"]' if len(rows.ids) > 1 else ""
-    others = f", as are those of {len(empty) - 1} others" if len(empty) > 1 else ""
-    raise rows.source.error(
-        f"every value of series {name!r} is missing{others}",
-        column="value",
-        row=int(rows.order[rows.starts[s]]),
-        expected="known values",
-        remedy=f"Set VALUE_COLUMN to the column that holds them{drop}",
-    )
-
-
-def _check_magnitude(rows: GroupedRows, largest: float) -> None:
-    if 0 < largest < SMALLEST:
-        raise rows.source.error(
-            f"no value is larger than {largest:.3g}",
-            column="value",
-            expected=f"some of {SMALLEST:g} or more",
-            remedy="Give them in a smaller unit, such as millionths",
-        )
-
-
-def _warn_of_constants(rows: GroupedRows, constant: np.ndarray) -> None:
-    if not len(constant):
-        return
-    s = int(constant[0])
-    row = int(rows.order[rows.starts[s]])
-    structlog.get_logger().warning(
-        "series_constant",
-        file=rows.source.name,
-        series=rows.ids[s],
-        value=float(np.fmin.reduceat(rows.values, rows.starts)[s]),
-        count=len(constant),
-        row=rows.source.locate(row),
-        advice="kept; its forecast is that constant",
     )

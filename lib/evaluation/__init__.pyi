@@ -3,13 +3,19 @@ __all__ = [
     "BLOCKS",
     "SEASON",
     "Backtest",
+    "Difference",
+    "Verdict",
+    "baseline_quantiles",
     "bias",
     "collect_forecasts",
+    "compare",
     "compute_metrics",
     "coverage",
+    "describe_left_out",
     "find_cutoff",
     "flatten_metrics",
     "forecast_table",
+    "judge",
     "mae",
     "mase",
     "mase_by_series",
@@ -24,6 +30,7 @@ __all__ = [
     "r2",
     "rmse",
     "run_backtest",
+    "run_baselines",
     "seasonal_naive",
     "seasonal_scale",
     "smape",
@@ -32,7 +39,9 @@ __all__ = [
 ]
 
 from .backtest import collect_forecasts, find_cutoff, forecast_table, origin_rows, run_backtest
+from .baseline_quantiles import baseline_quantiles, run_baselines
 from .baselines import BASELINES, seasonal_naive
+from .left_out import describe_left_out
 from .metrics import (
     SEASON,
     bias,
@@ -57,3 +66,4 @@ from .scores import (
     metrics_by_block,
     metrics_by_day,
 )
+from .verdict import Difference, Verdict, compare, judge

@@ -12,7 +12,15 @@ import numpy as np
 import pandas as pd
 
 from lib import features as ft
-from lib.data import MIN_HISTORY_DAYS, Panel
+from lib.data import (
+    MIN_HISTORY_DAYS,
+    Panel,
+    closed_weekdays,
+    is_closed,
+    last_history_day,
+    last_history_rows,
+    without_spikes,
+)
 from lib.evaluation.baselines import last_known_value
 from lib.evaluation.metrics import seasonal_scale
 from lib.evaluation.scores import Backtest
@@ -22,9 +30,9 @@ from lib.inference import ServedModel, forecast_panel
 def origin_rows(panel: Panel, *, horizon: int, cutoffs: int, step: int) -> np.ndarray:
     """Choose the origins of a backtest, by series then date.
 
-    Cutoffs are common dates, the last one `horizon` days before the end of the panel. A series
-    takes part in those at which one of its values is known and it has not ended, whether or not a
-    value follows.
+    Cutoffs are common dates, the last one `horizon` days before the end of the history (planned
+    rows are no history). A series takes part in those at which one of its values is known and it
+    has not ended, whether or not a value follows.
 
     Args:
         panel: the series.
@@ -40,7 +48,7 @@ def origin_rows(panel: Panel, *, horizon: int, cutoffs: int, step: int) -> np.nd
     >>> origin_rows(panel, horizon=7, cutoffs=2, step=7)
     array([ 85,  92, 185, 192])
     """
-    last = panel.dates.max()
+    last = last_history_day(panel)
     dates = last - horizon - step * np.arange(cutoffs)[::-1]
     rows = np.flatnonzero(np.isin(panel.dates, dates))
     known = np.isfinite(last_known_value(panel)[rows])
@@ -106,6 +114,10 @@ def collect_forecasts(
 ) -> Backtest:
     """Join forecasts with the actuals that followed.
 
+    Days on which a series is closed at its origin are forecast as 0 by every forecaster, so that a
+    closed day counts for none; if it was open after all, that is an error of each. Values a
+    thousand times their surroundings are not scored.
+
     Args:
         panel: the series.
         origins: (n,) rows, as `origin_rows` returns them.
@@ -122,7 +134,11 @@ def collect_forecasts(
             raise ValueError("forecasts: expected quantiles or point, got neither")
         point = quantiles[..., list(levels).index(0.5)]
     series = panel.series_of(origins)
-    truth = ft.Windows(panel, np.empty((0, 0)), origins, horizon)
+    closed = _closed_days(panel, origins, horizon)
+    if closed.any():
+        point = np.where(closed, 0.0, point)
+        quantiles = None if quantiles is None else np.where(closed[..., None], 0.0, quantiles)
+    truth = ft.Windows(without_spikes(panel), np.empty((0, 0)), origins, horizon)
     return Backtest(
         series=series,
         cutoffs=panel.dates[origins],
@@ -132,6 +148,17 @@ def collect_forecasts(
         levels=tuple(levels),
         scale=seasonal_scale(panel, panel.dates[origins].min())[series],
     )
+
+
+def _closed_days(panel: Panel, origins: np.ndarray, horizon: int) -> np.ndarray:
+    """Return which target days are closed, by what is known at each origin. (n, horizon) bool."""
+    closed = np.zeros((len(origins), horizon), dtype=bool)
+    cutoffs, series = panel.dates[origins], panel.series_of(origins)
+    for cutoff in np.unique(cutoffs):
+        here = np.flatnonzero(cutoffs == cutoff)
+        dates = cutoff + np.arange(1, horizon + 1)
+        closed[here] = is_closed(closed_weekdays(panel, cutoff), series[here, None], dates)
+    return closed
 
 
 def forecast_table(result: Backtest, panel: Panel) -> pd.DataFrame:
@@ -174,8 +201,9 @@ def find_cutoff(panel: Panel, series: str, cutoff: str, horizon: int) -> int:
         raise ValueError(f"SERIES: expected one of {examples} or empty, got {series!r}")
     long = np.flatnonzero(np.diff(panel.offsets) >= MIN_HISTORY_DAYS + horizon)
     first_long = int(long[0]) if len(long) else 0
-    rows = panel.series(panel.ids.index(series) if series else first_long)
-    first, last = panel.dates[rows.start], panel.dates[rows.stop - 1]
+    number = panel.ids.index(series) if series else first_long
+    rows = panel.series(number)
+    first, last = panel.dates[rows.start], panel.dates[last_history_rows(panel)[number]]
     try:
         day = np.datetime64(cutoff, "D") if cutoff else last - horizon
     except ValueError:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from lib.data import Panel
+from lib.data import ROUNDING, Panel, is_constant, without_spikes
 
 SEASON = 7  # days, of the seasonal naive forecast and of the scale of MASE
 
@@ -122,15 +122,18 @@ def seasonal_scale(panel: Panel, until: np.datetime64, season: int = SEASON) -> 
 
     Returns:
         (S,) in the unit of each series. NaN for a series without two observed days a season apart,
-        or that never changes: MASE leaves it out.
+        or that never changes but for the rounding of its numbers: MASE leaves it out. Values a
+        thousand times their surroundings are taken for missing.
     """
     scales = np.full(panel.n_series, np.nan)
+    panel = without_spikes(panel, until)
     for s in range(panel.n_series):
         rows = panel.series(s)
         values = panel.values[rows][panel.dates[rows] <= until]
         difference = np.abs(values[season:] - values[:-season])
-        if np.isfinite(difference).any() and np.nanmean(difference) > 0:
-            scales[s] = np.nanmean(difference)
+        if np.isfinite(difference).any() and not is_constant(np.nanmin(values), np.nanmax(values)):
+            scale = np.nanmean(difference)
+            scales[s] = scale if scale > ROUNDING * np.nanmax(np.abs(values)) else np.nan
     return scales
 
 

@@ -1,6 +1,7 @@
 __all__ = [
     "CONTRACT",
     "FILES",
+    "NONNEGATIVE_SERIES",
     "ArtifactError",
     "Contract",
     "Job",
@@ -8,6 +9,7 @@ __all__ = [
     "PartitionForecaster",
     "Result",
     "ServedModel",
+    "apply_floors",
     "example",
     "forecast_panel",
     "is_finished",
@@ -15,7 +17,15 @@ __all__ = [
     "verify_folder",
 ]
 
-from .artifact import CONTRACT, FILES, ArtifactError, Contract, verify_file, verify_folder
+from .artifact import (
+    CONTRACT,
+    FILES,
+    NONNEGATIVE_SERIES,
+    ArtifactError,
+    Contract,
+    verify_file,
+    verify_folder,
+)
 from .partitions import Job, Partition, PartitionForecaster, Result, is_finished
 from .pyfunc import example
-from .served_model import ServedModel, forecast_panel
+from .served_model import ServedModel, apply_floors, forecast_panel

@@ -14,6 +14,8 @@ from lib.files import file_hash
 FORMAT_VERSION = 1
 FILES = ("model.onnx", "weights.safetensors", "background.npz", "reference.parquet")
 CONTRACT = "contract.json"
+# Key of the settings: the series without a negative value, where others have some.
+NONNEGATIVE_SERIES = "nonnegative_series"
 _TUPLES = ("quantiles", "training_span", "features", "future")
 # This module is logged with each model, which runs where structlog may be missing.
 _log = logging.getLogger(__name__)

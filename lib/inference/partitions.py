@@ -14,7 +14,15 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lib.data import Panel, SeriesError, Source, match_columns, to_panel, validate
+from lib.data import (
+    Panel,
+    SeriesError,
+    Source,
+    last_history_rows,
+    match_columns,
+    to_panel,
+    validate,
+)
 from lib.inference.artifact import Contract
 from lib.inference.served_model import ServedModel, forecast_panel
 
@@ -142,7 +150,7 @@ def last_known_rows(panel: Panel, as_of: str | None) -> np.ndarray:
     """Return the row of the last known day of each series.
 
     Args:
-        as_of: the last known day, an ISO date; None for the last day of each series.
+        as_of: the last known day, an ISO date; None for the last day of each history.
 
     Returns:
         (series,) int64.
@@ -150,7 +158,7 @@ def last_known_rows(panel: Panel, as_of: str | None) -> np.ndarray:
     Raises:
         SeriesError: a series has no day up to `as_of`.
     """
-    last = panel.offsets[1:] - 1
+    last = last_history_rows(panel)
     if as_of is None:
         return last
     first = panel.offsets[:-1]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import structlog
 
+from lib.evaluation import Verdict
 from lib.inference import Contract
 from lib.registry.promotion import Decision, decide_promotion
 from lib.registry.versions import RegistryError
@@ -39,6 +40,7 @@ class PromotionGate:
         evaluate: scores of an artifact at origins that are the same for every artifact.
         seasonal_naive: scores of seasonal naive there, over the challenger's horizon.
         metric: the score that decides.
+        verdict: of the challenger beside the best simple forecast, None where it is not known.
     """
 
     challenger: Path
@@ -46,6 +48,7 @@ class PromotionGate:
     evaluate: Evaluate
     seasonal_naive: Mapping[str, float]
     metric: str
+    verdict: Verdict | None = None
 
     @cached_property
     def scores(self) -> Mapping[str, float]:
@@ -55,7 +58,7 @@ class PromotionGate:
     def decide(self, champion: int | None) -> Decision:
         """Decide against a production version, None where there is none.
 
-        A champion that cannot be read or evaluated does not block: beating seasonal naive is
+        A champion that cannot be read or evaluated does not block: beating the simple forecasts is
         enough then, and the decision says why. Errors of the store or the machine are raised.
         """
         scores = self.scores
@@ -66,6 +69,7 @@ class PromotionGate:
             self.seasonal_naive,
             shared_horizon=comparison.challenger,
             metric=self.metric,
+            verdict=self.verdict,
         )
         figures = {**decision.figures, "champion_version": champion}
         if not comparison.problem:

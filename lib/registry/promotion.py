@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from lib.evaluation import Verdict
+
 LOWER_IS_BETTER = ("mase", "mae", "rmse", "smape", "wape", "wql")
 
 
@@ -25,8 +27,9 @@ def decide_promotion(
     *,
     shared_horizon: Mapping[str, float] | None = None,
     metric: str = "mase",
+    verdict: Verdict | None = None,
 ) -> Decision:
-    """Promote a challenger that is better, not equal, than champion and seasonal naive.
+    """Promote a challenger that is better, not equal, than champion and simple forecasts.
 
     Args:
         challenger: its scores over its whole horizon.
@@ -35,6 +38,8 @@ def decide_promotion(
         seasonal_naive: scores of the baseline over the challenger's horizon.
         shared_horizon: the challenger's scores over the champion's horizon, where that is shorter.
         metric: one of LOWER_IS_BETTER.
+        verdict: of the challenger's backtest beside the best simple forecast; None compares with
+            seasonal naive alone.
 
     Raises:
         ValueError: the metric is unknown, or higher values of it are better.
@@ -57,6 +62,10 @@ def decide_promotion(
         "seasonal_naive": _finite(naive),
         "champion": _finite(best),
     }
+    if verdict is not None:
+        figures |= verdict.figures()
+        if not verdict.better:
+            return Decision(False, verdict.reason, figures)
     if shared_horizon is None:
         shared = score
     else:
@@ -67,17 +76,19 @@ def decide_promotion(
     if not score < naive:
         reason = f"{metric} {score:.4g} does not beat seasonal naive, {naive:.4g}"
         return Decision(False, reason, figures)
+    beaten = f"seasonal naive, {naive:.4g}"
     if not math.isfinite(best):
         problem = "no production version to compare with"
         if champion is not None:
             problem = f"the production version has no {metric} to compare with"
-        reason = f"{metric} {score:.4g} beats seasonal naive, {naive:.4g}; {problem}"
-        return Decision(True, reason, figures)
+        first = f"{metric} {score:.4g} beats {beaten}" if verdict is None else verdict.reason
+        return Decision(True, f"{first}; {problem}", figures)
     if not shared < best:
         reason = f"{metric} {shared:.4g} does not beat production, {best:.4g}"
         return Decision(False, reason, figures)
-    reason = f"{metric} {shared:.4g} beats production, {best:.4g}, and seasonal naive, {naive:.4g}"
-    return Decision(True, reason, figures)
+    reason = f"{metric} {shared:.4g} beats production, {best:.4g}"
+    rest = f", and {beaten}" if verdict is None else f"; {verdict.reason}"
+    return Decision(True, reason + rest, figures)
 
 
 def _finite(value: float) -> float | None:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from lib.evaluation import Verdict
 from lib.inference import Contract
 from lib.registry import artifacts, model_logging, tracking
 from lib.registry.gate import Evaluate, PromotionGate
@@ -107,12 +108,13 @@ class Registry:
         evaluate: Evaluate,
         seasonal_naive: Mapping[str, float],
         metric: str = "mase",
+        verdict: Verdict | None = None,
     ) -> Decision:
-        """Promote a version that beats production and seasonal naive; record the decision on it.
+        """Promote a version that beats production and simple forecasts; record the decision on it.
 
         Challenger and champion are both evaluated now, over the shorter of their horizons. A
-        champion that cannot be read or evaluated neither blocks nor passes silently: beating
-        seasonal naive is enough then, and the decision says why.
+        champion that cannot be read or evaluated neither blocks nor passes silently: beating the
+        simple forecasts is enough then, and the decision says why.
 
         Args:
             version: the challenger.
@@ -120,6 +122,8 @@ class Registry:
                 origins that are the same for every folder.
             seasonal_naive: its scores at those origins, over the challenger's horizon.
             metric: the score that decides, one where lower is better.
+            verdict: `lib.evaluation.judge` of the challenger beside the simple forecasts; None
+                compares with seasonal naive alone.
 
         Raises:
             RegistryError: no such version.
@@ -128,7 +132,7 @@ class Registry:
         """
         with tempfile.TemporaryDirectory(prefix="gate-") as name:
             challenger = self.fetch(version, Path(name) / "challenger")
-            gate = PromotionGate(challenger, self.fetch, evaluate, seasonal_naive, metric)
+            gate = PromotionGate(challenger, self.fetch, evaluate, seasonal_naive, metric, verdict)
             while True:
                 champion = self._production.version()
                 if champion == version:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lib import features as ft
-from lib.data import MIN_HISTORY_DAYS, DataSplit, Panel
+from lib.data import MIN_HISTORY_DAYS, DataSplit, Panel, is_constant, without_spikes
 from lib.models import ModelConfig
 from lib.training.config import TrainingError
 
@@ -25,6 +25,7 @@ class TrainingData:
         factor_mean: mean of the factor in the training span, in its units.
         factor_std: its standard deviation, in its units.
         nonnegative: whether no value of the training span is below zero.
+        nonnegative_series: names of the series of which that is true.
     """
 
     train: ft.Windows
@@ -32,6 +33,7 @@ class TrainingData:
     factor_mean: float
     factor_std: float
     nonnegative: bool
+    nonnegative_series: tuple[str, ...] = ()
 
 
 class Batch(NamedTuple):
@@ -45,11 +47,14 @@ class Batch(NamedTuple):
 def prepare(panel: Panel, split: DataSplit, config: ModelConfig) -> TrainingData:
     """Index the training and validation windows of a panel.
 
-    Units and floor are measured on the training span alone.
+    Units and floor are measured on the training span alone. Values a thousand times their
+    surroundings are taken for missing. A series that is constant has no scale to learn in: beside
+    others it is left out, so that they are learned and calibrated as without it.
 
     Raises:
         TrainingError: a span holds no window.
     """
+    panel = without_spikes(panel, split.validation_end)
     features = ft.compute_features(panel)
     history = min(config.context_length, MIN_HISTORY_DAYS)
     train = ft.index_windows(
@@ -70,6 +75,8 @@ def prepare(panel: Panel, split: DataSplit, config: ModelConfig) -> TrainingData
                 f"{config.horizon} after it inside the {name} span; give more days or a "
                 "shorter HORIZON"
             )
+    train = _without_constants(train, split.train_end)
+    validation = _without_constants(validation, split.validation_end)
     past = panel.dates <= split.train_end
     factor = panel.factor[past & np.isfinite(panel.factor)]
     values = panel.values[past & np.isfinite(panel.values)]
@@ -79,7 +86,26 @@ def prepare(panel: Panel, split: DataSplit, config: ModelConfig) -> TrainingData
         factor_mean=float(factor.mean()) if len(factor) else 0.0,
         factor_std=_factor_std(factor),
         nonnegative=bool((values >= 0).all()),
+        nonnegative_series=_nonnegative_series(panel, past),
     )
+
+
+def _without_constants(windows: ft.Windows, until: np.datetime64) -> ft.Windows:
+    """Leave out the windows of series that are constant up to a day, unless none is left."""
+    panel = windows.panel
+    past = np.where(panel.dates <= until, panel.values, np.nan)
+    low = np.fmin.reduceat(past, panel.offsets[:-1])
+    high = np.fmax.reduceat(past, panel.offsets[:-1])
+    varying = ~is_constant(low, high)[panel.series_of(windows.origins)]
+    if varying.all() or not varying.any():
+        return windows
+    return replace(windows, origins=windows.origins[varying])
+
+
+def _nonnegative_series(panel: Panel, past: np.ndarray) -> tuple[str, ...]:
+    """Return the names of series with values in the past and none below zero."""
+    lowest = np.fmin.reduceat(np.where(past, panel.values, np.nan), panel.offsets[:-1])
+    return tuple(panel.ids[s] for s in np.flatnonzero(lowest >= 0))
 
 
 def _factor_std(factor: np.ndarray) -> float:

@@ -6,6 +6,7 @@ import json
 import warnings
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,9 +15,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save
 
 from lib import features as ft
-from lib.data import DataSplit, Panel, fingerprint
+from lib.data import DataSplit, Panel, fingerprint, is_planned
 from lib.files import file_hash
-from lib.inference import CONTRACT, FILES, Contract, ServedModel
+from lib.inference import CONTRACT, FILES, NONNEGATIVE_SERIES, Contract, ServedModel
 from lib.models import LSTMForecaster, ModelConfig
 from lib.training.data import TrainingData
 from lib.training.loop import Fit
@@ -65,13 +66,21 @@ def save_artifact(
         fingerprint=fingerprint(panel),
         training_span=(str(panel.dates.min()), str(split.train_end)),
         metrics={},
-        settings={"model": config.to_dict(), "training": fit.config.to_dict()},
+        settings=_settings(fit, data),
         sha256={name: file_hash(folder / name) for name in FILES},
     )
     (folder / CONTRACT).write_text(contract.to_json())
     served = ServedModel.load(folder)
     _compare(served, model, background, future)
     return served
+
+
+def _settings(fit: Fit, data: TrainingData) -> dict[str, Any]:
+    """Return the configuration of model and training, and the floors that series do not share."""
+    settings = {"model": fit.model.config.to_dict(), "training": fit.config.to_dict()}
+    if data.nonnegative or not data.nonnegative_series:
+        return settings  # one floor, or none: the graph has it
+    return settings | {NONNEGATIVE_SERIES: list(data.nonnegative_series)}
 
 
 def add_metrics(folder: Path, metrics: dict[str, float]) -> ServedModel:
@@ -155,8 +164,9 @@ def _sample_reference(panel: Panel, features: np.ndarray) -> pd.DataFrame:
     Drift is measured against them. A change within the days of the test is known to the model's
     users, so these days are included.
     """
-    count = len(panel.dates)
-    rows = np.linspace(0, count - 1, min(REFERENCE_ROWS, count)).astype(int)
+    history = np.flatnonzero(~is_planned(panel))
+    count = len(history)
+    rows = history[np.linspace(0, count - 1, min(REFERENCE_ROWS, count)).astype(int)]
     series = panel.series_of(rows)
     table = pd.DataFrame(features[rows], columns=list(ft.FEATURES))
     table.insert(0, "date", panel.dates[rows].astype("datetime64[ns]"))

@@ -277,11 +277,12 @@ def test_constant_series_is_kept_and_logged(csv):
 
 def test_series_shorter_than_a_window_is_refused(csv):
     refused(
-        r"column 'date', line 2: series 'series' has 59 days from first to last; expected at "
+        r"column 'value', line 2: series 'series' has 59 observed values; expected at "
         r"least 60, one window\. Give a longer history",
         csv(rows(DAYS[:59])),
     )
     assert len(load(csv(rows(DAYS[:60])))) == 60
+    refused("series 'series' has 59 observed values", csv(rows(DAYS[:60], l9="")))
     assert len(load(csv(rows(DAYS[:9])), min_days=9)) == 9
 
 
@@ -301,8 +302,9 @@ def test_short_series_beside_a_long_one_is_kept_and_logged(csv):
     assert loaded["series_id"].value_counts().to_dict() == {"1": len(DAYS), "2": 5}
     (log,) = logs
     assert (log["event"], log["series"], log["days"]) == ("series_short", ["2"], 5)
+    assert log["values"] == {"2": 5}
     refused(
-        "series '1' has 40 days from first to last, and none of 2 has enough; expected at least 60",
+        "series '1' has 40 observed values, and none of 2 has enough; expected at least 60",
         csv([*written[:40], *written[-5:]], header="date,value,series_id"),
     )
 
@@ -372,22 +374,24 @@ def test_duplicate_days_of_two_series_in_one_ask_for_the_series_column(csv):
     assert len(load(file, series_column="loja")) == 140
 
 
-def test_unsorted_days_name_the_row(csv):
+def test_unsorted_days_are_sorted_and_the_first_such_row_is_logged(csv):
     days = [*DAYS[:10], DAYS[11], DAYS[10], *DAYS[12:]]
-    refused(
-        r"column 'date', line 13: 2021-01-11 comes after 2021-01-12 in series 'series'; expected "
-        r"the days of a series in rising order\. Sort the file: frame\.sort_values\(\['date'\]\)",
-        csv(rows(days)),
-    )
+    with capture_logs() as logs:
+        loaded = load(csv(rows(days, l12="90", l13="80")))
+    assert loaded["date"].dt.strftime("%Y-%m-%d").tolist() == DAYS
+    assert loaded["value"].iloc[10:12].tolist() == [80, 90]
+    (log,) = logs
+    assert (log["event"], log["log_level"], log["row"]) == ("series_sorted", "warning", "line 13")
 
 
-def test_unsorted_days_of_one_series_among_others_name_the_row(csv):
-    written = [(day, "1.5", name) for day in DAYS for name in "ba"]
+def test_unsorted_days_of_one_series_among_others_name_the_series(csv):
+    written = [(day, f"{i % 8}.5", name) for i, day in enumerate(DAYS) for name in "ba"]
     written[20], written[22] = written[22], written[20]
-    refused(
-        r"line 24: 2021-01-11 comes after 2021-01-12 in series 'b'",
-        csv(written, header="date,value,series_id"),
-    )
+    with capture_logs() as logs:
+        load(csv(written, header="date,value,series_id"))
+    assert [(log["event"], log["row"], log["series"]) for log in logs] == [
+        ("series_sorted", "line 24", "b")
+    ]
 
 
 def test_wrong_year_is_refused_rather_than_filled_up(csv):

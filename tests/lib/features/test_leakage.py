@@ -1,7 +1,5 @@
 """Change the future, and nothing in the past moves."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -13,18 +11,7 @@ from lib.inference.served_model import forecast_panel
 from lib.training import calibration, loop
 from lib.training.data import batch_of, prepare
 from tests.networks import MODEL, TRAINING, weights_hash
-from tests.panels import lively_panel
-
-
-def changed_after(panel, day):
-    """The panel with every value, factor and event after a day made another."""
-    late = panel.dates > day
-    return replace(
-        panel,
-        values=np.where(late, 1e4 - 3 * panel.values, panel.values),
-        factor=np.where(late, -panel.factor, panel.factor),
-        event=np.where(late, 1 - panel.event, panel.event),
-    )
+from tests.panels import changed_after, lively_panel
 
 
 def test_features_of_a_day_do_not_know_the_days_after(panel):

@@ -17,6 +17,7 @@ from onnx import TensorProto, helper
 from safetensors.numpy import save_file
 
 from lib import log
+from lib.evaluation.verdict import Difference, Verdict
 from lib.features.engineering import FEATURES, FUTURE
 from lib.files import file_hash
 from lib.inference.artifact import CONTRACT, FILES, ArtifactError, Contract
@@ -165,6 +166,21 @@ def test_decide_compares_unequal_horizons_over_the_shorter():
     scores = {"mase": 0.9}, {"mase": 0.5}, NAIVE
     assert decide_promotion(*scores, shared_horizon={"mase": 0.4}).promote
     assert not decide_promotion(*scores, shared_horizon={"mase": 0.6}).promote
+
+
+def test_decide_follows_the_verdict_beside_the_best_simple_forecast():
+    differences = (Difference("mase", "weekday_median", 0.5, 0.6, -0.1, 0.02, 9),)
+    better = Verdict(True, "mase 0.5 beats the median", differences)
+    found = decide_promotion({"mase": 0.5}, None, NAIVE, verdict=better)
+    assert found.promote
+    assert found.reason == "mase 0.5 beats the median; no production version to compare with"
+    assert found.figures["best_baseline_mase"] == "weekday_median"
+    found = decide_promotion({"mase": 0.5}, {"mase": 0.7}, NAIVE, verdict=better)
+    assert found.reason == "mase 0.5 beats production, 0.7; mase 0.5 beats the median"
+    assert not decide_promotion({"mase": 0.5}, {"mase": 0.4}, NAIVE, verdict=better).promote
+    worse = Verdict(False, "repeating last week is better here", differences)
+    found = decide_promotion({"mase": 0.5}, None, NAIVE, verdict=worse)
+    assert (found.promote, found.reason) == (False, worse.reason)
 
 
 def test_register_makes_the_version_staging(registry, add):
