@@ -154,7 +154,7 @@ promote: $(STAMP) ## Make a version of the model the production one (VERSION=n)
 rollback: $(STAMP) ## Go back to the production version before this one
 	@$(PY) -m lib.registry rollback
 
-run-worker: $(STAMP) ## Compute explanations in the background, as they are asked for
+run-worker: $(STAMP) ## Compute explanations in the background, as they are requested
 	OMP_NUM_THREADS=1 exec $(PY) -m serving.worker
 
 run-api: $(STAMP) ## Serve http://127.0.0.1:8000, and a worker beside it (PORT=8000 API_ARGS="--help")
@@ -191,7 +191,7 @@ bench-serving: $(STAMP) ## Load ours, MLflow's server and FastAPI + torch by wrk
 	OMP_NUM_THREADS=1 $(PY) -m benchmarks.serving.bench $(ARGS)
 
 PEERS := benchmarks/accuracy/.venv
-# what a comparison needs; to be told of its options, nothing more than the project's environment
+# What a comparison needs; for `--help` nothing more than the project's environment
 COMPARISON = $(if $(filter --help -h,$(ARGS)),$(STAMP),$(PEERS)/.installed)
 $(PEERS)/.installed: benchmarks/accuracy/requirements.txt | $(STAMP)
 	$(PY) -m venv $(PEERS)
