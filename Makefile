@@ -11,8 +11,8 @@ PORT    ?= 5000
 # Make exports them to the recipes, so that values with spaces or quotes need no quoting here.
 # Settings of the environment are taken too: the recipes see them as such.
 SETTINGS := VAR_DIR MLFLOW_TRACKING_URI MLFLOW_ARTIFACT_ROOT OPTUNA_STORAGE DATABASE_URL QUEUE_URL \
-	REGISTERED_MODEL_NAME LOG_LEVEL \
-	MONITOR_WINDOW_DAYS MONITOR_CHECKS MAX_MAE MAX_RMSE MIN_R2 MAX_DEGRADATION MAX_COVERAGE_LOSS \
+	REGISTERED_MODEL_NAME LOG_LEVEL LOG_FORMAT \
+	MONITOR_WINDOW_DAYS MONITOR_CHECKS MONITOR_SILENT_DAYS MAX_MAE MAX_RMSE MIN_R2 MAX_DEGRADATION MAX_COVERAGE_LOSS \
 	DRIFT_ALPHA DRIFT_MIN_EFFECT RETRAIN_AFTER_DAYS RETRAIN_AFTER_SAMPLES RETRAIN_LEARN_DAYS RETRAIN_PAUSE_DAYS \
 	COST_OVER COST_UNDER REVENUE_PER_ACCURATE ACCURATE_WITHIN INVENTORY_SAVING
 OWN    := $(SETTINGS) PROFILE FORCE RUN_DIR OUT PYTHON VERSION PORT PYTEST_ARGS API_ARGS ARGS TARGET IMAGE ENGINE BUILD_ARGS RUN_ARGS API_KEYS ENV PY STAMP SHELL MAKE MAKEFLAGS
@@ -21,14 +21,14 @@ PASSED  = $(foreach v,$(sort $(filter-out $(OWN),$(GIVEN))),$(v)="$$$(v)")
 # The shell's PWD stays the caller's under `make -C`: DATA is looked for there first.
 OPTIONS = --profile "$(PROFILE)" $(if $(FORCE),--force) \
 	$(if $(RUN_DIR),--run-dir "$(RUN_DIR)") --relative-to "$(PWD)"
-PIPELINE = $(PY) -m lib.pipeline train $(OPTIONS) $(PASSED)
+CLI    = $(PY) -m lib.cli
 # Kernels of this environment, not of another one that is installed for the user.
 export JUPYTER_PREFER_ENV_PATH := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help install lint format docs test test-slow test-3.13 test-services run-mlflow train pretrain tune backtest \
-	explain promote rollback run-api run-worker bench-serving bench-accuracy bench-starts bench-speed example \
-	screenshots test-page docker-build docker-run forecast bench-robustness monitor check \
+	explain promote rollback run-api run-worker bench-serving bench-accuracy bench-starts bench-speed bench-monitoring example \
+	screenshots test-page docker-build docker-run forecast forecast-arguments forecast-folder bench-robustness monitor check \
 	simulate lab clean clean-var
 
 help: ## Show this list
@@ -36,7 +36,7 @@ help: ## Show this list
 	@echo
 	@echo "Parameters of the notebooks go behind the target:"
 	@echo "  make train PROFILE=ci SEED=3 DATA=sales.csv VALUE_COLUMN=units"
-	@echo "  $(PY) -m lib.pipeline train --help lists them."
+	@echo "  $(PY) -m lib.cli train --help lists them."
 
 install: $(STAMP) ## Make the environment in .venv (conda, mamba or micromamba where there is one)
 
@@ -123,42 +123,47 @@ run-mlflow: $(STAMP) ## Show runs and models at http://127.0.0.1:5000 (PORT=5000
 	  --default-artifact-root "$$artifacts" --no-serve-artifacts
 
 train: $(STAMP) ## The main job: data, tuning, training, gate, explanation (PROFILE=default, FORCE=1)
-	@$(PIPELINE)
+	@$(CLI) train $(OPTIONS) $(PASSED)
 
 pretrain: $(STAMP) ## Make the network that fits start from again (ARGS="--help"; about ten minutes)
 	OMP_NUM_THREADS=1 $(PY) -m lib.training.pretraining $(ARGS)
 
 tune: $(STAMP) ## The main job up to the tuning
-	@$(PIPELINE) --until 02_tuning
+	@$(CLI) train --until 02_tuning $(OPTIONS) $(PASSED)
 
 backtest: $(STAMP) ## Judge the forecaster on your data (DATA=sales.csv OUT=folder COVARIATES=0)
 	@if [ -z "$(OUT)" ]; then echo "make backtest: say where to: OUT=folder" >&2; exit 2; fi
-	@$(PY) -m lib.pipeline backtest --out "$(OUT)" $(OPTIONS) $(PASSED)
+	@$(CLI) backtest --out "$(OUT)" $(OPTIONS) $(PASSED)
 
 explain: $(STAMP) ## The main job up to the explanation; what is done is not done again
-	@$(PIPELINE) --until 04_explanation
+	@$(CLI) explain $(OPTIONS) $(PASSED)
 
 monitor: $(STAMP) ## Check forecasts against what came true: page and JSON in the run (RUN_DIR=, SOURCE=)
-	@$(PY) -m lib.pipeline monitor $(if $(RUN_DIR),--run-dir "$(RUN_DIR)") $(PASSED)
+	@$(CLI) monitor $(if $(RUN_DIR),--run-dir "$(RUN_DIR)") $(PASSED)
 
 check: $(STAMP) ## Check the model that is served, alert, retrain if AUTO_RETRAIN (ARGS="--help")
-	@$(PY) -m lib.pipeline.check $(ARGS)
+	@$(CLI) check $(ARGS)
 
 simulate: $(STAMP) ## Replay a synthetic year through the real server, with a change in it (ARGS="--help")
 	OMP_NUM_THREADS=1 $(PY) -m tests.simulate $(ARGS)
 
 promote: $(STAMP) ## Make a version of the model the production one (VERSION=n)
 	@if [ -z "$(VERSION)" ]; then echo "make promote: say which: VERSION=n" >&2; exit 2; fi
-	@$(PY) -m lib.registry promote --version "$(VERSION)"
+	@$(CLI) promote --version "$(VERSION)"
 
 rollback: $(STAMP) ## Go back to the production version before this one
-	@$(PY) -m lib.registry rollback
+	@$(CLI) rollback
 
+<<<<<<< HEAD
 run-worker: $(STAMP) ## Compute explanations in the background, as they are requested
 	OMP_NUM_THREADS=1 exec $(PY) -m serving.worker
+=======
+run-worker: $(STAMP) ## Compute explanations in the background, as they are asked for
+	exec $(CLI) worker
+>>>>>>> main
 
 run-api: $(STAMP) ## Serve http://127.0.0.1:8000, and a worker beside it (PORT=8000 API_ARGS="--help")
-	OMP_NUM_THREADS=1 exec $(PY) -m serving.server \
+	exec $(CLI) serve \
 	  $(if $(findstring command,$(origin PORT)),--port "$(PORT)") $(API_ARGS)
 
 example: $(STAMP) ## Make the synthetic example of the page again (seeded)
@@ -175,9 +180,26 @@ $(RAY): deploy/requirements-forecast.txt $(STAMP)
 	$(PY) -m pip install --requirement $<
 	touch $@
 
-forecast: $(RAY) ## Forecast a folder of Parquet files by Ray (DATA=folder OUT=folder MODEL=folder)
+# What is wrong is said before anything is installed.
+forecast-arguments:
 	@if [ -z "$(DATA)" ] || [ -z "$(OUT)" ]; then \
-	  echo "make forecast: say where from and where to: DATA=folder OUT=folder" >&2; exit 2; fi
+	  echo "make forecast: give the file of the past and the file to write: DATA=sales.csv OUT=next.csv" >&2; \
+	  exit 2; fi
+	@if [ ! -e "$(DATA)" ] && [ ! -e "$(PWD)/$(DATA)" ]; then \
+	  echo "make forecast: DATA: there is no $(DATA); expected a CSV or Parquet file, or a folder of Parquet" >&2; \
+	  exit 2; fi
+
+# A parameter of the notebooks, but for these, which are options of the command.
+FORECAST_PASSED = $(foreach v,$(sort $(filter-out $(OWN) EFFORT FUTURE ENDED,$(GIVEN))),$(v)="$$$(v)")
+forecast: forecast-arguments $(STAMP) ## Forecast the coming days of a file (DATA=sales.csv OUT=next.csv EFFORT= FUTURE=)
+	@if [ -d "$(DATA)" ]; then exit 0; fi; \
+	OMP_NUM_THREADS=1 $(CLI) forecast --out "$(OUT)" $(if $(EFFORT),--effort "$(EFFORT)") \
+	  $(if $(FUTURE),--future "$(FUTURE)") $(if $(ENDED),--include-ended) \
+	  --relative-to "$(PWD)" $(FORECAST_PASSED)
+	@if [ -d "$(DATA)" ]; then $(MAKE) --no-print-directory forecast-folder; fi
+
+# A folder of Parquet files, by Ray: `make forecast DATA=folder OUT=folder MODEL=folder`.
+forecast-folder: $(RAY)
 	@OMP_NUM_THREADS=1 $(PY) -m lib.pipeline.batch_forecast --data "$(DATA)" --out "$(OUT)" \
 	  $(if $(MODEL),--model "$(MODEL)") $(ARGS)
 
@@ -210,8 +232,12 @@ bench-robustness: $(COMPARISON) ## Measure how accuracy falls as data gets worse
 bench-speed: $(COMPARISON) ## Measure training, tuning, explaining and more (ARGS="--help")
 	OMP_NUM_THREADS=1 $(PY) -m benchmarks.speed.bench $(ARGS)
 
-lab: $(STAMP) ## Open the notebooks in JupyterLab
-	$(PY) -m jupyterlab --ServerApp.root_dir=notebooks $(if $(filter 0,$(shell id -u)),--allow-root)
+lab: $(STAMP) ## Open the notebooks in JupyterLab (PORT=8888)
+	$(PY) -m jupyterlab --ServerApp.root_dir=notebooks $(if $(filter 0,$(shell id -u)),--allow-root) \
+	  $(if $(findstring command,$(origin PORT)),--port "$(PORT)")
+
+bench-monitoring: $(STAMP) ## Error rates of the monitoring's bounds, by simulation (ARGS="--windows 2000")
+	OMP_NUM_THREADS=1 $(PY) -m benchmarks.monitoring.bench $(ARGS)
 
 clean: ## Remove caches; keeps the environment and var/
 	rm -rf .pytest_cache .ruff_cache .hypothesis build dist site

@@ -1,4 +1,8 @@
-"""Forecasting of daily series: the thin package that the notebooks call."""
+"""Forecasting of daily series: the thin package that notebooks and command line call."""
+
+import lazy_loader as lazy
+
+__getattr__, __dir__, __all__ = lazy.attach_stub(__name__, __file__)
 
 # Models registered by earlier releases import `lib.forecaster` and `lib.panel`.
 __path__.append(f"{__path__[0]}/inference/former_names")

@@ -1,16 +1,18 @@
-"""Configures structured logs: one JSON object a line, on stderr."""
+"""Configures structured logs on stderr: a JSON object a line, or readable lines on a terminal."""
 
 from __future__ import annotations
 
 import logging
 import sys
 import traceback
+from collections.abc import Mapping, MutableMapping
+from datetime import datetime
 from pathlib import Path
-from typing import TextIO, cast
+from typing import Any, TextIO, cast
 
 import structlog
 
-from lib.settings import LogLevel, SettingsError
+from lib.settings import LogFormat, LogLevel, SettingsError
 
 _FRAMES = 12  # of each error, the innermost
 
@@ -39,11 +41,28 @@ class LossyStream:
         """Do nothing: `write` has flushed."""
 
 
-def configure_logging(level: str = "INFO") -> None:
+class _CurrentStderr:
+    """Writes to what `sys.stderr` is at that moment: a live display puts lines above itself."""
+
+    def write(self, line: str) -> None:
+        sys.stderr.write(line)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+
+def is_for_people(log_format: LogFormat) -> bool:
+    """Tell whether readable lines are wanted: as `log_format` says, "auto" on a terminal only."""
+    return log_format == "text" or (log_format == "auto" and sys.stderr.isatty())
+
+
+def configure_logging(level: str = "INFO", log_format: LogFormat = "json") -> None:
     """Send the logs to stderr, from `level` up.
 
     Args:
         level: `"DEBUG"`, `"INFO"`, `"WARNING"`, `"ERROR"` or `"CRITICAL"`, in any case.
+        log_format: `"json"` for a JSON object a line, `"text"` for readable lines, `"auto"` for
+            readable lines on a terminal only.
 
     Raises:
         SettingsError: the level is unknown.
@@ -51,19 +70,40 @@ def configure_logging(level: str = "INFO") -> None:
     number = logging.getLevelNamesMapping().get(level.upper())
     if number is None:
         raise SettingsError(f"LOG_LEVEL: got {level!r}, expected one of {LogLevel.__args__}")
+    for_people = is_for_people(log_format)
+    stream = cast("TextIO", _CurrentStderr()) if for_people else sys.stderr
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
+            _render_line if for_people else structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         # One write a line: processes that share a stderr would mix theirs.
-        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", LossyStream(sys.stderr))),
+        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", LossyStream(stream))),
         cache_logger_on_first_use=False,
     )
+
+
+def _render_line(_logger: Any, _method: str, entry: MutableMapping[str, Any]) -> str:
+    """Return an entry as a readable line: local time, level from warnings up, event, values."""
+    entry = dict(entry)
+    clock = datetime.fromisoformat(entry.pop("timestamp")).astimezone().strftime("%H:%M:%S")
+    level, event, trace = (entry.pop(name, "") for name in ("level", "event", "exception"))
+    loud = f"{level}: " if level in ("warning", "error", "critical") else ""
+    values = _render_values(entry)
+    line = f"{clock}  {loud}{event}" + (f"  ({values})" if values else "")
+    return f"{line}\n{trace}" if trace else line
+
+
+def _render_values(values: Mapping[str, Any]) -> str:
+    shown = {
+        name: ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+        for name, value in values.items()
+    }
+    return "; ".join(f"{name}: {value}" for name, value in shown.items())
 
 
 def summarize_error(error: BaseException) -> str:

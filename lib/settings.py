@@ -52,7 +52,10 @@ def _split_keys(value: object) -> object:
         # Clients differ in the bytes they send for other characters in a header.
         if not value.isascii():
             raise ValueError("expected ASCII characters in keys")
-        return tuple(key for part in value.split(",") if (key := part.strip()))
+        keys = tuple(key for part in value.split(",") if (key := part.strip()))
+        if value.strip() and not keys:
+            raise ValueError("expected keys with commas between, got commas only")
+        return keys
     return value
 
 
@@ -117,6 +120,7 @@ def _check_address(value: str) -> str:
 
 
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+LogFormat = Literal["auto", "json", "text"]
 StoreUrl = Annotated[str, AfterValidator(_check_store_url)]
 WebUrl = Annotated[str, AfterValidator(_check_web_url)]
 Address = Annotated[str, AfterValidator(_check_address)]
@@ -190,12 +194,15 @@ class Settings(BaseSettings):
     retrain_data: str = Field("", repr=False)  # a file, a glob or a SQL query
     retrain_database_url: StoreUrl = Field("", repr=False)  # of the query; "" is database_url
     retrain_profile: str = Field("default", pattern=r"^[\w-]+$")
+    retrain_unknown_series: bool = False  # take actuals of series that retrain_data lacks
     retrain_parameters: str = ""  # NAME=value …, as behind `make train`
 
     # Monitoring: a check looks at a window of days, and alarms once `monitor_checks` checks in a
     # row have flagged the same
     monitor_window_days: int = Field(21, ge=7, le=366)
     monitor_checks: int = Field(3, ge=1, le=100)
+    # Days beyond the usual after which truth, forecasts or series are missed
+    monitor_silent_days: int = Field(3, ge=1, le=366)
     max_mae: float | None = Field(None, gt=0)  # units of the series; none is no limit
     max_rmse: float | None = Field(None, gt=0)
     min_r2: float | None = Field(None, le=1)
@@ -221,6 +228,7 @@ class Settings(BaseSettings):
     inventory_saving: float = Field(0.25, ge=0)  # share of the cost avoided against last week's
 
     log_level: Annotated[LogLevel, BeforeValidator(_upper)] = "INFO"
+    log_format: LogFormat = "auto"  # of commands: readable lines on a terminal, JSON elsewhere
 
     @model_validator(mode="after")
     def _fill_places(self) -> Self:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import cast
 
 from flask.json.provider import DefaultJSONProvider
@@ -24,7 +25,12 @@ _INFO = Info(
 )
 
 
-def create_app(settings: Settings | None = None, *, model: LiveModel | None = None) -> OpenAPI:
+def create_app(
+    settings: Settings | None = None,
+    *,
+    model: LiveModel | None = None,
+    hosts: Container[str] | None = None,
+) -> OpenAPI:
     """Create the application.
 
     Nothing is opened, started or loaded before the first request.
@@ -32,6 +38,7 @@ def create_app(settings: Settings | None = None, *, model: LiveModel | None = No
     Args:
         settings: by default those of the environment.
         model: one that the caller keeps current; by default one that keeps itself current.
+        hosts: names that requests may address this server by; by default any.
 
     Returns:
         The WSGI application.
@@ -51,7 +58,7 @@ def create_app(settings: Settings | None = None, *, model: LiveModel | None = No
     app.config["MAX_CONTENT_LENGTH"] = _MAX_BODY
     attach(app, _make_state(settings, model))
     problems.register(app)
-    request_log.register(app)
+    request_log.register(app, hosts)
     for blueprint in (forecasts, explanations, actuals, status):
         app.register_api(blueprint.calls)
     for blueprint in (docs, pages):

@@ -7,12 +7,13 @@ import random
 import re
 import secrets
 import time
+from collections.abc import Container
 from functools import cache
 
 import structlog
 from flask import Flask, Response, g, request
 
-from serving.http import Keys, add_headers
+from serving.http import Keys, add_headers, check_host
 from serving.state import state_of
 
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
@@ -35,8 +36,13 @@ def _random(pid: int) -> random.Random:
     return random.Random(secrets.token_bytes(32))
 
 
-def register(app: Flask) -> None:
-    """Give every request a trace_id, check its key, and log, count and harden its answer."""
+def register(app: Flask, hosts: Container[str] | None = None) -> None:
+    """Give every request a trace_id, check its key, and log, count and harden its answer.
+
+    Args:
+        app: the application.
+        hosts: names that requests may address it by; None for any.
+    """
     state = state_of(app)
     keys = Keys(state.settings.api_keys)
 
@@ -46,6 +52,8 @@ def register(app: Flask) -> None:
         g.trace_id = trace_id_of(request.headers.get("traceparent", ""))
         if not state.model.started:  # the first request of a process that nothing else started
             state.model.start()
+        if hosts is not None:
+            check_host(request, hosts)
         keys.check(request)
 
     @app.after_request

@@ -17,7 +17,7 @@ from cronsim import CronSim, CronSimError
 
 from lib import storage
 from lib.settings import SettingsError
-from lib.storage import Store, StoreError, held
+from lib.storage import Store, StoreError, held, lease_of
 
 COMMAND = (sys.executable, "-m", "lib.pipeline.check")
 LEASE = "monitoring"
@@ -91,7 +91,7 @@ class Schedule:
 
     def _run(self, due: datetime) -> None:
         try:
-            with held(self._store, LEASE, unless_since=due) as lease:
+            with held(self._store, lease_of(self._store, LEASE), unless_since=due) as lease:
                 if lease is None:
                     return
                 started = time.monotonic()

@@ -24,7 +24,7 @@ import structlog
 
 from lib.log import configure_logging
 from lib.settings import ROOT, Settings, SettingsError, get_settings, usable_cores
-from serving.http import check_bind
+from serving.http import LOCAL_HOSTS, check_bind, is_loopback, warn_of_short_keys
 
 THREADS = 4  # a process; one of them computes, others read and write
 _MODEL_WAIT = 20.0  # seconds that a process waits for its model before it accepts requests
@@ -62,6 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"{error}\n")
         return 1
     configure_logging(settings.log_level)
+    warn_of_short_keys(settings.api_keys)
     # Read when numpy, ONNX Runtime and prometheus_client are imported.
     os.environ["OMP_NUM_THREADS"] = "1"
     with metrics_folder() as folder:
@@ -160,12 +161,6 @@ def _serve(settings: Settings, options: argparse.Namespace) -> None:
         # The processes share a socket: one without a model would refuse what others can answer.
         model.wait(_MODEL_WAIT)
 
-    def close_when_stopping(worker: Any, request: Any) -> None:
-        # Called when the answer is sent. A process that stops answers "Connection: close", and the
-        # client sends its next request to another one.
-        should_close = request.should_close
-        request.should_close = lambda: not worker.alive or should_close()
-
     def forget_metrics(pid: int) -> None:
         from prometheus_client import multiprocess
 
@@ -197,7 +192,6 @@ def _serve(settings: Settings, options: argparse.Namespace) -> None:
                 "control_socket_disable": True,
                 "loglevel": "warning",
                 "proc_name": "production-lstm",
-                "pre_request": close_when_stopping,
                 "post_worker_init": load_model,
                 "worker_exit": lambda server, worker: stop_parts(worker),
                 "child_exit": lambda server, worker: forget_metrics(worker.pid),
@@ -209,7 +203,10 @@ def _serve(settings: Settings, options: argparse.Namespace) -> None:
         def load(self) -> Any:
             from serving import create_app
 
-            return create_app(settings)
+            # Without keys, a page of another site that has its name point here must not get in.
+            local = is_loopback(options.host) and not options.host.startswith("unix:")
+            guarded = local and not settings.api_keys and not options.open_to_anyone
+            return create_app(settings, hosts=LOCAL_HOSTS if guarded else None)
 
     log.info("serving", host=options.host, port=options.port, workers=options.workers)
     Server().run()

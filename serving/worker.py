@@ -59,7 +59,7 @@ class Worker:
         self.parent = parent
         self.name = process_name()
         self.settings = settings
-        self.store = Store(settings.database_url, busy_seconds=30)
+        self.store = Store.of(settings, busy_seconds=30)
         self.jobs = Jobs(self.store, lease_seconds=lease_seconds)
         self._schedule = Schedule(settings.monitor_cron, self.store, monitor)
         self._compute = compute or Explainer(settings)

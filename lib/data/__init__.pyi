@@ -10,6 +10,7 @@ __all__ = [
     "Source",
     "SynthesisSpec",
     "choose_validation_days",
+    "closed_days_ahead",
     "closed_weekdays",
     "day_of_year",
     "fingerprint",
@@ -21,6 +22,7 @@ __all__ = [
     "last_history_day",
     "last_history_rows",
     "load",
+    "mark_public_holidays",
     "match_columns",
     "plot_components",
     "plot_events",
@@ -30,6 +32,7 @@ __all__ = [
     "spike_rows",
     "split_days",
     "split_planned",
+    "split_without_test",
     "synthesize",
     "to_panel",
     "to_table",
@@ -39,8 +42,8 @@ __all__ = [
 ]
 
 from .calendar import day_of_year, weekday_of
-from .closed_days import closed_weekdays, is_closed, is_missing
-from .loading import load, validate
+from .closed_days import closed_days_ahead, closed_weekdays, is_closed, is_missing
+from .loading import load, mark_public_holidays, validate
 from .panel import (
     MIN_HISTORY_DAYS,
     SERIES_COLUMNS,
@@ -56,6 +59,6 @@ from .plots import plot_components, plot_events, plot_factor, plot_seasons, plot
 from .series_checks import ROUNDING, is_constant
 from .source import COLUMN_PARAMETERS, Source, match_columns
 from .spikes import spike_rows, without_spikes
-from .splits import DataSplit, choose_validation_days, split_days
+from .splits import DataSplit, choose_validation_days, split_days, split_without_test
 from .synthesis import synthesize
 from .synthesis_spec import SynthesisSpec

@@ -68,6 +68,26 @@ def is_closed(closed: np.ndarray, series: np.ndarray, dates: np.ndarray) -> np.n
     return closed[series, weekday_of(dates)]
 
 
+def closed_days_ahead(panel: Panel, origins: np.ndarray, horizon: int) -> np.ndarray:
+    """Return which days after each origin are closed, by what is known at the origin.
+
+    Args:
+        panel: of the origins.
+        origins: (n,) rows of the last known days.
+        horizon: days ahead.
+
+    Returns:
+        (n, horizon) bool.
+    """
+    closed = np.zeros((len(origins), horizon), dtype=bool)
+    cutoffs, series = panel.dates[origins], panel.series_of(origins)
+    for cutoff in np.unique(cutoffs):
+        here = np.flatnonzero(cutoffs == cutoff)
+        dates = cutoff + np.arange(1, horizon + 1)
+        closed[here] = is_closed(closed_weekdays(panel, cutoff), series[here, None], dates)
+    return closed
+
+
 def is_missing(panel: Panel) -> np.ndarray:
     """Return which rows lack a value that should be there: not closed, not planned. (N,) bool."""
     series = np.repeat(np.arange(panel.n_series), np.diff(panel.offsets))

@@ -10,6 +10,7 @@ the local day (which counts).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -91,13 +92,18 @@ def load(
 
 
 def validate(
-    table: pd.DataFrame, *, country: str = "", min_days: int = WINDOW_DAYS
+    table: pd.DataFrame,
+    *,
+    columns: Mapping[str, str] | None = None,
+    country: str = "",
+    min_days: int = WINDOW_DAYS,
 ) -> pd.DataFrame:
-    """Check a table with canonical column names as `load` does, and complete its days.
+    """Check a table as `load` checks a file, and complete its days.
 
     Args:
         table: `date` (days, timestamps or text), `value` and others of SERIES_COLUMNS. It is left
             as it is.
+        columns: names that the table has for them, where they differ.
         country: as for `load`.
         min_days: as for `load`.
 
@@ -105,8 +111,11 @@ def validate(
         SeriesError: names a row by its position, the first being 0.
     """
     source = Source("series table")
-    columns = match_columns(list(table.columns), {"date": "date", "value": "value"}, source)
-    frame = table[list(columns)].reset_index(drop=True)
+    wanted = {"date": "date", "value": "value", **(columns or {})}
+    matched = match_columns(list(table.columns), wanted, source)
+    frame = table[list(matched.values())].reset_index(drop=True)
+    frame.columns = list(matched)
+    source = replace(source, columns=matched)
     return _canonical_table(frame, source, decimal="", country=country, min_days=min_days)
 
 
@@ -253,13 +262,21 @@ def _mark_history(panel: Panel, country: str) -> np.ndarray:
 
     There an event would make planned days of missing values. (N,).
     """
-    holidays = _mark_public_holidays(panel.dates, country)
+    holidays = mark_public_holidays(panel.dates, country)
     blank = is_planned(replace(panel, event=holidays)) & ~is_planned(panel)
     return np.where(blank, np.nan, holidays)
 
 
-def _mark_public_holidays(dates: np.ndarray, country: str) -> np.ndarray:
-    """Return 1.0 on the public holidays of a country (ISO code), else 0.0. Both (N,)."""
+def mark_public_holidays(dates: np.ndarray, country: str) -> np.ndarray:
+    """Return 1.0 on the public holidays of a country, else 0.0.
+
+    Args:
+        dates: (N,) datetime64[D].
+        country: a two-letter code, such as BR.
+
+    Raises:
+        SeriesError: no holidays are known of this country.
+    """
     import holidays
 
     years = dates.astype("datetime64[Y]").astype(np.int64) + 1970

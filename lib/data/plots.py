@@ -39,8 +39,11 @@ def plot_series(table: pd.DataFrame, truth: pd.DataFrame | None = None, count: i
 
     With the truth also the signal, the regimes of the trend and the anomalies.
     """
-    ids = list(dict.fromkeys(table["series_id"]))[:count]
+    every = list(dict.fromkeys(table["series_id"]))
+    ids = every[:count]
     figure, axes = make_date_axes(len(ids), 2.7)
+    if len(ids) < len(every):
+        figure.suptitle(f"{len(ids)} of {len(every)} series shown", x=0.01, ha="left", fontsize=9)
     for axis, name in zip(axes, ids, strict=True):
         series = table[table["series_id"] == name]
         dates, values = series["date"].to_numpy(), series["value"].to_numpy()

@@ -36,8 +36,34 @@ def choose_validation_days(panel: Panel, *, horizon: int, cutoffs: int, step: in
         step: days between two cutoffs.
     """
     days = _days(panel) - _test_days(horizon, cutoffs, step)
-    validation_days = max(2 * horizon, min(int(0.15 * days), 365))
-    return max(horizon, min(validation_days, days - TRAINING_DAYS))
+    return _validation_days(days, horizon)
+
+
+def split_without_test(panel: Panel, *, horizon: int) -> DataSplit:
+    """Divide the days of a panel into training and validation, to forecast the days after them.
+
+    The validation is the last days, as many as `choose_validation_days` keeps of a history without
+    a test; `test_end` is `validation_end`.
+
+    Raises:
+        SeriesError: the training days do not hold one forecast with MIN_HISTORY_DAYS before it, or
+            a part has no observed value.
+    """
+    _check_positive(horizon=horizon)
+    days = _days(panel)
+    validation_days = _validation_days(days, horizon)
+    least = MIN_HISTORY_DAYS + horizon
+    if days - validation_days < least:
+        raise SeriesError(
+            f"split: the data has {days} days, {panel.dates.min()} to {panel.dates.max()}; "
+            f"{validation_days} for validation leave {max(days - validation_days, 0)} for "
+            f"training, expected at least {least}. Give at least {least + horizon} days, or a "
+            "smaller HORIZON"
+        )
+    last = panel.dates.max()
+    split = DataSplit(last - validation_days, last, last)
+    _check_observed(panel, split)
+    return split
 
 
 def split_days(
@@ -93,11 +119,17 @@ def _check_observed(panel: Panel, split: DataSplit) -> None:
     ends = (split.train_end, split.validation_end, split.test_end)
     starts = (panel.dates.min() - 1, *ends[:2])  # exclusive
     for name, start, end in zip(("training", "validation", "test"), starts, ends, strict=True):
-        if not ((observed > start) & (observed <= end)).any():
+        if start < end and not ((observed > start) & (observed <= end)).any():
             raise SeriesError(
                 f"split: no value is known in the {name} span, {start + 1} to {end}; expected at "
                 "least one. Cut the data so that it ends with known values, or choose other spans"
             )
+
+
+def _validation_days(days: int, horizon: int) -> int:
+    """Return how many of the days before the test are for validation."""
+    validation_days = max(2 * horizon, min(int(0.15 * days), 365))
+    return max(horizon, min(validation_days, days - TRAINING_DAYS))
 
 
 def _days(panel: Panel) -> int:

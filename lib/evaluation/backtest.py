@@ -15,8 +15,7 @@ from lib import features as ft
 from lib.data import (
     MIN_HISTORY_DAYS,
     Panel,
-    closed_weekdays,
-    is_closed,
+    closed_days_ahead,
     last_history_day,
     last_history_rows,
     without_spikes,
@@ -134,7 +133,7 @@ def collect_forecasts(
             raise ValueError("forecasts: expected quantiles or point, got neither")
         point = quantiles[..., list(levels).index(0.5)]
     series = panel.series_of(origins)
-    closed = _closed_days(panel, origins, horizon)
+    closed = closed_days_ahead(panel, origins, horizon)
     if closed.any():
         point = np.where(closed, 0.0, point)
         quantiles = None if quantiles is None else np.where(closed[..., None], 0.0, quantiles)
@@ -148,17 +147,6 @@ def collect_forecasts(
         levels=tuple(levels),
         scale=seasonal_scale(panel, panel.dates[origins].min())[series],
     )
-
-
-def _closed_days(panel: Panel, origins: np.ndarray, horizon: int) -> np.ndarray:
-    """Return which target days are closed, by what is known at each origin. (n, horizon) bool."""
-    closed = np.zeros((len(origins), horizon), dtype=bool)
-    cutoffs, series = panel.dates[origins], panel.series_of(origins)
-    for cutoff in np.unique(cutoffs):
-        here = np.flatnonzero(cutoffs == cutoff)
-        dates = cutoff + np.arange(1, horizon + 1)
-        closed[here] = is_closed(closed_weekdays(panel, cutoff), series[here, None], dates)
-    return closed
 
 
 def forecast_table(result: Backtest, panel: Panel) -> pd.DataFrame:

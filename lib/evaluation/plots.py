@@ -7,11 +7,14 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from lib.data import Panel
 from lib.evaluation import metrics, scores
-from lib.plotting import BLUE, FORECAST, GREEN, INK, MUTED, VIOLET
+from lib.plotting import BLUE, FORECAST, GREEN, INK, MUTED, VIOLET, hide_spines
+
+NAMED_SERIES = 10  # of a scatter, so that names can be read
 
 COLORS = {
     "forecaster": FORECAST,
@@ -38,8 +41,10 @@ def plot_fans(
     )
     for axis, row in zip(axes[:, 0], rows, strict=True):
         _plot_fan(axis, result, panel, row, history)
-    axes[0, 0].legend(frameon=False, ncols=4, fontsize=8, loc="upper left")
-    return figure
+    axes[0, 0].legend(
+        frameon=False, ncols=6, fontsize=8, loc="lower right", bbox_to_anchor=(1.0, 1.0)
+    )
+    return hide_spines(figure)
 
 
 def _plot_fan(
@@ -52,14 +57,19 @@ def _plot_fan(
     past = (dates > cutoff - history) & (dates <= cutoff)
     days = cutoff + np.arange(1, result.actual.shape[1] + 1)
     axis.plot(dates[past], values[past], color=INK, lw=0.9)
-    axis.plot(days, result.actual[row], color=INK, lw=0.9, marker=".", ms=4, label="observed")
     levels = result.levels
     if result.quantiles is not None:
-        for i in range(len(levels) // 2):
+        intervals = len(levels) // 2
+        # Opaque, the widest first: a swatch of the legend has the colour that the chart has.
+        shades = [
+            _lighten(FORECAST, 0.82 - 0.5 * i / max(intervals - 1, 1)) for i in range(intervals)
+        ]
+        for i, shade in enumerate(shades):
             low, high = result.quantiles[row, :, i], result.quantiles[row, :, -1 - i]
             label = f"{100 * (levels[-1 - i] - levels[i]):.0f} % interval"
-            axis.fill_between(days, low, high, color=FORECAST, alpha=0.16, lw=0, label=label)
-    axis.plot(days, result.point[row], color=FORECAST, lw=1.4, label="median forecast")
+            axis.fill_between(days, low, high, color=shade, lw=0, label=label)
+    axis.plot(days, result.point[row], color=FORECAST, lw=1.6, label="median forecast")
+    axis.plot(days, result.actual[row], color=INK, lw=0.9, marker=".", ms=4, label="observed")
     axis.axvline(cutoff, color=INK, lw=0.8, ls=":")
     axis.set_title(f"{name}, forecast made on {cutoff}", loc="left", fontsize=9)
     axis.set_ylabel("value (series' unit)")
@@ -103,7 +113,7 @@ def plot_coverage(result: scores.Backtest) -> Figure:
 
 def plot_by_series(results: Mapping[str, scores.Backtest], panel: Panel) -> Figure:
     """Plot the MASE of each series: the forecaster against the seasonal naive forecast."""
-    figure, axis = plt.subplots(figsize=(4.6, 4.4), layout="constrained")
+    figure, axis = plt.subplots(figsize=(5.4, 4.4), layout="constrained")
     scores = {}
     for name in ("seasonal_naive", "forecaster"):
         result = results[name]
@@ -116,5 +126,48 @@ def plot_by_series(results: Mapping[str, scores.Backtest], panel: Panel) -> Figu
     axis.plot([0, limit], [0, limit], color=INK, lw=0.8, ls=":")
     axis.set(xlabel="MASE of seasonal naive", ylabel="MASE of the forecaster")
     axis.set(xlim=(0, limit), ylim=(0, limit), aspect="equal")
-    axis.set_title(f"{panel.n_series} series; below the line we win", loc="left", fontsize=9)
-    return figure
+    named = _name_worst(axis, scores["seasonal_naive"], scores["forecaster"], panel)
+    which = "" if named == panel.n_series else f", the {named} worst of ours named"
+    axis.set_title(f"{panel.n_series} series{which}\nbelow the line we win", loc="left", fontsize=9)
+    return hide_spines(figure)
+
+
+def _name_worst(axis: plt.Axes, naive: pd.Series, ours: pd.Series, panel: Panel) -> int:
+    """Name the series of our highest MASE at the right, with lines to them; return how many."""
+    worst = ours[np.isfinite(ours) & np.isfinite(naive)].nlargest(NAMED_SERIES)
+    limit = axis.get_xlim()[1]
+    heights = _spread(worst.to_numpy(), 0.05 * limit)
+    for (number, score), height in zip(worst.items(), heights, strict=True):
+        axis.annotate(
+            _shorten(str(panel.ids[int(str(number))])),
+            (float(naive[number]), score),
+            (1.03 * limit, height),
+            va="center",
+            fontsize=7,
+            color=INK,
+            annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": MUTED, "lw": 0.4, "shrinkA": 1, "shrinkB": 2},
+        )
+    return len(worst)
+
+
+def _spread(heights: np.ndarray, gap: float) -> np.ndarray:
+    """Return falling heights, moved down so that neighbours are `gap` apart; none below zero."""
+    moved = np.array(heights, dtype=float)
+    for i in range(1, len(moved)):
+        moved[i] = min(moved[i], moved[i - 1] - gap)
+    if len(moved) and moved[-1] < 0:  # pushed out at the bottom: push back up
+        moved[-1] = 0.0
+        for i in range(len(moved) - 2, -1, -1):
+            moved[i] = max(moved[i], moved[i + 1] + gap)
+    return moved
+
+
+def _shorten(name: str, length: int = 18) -> str:
+    return name if len(name) <= length else f"{name[: length - 1]}…"
+
+
+def _lighten(color: str, share: float) -> tuple[float, float, float]:
+    """Mix a colour with white; `share` of white from 0 to 1."""
+    red, green, blue = to_rgb(color)
+    return red + (1 - red) * share, green + (1 - green) * share, blue + (1 - blue) * share

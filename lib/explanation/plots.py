@@ -33,24 +33,49 @@ def plot_waterfall(explanation: Explanation, latest: np.ndarray) -> Figure:
     order = np.argsort(np.abs(shares), kind="stable")
     shares, values = shares[order], np.asarray(latest)[order]
     tips = explanation.base_value + np.cumsum(shares)
-    figure, axis = plt.subplots(figsize=(8, 4.6), layout="constrained")
+    figure, axis = plt.subplots(figsize=(8.5, 4.8), layout="constrained")
     colors = np.where(shares >= 0, UP, DOWN)
-    bars = axis.barh(np.arange(len(shares)), shares, left=tips - shares, color=colors, height=0.7)
-    axis.bar_label(bars, labels=[f"{share:+.3g}" for share in shares], padding=3, fontsize=8)
-    axis.vlines(tips[:-1], np.arange(len(tips) - 1), np.arange(1, len(tips)), color=INK, lw=0.6)
-    for value, name in ((explanation.base_value, "base"), (tips[-1], "forecast")):
-        axis.axvline(value, color=INK, lw=0.8, ls=":")
-        axis.annotate(
-            f"{name} {value:.4g}", (value, 1), (0, 3), xycoords=("data", "axes fraction"),
-            textcoords="offset points", ha="center", fontsize=8,
-        )  # fmt: skip
-    names = [f"{FEATURES[i]} = {value:.4g}" for i, value in zip(order, values, strict=True)]
-    axis.set_yticks(np.arange(len(names)), names, fontsize=8)
-    axis.margins(x=0.12)
+    places = np.arange(len(shares))
+    axis.barh(places, shares, left=tips - shares, color=colors, height=0.7)
+    axis.vlines(tips[:-1], places[:-1], places[1:], color=INK, lw=0.6)
+    names = [f"{FEATURES[i]} = {_number(value)}" for i, value in zip(order, values, strict=True)]
+    axis.set_yticks(places, names, fontsize=8)
+    # In a column of their own the shares meet neither bars nor each other.
+    column = axis.secondary_yaxis("right")
+    column.set_yticks(places, [f"{share:+.3g}" for share in shares], fontsize=8)
+    column.tick_params(length=0)
+    column.spines["right"].set_visible(False)
+    axis.set_ylim(-1.4, len(shares) + 0.4)
+    axis.use_sticky_edges = False  # or the bars end at the border
+    axis.margins(x=0.06)
+    _mark_value(axis, explanation.base_value, "base", -1.0)
+    _mark_value(axis, float(tips[-1]), "forecast", len(shares))
     axis.set(xlabel="series' unit; beside the names, the last day of the window")
     title = f"{_subject(explanation)}: from the mean forecast of the background"
-    axis.set_title(title, loc="left", fontsize=9, pad=18)
+    axis.set_title(title, loc="left", fontsize=9)
+    axis.set_title("share", loc="right", fontsize=9)
     return hide_spines(figure)
+
+
+def _mark_value(axis: plt.Axes, value: float, name: str, height: float) -> None:
+    """Draw a line at a value and write it beside the line, where there is more room."""
+    axis.axvline(value, color=INK, lw=0.8, ls=":")
+    left, right = axis.get_xlim()
+    is_right = value > (left + right) / 2
+    axis.annotate(
+        f"{name} {value:.4g}",
+        (value, height),
+        (-4 if is_right else 4, 0),
+        textcoords="offset points",
+        ha="right" if is_right else "left",
+        va="center",
+        fontsize=8,
+    )
+
+
+def _number(value: float) -> str:
+    """Return four digits of a number; what is nothing but rounding noise is 0."""
+    return "0" if abs(value) < 1e-9 else f"{value:.4g}"
 
 
 def plot_days(explanation: Explanation) -> Figure:

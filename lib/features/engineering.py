@@ -41,6 +41,8 @@ FUTURE = (
 YEAR = 364
 # The centred week of last year reaches 3 days past t - YEAR, which must be history at the origin.
 MAX_HORIZON = YEAR - 4
+# Days between dates that are looked up rather than sorted.
+_SPARE_DAYS = 20_000
 
 
 def calendar_features(dates: np.ndarray) -> np.ndarray:
@@ -56,10 +58,7 @@ def calendar_features(dates: np.ndarray) -> np.ndarray:
     """
     if not dates.size:
         return np.empty((*dates.shape, 6))
-    # Of each day once: a panel has the same days in every series.
-    first = dates.min().astype("datetime64[D]")
-    place = (dates.astype("datetime64[D]") - first).astype(np.int64)
-    days = first + np.arange(place.max() + 1)
+    days, place = _distinct_days(dates.astype("datetime64[D]"))
     month = days.astype("datetime64[M]").astype(np.int64) % 12 + 1
     angles = (
         2 * np.pi * weekday_of(days) / 7,
@@ -67,6 +66,21 @@ def calendar_features(dates: np.ndarray) -> np.ndarray:
         2 * np.pi * day_of_year(days) / 365.25,
     )
     return np.stack([f(angle) for angle in angles for f in (np.sin, np.cos)], axis=-1)[place]
+
+
+def _distinct_days(dates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return days that hold each date once, and the index of each date among them.
+
+    A panel has the same days in every series, so they are all days from the first to the last.
+    Where those are many more than the dates, the distinct dates are sorted out instead.
+    """
+    first = dates.min()
+    place = (dates - first).astype(np.int64)
+    span = int(place.max()) + 1
+    if span <= dates.size + _SPARE_DAYS:
+        return first + np.arange(span), place
+    days, place = np.unique(dates, return_inverse=True)
+    return days, place.reshape(dates.shape)
 
 
 def compute_features(panel: Panel) -> np.ndarray:

@@ -10,9 +10,11 @@ __all__ = [
     "Result",
     "ServedModel",
     "apply_floors",
+    "cover_zeros",
     "example",
     "forecast_panel",
     "is_finished",
+    "mean_of_quantiles",
     "verify_file",
     "verify_folder",
 ]
@@ -26,6 +28,8 @@ from .artifact import (
     verify_file,
     verify_folder,
 )
+from .bounds import apply_floors, cover_zeros
+from .distribution import mean_of_quantiles
 from .partitions import Job, Partition, PartitionForecaster, Result, is_finished
 from .pyfunc import example
-from .served_model import ServedModel, apply_floors, forecast_panel
+from .served_model import ServedModel, forecast_panel

@@ -15,7 +15,8 @@ import onnxruntime as ort
 from lib.data import Panel
 from lib.features import FEATURES, FUTURE, compute_features, gather_context
 from lib.features import known_future as gather_known_future
-from lib.inference.artifact import NONNEGATIVE_SERIES, ArtifactError, Contract, verify_folder
+from lib.inference.artifact import ArtifactError, Contract, verify_folder
+from lib.inference.bounds import apply_floors, cover_zeros
 
 
 class ServedModel:
@@ -119,35 +120,8 @@ def forecast_panel(
         forecasts.append(model.predict(history, future))
     if not forecasts:
         return np.empty((0, contract.horizon, len(contract.quantiles)))
-    return apply_floors(contract, panel, origins, np.concatenate(forecasts))
-
-
-def apply_floors(
-    contract: Contract, panel: Panel, origins: np.ndarray, quantiles: np.ndarray
-) -> np.ndarray:
-    """Keep quantiles at zero or above for the series that are never negative.
-
-    The graph has one floor for all series, so none where a single series went below zero. The
-    contract then names the others; a series that it does not name, or that has become negative
-    since, has no floor.
-
-    Args:
-        contract: of the model.
-        panel: that was forecast.
-        origins: (n,) rows.
-        quantiles: (n, horizon, levels), raw units.
-
-    Returns:
-        The same shape.
-    """
-    names = contract.settings.get(NONNEGATIVE_SERIES, ())
-    if not names:
-        return quantiles
-    known = set(names)
-    floored = np.array([name in known for name in panel.ids])[panel.series_of(origins)]
-    negative = np.append(0, np.cumsum(panel.values < 0))
-    floored &= negative[origins + 1] == negative[panel.first_row_of(origins)]
-    return np.where(floored[:, None, None], np.maximum(quantiles, 0.0), quantiles)
+    quantiles = apply_floors(contract, panel, origins, np.concatenate(forecasts))
+    return cover_zeros(contract, panel, origins, quantiles)
 
 
 def _open_session(path: Path) -> ort.InferenceSession:

@@ -4,8 +4,9 @@ Errors are judged relative to the level of the series (WAPE), so that a series t
 not count as degradation. A block of the horizon is degraded where two things hold at once: the
 lower 97.5 % confidence bound of its error is more than `max_degradation` above the expected one,
 and the upper 97.5 % confidence bound of the coverage of its 80 % interval is `max_coverage_loss`
-below the nominal one. Either alone also happens in a turbulent but healthy season. The bounds come
-from a bootstrap of whole weeks of days, all series of a day together, so that neither days nor
+below the nominal one. Either alone also happens in a turbulent but healthy season. Both are looked
+for in the whole window and in its last ten days, which show a change sooner. The bounds are those
+of `lib.monitoring.intervals`, from all series of a day together, so that neither days nor
 series count as independent. A flag alarms once it has lasted for `checks` checks.
 """
 
@@ -13,12 +14,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from lib.evaluation import BLOCKS, mase
+from lib.monitoring.plausibility import LARGEST
 from lib.monitoring.results import Result, consecutive_flags, first_detected, json_name
 from lib.monitoring.scored_forecasts import (
     ScoredForecasts,
@@ -88,7 +90,8 @@ class Score(Result):
         naive_mae: error of the seasonal naive forecast on the same days.
         skill: our error there divided by `naive_mae`.
         expected_wape: that of the backtest, per cent.
-        degradation: wape / expected_wape - 1; `degradation_lower` its lower 97.5 % bound.
+        degradation: wape / expected_wape - 1; `degradation_lower` its lower 97.5 % bound,
+            `degradation_upper` its upper one.
         flags: of "degraded", "mae", "rmse", "r2".
     """
 
@@ -109,6 +112,7 @@ class Score(Result):
     expected_wape: float = field(metadata=json_name("promised_wape"))
     degradation: float
     degradation_lower: float = field(metadata=json_name("degradation_low"))
+    degradation_upper: float = field(metadata=json_name("degradation_high"))
     flags: tuple[str, ...]
 
 
@@ -149,7 +153,6 @@ def measure_accuracy(
     blocks: Sequence[tuple[int, int]] = BLOCKS,
     previous: Mapping[str, Any] | Accuracy | None = None,
     checks: int = 3,
-    seed: int = 0,
 ) -> Accuracy:
     """Score the forecasts of the target days `first` to `last`. Pure.
 
@@ -162,10 +165,13 @@ def measure_accuracy(
         blocks: days of the horizon, both ends inclusive.
         previous: the result of the check before this one.
         checks: for how many consecutive checks a flag must be up before it alarms.
-        seed: of the bootstrap.
 
     Returns:
         A score for each version and block with forecasts, and what follows from them.
+
+    Raises:
+        ArithmeticError: forecasts or actuals are so large that their sums overflow: no comparison
+            with such sums means anything.
     """
     limits = limits or Limits()
     scored = select_scored(forecasts, first, last)
@@ -173,7 +179,7 @@ def measure_accuracy(
     for version, block, rows in group_by_block(scored, blocks):
         backtest = expected if isinstance(expected, ExpectedError) else expected.get(version)
         backtest = backtest or ExpectedError({}, {})
-        score = _score(version, block, rows, backtest, limits, seed)
+        score = _score(version, block, rows, backtest, limits)
         scores.append(score)
         if "degraded" in score.flags:
             onsets.append(first + _onset(rows, score, limits))
@@ -196,18 +202,22 @@ def _score(
     rows: ScoredForecasts,
     expected: ExpectedError,
     limits: Limits,
-    seed: int,
 ) -> Score:
     """Score the forecasts of one version and block."""
+    largest = max(float(np.abs(rows.point).max()), float(np.abs(rows.actual).max()))
+    if largest > LARGEST:
+        raise ArithmeticError(
+            f"version {version}, days {block} ahead: got values up to {largest:.3g}, expected at "
+            f"most {LARGEST:g}"
+        )
     error = rows.point - rows.actual
     size = np.abs(error)
-    totals = daily_totals(rows, size)
+    totals, day = daily_totals(rows, size)
     wape, coverage = wape_and_coverage(totals.sum(axis=0))
-    wape_lower, coverage_upper = confidence_bounds(totals, seed)
     expected_wape = expected.get("wape", block)
     with np.errstate(invalid="ignore", divide="ignore"):
         degradation = float(np.divide(wape, expected_wape)) - 1
-        degradation_lower = float(np.divide(wape_lower, expected_wape)) - 1
+    bounds = _bound_degradation(totals, day, expected_wape)
     naive_mae, skill = compare_with_naive(rows, size)
     errors = {
         "mae": float(size.mean()),
@@ -217,9 +227,14 @@ def _score(
     flags: dict[str, bool] = {}
     if len(size) >= ENOUGH and len(totals) >= MIN_DAYS:
         least = _least_coverage(expected, limits)
-        # Without an interval there is no coverage, and the error decides alone.
-        is_covered = coverage_upper >= least
-        flags["degraded"] = degradation_lower > limits.max_degradation and not is_covered
+        # A window that a change divides is not steady, and its bounds are wide.
+        recent = day > day[-1] - MIN_DAYS
+        for looked_at in (bounds, _bound_degradation(totals[recent], day[recent], expected_wape)):
+            # Without an interval there is no coverage, and the error decides alone.
+            is_covered = looked_at.coverage_upper >= least
+            if looked_at.lower > limits.max_degradation and not is_covered:
+                flags["degraded"], bounds = True, looked_at
+                break
         flags |= _exceeded(errors, limits)
     return Score(
         model_version=version,
@@ -231,14 +246,30 @@ def _score(
         wape=float(wape),
         bias=float(error.mean()),
         coverage=float(coverage),
-        coverage_upper=coverage_upper,
+        coverage_upper=bounds.coverage_upper,
         naive_mae=naive_mae,
         skill=skill,
         expected_wape=expected_wape,
         degradation=degradation,
-        degradation_lower=degradation_lower,
+        degradation_lower=bounds.lower,
+        degradation_upper=bounds.upper,
         flags=tuple(name for name, up in flags.items() if up),
     )
+
+
+class _Bounds(NamedTuple):
+    """The 95 % interval of the degradation, and the upper 97.5 % bound of the coverage."""
+
+    lower: float
+    upper: float
+    coverage_upper: float
+
+
+def _bound_degradation(totals: np.ndarray, day: np.ndarray, expected_wape: float) -> _Bounds:
+    lower, upper, coverage_upper = confidence_bounds(totals, day)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        lower, upper = (float(np.divide(bound, expected_wape)) - 1 for bound in (lower, upper))
+    return _Bounds(lower, upper, coverage_upper)
 
 
 def _least_coverage(expected: ExpectedError, limits: Limits) -> float:

@@ -66,7 +66,7 @@ def raise_alerts(
     *,
     settings: Settings,
     now: datetime | None = None,
-    within: str = "",
+    within: str | tuple[str, ...] = "",
     channels: Sequence[Channel] | None = None,
 ) -> list[Delivery]:
     """Open, update and end incidents, and deliver the notices that are due.
@@ -78,8 +78,8 @@ def raise_alerts(
         findings: all that is wrong now. Of one key the worst counts.
         settings: the cooldown and the channels.
         now: the time, with its zone; by default the current one.
-        within: end only incidents whose key begins so: a check of one part knows nothing of the
-            others.
+        within: end only incidents whose key begins so, or in one of these ways: a check of one part
+            knows nothing of the others. An empty tuple ends none.
         channels: where to deliver; by default those of `settings`.
 
     Returns:
@@ -94,8 +94,8 @@ def raise_alerts(
     cooldown = timedelta(hours=settings.alert_cooldown_hours)
     with store.writing() as connection:
         exclusive_transaction(connection)
-        _update(connection, findings, now, cooldown, within)
-        due = _claim_due(connection, channels, now, cooldown)
+        _update(connection, store.model_name, findings, now, cooldown, within)
+        due = _claim_due(connection, store.model_name, channels, now, cooldown)
     deliveries: dict[tuple[int, Event], Delivery] = {}
     for channel in channels:
         events = due.get(channel.name, {})
@@ -120,7 +120,8 @@ def raise_alerts(
 
 def open_incidents(store: Store) -> list[dict[str, Any]]:
     """Return the open incidents, oldest first: rows of the table of alerts. Raises StoreError."""
-    is_open = sa.select(alerts).where(alerts.c.ended_at.is_(None))
+    named = alerts.c.model_name == store.model_name
+    is_open = sa.select(alerts).where(named, alerts.c.ended_at.is_(None))
     with store.reading() as connection:
         rows = connection.execute(is_open.order_by(alerts.c.opened_at, alerts.c.id)).mappings()
         return [dict(row) for row in rows]
@@ -128,10 +129,11 @@ def open_incidents(store: Store) -> list[dict[str, Any]]:
 
 def _update(
     connection: sa.Connection,
+    model_name: str,
     findings: Sequence[Finding],
     now: datetime,
     cooldown: timedelta,
-    within: str,
+    within: str | tuple[str, ...],
 ) -> None:
     """Open, update and end the incidents of the table by what is wrong now."""
     worst: dict[str, Finding] = {}
@@ -140,7 +142,8 @@ def _update(
         if _rank(finding.severity) > _rank(other.severity):
             worst[finding.key] = finding
     recent = sa.or_(alerts.c.ended_at.is_(None), alerts.c.ended_at > now - cooldown)
-    rows = connection.execute(sa.select(alerts).where(recent).order_by(alerts.c.id)).all()
+    query = sa.select(alerts).where(alerts.c.model_name == model_name, recent)
+    rows = connection.execute(query.order_by(alerts.c.id)).all()
     last = {row.key: row for row in rows}
     for key, finding in worst.items():
         values = {
@@ -154,6 +157,7 @@ def _update(
             connection.execute(alerts.update().where(alerts.c.id == last[key].id).values(**values))
         else:
             new = values | {"key": key, "opened_at": now, "deliveries": {}}
+            new["model_name"] = model_name
             connection.execute(alerts.insert().values(**new))
     for key, row in last.items():
         if row.ended_at is None and key not in worst and key.startswith(within):
@@ -161,12 +165,17 @@ def _update(
 
 
 def _claim_due(
-    connection: sa.Connection, channels: Sequence[Channel], now: datetime, cooldown: timedelta
+    connection: sa.Connection,
+    model_name: str,
+    channels: Sequence[Channel],
+    now: datetime,
+    cooldown: timedelta,
 ) -> dict[str, dict[int, Notice]]:
     """Claim the deliveries that are due, and return them by channel and incident."""
     fresh = sa.or_(alerts.c.ended_at.is_(None), alerts.c.ended_at > now - _STALE)
     due: dict[str, dict[int, Notice]] = {}
-    for row in connection.execute(sa.select(alerts).where(fresh).order_by(alerts.c.id)).all():
+    query = sa.select(alerts).where(alerts.c.model_name == model_name, fresh)
+    for row in connection.execute(query.order_by(alerts.c.id)).all():
         deliveries = {name: dict(state) for name, state in row.deliveries.items()}
         for channel in channels:
             state = deliveries.get(channel.name)

@@ -1,6 +1,7 @@
 """Where the findings of checks are kept: the table of checks, incidents, and a file to show.
 
-`monitoring/latest.json` below VAR_DIR is what the service shows at `GET /monitoring`.
+The table of findings has what the service shows at `GET /monitoring`; `monitoring/latest.json`
+below VAR_DIR is a copy.
 """
 
 from __future__ import annotations
@@ -9,17 +10,22 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import sqlalchemy as sa
 
 from lib.files import write_json
 from lib.monitoring.accuracy import ExpectedError
 from lib.monitoring.alerts import Finding, open_incidents
+from lib.monitoring.arrivals import Arrivals
+from lib.monitoring.evidence import has_sane_baseline
 from lib.monitoring.report import Report
 from lib.settings import Settings
 from lib.storage import Store, checks, exclusive_transaction, utcnow
+from lib.storage import findings as findings_table
 
 KIND = "report"
 LATEST = Path("monitoring") / "latest.json"
+_FEWEST_LAGS = 5  # checks that say how late truth usually is
 _POINTS = 90  # checks drawn over time
 _BUSINESS_UNITS = {
     "total": "money",
@@ -38,7 +44,7 @@ def list_findings(report: Report, version: int) -> list[Finding]:
         what = "an error beyond the limits that are set"
         if any(name.endswith("degraded") for name in report.accuracy.alarms):
             what = f"{report.accuracy.degradation:+.0%} of the error expected from the backtest"
-        detail = f"version {version}: {'; '.join(report.accuracy.alarms)}"
+        detail = f"version {version}: {'; '.join(report.accuracy.alarms)}{_interval(report)}"
         findings.append(
             Finding("model accuracy", "critical", f"Forecasts are worse: {what}", detail)
         )
@@ -48,9 +54,77 @@ def list_findings(report: Report, version: int) -> list[Finding]:
     return findings
 
 
+def _interval(report: Report) -> str:
+    """Return what is known of the worst degradation: its confidence interval."""
+    degraded = [s for s in report.accuracy.scores if "degraded" in s.flags]
+    if not degraded:
+        return ""
+    worst = max(degraded, key=lambda score: score.degradation)
+    return (
+        f"; the error is higher than expected, 95 % interval {worst.degradation_lower:+.0%} to "
+        f"{worst.degradation_upper:+.0%}"
+    )
+
+
+def list_missing(report: Report, quarantined: int) -> list[Finding]:
+    """Return what a check lacks: what has stopped, and actuals that a person has to look at."""
+    findings = list_stopped(report.arrivals) if report.arrivals else []
+    if not has_sane_baseline(report.accuracy):
+        title = "The expected error of the model is no measure"
+        detail = "no degradation can be found against it: train again on sound data"
+        findings.append(Finding("evidence baseline", "critical", title, detail))
+    if quarantined:
+        title = f"{quarantined} actuals are implausible and left out"
+        detail = "list, release or drop them: python -m lib.pipeline.quarantine"
+        findings.append(Finding("evidence quarantine", "warning", title, detail))
+    return findings
+
+
+def list_stopped(arrivals: Arrivals) -> list[Finding]:
+    """Return an incident for each of truth, forecasts and series that has stopped."""
+    names = ", ".join(arrivals.names)
+    findings = []
+    if arrivals.truth_stopped:
+        since = arrivals.last_truth or "the first forecast"
+        detail = f"no actuals of most series since {since}, as of {arrivals.day}"
+        findings.append(Finding("evidence truth", "critical", "Truth has stopped arriving", detail))
+    if arrivals.forecasts_stopped:
+        detail = f"most of {arrivals.series} series were last forecast on {arrivals.last_forecast}"
+        findings.append(Finding("evidence forecasts", "critical", "Forecasts have stopped", detail))
+    if arrivals.silent_series:
+        title = f"Truth of {arrivals.silent_series} series has stopped arriving"
+        findings.append(Finding("evidence series truth", "warning", title, names))
+    if arrivals.vanished_series:
+        title = f"{arrivals.vanished_series} series are no longer forecast"
+        findings.append(Finding("evidence series forecasts", "warning", title, names))
+    return findings
+
+
+def usual_truth_lag(store: Store, *, otherwise: float) -> float:
+    """Return how many days after its day truth usually comes, by the last checks.
+
+    Args:
+        store: the database.
+        otherwise: the answer where there were few checks yet.
+
+    Raises:
+        StoreError: the database cannot be used.
+    """
+    query = sa.select(checks.c.result).where(checks.c.kind == KIND, _named(store))
+    with store.reading() as connection:
+        rows = connection.execute(query.order_by(checks.c.id.desc()).limit(30)).scalars().all()
+    kept = [arrivals for row in rows if (arrivals := row.get("arrivals"))]
+    lags = [one["truth_lag"] for one in kept if not one["truth_stopped"] and one["last_truth"]]
+    return otherwise if len(lags) < _FEWEST_LAGS else float(np.quantile(lags, 0.75))
+
+
+def _named(store: Store) -> sa.ColumnElement[bool]:
+    return checks.c.model_name == store.model_name
+
+
 def previous_report(store: Store, version: int, day: str) -> dict[str, Any] | None:
     """Return the JSON of the last report of a version on an earlier day. Raises StoreError."""
-    of_version = (checks.c.kind == KIND) & (checks.c.model_version == version)
+    of_version = (checks.c.kind == KIND) & (checks.c.model_version == version) & _named(store)
     newest = sa.select(checks.c.result).where(of_version).order_by(checks.c.id.desc()).limit(50)
     with store.reading() as connection:
         rows = connection.execute(newest).scalars().all()
@@ -66,11 +140,12 @@ def keep_report(store: Store, report: Report, version: int) -> None:
     row = {
         "made_at": utcnow(),
         "kind": KIND,
+        "model_name": store.model_name,
         "model_version": version,
-        "status": "alarm" if report.alarms else "ok",
+        "status": report.status,
         "result": report.to_json(),
     }
-    of_version = (checks.c.kind == KIND) & (checks.c.model_version == version)
+    of_version = (checks.c.kind == KIND) & (checks.c.model_version == version) & _named(store)
     newest = sa.select(checks.c.id, checks.c.result).where(of_version).order_by(checks.c.id.desc())
     with store.writing() as connection:
         exclusive_transaction(connection)
@@ -83,7 +158,9 @@ def keep_report(store: Store, report: Report, version: int) -> None:
 def write_latest(
     settings: Settings, store: Store, report: Report, version: int, expected: ExpectedError
 ) -> Path:
-    """Write what the service shows of the last check, as one whole file; return its path.
+    """Write what the service shows of the last check, to the database and as one whole file.
+
+    The API reads the database: it may run on another host. Returns the path of the file.
 
     Raises StoreError.
     """
@@ -118,17 +195,32 @@ def write_latest(
             "retrain": report.recommendation.retrain,
             "reasons": list(report.recommendation.reasons.values()),
         },
+        "status": report.status,
+        "evidence": report.evidence.to_json(),
+        "arrivals": report.arrivals.to_json() if report.arrivals else None,
     }
+    _keep_latest(store, latest)
     path = settings.var_dir / LATEST
     write_json(path, latest)
     return path
 
 
+def _keep_latest(store: Store, latest: dict[str, Any]) -> None:
+    row = {"model_name": store.model_name, "made_at": utcnow(), "result": latest}
+    with store.writing() as connection:
+        exclusive_transaction(connection)
+        of_model = findings_table.c.model_name == store.model_name
+        connection.execute(findings_table.delete().where(of_model))
+        connection.execute(findings_table.insert().values(**row))
+
+
 def _accuracy_history(store: Store) -> list[dict[str, Any]]:
     """Return the scores of the shortest horizon by day, from the last check of each day."""
-    newest = sa.select(checks.c.result).where(checks.c.kind == KIND).order_by(checks.c.id.desc())
+    newest = sa.select(checks.c.result).where(checks.c.kind == KIND, _named(store))
     with store.reading() as connection:
-        rows = connection.execute(newest.limit(_POINTS)).scalars().all()
+        rows = (
+            connection.execute(newest.order_by(checks.c.id.desc()).limit(_POINTS)).scalars().all()
+        )
     points: dict[str, dict[str, Any]] = {}
     for result in rows:
         scores = result["accuracy"]["scores"]

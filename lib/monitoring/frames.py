@@ -18,12 +18,24 @@ import sqlalchemy as sa
 from lib import features as ft
 from lib.data import SERIES_COLUMNS, to_panel
 from lib.monitoring.actuals import join_actuals
-from lib.storage import Store, actuals, predictions, utcnow
+from lib.monitoring.arrivals import is_trusted
+from lib.monitoring.plausibility import LARGEST, find_implausible
+from lib.storage import Store, actuals, predictions
 
 HISTORY_DAYS = 84  # of actuals before the first target day: 8 weeks before a cutoff of 4 weeks ago
 MOST = 20_000  # forecasts of a check; of more an even sample is drawn
 _LINES = str.maketrans(",", "\n", "[] ")
 _HASH = (2_654_435_761, 2**32)  # Knuth's: ids near each other are drawn independently
+
+
+@dataclass(frozen=True)
+class Implausible:
+    """An actual that its series' past does not let expect. `date` is an ISO day."""
+
+    series_id: str
+    date: str
+    value: float
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -36,12 +48,14 @@ class Frames:
         history: series_id, date, value: the actuals.
         features: one row a forecast: series_id, date (the last known day), the eleven features.
         share: part of the stored forecasts that was drawn.
+        quarantined: implausible actuals, left out of the others.
     """
 
     forecasts: pd.DataFrame
     history: pd.DataFrame
     features: pd.DataFrame
     share: float = 1.0
+    quarantined: tuple[Implausible, ...] = ()
 
 
 def from_store(
@@ -51,52 +65,40 @@ def from_store(
 
     Of forecasts of the same series, day and version the last one counts. One without a series (of
     `/predict`) is about the day after it was made. Of more than `most` forecasts a sample is read,
-    the same each time: all of some series. Raises StoreError.
+    the same each time: all of some series. Actuals that are quarantined or implausible are left
+    out. Raises StoreError.
     """
     start, end = _date(first), _date(last)
     with store.reading() as connection:
-        stored, share = _read_predictions(connection, start, end, most)
-        known = _read_history(connection, start - timedelta(days=HISTORY_DAYS), end)
-        by_trace = _read_actuals_by_trace(connection, start, end)
+        name = store.model_name
+        stored, share = _read_predictions(connection, name, start, end, most)
+        read = _read_history(connection, start - timedelta(days=HISTORY_DAYS), end)
+        by_trace = _read_actuals_by_trace(connection, name, start, end)
+    known, quarantined = _leave_out_implausible(read)
     stored = stored.drop_duplicates(
         ["series_id", "first_date", "model_version", "trace"], keep="last"
     )
     exploded = _explode(stored, first, last)
     exploded["actual"] = exploded["trace"].map(by_trace).astype(np.float64)
     exploded = exploded.rename(columns={"trace": "trace_id"})
-    return Frames(join_actuals(exploded, known), known, _extract_features(stored), share)
+    features = _extract_features(stored)
+    return Frames(join_actuals(exploded, known), known, features, share, quarantined)
 
 
-def last_day(store: Store) -> np.datetime64 | None:
-    """Return the last day with an actual of a forecast; None without any.
-
-    An actual of the future is a typing error, unless there are no others. The actuals of forecasts
-    without a series count where no actual has a day. Raises StoreError.
-    """
-    kept = predictions.c
-    come = actuals.c.date <= utcnow().date() + timedelta(days=1)  # wherever on earth it is
-    undated = sa.select(sa.func.max(kept.created_at)).where(
-        kept.series_id.is_(None), kept.trace_id == actuals.c.trace_id
-    )
-    with store.reading() as connection:
-        furthest = connection.scalar(sa.select(sa.func.max(kept.last_date)))
-        if furthest is not None:
-            dated = sa.select(sa.func.max(actuals.c.date)).where(actuals.c.date <= furthest)
-            day = connection.scalar(dated.where(come)) or connection.scalar(dated)
-            if day is not None:
-                return np.datetime64(day, "D")
-        made = connection.scalar(undated)
-    return None if made is None else np.datetime64(made.date(), "D") + 1
-
-
-def from_run(folder: Path, *, model_version: int = 0) -> Frames:
+def from_run(folder: Path, *, model_version: int | None = None) -> Frames:
     """Read the backtest and the series of a run of the notebooks, as if it had been served.
+
+    Args:
+        folder: the run folder.
+        model_version: of the model; None is the registered one, or 0 where it is not registered.
 
     Raises FileNotFoundError naming the notebook that writes what is missing.
     """
     for name, notebook in (("series.parquet", "01"), ("forecasts.parquet", "03")):
         if not (folder / name).is_file():
             raise FileNotFoundError(f"{folder / name} is missing: run notebook {notebook} first")
+    if model_version is None:
+        model_version = _registered_version(folder)
     history = pd.read_parquet(folder / "series.parquet")
     forecasts = pd.read_parquet(folder / "forecasts.parquet").drop(columns="actual")
     forecasts = forecasts.rename(columns={"cutoff": "made_at"}).assign(model_version=model_version)
@@ -106,6 +108,13 @@ def from_run(folder: Path, *, model_version: int = 0) -> Frames:
     table.insert(0, "series_id", history["series_id"].to_numpy())
     known = history[list(SERIES_COLUMNS[:3])]
     return Frames(join_actuals(forecasts, known), known, table)
+
+
+def _registered_version(folder: Path) -> int:
+    outcome = folder / "mlflow.json"
+    if not outcome.is_file():
+        return 0
+    return json.loads(outcome.read_text(encoding="utf-8")).get("version", 0)
 
 
 def between(table: pd.DataFrame, first: np.datetime64, last: np.datetime64) -> pd.DataFrame:
@@ -120,11 +129,11 @@ def known_by(frames: Frames, day: np.datetime64) -> Frames:
         table[table["date"].to_numpy() <= day]
         for table in (frames.forecasts, frames.history, frames.features)
     )
-    return Frames(forecasts, history, features, frames.share)
+    return Frames(forecasts, history, features, frames.share, frames.quarantined)
 
 
 def _read_predictions(
-    connection: sa.Connection, start: date, end: date, most: int
+    connection: sa.Connection, model_name: str, start: date, end: date, most: int
 ) -> tuple[pd.DataFrame, float]:
     """Read the predictions about these days, JSON still as text, and the share drawn."""
     kept = predictions.c
@@ -133,7 +142,7 @@ def _read_predictions(
     undated = sa.and_(
         kept.series_id.is_(None), kept.created_at >= zone[0], kept.created_at < zone[1]
     )
-    about = sa.or_(dated, undated)
+    about = sa.and_(kept.model_name == model_name, sa.or_(dated, undated))
     about, share = _choose_sample(connection, about, most)
     # cast, or both SQLAlchemy and psycopg would build lists of Python floats
     text = ("levels", "quantiles", "features")
@@ -245,34 +254,59 @@ def _parse_numbers(texts: pd.Series) -> np.ndarray:
 
 def _read_history(connection: sa.Connection, start: date, end: date) -> pd.DataFrame:
     kept = actuals.c
-    query = sa.select(kept.series_id, sa.cast(kept.date, sa.Text), kept.value)
-    query = query.where(kept.series_id.is_not(None), kept.date >= start, kept.date <= end)
+    query = sa.select(kept.series_id, sa.cast(kept.date, sa.Text), kept.value, kept.quality)
+    query = query.where(
+        kept.series_id.is_not(None), kept.date >= start, kept.date <= end, is_trusted()
+    )
     # tuples of the driver: SQLAlchemy's rows would take as long again, and nothing is to convert
     cursor = connection.execute(query).cursor
     rows = cursor.fetchall() if cursor else ()
     # by column: `zip(*rows)` of half a million rows takes as long as reading them
-    ids, dates, values = ([row[i] for row in rows] for i in range(3))
+    ids, dates, values, quality = ([row[i] for row in rows] for i in range(4))
     return pd.DataFrame(
         {
             "series_id": pd.Categorical(np.array(ids, dtype=object)),
             "date": np.array(dates, dtype="datetime64[D]").astype("datetime64[s]"),
             "value": np.array(values, dtype=np.float64),
+            "released": np.array([one is not None for one in quality], dtype=bool),
         }
     )
 
 
-def _read_actuals_by_trace(connection: sa.Connection, start: date, end: date) -> dict[str, float]:
+def _leave_out_implausible(read: pd.DataFrame) -> tuple[pd.DataFrame, tuple[Implausible, ...]]:
+    """Split actuals into those to use and those that are implausible and were not released."""
+    history = read.drop(columns="released")
+    values = history["value"].to_numpy()
+    doubts = find_implausible(history["series_id"].cat.codes.to_numpy(), values)
+    released = read["released"].to_numpy()
+    doubted = [row for row in doubts if not released[row]]
+    names, days = history["series_id"], history["date"].to_numpy().astype("datetime64[D]")
+    found = tuple(
+        Implausible(str(names.iloc[row]), str(days[row]), float(values[row]), doubts[row])
+        for row in doubted
+    )
+    if not doubted:
+        return history, ()
+    return history.drop(index=doubted).reset_index(drop=True), found
+
+
+def _read_actuals_by_trace(
+    connection: sa.Connection, model_name: str, start: date, end: date
+) -> dict[str, float]:
     """Return the actuals of forecasts without a series, by trace."""
     kept = predictions.c
     query = sa.select(actuals.c.trace_id, actuals.c.value)
     query = query.join(predictions, kept.trace_id == actuals.c.trace_id)
     query = query.where(
         actuals.c.trace_id.is_not(None),
+        is_trusted(),
+        kept.model_name == model_name,
         kept.series_id.is_(None),
         kept.created_at >= _midnight(start - timedelta(days=1)),
         kept.created_at < _midnight(end + timedelta(days=1)),
     )
-    return {row.trace_id: row.value for row in connection.execute(query)}
+    rows = connection.execute(query)
+    return {row.trace_id: row.value for row in rows if abs(row.value) <= LARGEST}
 
 
 def _midnight(day: date) -> datetime:

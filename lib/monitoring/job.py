@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,22 @@ import structlog
 
 from lib.inference import ArtifactError
 from lib.monitoring.alerts import Finding, raise_alerts
-from lib.monitoring.findings import keep_report, list_findings, previous_report, write_latest
-from lib.monitoring.frames import Frames, from_store, last_day
+from lib.monitoring.arrivals import Arrivals, measure_arrivals
+from lib.monitoring.findings import (
+    keep_report,
+    list_findings,
+    list_missing,
+    list_stopped,
+    previous_report,
+    usual_truth_lag,
+    write_latest,
+)
+from lib.monitoring.frames import Frames, from_store
+from lib.monitoring.quarantine import count_quarantined, quarantine
 from lib.monitoring.report import Report, check_day, load_baseline
 from lib.registry import ModelCache, Registry, RegistryError
 from lib.settings import Settings
-from lib.storage import Store
+from lib.storage import Store, utcnow
 
 log = structlog.get_logger()
 
@@ -25,39 +36,63 @@ class MonitorError(RuntimeError):
     """There is nothing to check; the message says what to do."""
 
 
+class NoActualError(MonitorError):
+    """No forecast has an actual yet: early in a service that is usual, and no fault."""
+
+
 def run_check(settings: Settings, store: Store, *, day: np.datetime64 | None = None) -> Report:
     """Check the production model, keep the report, and raise alerts.
+
+    An incident of accuracy or drift ends only where there was enough evidence that it is over.
 
     Args:
         settings: limits, prices, channels, and the registry.
         store: the database of the service.
-        day: the last day to check; by default the last one with an actual.
+        day: the last day to check, as on its evening; by default the last one that the bulk of the
+            actuals has reached, as of now.
 
     Raises:
-        MonitorError: there is no production model, or no actual yet.
+        MonitorError: there is no production model, no actual yet, or sums overflow.
         StoreError: the database cannot be used.
     """
     with _production_model(settings) as (version, folder):
         reference, expected = load_baseline(folder, settings.monitor_window_days)
-    day = day if day is not None else _last_day_with_actuals(store)
+    arrivals = measure_arrivals(
+        store,
+        day if day is not None else np.datetime64(utcnow().date(), "D"),
+        silent_days=settings.monitor_silent_days,
+        usual_lag=usual_truth_lag(store, otherwise=settings.monitor_window_days),
+        until=day,
+    )
+    day = day if day is not None else _last_day_with_actuals(store, settings, arrivals)
     first = day - settings.monitor_window_days - settings.monitor_checks
     frames = from_store(store, first, day)
-    report = check_day(
-        _select_version(frames, version),
-        reference,
-        expected,
-        day=day,
-        trained=reference.dates.max(),  # not the beginning of its test days, months earlier
-        settings=settings,
-        previous=previous_report(store, version, str(day)),
-    )
+    quarantine(store, frames.quarantined)
+    try:
+        report = check_day(
+            _select_version(frames, version),
+            reference,
+            expected,
+            day=day,
+            trained=reference.dates.max(),  # not the beginning of its test days, months earlier
+            settings=settings,
+            previous=previous_report(store, version, str(day)),
+            arrivals=arrivals,
+        )
+    except ArithmeticError as error:
+        overflow = Finding("evidence sums", "critical", "The check cannot be computed", str(error))
+        raise_alerts(store, [overflow], settings=settings, within=())
+        raise MonitorError(f"the check cannot be computed: {error}") from error
     keep_report(store, report, version)
-    raise_alerts(store, list_findings(report, version), settings=settings, within="model ")
+    findings = list_findings(report, version) + list_missing(report, count_quarantined(store))
+    raise_alerts(store, findings, settings=settings, within=_judged(report))
     write_latest(settings, store, report, version, expected)
     log.info(
         "model checked",
         day=report.day,
         version=version,
+        status=report.status,
+        doubt=report.evidence.reason,
         alarms=list(report.alarms),
         retrain=report.recommendation.retrain,
         reasons=report.recommendation.reasons,
@@ -90,11 +125,22 @@ def _production_model(settings: Settings) -> Generator[tuple[int, Path]]:
 def _select_version(frames: Frames, version: int) -> Frames:
     """Return the forecasts of one version: those of another one are no evidence about it."""
     is_version = frames.forecasts["model_version"].to_numpy() == version
-    return Frames(frames.forecasts[is_version], frames.history, frames.features, frames.share)
+    return replace(frames, forecasts=frames.forecasts[is_version])
 
 
-def _last_day_with_actuals(store: Store) -> np.datetime64:
-    last = last_day(store)
-    if last is None:
-        raise MonitorError("no actual of a forecast is known yet: send it to POST /actuals")
-    return last
+def _judged(report: Report) -> tuple[str, ...]:
+    """Return how the keys of the incidents begin that end where this report does not find them."""
+    judged = ["evidence "]
+    if report.evidence.enough:
+        judged.append("model accuracy")
+    if report.evidence.drift_enough and not (report.arrivals and report.arrivals.stopped):
+        judged.append("model drift")
+    return tuple(judged)
+
+
+def _last_day_with_actuals(store: Store, settings: Settings, arrivals: Arrivals) -> np.datetime64:
+    if arrivals.last_truth:
+        return np.datetime64(arrivals.last_truth, "D")
+    missing = list_stopped(arrivals)
+    raise_alerts(store, missing, settings=settings, within=("evidence ",))
+    raise NoActualError("no actual of a forecast is known yet: send it to POST /actuals")

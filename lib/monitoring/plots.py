@@ -27,11 +27,14 @@ from lib.plotting import (
     make_date_axes,
 )
 
+RAREST = 100_000  # healthy windows; the end of a bar
+
 
 def plot_forecasts(forecasts: pd.DataFrame, count: int = 2) -> Figure:
     """Plot the first `count` series: actuals, the last forecast of each day, its interval."""
     last = forecasts.sort_values("horizon", kind="stable").drop_duplicates(["series_id", "date"])
-    names = list(dict.fromkeys(forecasts["series_id"]))[:count]
+    every = list(dict.fromkeys(forecasts["series_id"]))
+    names = every[:count]
     figure, axes = make_date_axes(max(1, len(names)), 2.6)
     for axis, name in zip(axes, names, strict=False):
         one = last[last["series_id"] == name].sort_values("date")
@@ -51,6 +54,8 @@ def plot_forecasts(forecasts: pd.DataFrame, count: int = 2) -> Figure:
         axis.set_ylabel("value (units of the series)")
         axis.set_title(str(name) or "without a series", loc="left", fontsize=10)
     draw_legend_beside(axes[0])
+    if len(names) < len(every):
+        figure.suptitle(f"{len(names)} of {len(every)} series shown", x=0.01, ha="left", fontsize=9)
     return figure
 
 
@@ -63,7 +68,7 @@ def plot_accuracy(reports: Sequence[Report]) -> Figure:
     for color, (version, block) in zip(np.resize(CYCLE, len(keys)), keys, strict=True):
         points = [(d, s) for d, s in rows if (s.model_version, s.block) == (version, block)]
         days = np.array([d for d, _ in points], dtype="datetime64[D]")
-        label = f"version {version}, days {block} ahead"
+        label = f"{_name_version(version)}, days {block} ahead"
         style: dict[str, Any] = {"color": color, "lw": 1.2, "marker": ".", "ms": 5}
         error.plot(days, [s.wape for _, s in points], label=label, **style)
         error.plot(days, [s.expected_wape for _, s in points], color=color, lw=0.8, ls=":")
@@ -81,21 +86,38 @@ def plot_accuracy(reports: Sequence[Report]) -> Figure:
     return figure
 
 
+def _name_version(version: int) -> str:
+    """Return a version as the registry shows it; 0 is a model that was not registered."""
+    return f"version {version}" if version else "not registered"
+
+
 def plot_drift_ranking(drift: Drift) -> Figure:
-    """Plot the features by how unusual they are, in standard deviations; flagged ones in red."""
-    ranked = sorted(drift.features, key=lambda f: f.score if np.isfinite(f.score) else -np.inf)
-    judged = [f for f in ranked if np.isfinite(f.score)]
-    figure, axis = plt.subplots(figsize=(9, 0.34 * max(4, len(judged)) + 0.9), layout="constrained")
-    colors = [ALARM if f.flags else BLUE for f in judged]
+    """Plot how rarely a healthy window differs as much, by feature; flagged ones in red.
+
+    The longer the bar, the rarer. A bar ends at the right where it is once in RAREST or less.
+    """
+    judged = [f for f in drift.features if np.isfinite(f.p_value)]
+    judged.sort(key=lambda f: (-f.p_value, f.score))
+    figure, axis = plt.subplots(figsize=(9, 0.34 * max(4, len(judged)) + 1.1), layout="constrained")
     if not judged:
         axis.text(0.5, 0.5, "the reference is too short to judge", ha="center", va="center")
-    axis.barh([f.feature for f in judged], [f.score for f in judged], color=colors, height=0.6)
-    for i, f in enumerate(judged):
-        text = f" PSI {f.psi:.2f}, KS {f.ks:.2f}" + (f"  {', '.join(f.flags)}" if f.flags else "")
-        axis.text(max(f.score, 0), i, text, va="center", fontsize=8, color=INK)
-    axis.axvline(0, color=INK, lw=0.8)
-    axis.margins(x=0.25)
-    axis.set_xlabel("effect above what is usual in the reference (standard deviations of its log)")
+    rarity = np.array([min(1 / f.p_value if f.p_value else np.inf, RAREST) for f in judged])
+    places = np.arange(len(judged))
+    colors = [ALARM if f.flags else BLUE for f in judged]
+    axis.barh(places, rarity - 1, left=1, color=colors, height=0.6)
+    axis.set_yticks(places, [f.feature for f in judged])
+    for place, end, f in zip(places, rarity, judged, strict=True):
+        text = f" PSI {f.psi:.2f}" + (f", {', '.join(f.flags)}" if f.flags else "")
+        axis.text(end, place, text, va="center", fontsize=8, color=INK)
+    ticks = [10**n for n in range(round(np.log10(RAREST)) + 1)]
+    axis.set_xscale("log")
+    axis.set_xlim(1, 6 * RAREST)  # room for the text of the longest bar
+    axis.set_xticks(ticks, ["usual", *(f"1 in {tick:,}" for tick in ticks[1:])])
+    axis.minorticks_off()
+    axis.set_xlabel("so rarely does a healthy window differ as much in this feature")
+    flagged = [f.feature for f in drift.features if f.flags]
+    title = f"flagged (red): {', '.join(flagged)}" if flagged else "no feature is flagged"
+    axis.set_title(title, loc="left", fontsize=9)
     return hide_spines(figure)
 
 

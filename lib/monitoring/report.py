@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from lib.inference import CONTRACT, ArtifactError, Contract, verify_file
 from lib.monitoring.accuracy import Accuracy, ExpectedError, Limits, measure_accuracy
+from lib.monitoring.arrivals import Arrivals
 from lib.monitoring.business_impact import BusinessImpact, Prices, compute_business_impact
 from lib.monitoring.drift import Drift, detect_drift
 from lib.monitoring.drift_reference import DriftReference, build_reference
+from lib.monitoring.evidence import Evidence, weigh_evidence
 from lib.monitoring.frames import Frames, known_by
 from lib.monitoring.results import Result, json_name
 from lib.monitoring.retraining_policy import (
@@ -27,13 +29,32 @@ from lib.settings import Settings
 
 @dataclass(frozen=True)
 class Report(Result):
-    """The checks on the evening of `day`; `drift` is None where no features are kept."""
+    """The checks on the evening of `day`, and what they saw.
+
+    Attributes:
+        day: last day of the window, an ISO string.
+        accuracy: of the forecasts that came true.
+        drift: of the data; None where no features are kept.
+        business: what the forecasts cost and earned.
+        recommendation: whether to train again.
+        evidence: how much was seen; without enough of it nothing wrong means nothing.
+        arrivals: what arrives and what has stopped; None for the run of a notebook.
+    """
 
     day: str
     accuracy: Accuracy
     drift: Drift | None
     business: BusinessImpact
     recommendation: RetrainingRecommendation = field(metadata=json_name("verdict"))
+    evidence: Evidence
+    arrivals: Arrivals | None = None
+
+    @property
+    def status(self) -> Literal["ok", "alarm", "unknown"]:
+        """Healthy, degraded, or not enough evidence to call it either."""
+        if self.alarms:
+            return "alarm"
+        return "ok" if self.evidence.enough else "unknown"
 
     @property
     def alarms(self) -> tuple[str, ...]:
@@ -54,6 +75,7 @@ def check_day(
     trained: np.datetime64,
     settings: Settings,
     previous: Mapping[str, Any] | Report | None = None,
+    arrivals: Arrivals | None = None,
 ) -> Report:
     """Check the window of `settings.monitor_window_days` days up to `day`. Pure.
 
@@ -65,6 +87,10 @@ def check_day(
         trained: last day that the model learned from.
         settings: limits, prices, and the retraining policy.
         previous: the report before this one, as it was or as JSON.
+        arrivals: what has stopped; None where that is unknown.
+
+    Raises:
+        ArithmeticError: forecasts or actuals are so large that their sums overflow.
     """
     first = day - settings.monitor_window_days + 1
     before = previous.to_json() if isinstance(previous, Report) else previous or {}
@@ -99,7 +125,8 @@ def check_day(
     business = compute_business_impact(
         frames.forecasts, _prices(settings), first=first, last=day, share=frames.share
     )
-    return Report(str(day), accuracy, drift, business, recommendation)
+    evidence = weigh_evidence(frames, accuracy, drift, first=first, last=day, arrivals=arrivals)
+    return Report(str(day), accuracy, drift, business, recommendation, evidence, arrivals)
 
 
 def check_days(

@@ -8,10 +8,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 import pandas as pd
 
-from lib.evaluation import SEASON
-
-_RESAMPLES = 400
-_TAIL = 0.025  # of the bootstrap beyond a confidence bound of 97.5 %
+from lib.monitoring.intervals import ratio_interval
 
 
 @dataclass(frozen=True)
@@ -75,16 +72,20 @@ def group_by_block(
                 yield int(version), label, scored.select(rows)
 
 
-def daily_totals(rows: ScoredForecasts, size: np.ndarray) -> np.ndarray:
-    """Sum absolute error, actual, covered and bounded days over each target day. (days, 4).
+def daily_totals(rows: ScoredForecasts, size: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sum absolute error, actual, covered and bounded days over each target day.
 
     Days without a forecast are left out, as those before a new version.
+
+    Returns:
+        The totals, (days, 4), and the number of each day, (days,).
     """
     bounded = np.isfinite(rows.lower) & np.isfinite(rows.upper)
     covered = bounded & (rows.actual >= rows.lower) & (rows.actual <= rows.upper)
     weights = (size, np.abs(rows.actual), 1.0 * covered, 1.0 * bounded)
     totals = np.stack([np.bincount(rows.day, weight) for weight in weights], axis=1)
-    return totals[np.bincount(rows.day) > 0]
+    day = np.flatnonzero(np.bincount(rows.day))
+    return totals[day], day
 
 
 def wape_and_coverage(totals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -94,20 +95,15 @@ def wape_and_coverage(totals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return wape, np.where(totals[..., 3] > 0, totals[..., 2] / totals[..., 3], np.nan)
 
 
-def confidence_bounds(totals: np.ndarray, seed: int) -> tuple[float, float]:
-    """Return the lower bound of WAPE and the upper one of coverage, at 97.5 % each."""
-    wape, coverage = wape_and_coverage(_bootstrap(totals, seed))
-    return float(np.quantile(wape, _TAIL)), float(np.quantile(coverage, 1 - _TAIL))
+def confidence_bounds(totals: np.ndarray, day: np.ndarray) -> tuple[float, float, float]:
+    """Return the lower and upper bound of WAPE and the upper one of coverage, at 97.5 % each.
 
-
-def _bootstrap(totals: np.ndarray, seed: int) -> np.ndarray:
-    """Sum resampled days, drawn in blocks of a week: (days, k) to (_RESAMPLES, k)."""
-    days = len(totals)
-    length = min(SEASON, days)
-    rng = np.random.default_rng(seed)
-    starts = rng.integers(0, days - length + 1, (_RESAMPLES, -(-days // length)))
-    chosen = (starts[..., None] + np.arange(length)).reshape(_RESAMPLES, -1)[:, :days]
-    return totals[chosen].sum(axis=1)
+    Args:
+        totals: (days, 4) of `daily_totals`.
+        day: (days,) number of each day.
+    """
+    lower, upper = ratio_interval(100 * totals[:, 0], totals[:, 1], day)
+    return lower, upper, ratio_interval(totals[:, 2], totals[:, 3], day)[1]
 
 
 def compare_with_naive(rows: ScoredForecasts, size: np.ndarray) -> tuple[float, float]:

@@ -2,16 +2,20 @@ __all__ = [
     "Day",
     "ForecastSource",
     "OptionalDay",
+    "Parameter",
     "ParameterError",
     "Retraining",
     "RetrainingError",
     "Share",
     "StageError",
     "declared_parameters",
+    "declared_stages",
+    "describe_run",
     "held_out",
     "load_model",
     "load_profile",
     "parameters_table",
+    "profile_values",
     "read_notebook",
     "record",
     "resolve_parameters",
@@ -20,6 +24,9 @@ __all__ = [
     "run_folder",
     "run_monitoring",
     "run_pipeline",
+    "show_summary",
+    "summarize_backtest",
+    "summarize_run",
 ]
 
 from .backtest import run_backtest
@@ -27,11 +34,13 @@ from .monitoring import run_monitoring
 from .notebooks import ParameterError, read_notebook
 from .parameter_help import parameters_table
 from .parameter_types import Day, ForecastSource, OptionalDay, Share
-from .parameters import declared_parameters, resolve_parameters
+from .parameters import Parameter, declared_parameters, resolve_parameters
+from .profile_values import declared_stages, profile_values
 from .profiles import load_profile
 from .retraining import Retraining, retrain
 from .retraining_data import RetrainingError, held_out
 from .run import run_pipeline
-from .runs import record, run_folder
+from .runs import describe_run, record, run_folder
 from .stages import StageError
+from .summary import show_summary, summarize_backtest, summarize_run
 from .trained_model import load_model

@@ -13,13 +13,14 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from lib.log import configure_logging
+from lib.log import configure_logging, is_for_people
 from lib.pipeline.backtest import REGISTER, WORKERS, run_backtest
 from lib.pipeline.monitoring import run_monitoring
 from lib.pipeline.notebooks import ParameterError
 from lib.pipeline.parameter_help import describe_monitoring, describe_training
 from lib.pipeline.run import run_pipeline
 from lib.pipeline.stages import StageError
+from lib.pipeline.summary import RunSummary, show_summary, summarize_backtest, summarize_run
 from lib.settings import NOTEBOOKS, Settings, SettingsError, get_settings
 
 
@@ -68,18 +69,30 @@ def _run_command(arguments: Sequence[str] | None) -> None:
     except ValueError as error:
         parser.error(str(error))
     settings = get_settings()
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, settings.log_format)
     if options.command == "monitor":
         page = run_monitoring(
             overrides, run_dir=options.run_dir, notebooks=options.notebooks, settings=settings
         )
         sys.stdout.write(f"{page}\n")
     elif options.command == "backtest":
-        run_backtest(options.profile, overrides, out=options.out, **_run_options(options, settings))
-    else:
-        run_pipeline(
-            options.profile, overrides, until=options.until, **_run_options(options, settings)
+        out = run_backtest(
+            options.profile, overrides, out=options.out, **_run_options(options, settings)
         )
+        if is_for_people(settings.log_format):
+            _print_summary(summarize_backtest(out, overrides))
+    else:
+        run = run_pipeline(
+            options.profile, overrides, until=options.until, **_run_options(options, settings)
+        ).folder
+        if is_for_people(settings.log_format) and (run / "scores.json").is_file():
+            _print_summary(summarize_run(run))
+
+
+def _print_summary(summary: RunSummary) -> None:
+    from rich.console import Console
+
+    show_summary(summary, Console(stderr=True, highlight=False))
 
 
 def _profile_in(arguments: Sequence[str] | None) -> str:
@@ -133,10 +146,11 @@ def _build_parser(profile: str) -> argparse.ArgumentParser:
         commands,
         "monitor",
         help="check a model's forecasts against the actual values",
-        description="Run the monitoring notebook on the registered run that was trained last.",
+        description="Run the monitoring notebook on the production model, wherever it was trained; "
+        "without one, on the run that was trained last.",
         epilog=describe_monitoring(NOTEBOOKS),
     )
-    _add_folders(monitor, run_dir="trained last")
+    _add_folders(monitor, run_dir="that of the production model")
     return parser
 
 

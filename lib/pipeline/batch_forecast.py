@@ -246,7 +246,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _build_parser().parse_args(arguments)
     try:
         settings = get_settings()
-        configure_logging(settings.log_level)
+        configure_logging(settings.log_level, settings.log_format)
         summary = _forecast(options, settings)
     except (BatchError, ArtifactError, RegistryError, SettingsError, ValueError) as error:
         sys.stderr.write(f"error: {error}\n")

@@ -20,6 +20,7 @@ import structlog
 from lib.log import configure_logging
 from lib.monitoring import (
     MonitorError,
+    NoActualError,
     Report,
     RetrainingPolicy,
     reason_to_wait,
@@ -51,7 +52,7 @@ def check_and_retrain(
         MonitorError: there is no production model, or no actual yet.
         StoreError: the database cannot be used.
     """
-    with closing(Store(settings.database_url)) as store:
+    with closing(Store.of(settings)) as store:
         return _check_and_retrain(store, settings, day, may_retrain)
 
 
@@ -88,7 +89,7 @@ def _reason_to_wait(store: Store, settings: Settings, report: Report) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; return 0 (checked), 1 (nothing to check) or 2 (wrong settings)."""
+    """Run the command line; return 0 (checked, or no actual yet), 1 (no model) or 2 (settings)."""
     parser = argparse.ArgumentParser(prog="python -m lib.pipeline.check", description=__doc__)
     parser.add_argument("--day", help="last day to check (default: the last one with an actual)")
     parser.add_argument("--no-retraining", action="store_true", help="only check and alert")
@@ -96,10 +97,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         day = np.datetime64(options.day, "D") if options.day else None
         settings = get_settings()
-        configure_logging(settings.log_level)
+        configure_logging(settings.log_level, settings.log_format)
         report, retraining = check_and_retrain(
             settings, day=day, may_retrain=not options.no_retraining
         )
+    except NoActualError as error:
+        # Before the first actual there is nothing to check, and nothing wrong.
+        sys.stdout.write(json.dumps({"checked": False, "reason": str(error)}, indent=1) + "\n")
+        return 0
     except (MonitorError, StoreError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 
 from lib.files import file_hash, text_hash
@@ -65,7 +66,16 @@ class _Library:
                 for alias in node.names:
                     yield from self._member(module, alias.name)
                     aliases[alias.asname or alias.name] = f"{module}.{alias.name}"
+            elif isinstance(node, (ast.List, ast.Tuple)):
+                yield from self._run_by_command(node)
         yield from self._used_of_faces(tree, aliases)
+
+    def _run_by_command(self, command: ast.List | ast.Tuple) -> Iterator[Path]:
+        """Yield the files of a module that a command runs in another process, by `-m`."""
+        words = [word.value if isinstance(word, ast.Constant) else "" for word in command.elts]
+        for option, module in pairwise(words):
+            if option == "-m" and isinstance(module, str):
+                yield from self._parents(module)
 
     def _used_of_faces(self, tree: ast.AST, aliases: dict[str, str]) -> Iterator[Path]:
         """Yield the files behind `face.name`, and behind all names of a face used otherwise."""

@@ -9,9 +9,8 @@ import asyncio
 import logging
 import os
 import signal
-import sys
 import tempfile
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -27,6 +26,7 @@ from jupyter_client.utils import run_sync
 from nbconvert import HTMLExporter
 from papermill.exceptions import PapermillExecutionError
 
+from lib.pipeline.display import OnCell
 from lib.pipeline.stages import StageError
 from lib.settings import ROOT, ROOT_VARIABLE, Settings
 
@@ -43,7 +43,13 @@ _WIDGET = "application/vnd.jupyter.widget-view+json"
 _LINES_SHOWN = 12
 
 
-def run_notebook(run: Path, notebook: Path, values: Mapping[str, Any], settings: Settings) -> Path:
+def run_notebook(
+    run: Path,
+    notebook: Path,
+    values: Mapping[str, Any],
+    settings: Settings,
+    on_cell: OnCell | None = None,
+) -> Path:
     """Run a notebook for a run folder and draw its HTML page; return the page.
 
     Args:
@@ -51,6 +57,7 @@ def run_notebook(run: Path, notebook: Path, values: Mapping[str, Any], settings:
         notebook: path of the notebook.
         values: the parameters to inject, by name.
         settings: where `var/` is.
+        on_cell: called at the start of each cell with stage, number and count of the cells.
 
     Raises:
         StageError: a cell raised, or the kernel died.
@@ -60,10 +67,11 @@ def run_notebook(run: Path, notebook: Path, values: Mapping[str, Any], settings:
     # One thread each: two in one process slow each other down by orders of magnitude.
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     environment = {**threads, "VAR_DIR": str(settings.var_dir), ROOT_VARIABLE: str(ROOT)}
-    progress = sys.stderr.isatty()
+    if on_cell:
+        on_cell(stage, 0, 0)
     try:
         execute_notebook(
-            notebook, executed, values, run=run, environment=environment, progress=progress
+            notebook, executed, values, run=run, environment=environment, on_cell=on_cell
         )
     except StageError as error:
         raise StageError(
@@ -81,7 +89,7 @@ def execute_notebook(
     *,
     run: Path,
     environment: Mapping[str, str],
-    progress: bool,
+    on_cell: OnCell | None = None,
 ) -> None:
     """Run `notebook` with `values` injected, saving it to `output` after each cell.
 
@@ -91,7 +99,7 @@ def execute_notebook(
         values: the parameters, by name.
         run: the run folder; no process of an earlier kernel for it is left alive.
         environment: variables for the kernel, over the ones it inherits.
-        progress: show a bar on stderr.
+        on_cell: called at the start of each cell with stage, number and count of the cells.
 
     Raises:
         StageError: a cell raised, or the kernel died.
@@ -100,7 +108,7 @@ def execute_notebook(
     output.parent.mkdir(parents=True, exist_ok=True)
     for name in ("papermill", "papermill.translators"):
         logging.getLogger(name).addFilter(_is_new)
-    bar = {"desc": notebook.stem, "unit": "cell", "file": sys.stderr, "leave": False}
+    hooks = {"on_cell_start": _count_cells(notebook, on_cell)} if on_cell else {}
     variables = {**os.environ, **environment, _MARK: str(run)}
     stop_stale_kernels(run)
     with tempfile.TemporaryFile() as stderr_log:
@@ -115,9 +123,10 @@ def execute_notebook(
                     dict(values),
                     kernel_name="python3",
                     language="python",
-                    progress_bar=bar if progress else False,
+                    progress_bar=False,
                     cwd=notebook.parent,
                     km=kernel,
+                    **hooks,
                 )
         except PapermillExecutionError as error:
             raise StageError(_describe_failed_cell(error)) from None
@@ -242,6 +251,16 @@ def _interrupted_once() -> Generator[None]:
             signal.signal(number, handler)
 
 
+def _count_cells(notebook: Path, on_cell: OnCell) -> Callable[..., None]:
+    """Return a hook of nbclient that passes the number of the cell on."""
+    cells = len(nbformat.read(notebook, as_version=4).cells) + 1  # that of the parameters
+
+    def start_cell(cell: object, cell_index: int) -> None:
+        on_cell(notebook.stem, cell_index + 1, cells)
+
+    return start_cell
+
+
 def _is_new(entry: logging.LogRecord) -> bool:
     """Leave out what papermill says of parameters: they have been checked by better means."""
     return not str(entry.msg).startswith(("Passed unknown parameter", "Unable to parse line"))
@@ -251,7 +270,7 @@ def _describe_failed_cell(error: PapermillExecutionError) -> str:
     lines = error.source.strip().splitlines()
     shown = "\n".join(f"    {line}" for line in lines[:_LINES_SHOWN])
     more = f"\n    … {len(lines) - _LINES_SHOWN} more lines" if len(lines) > _LINES_SHOWN else ""
-    return f"cell In [{error.exec_count}] failed:\n{shown}{more}\n{error.ename}: {error.evalue}"
+    return f"{error.ename}: {error.evalue}\nin cell In [{error.exec_count}]:\n{shown}{more}"
 
 
 def _last_cell(output: Path) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
 import structlog
 
+from lib.files import write_json
 from lib.pipeline import stages
+from lib.pipeline.display import watch
 from lib.pipeline.notebooks import MONITORING_STAGE, find_notebooks
 from lib.pipeline.parameters import (
     RESERVED,
@@ -15,6 +18,7 @@ from lib.pipeline.parameters import (
     declared_parameters,
     resolve_parameters,
 )
+from lib.pipeline.runs import RUN_FOLDER_TAG
 from lib.settings import NOTEBOOKS, Settings, get_settings
 
 log = structlog.get_logger()
@@ -32,8 +36,9 @@ def run_monitoring(
 
     Args:
         overrides: text of its parameters, by name.
-        run_dir: the run folder; None takes the one under `var/runs` that was trained last. Runs
-            that registered their model go first: the model of a backtest is never served.
+        run_dir: the run folder; None takes that of the production model, wherever it ran. Without
+            a production model it is the one under `var/runs` that was trained last; runs that
+            registered their model go first.
         notebooks: folder of the notebooks.
         settings: where `var/` is; None reads the environment.
 
@@ -47,13 +52,64 @@ def run_monitoring(
     [(stage, notebook)] = list(find_notebooks(notebooks, MONITORING_STAGE).items())[:1]
     declared = {stage: declared_parameters(notebook)}
     values = resolve_parameters(declared, {}, overrides or {})[stage]
-    run = run_dir.resolve() if run_dir else _last_trained(settings)
+    run = run_dir.resolve() if run_dir else _production_run(settings) or _last_trained(settings)
     if not (run / CONTRACT).is_file():
         raise ParameterError(f"no model in {run}: expected the folder of a finished `make train`")
-    with stages.locked(run):
-        page = run_notebook(run, notebook, values | {RESERVED: str(run)}, settings)
+    with stages.locked(run), watch(run, [stage], settings) as on_cell:
+        page = run_notebook(run, notebook, values | {RESERVED: str(run)}, settings, on_cell)
     log.info("monitoring finished", page=str(page), results=str(run / "monitoring.json"))
     return page
+
+
+def _production_run(settings: Settings) -> Path | None:
+    """Return the run folder of the production model; None without one.
+
+    Where the model was trained on another machine, or its folder is gone, that is a folder with
+    the registered model alone. The forecasts to check are then in the service's database.
+    """
+    database = settings.mlflow_tracking_uri.removeprefix("sqlite:///")
+    if database != settings.mlflow_tracking_uri and not Path(database).is_file():
+        return None  # nothing was registered; do not create the store
+    from mlflow.exceptions import MlflowException  # two seconds to import
+
+    from lib.registry import PRODUCTION, Registry, RegistryError
+
+    registry = Registry(settings)
+    try:
+        version = registry.version_of(PRODUCTION)
+        if version is None:
+            return None
+        run_id, tags = registry.training_run(version)
+        if (run := _local_run(settings, run_id, tags.get(RUN_FOLDER_TAG, ""))) is not None:
+            return run
+        run = settings.var_dir / "runs" / f"production-{version}"
+        if not (run / CONTRACT).is_file():
+            registry.fetch(version, run / "model")
+            write_json(run / REGISTERED, {"version": version, "run_id": run_id})
+            log.info("production model fetched from the registry", version=version, run=str(run))
+        return run.resolve()
+    except (MlflowException, RegistryError) as error:
+        log.warning("registry does not answer: monitoring the last run", error=str(error))
+        return None
+
+
+def _local_run(settings: Settings, run_id: str, folder: str) -> Path | None:
+    """Return the run folder on this machine that a training was logged from; None without one.
+
+    Args:
+        settings: where `var/` is.
+        run_id: of MLflow.
+        folder: where it was when it was logged; "" where that is not known.
+    """
+    candidates = sorted((settings.var_dir / "runs").glob("*"))
+    if folder:
+        candidates.insert(0, Path(folder))
+    for run in candidates:
+        if (run / REGISTERED).is_file() and (run / CONTRACT).is_file():
+            outcome = json.loads((run / REGISTERED).read_text(encoding="utf-8"))
+            if outcome.get("run_id") == run_id:
+                return run.resolve()
+    return None
 
 
 def _last_trained(settings: Settings) -> Path:

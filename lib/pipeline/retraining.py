@@ -160,7 +160,9 @@ def _data_parameters(table: pd.DataFrame, data: Path) -> dict[str, str]:
 def last_rejected_day(store: Store) -> np.datetime64 | None:
     """Return the last day in the data of the last challenger if the gate kept it out; else None."""
     column = checks.c
-    query = sa.select(column.result).where(column.kind == LEASE, column.status != "failed")
+    query = sa.select(column.result).where(
+        column.model_name == store.model_name, column.kind == LEASE, column.status != "failed"
+    )
     with store.reading() as connection:
         result = connection.execute(query.order_by(column.id.desc()).limit(1)).scalar()
     if not result or result["promoted"] or not result.get("until"):
@@ -204,7 +206,11 @@ def _read_outcome(run: Path) -> dict[str, Any]:
 def _is_known(store: Store, version: int) -> bool:
     """Return whether an earlier retraining registered this version."""
     column = checks.c
-    query = sa.select(column.id).where(column.kind == LEASE, column.model_version == version)
+    query = sa.select(column.id).where(
+        column.model_name == store.model_name,
+        column.kind == LEASE,
+        column.model_version == version,
+    )
     with store.reading() as connection:
         return connection.execute(query.limit(1)).first() is not None
 
@@ -229,6 +235,7 @@ def _insert_check(store: Store, result: Retraining) -> None:
     row = {
         "made_at": utcnow(),
         "kind": LEASE,
+        "model_name": store.model_name,
         "model_version": result.version,
         "status": result.status,
         "result": asdict(result),
@@ -242,7 +249,7 @@ def main() -> int:
     try:
         settings = get_settings()
         configure_logging(settings.log_level)
-        store = Store(settings.database_url, busy_seconds=30)
+        store = Store.of(settings, busy_seconds=30)
         result = retrain(store, settings)
     except (SettingsError, StoreError) as error:
         sys.stderr.write(f"error: {error}\n")

@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from lib import data
 from lib.data import COLUMN_PARAMETERS, SERIES_COLUMNS, WINDOW_DAYS, Source, match_columns
 from lib.features import FEATURES
+from lib.monitoring import PAST_DAYS, find_implausible
 from lib.pipeline.notebooks import TRAINING_STAGES, find_notebooks
 from lib.pipeline.parameters import (
     ParameterError,
@@ -99,7 +100,7 @@ def gather_data(store: Store, settings: Settings) -> tuple[pd.DataFrame, int]:
     """
     reading, _ = retraining_parameters(settings)
     table = _read_data(settings, reading)
-    more = _new_actuals(store, table)
+    more = _new_actuals(store, table, takes_unknown=settings.retrain_unknown_series)
     if len(more):
         # A day that the data has without its value keeps its covariates.
         keys = ["series_id", "date"]
@@ -170,15 +171,28 @@ def _run_query(query: str, settings: Settings, reading: Mapping[str, str]) -> pd
     return data.validate(frame.sort_values(order, kind="stable"), min_days=1)
 
 
-def _new_actuals(store: Store, table: pd.DataFrame) -> pd.DataFrame:
-    """Return the actuals of days whose value the table lacks, with SERIES_COLUMNS as columns."""
-    query = sa.select(actuals.c.series_id, actuals.c.date, actuals.c.value)
-    query = query.where(actuals.c.series_id.is_not(None))
+def _new_actuals(store: Store, table: pd.DataFrame, *, takes_unknown: bool) -> pd.DataFrame:
+    """Return the actuals of days whose value the table lacks, with SERIES_COLUMNS as columns.
+
+    Args:
+        store: the database.
+        table: the data, by which the model knows its series.
+        takes_unknown: whether actuals of other series count too.
+    """
+    kept = actuals.c
+    query = sa.select(kept.series_id, kept.date, kept.value, kept.quality)
+    query = query.where(kept.series_id.is_not(None), kept.quality.is_distinct_from("quarantined"))
     with store.reading() as connection:
-        rows = connection.execute(query.order_by(actuals.c.series_id, actuals.c.date)).all()
-        covariates = _known_covariates(connection, {row.series_id for row in rows})
+        rows = connection.execute(query.order_by(kept.series_id, kept.date)).all()
+        known = set(table["series_id"])
+        unknown = {row.series_id for row in rows} - known
+        if unknown and not takes_unknown:
+            log.info("actuals of unknown series left out", series=sorted(unknown)[:10])
+            rows = [row for row in rows if row.series_id in known]
+        names = {row.series_id for row in rows}
+        covariates = _known_covariates(connection, store.model_name, names)
     observed = table[table["value"].notna()]
-    plausible = _plausible_rows(rows, observed)
+    plausible = _plausible_rows(_believable(rows, observed), observed)
     short = _short_series(plausible, set(observed["series_id"]))
     if short:
         log.info("series too short to learn from yet", series=sorted(short)[:10])
@@ -192,6 +206,28 @@ def _new_actuals(store: Store, table: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame()
     frame = pd.DataFrame(new, columns=pd.Index(SERIES_COLUMNS))
     return frame.astype({"series_id": "str", "date": "datetime64[us]"})
+
+
+def _believable(rows: Sequence[Any], observed: pd.DataFrame) -> list[Any]:
+    """Return the actuals whose value is plausible beside the past of their series, or released.
+
+    Args:
+        rows: series, day, value and quality, by series and day.
+        observed: the rows of the data that have a value.
+    """
+    if not rows:
+        return []
+    past = observed.sort_values("date").groupby("series_id").tail(PAST_DAYS)
+    series = np.array([*past["series_id"], *(row.series_id for row in rows)], dtype=object)
+    values = np.array([*past["value"], *(row.value for row in rows)], dtype=np.float64)
+    believed = list(rows)
+    for place, reason in reversed(find_implausible(series, values).items()):
+        number = place - len(past)
+        if number >= 0 and rows[number].quality != "released":
+            name, day = rows[number].series_id, str(rows[number].date)
+            log.warning("actual ignored: implausible", series_id=name, date=day, reason=reason)
+            del believed[number]
+    return believed
 
 
 def _plausible_rows(rows: Sequence[Any], observed: pd.DataFrame) -> list[tuple[str, date, float]]:
@@ -232,12 +268,12 @@ def _short_series(rows: Sequence[tuple[str, date, float]], in_data: set[str]) ->
 
 
 def _known_covariates(
-    connection: sa.Connection, names: set[str]
+    connection: sa.Connection, model_name: str, names: set[str]
 ) -> dict[tuple[str, date], tuple[float, float]]:
     """Return factor and event by series and day, from the forecasts made on those days."""
     column = predictions.c
     query = sa.select(column.series_id, column.first_date, column.features).where(
-        column.series_id.is_not(None), column.features.is_not(None)
+        column.model_name == model_name, column.series_id.is_not(None), column.features.is_not(None)
     )
     places = [FEATURES.index(name) for name in _COVARIATES]
     covariates: dict[tuple[str, date], tuple[float, float]] = {}

@@ -11,8 +11,10 @@ from typing import Any
 
 import structlog
 
-from lib.files import file_hash, text_hash, write_json
+from lib.files import file_hash, text_hash, to_json, write_json
 from lib.pipeline import stages
+from lib.pipeline.data_check import check_data
+from lib.pipeline.display import OnCell, watch
 from lib.pipeline.notebooks import TRAINING_STAGES, find_notebooks
 from lib.pipeline.parameters import (
     RESERVED,
@@ -100,22 +102,27 @@ def run_pipeline(
         bases: folders a relative DATA may be in, before the working directory.
 
     Raises:
-        ParameterError: a parameter, the profile or `until` is wrong; nothing was run.
+        ParameterError: a parameter, the profile, `until` or the data is wrong; nothing was run.
         StageError: a cell failed. Calling again resumes at that stage.
     """
     settings = settings or get_settings()
     plan = _plan_run(profile, overrides or {}, notebooks, bases)
     chosen = _stages_until(until, list(plan.notebooks))
     run = (run_dir or plan.default_folder(settings)).resolve()
+    if not _ran_before(run, plan, chosen):
+        check_data(plan.declared, plan.values, chosen)
     run.mkdir(parents=True, exist_ok=True)
     with stages.locked(run):
         write_json(run / "parameters.json", plan.to_json())
         log.info("run started", run=str(run), profile=profile, stages=chosen)
-        ran = [
-            stage
-            for stage in chosen
-            if _run_stage(run, stage, plan, settings, package=package, force=force)
-        ]
+        with watch(run, chosen, settings) as on_cell:
+            ran = [
+                stage
+                for stage in chosen
+                if _run_stage(
+                    run, stage, plan, settings, package=package, force=force, on_cell=on_cell
+                )
+            ]
         _merge_metrics(run)
         if chosen == list(plan.notebooks):
             _log_to_mlflow(run, settings.mlflow_tracking_uri)
@@ -163,8 +170,26 @@ def _stages_until(until: str, names: Sequence[str]) -> list[str]:
     return list(names)
 
 
+def _ran_before(run: Path, plan: _Plan, stages_to_run: Sequence[str]) -> bool:
+    """Return whether the run folder has these stages, of the same parameters and data."""
+    try:
+        earlier = json.loads((run / "parameters.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return earlier == to_json(plan.to_json()) and all(
+        StageRecord.read(run, stage) for stage in stages_to_run
+    )
+
+
 def _run_stage(
-    run: Path, stage: str, plan: _Plan, settings: Settings, *, package: Path, force: bool
+    run: Path,
+    stage: str,
+    plan: _Plan,
+    settings: Settings,
+    *,
+    package: Path,
+    force: bool,
+    on_cell: OnCell | None,
 ) -> bool:
     """Run one stage unless its record says that nothing changed; return whether it ran."""
     inputs = _earlier_outputs(run, stage, plan)
@@ -180,7 +205,8 @@ def _run_stage(
     started = time.perf_counter()
     stages.remove_outputs(run, stage)
     before = stages.signatures(run)
-    run_notebook(run, notebook, plan.values[stage] | _run_dir_of(run, plan, stage), settings)
+    values = plan.values[stage] | _run_dir_of(run, plan, stage)
+    run_notebook(run, notebook, values, settings, on_cell)
     outputs = stages.written_since(run, before)
     for name in sorted(inputs.keys() & outputs.keys()):
         log.warning("stage rewrote a file of an earlier stage, which will run again", file=name)

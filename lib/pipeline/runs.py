@@ -1,14 +1,19 @@
-"""The run folder: where it is, and the metrics that a notebook records in it."""
+"""The run folder: where it is, what it learned from, and the metrics recorded in it."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lib.files import to_json, write_json
 from lib.settings import ROOT, get_settings
 
+if TYPE_CHECKING:
+    from lib.data import Panel
+
+RUN_FOLDER_TAG = "run_folder"  # of an MLflow run: where its files are, on its machine
 DIGITS = 10  # significant, in recorded metrics: the rest is rounding noise
 
 
@@ -40,3 +45,30 @@ def record(run_dir: str | Path, stage: str, metrics: Mapping[str, Any]) -> dict[
     rounded = to_json(metrics, DIGITS)
     write_json(run_folder(run_dir) / "metrics" / f"{stage}.json", rounded)
     return rounded
+
+
+def describe_run(folder: Path, panel: Panel) -> dict[str, str]:
+    """Return what a run learned from and for which model, as labels of an MLflow run.
+
+    Args:
+        folder: the run folder.
+        panel: its series.
+
+    Returns:
+        data (name of the file, or "synthetic"), series and rows (counts), first_day, last_day,
+        profile ("none" where the notebooks were opened by hand), registered_model, run_folder.
+    """
+    path = folder / "parameters.json"
+    plan = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    files = [values.get("DATA") for values in plan.get("stages", {}).values()]
+    file = next(filter(None, files), "")
+    return {
+        "data": Path(file).name if file else "synthetic",
+        "series": str(panel.n_series),
+        "rows": str(len(panel.dates)),
+        "first_day": str(panel.dates.min()),
+        "last_day": str(panel.dates.max()),
+        "profile": plan.get("profile", "none"),
+        "registered_model": get_settings().registered_model_name,
+        RUN_FOLDER_TAG: str(folder),
+    }

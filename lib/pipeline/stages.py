@@ -20,10 +20,14 @@ from lib import locks
 from lib.files import file_hash, text_hash, write_json
 from lib.pipeline.dependencies import used_code_hash
 from lib.pipeline.notebooks import read_notebook
+from lib.progress import PROGRESS_FILE
 
 log = structlog.get_logger()
 # What the runner writes itself, and what is no result.
-_NOT_OUTPUTS = {"stages", "notebooks", "html", "logs", "parameters.json", "metrics.json", ".lock"}
+_NOT_OUTPUTS = {
+    *("stages", "notebooks", "html", "logs", "parameters.json", "metrics.json", ".lock"),
+    PROGRESS_FILE,
+}
 _NOT_SUFFIXES = {".log", ".tmp"}
 
 

@@ -18,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = _parser().parse_args(arguments)
     try:
         registry = Registry()
-        configure_logging(registry.settings.log_level)
+        configure_logging(registry.settings.log_level, registry.settings.log_format)
         answer = _run(registry, parsed)
     except (RegistryError, SettingsError) as error:
         sys.stderr.write(f"{error}\n")

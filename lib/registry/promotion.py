@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 from lib.evaluation import Verdict
 
+_LARGEST = 1e18  # of an error in units of the series, as of the series themselves
+_LARGEST_WAPE = 1e4  # per cent
 LOWER_IS_BETTER = ("mase", "mae", "rmse", "smape", "wape", "wql")
 
 
@@ -70,6 +72,9 @@ def decide_promotion(
         shared = score
     else:
         figures["challenger_beside_champion"] = _finite(shared)
+    if insane := _insane_scores(challenger):
+        reason = f"the expected error is no measure: {insane}; look for broken values in the data"
+        return Decision(False, reason, figures)
     if not (math.isfinite(score) and math.isfinite(naive)):
         reason = f"{metric} is not a number: {score}, seasonal naive {naive}"
         return Decision(False, reason, figures)
@@ -89,6 +94,17 @@ def decide_promotion(
     reason = f"{metric} {shared:.4g} beats production, {best:.4g}"
     rest = f", and {beaten}" if verdict is None else f"; {verdict.reason}"
     return Decision(True, reason + rest, figures)
+
+
+def _insane_scores(scores: Mapping[str, float] | None) -> str:
+    """Return the scores that no degradation could be found against, "" where all are sane."""
+    largest = dict.fromkeys(LOWER_IS_BETTER, _LARGEST) | {"wape": _LARGEST_WAPE}
+    wrong = [
+        f"{name} {value:.4g}"
+        for name, value in (scores or {}).items()
+        if (base := name.partition("@")[0]) in largest and abs(value) > largest[base]
+    ]
+    return ", ".join(wrong[:5])
 
 
 def _finite(value: float) -> float | None:

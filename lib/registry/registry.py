@@ -89,6 +89,15 @@ class Registry:
         """Return the version number of an alias, None where it has none."""
         return self._versions.aliases().get(alias)
 
+    def training_run(self, which: str | int) -> tuple[str, dict[str, str]]:
+        """Return the id and the tags of the training run of an alias or a version.
+
+        Raises:
+            RegistryError: no such alias or version.
+        """
+        run = self.client.get_run(self._versions.find(which).run_id or "")
+        return run.info.run_id, dict(run.data.tags)
+
     def fetch(self, which: str | int, folder: Path) -> Path:
         """Download the artifact of an alias or a version into `folder` and return `folder`.
 

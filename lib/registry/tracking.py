@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from filelock import FileLock
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:  # two seconds to import
     from mlflow.entities import Metric
 
 
-EXPERIMENT = "production-lstm"
+EXPERIMENT = "production-lstm"  # of the model of the default name
 # MLflow's limits for one request
 _MAX_METRICS = 1000
 _MAX_PARAMS = 100
@@ -48,8 +49,15 @@ def connect(settings: Settings) -> MlflowClient:
     # the registry: the caller may hold that one.
     with lock(settings, "mlflow.lock"):
         client = MlflowClient(tracking_uri=uri, registry_uri=uri)
-        client.get_experiment_by_name(EXPERIMENT)
+        client.get_experiment_by_name(experiment_name(settings))
     return client
+
+
+def experiment_name(settings: Settings) -> str:
+    """Return the name of the experiment: one for each registered name."""
+    name = settings.registered_model_name
+    is_default = name == Settings.model_fields["registered_model_name"].default
+    return EXPERIMENT if is_default else name
 
 
 def lock(settings: Settings, name: str = "registry.lock") -> FileLock:
@@ -59,23 +67,23 @@ def lock(settings: Settings, name: str = "registry.lock") -> FileLock:
 
 
 def experiment_id(client: MlflowClient, settings: Settings) -> str:
-    """Return the id of the project's experiment; create it on first use.
+    """Return the id of the registered name's experiment; create it on first use.
 
     Its artifacts go to `mlflow_artifact_root`. A server chooses the place unless that is a URL.
     """
     from mlflow.exceptions import MlflowException
 
-    root = settings.mlflow_artifact_root
+    root, name = settings.mlflow_artifact_root, experiment_name(settings)
     if "://" not in root:
         served = settings.mlflow_tracking_uri.startswith(("http", "databricks"))
         root = "" if served else (ROOT / root).as_uri()
-    location = f"{root.rstrip('/')}/{EXPERIMENT}" if root else None
-    if experiment := client.get_experiment_by_name(EXPERIMENT):
+    location = f"{root.rstrip('/')}/{quote(name)}" if root else None
+    if experiment := client.get_experiment_by_name(name):
         return experiment.experiment_id
     try:
-        return client.create_experiment(EXPERIMENT, artifact_location=location)
+        return client.create_experiment(name, artifact_location=location)
     except MlflowException:
-        if experiment := client.get_experiment_by_name(EXPERIMENT):  # another run was faster
+        if experiment := client.get_experiment_by_name(name):  # another run was faster
             return experiment.experiment_id
         raise
 

@@ -1,4 +1,5 @@
 __all__ = [
+    "DEFAULT_NAME",
     "GRACE",
     "Store",
     "StoreError",
@@ -8,9 +9,11 @@ __all__ = [
     "corrections",
     "exclusive_transaction",
     "explanations",
+    "findings",
     "held",
     "in_batches",
     "is_dead",
+    "lease_of",
     "predictions",
     "process_name",
     "purge",
@@ -18,7 +21,15 @@ __all__ = [
     "utcnow",
 ]
 
-from .database import Store, StoreError, exclusive_transaction, in_batches, purge, utcnow
-from .leases import held
+from .database import (
+    DEFAULT_NAME,
+    Store,
+    StoreError,
+    exclusive_transaction,
+    in_batches,
+    purge,
+    utcnow,
+)
+from .leases import held, lease_of
 from .processes import GRACE, is_dead, process_name, run
-from .tables import actuals, alerts, checks, corrections, explanations, predictions
+from .tables import actuals, alerts, checks, corrections, explanations, findings, predictions

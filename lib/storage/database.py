@@ -20,6 +20,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.exc import SQLAlchemyError
 
+from lib.settings import Settings
 from lib.storage.tables import (
     REVISION,
     VERSION_TABLE,
@@ -29,6 +30,7 @@ from lib.storage.tables import (
     predictions,
 )
 
+DEFAULT_NAME = Settings.model_fields["registered_model_name"].default
 _WRITE_LOCK = 0x4C53544D  # key of the advisory lock that stands in for SQLite's write lock
 _BATCH = 500  # rows a transaction, where many are changed
 _SILENT_SECONDS = 30  # without an answer, after which a connection to the server is given up
@@ -41,18 +43,28 @@ class StoreError(RuntimeError):
 class Store:
     """A database, opened at first use. May be shared by threads, not by forked processes."""
 
-    def __init__(self, url: str, *, busy_seconds: float = 5.0) -> None:
+    def __init__(
+        self, url: str, *, busy_seconds: float = 5.0, model_name: str = DEFAULT_NAME
+    ) -> None:
         """Prepare a database.
 
         Args:
             url: of the database, for SQLAlchemy.
             busy_seconds: how long a call may wait for another one that writes.
+            model_name: registered name of the model whose rows are read and written.
         """
         self.url = sa.make_url(url)
+        self.model_name = model_name
         self._busy = busy_seconds
         self._ready = False
         self._opening = threading.Lock()
         self._engine: sa.Engine | None = None
+
+    @classmethod
+    def of(cls, settings: Settings, *, busy_seconds: float = 5.0) -> Store:
+        """Prepare the database of an installation, with the rows of its registered model."""
+        name = settings.registered_model_name
+        return cls(settings.database_url, busy_seconds=busy_seconds, model_name=name)
 
     @contextmanager
     def reading(self) -> Generator[sa.Connection]:
@@ -123,7 +135,7 @@ class Store:
         with engine.connect().execution_options(writes=True) as connection, connection.begin():
             exclusive_transaction(connection)
             try:
-                upgrade(connection)
+                upgrade(connection, self.model_name)
             except ValueError as error:
                 raise StoreError(
                     f"{_masked(self.url)} has tables of version {error}, this program expects "
@@ -168,8 +180,9 @@ def in_batches(
 
 
 def purge(store: Store, days: float) -> dict[str, int]:
-    """Delete rows older than so many days, and return their number by table; 0 keeps all.
+    """Delete rows of this model older than so many days; return their number by table.
 
+    0 days keep all. Corrections, like actuals, belong to all models of the database.
     Predictions and checks age from when they were made, alerts from their end (an open one
     stays), corrections from when they replaced a value. Actuals are kept: later models learn from
     them. Raises StoreError.
@@ -183,10 +196,13 @@ def purge(store: Store, days: float) -> dict[str, int]:
         (alerts, alerts.c.ended_at),
         (corrections, corrections.c.replaced_at),
     )
-    return {
-        table.name: in_batches(store, table.delete(), table.c.id, aged_from < limit)
-        for table, aged_from in ages
-    }
+    deleted = {}
+    for table, aged_from in ages:
+        which = aged_from < limit
+        if "model_name" in table.c:
+            which &= table.c.model_name == store.model_name
+        deleted[table.name] = in_batches(store, table.delete(), table.c.id, which)
+    return deleted
 
 
 def utcnow() -> datetime:

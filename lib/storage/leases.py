@@ -18,7 +18,8 @@ import structlog
 from filelock import FileLock, Timeout
 from sqlalchemy.exc import SQLAlchemyError
 
-from lib.storage.database import Store, StoreError, utcnow
+from lib.files import text_hash
+from lib.storage.database import DEFAULT_NAME, Store, StoreError, utcnow
 from lib.storage.processes import process_name
 from lib.storage.tables import leases
 
@@ -90,6 +91,13 @@ class Lease:
             else:
                 connection.execute(leases.update().where(mine).values(**values))
         return True
+
+
+def lease_of(store: Store, name: str) -> str:
+    """Return the name of a lease that each registered model of a database has to itself."""
+    if store.model_name == DEFAULT_NAME:
+        return name
+    return f"{name} {text_hash(store.model_name)[:16]}"  # a registered name may be longer than 40
 
 
 @contextmanager

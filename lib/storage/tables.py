@@ -11,10 +11,15 @@ from typing import Any
 
 import sqlalchemy as sa
 
-REVISION = "0002"  # of the last file in lib/storage/migrations/versions
+REVISION = "0003"  # of the last file in lib/storage/migrations/versions
 VERSION_TABLE = "store_version"  # not alembic's default: MLflow and Optuna may share the database
 metadata = sa.MetaData()
 _Id = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+
+
+def _model_name() -> sa.Column[str]:
+    """Return the column of the registered name; what omits it gets the one of the migration."""
+    return sa.Column("model_name", sa.String(256), nullable=False)
 
 
 class Utc(sa.types.TypeDecorator[datetime]):
@@ -47,6 +52,7 @@ predictions = sa.Table(
     # Not unique: a caller may send several requests of one trace.
     sa.Column("trace_id", sa.String(64), nullable=False, index=True),
     sa.Column("created_at", Utc, nullable=False, index=True),
+    _model_name(),
     sa.Column("model_version", sa.Integer, nullable=False),
     sa.Column("series_id", sa.String(256)),
     sa.Column("first_date", sa.Date),  # the first forecast day
@@ -71,6 +77,10 @@ actuals = sa.Table(
     sa.Column("created_at", Utc, nullable=False),
     sa.Column("updated_at", Utc, nullable=False, index=True),
     sa.Column("corrections", sa.Integer, nullable=False, default=0),
+    # "quarantined" (implausible, left out everywhere), "released" (a person found it right), or
+    # NULL; with the reason of the doubt.
+    sa.Column("quality", sa.String(12)),
+    sa.Column("reason", sa.Text),
     sa.Index("actuals_days", "series_id", "date"),
 )
 # The values of actuals before they were corrected.
@@ -88,6 +98,7 @@ explanations = sa.Table(
     metadata,
     sa.Column("id", sa.String(32), primary_key=True),  # hash of what is explained, and by what
     sa.Column("status", sa.String(8), nullable=False, index=True),  # queued running done failed
+    _model_name(),
     sa.Column("model_version", sa.Integer, nullable=False),
     sa.Column("body", sa.Text, nullable=False),  # of /predict, canonical JSON
     sa.Column("created_at", Utc, nullable=False),
@@ -107,10 +118,19 @@ checks = sa.Table(
     sa.Column("id", _Id, primary_key=True),
     sa.Column("made_at", Utc, nullable=False, index=True),
     sa.Column("kind", sa.String(40), nullable=False),  # such as accuracy, drift, retraining
+    _model_name(),
     sa.Column("model_version", sa.Integer),
-    sa.Column("status", sa.String(16), nullable=False),  # such as ok, alarm, failed
+    sa.Column("status", sa.String(16), nullable=False),  # such as ok, alarm, unknown, failed
     sa.Column("result", sa.JSON, nullable=False),  # the numbers that made it
     sa.Index("checks_kind", "kind", "made_at"),
+)
+# What the last check of each model found, as the service shows it.
+findings = sa.Table(
+    "findings",
+    metadata,
+    sa.Column("model_name", sa.String(256), primary_key=True),
+    sa.Column("made_at", Utc, nullable=False),
+    sa.Column("result", sa.JSON, nullable=False),
 )
 _OPEN = sa.text("ended_at IS NULL")
 # One row an incident, from its beginning to its end.
@@ -118,6 +138,7 @@ alerts = sa.Table(
     "alerts",
     metadata,
     sa.Column("id", _Id, primary_key=True),
+    _model_name(),
     sa.Column("key", sa.String(200), nullable=False),  # what it is about
     sa.Column("severity", sa.String(16), nullable=False),  # info, warning, critical: now
     sa.Column("title", sa.Text, nullable=False),
@@ -129,7 +150,14 @@ alerts = sa.Table(
     sa.Column("deliveries", sa.JSON, nullable=False),  # by channel
     sa.Index("alerts_key", "key", "ended_at"),
     # Two checks at once may find the same: it is one incident.
-    sa.Index("alerts_open", "key", unique=True, sqlite_where=_OPEN, postgresql_where=_OPEN),
+    sa.Index(
+        "alerts_open",
+        "model_name",
+        "key",
+        unique=True,
+        sqlite_where=_OPEN,
+        postgresql_where=_OPEN,
+    ),
 )
 # Who took a lease last, and when: see lib.storage.leases, which holds them by other means.
 leases = sa.Table(

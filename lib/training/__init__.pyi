@@ -9,21 +9,24 @@ __all__ = [
     "calibrate",
     "code_hash",
     "fit",
+    "initial_loss",
     "initial_state",
     "load_weights",
     "pinball_loss",
     "plot_loss",
     "prepare",
+    "prepare_zero_shot",
     "progress_bar",
     "save_artifact",
+    "start_pretrained",
     "train_step",
 ]
 
 from .calibration import calibrate
 from .config import TrainingConfig, TrainingError
-from .data import Batch, TrainingData, batch_of, prepare
+from .data import Batch, TrainingData, batch_of, prepare, prepare_zero_shot
 from .export import add_metrics, load_weights, save_artifact
-from .loop import Fit, fit, progress_bar, train_step
+from .loop import Fit, fit, initial_loss, progress_bar, start_pretrained, train_step
 from .loss import pinball_loss
 from .plots import plot_loss
 from .provenance import code_hash

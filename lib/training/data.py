@@ -14,6 +14,8 @@ from lib.data import MIN_HISTORY_DAYS, DataSplit, Panel, is_constant, without_sp
 from lib.models import ModelConfig
 from lib.training.config import TrainingError
 
+CALIBRATION_WINDOWS = 512  # of a network without training, which bounds its seconds
+
 
 @dataclass(frozen=True)
 class TrainingData:
@@ -77,7 +79,33 @@ def prepare(panel: Panel, split: DataSplit, config: ModelConfig) -> TrainingData
             )
     train = _without_constants(train, split.train_end)
     validation = _without_constants(validation, split.validation_end)
-    past = panel.dates <= split.train_end
+    return _measure_units(panel, panel.dates <= split.train_end, train, validation)
+
+
+def prepare_zero_shot(panel: Panel, config: ModelConfig) -> TrainingData:
+    """Index the windows of a panel for the pretrained network as it is, which learns nothing.
+
+    Units and floor are measured on all days. The validation windows, to calibrate by, are the last
+    ones, at most CALIBRATION_WINDOWS evenly spaced; there may be none. The training windows have
+    their origins on all days, since nothing but their inputs is used.
+    """
+    features = ft.compute_features(panel)
+    history = min(config.context_length, MIN_HISTORY_DAYS)
+    whole = ft.index_windows(panel, features, config.horizon, min_history=history)
+    days = max(2 * config.horizon, min(int(0.15 * np.unique(panel.dates).size), 365))
+    recent = whole.origins[panel.dates[whole.origins] >= panel.dates.max() - days]
+    chosen = np.linspace(0, len(recent) - 1, min(len(recent), CALIBRATION_WINDOWS)).astype(int)
+    validation = ft.Windows(panel, features, recent[chosen], config.horizon)
+    if len(chosen):
+        validation = _without_constants(validation, panel.dates.max())
+    train = ft.Windows(panel, features, np.arange(len(panel.dates)), config.horizon)
+    return _measure_units(panel, np.full(len(panel.dates), True), train, validation)
+
+
+def _measure_units(
+    panel: Panel, past: np.ndarray, train: ft.Windows, validation: ft.Windows
+) -> TrainingData:
+    """Return the windows with the units and the floor of the `past` rows, (N,) bool."""
     factor = panel.factor[past & np.isfinite(panel.factor)]
     values = panel.values[past & np.isfinite(panel.values)]
     return TrainingData(

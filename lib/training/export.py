@@ -32,7 +32,13 @@ class ExportError(RuntimeError):
 
 
 def save_artifact(
-    folder: Path, fit: Fit, data: TrainingData, panel: Panel, split: DataSplit
+    folder: Path,
+    fit: Fit,
+    data: TrainingData,
+    panel: Panel,
+    split: DataSplit,
+    *,
+    source: str = "",
 ) -> ServedModel:
     """Write the artifact of a fit, without metrics yet, and load it.
 
@@ -42,6 +48,7 @@ def save_artifact(
         data: that it was trained on.
         panel: all series.
         split: of the days of `panel`.
+        source: name of the data, such as that of its file, for people.
 
     Raises:
         ExportError: graph and network differ on the background windows.
@@ -66,7 +73,8 @@ def save_artifact(
         fingerprint=fingerprint(panel),
         training_span=(str(panel.dates.min()), str(split.train_end)),
         metrics={},
-        settings=_settings(fit, data),
+        settings=_settings(fit, data)
+        | {"data": {"name": source, "series": panel.n_series, "rows": len(panel.dates)}},
         sha256={name: file_hash(folder / name) for name in FILES},
     )
     (folder / CONTRACT).write_text(contract.to_json())

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from lib.features import Windows
 from lib.models import LSTMForecaster, ModelConfig
+from lib.progress import Progress, report_progress
 from lib.training.augmentation import drop_covariates, gather_augmented
 from lib.training.checkpoint import Checkpoint
 from lib.training.config import TrainingConfig, TrainingError
@@ -86,6 +87,25 @@ def fit(
     return Fit(best.eval(), config, state.history, state.best_loss, state.best_step)
 
 
+def initial_loss(data: TrainingData, model_config: ModelConfig, config: TrainingConfig) -> float:
+    """Return the validation loss before the first step of a fit, in scales.
+
+    Args:
+        data: as of `fit`, like the settings.
+        model_config: settings of the network.
+        config: settings of the fit.
+    """
+    validation = _validation_batch(data.validation, model_config, config)
+    return _evaluate(initial_state(data, model_config, config), validation, config)
+
+
+def start_pretrained(data: TrainingData, model_config: ModelConfig, seed: int = 0) -> Fit:
+    """Return the pretrained network without training; units and floor are those of the data."""
+    config = TrainingConfig(seed=seed)
+    state = initial_state(data, model_config, config)
+    return Fit(state.model.eval(), config, history=[], validation_loss=math.nan, best_step=0)
+
+
 def train_step(
     state: TrainingState,
     windows: Windows,
@@ -143,11 +163,21 @@ def one_cycle(progress: float, warm_up: float = 0.15, floor: float = 0.02) -> fl
     return floor + (1 - floor) * 0.5 * (1 + cosine)
 
 
-def progress_bar(config: TrainingConfig) -> OnEvaluation:
-    """Return an `on_evaluation` that shows a bar of steps and losses on standard error."""
+def progress_bar(config: TrainingConfig, run: Path | None = None) -> OnEvaluation:
+    """Return an `on_evaluation` that shows a bar of steps and losses on standard error.
+
+    Args:
+        config: of the fit.
+        run: the run folder, whose watcher gets a report at each evaluation too.
+    """
     bar = tqdm(total=config.steps, desc="training", unit="batch", mininterval=1.0)
+    lowest = math.inf
 
     def show(step: int, train_loss: float, validation_loss: float) -> None:
+        nonlocal lowest
+        lowest = min(lowest, validation_loss)
+        if run:
+            report_progress(run, Progress("batches", step, config.steps, loss=lowest))
         bar.update(step - bar.n)
         bar.set_postfix(train=f"{train_loss:.4f}", validation=f"{validation_loss:.4f}")
 

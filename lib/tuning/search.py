@@ -17,6 +17,7 @@ import structlog
 from optuna.trial import TrialState
 from tqdm import tqdm
 
+from lib.progress import Progress, report_progress
 from lib.tuning.search_space import Job, TuningError
 from lib.tuning.study import (
     count_running_elsewhere,
@@ -24,6 +25,7 @@ from lib.tuning.study import (
     open_study,
     queue_default,
     requeue_dead,
+    running_steps,
 )
 from lib.tuning.worker_pool import WorkerPool
 
@@ -91,14 +93,20 @@ def _supervise(pool: WorkerPool, study: optuna.Study, job: Job, workers: int, ba
         time.sleep(POLL_SECONDS)
         requeue_dead(study)
         done = len(finished_trials(study))
-        _update_bar(bar, study, min(done, job.trials))
+        _show_progress(bar, study, job)
 
 
-def _update_bar(bar: tqdm, study: optuna.Study, done: int) -> None:
-    """Show the number of trials and the lowest loss."""
+def _show_progress(bar: tqdm, study: optuna.Study, job: Job) -> None:
+    """Show the number of trials and the lowest loss, on the bar and to who watches the run."""
+    finished = finished_trials(study)
+    done = min(len(finished), job.trials)
+    losses = [t.value for t in finished if t.state == TrialState.COMPLETE and t.value is not None]
+    lowest = min(losses, default=None)
+    running = ", ".join(map(str, running_steps(study)))
+    detail = f"batch {running} of {job.trial_steps}" if running else ""
+    report_progress(Path(job.series).parent, Progress("trials", done, job.trials, lowest, detail))
     if done == bar.n:
         return
-    complete = [t for t in finished_trials(study) if t.state == TrialState.COMPLETE]
-    if values := [t.value for t in complete if t.value is not None]:
-        bar.set_postfix(best=f"{min(values):.4f}", refresh=False)
+    if lowest is not None:
+        bar.set_postfix(best=f"{lowest:.4f}", refresh=False)
     bar.update(done - bar.n)

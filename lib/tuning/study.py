@@ -134,6 +134,13 @@ def count_running_elsewhere(study: optuna.Study, pids: set[int]) -> int:
     )
 
 
+@_retry_storage
+def running_steps(study: optuna.Study) -> list[int]:
+    """Return how many batches each running trial has reported, on any host."""
+    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    return [trial.last_step or 0 for trial in running]
+
+
 def exceeds_budget(study: optuna.Study, trial: optuna.Trial, budget: int) -> bool:
     """Tell whether a trial is one too many: workers that start at once see the same free slot.
 

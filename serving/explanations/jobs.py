@@ -95,7 +95,7 @@ class Jobs:
             status = connection.scalar(sa.select(_ROWS.status).where(_ROWS.id == identity))
             if status in ("queued", "running", "done"):
                 return identity
-            queued = sa.select(sa.func.count()).where(_ROWS.status == "queued")
+            queued = sa.select(sa.func.count()).where(self._named(), _ROWS.status == "queued")
             waiting = connection.execute(queued).scalar_one()
             if waiting >= self.queue_max:
                 raise QueueFullError(waiting)
@@ -105,6 +105,7 @@ class Jobs:
                 connection.execute(change.values(**fresh, finished_at=None))
             else:
                 row = fresh | {"id": identity, "model_version": model_version, "body": text}
+                row["model_name"] = self.store.model_name
                 connection.execute(explanations.insert().values(row))
         return identity
 
@@ -122,7 +123,9 @@ class Jobs:
 
     def count(self) -> dict[str, int]:
         """Count the explanations by status."""
-        counts = sa.select(_ROWS.status, sa.func.count()).group_by(_ROWS.status)
+        counts = (
+            sa.select(_ROWS.status, sa.func.count()).where(self._named()).group_by(_ROWS.status)
+        )
         with self.store.reading() as connection:
             by_status = {row[0]: row[1] for row in connection.execute(counts)}
         return {s: by_status.get(s, 0) for s in ("queued", "running", "done", "failed")}
@@ -201,7 +204,7 @@ class Jobs:
         now, reclaimed = utcnow(), []
         running = sa.select(_ROWS.id, _ROWS.worker, _ROWS.lease_until, _ROWS.attempts)
         with self.store.reading() as connection:
-            rows = connection.execute(running.where(_ROWS.status == "running")).all()
+            rows = connection.execute(running.where(self._named(), _ROWS.status == "running")).all()
         for identity, worker, until, attempts in rows:
             # A lease beyond any that is given out: the clock was set back. It is not waited for.
             if now <= until <= now + 2 * self.lease and not dead(worker):
@@ -221,10 +224,19 @@ class Jobs:
     def delete_old(self, *, days: float) -> int:
         """Delete results, and the bodies of predictions, that are older. Returns rows changed."""
         old, kept = utcnow() - timedelta(days=days), predictions.c
-        outdated = sa.and_(kept.created_at < old, kept.body.is_not(None))
-        return in_batches(
-            self.store, explanations.delete(), _ROWS.id, _ROWS.finished_at < old
-        ) + in_batches(self.store, predictions.update().values(body=None), kept.id, outdated)
+        outdated = sa.and_(
+            kept.model_name == self.store.model_name,
+            kept.created_at < old,
+            kept.body.is_not(None),
+        )
+        finished = sa.and_(self._named(), _ROWS.finished_at < old)
+        return in_batches(self.store, explanations.delete(), _ROWS.id, finished) + in_batches(
+            self.store, predictions.update().values(body=None), kept.id, outdated
+        )
+
+    def _named(self) -> sa.ColumnElement[bool]:
+        """Select the explanations of this registered name: a worker leaves others' to theirs."""
+        return _ROWS.model_name == self.store.model_name
 
     def _next_due(self) -> sa.Select[Any]:
         """Select the id of the oldest queued job whose pause, if it was postponed, is over."""
@@ -234,7 +246,7 @@ class Jobs:
             _ROWS.lease_until <= now,
             _ROWS.lease_until > now + longest,  # the clock was set back
         )
-        waiting = sa.select(_ROWS.id).where(_ROWS.status == "queued", due)
+        waiting = sa.select(_ROWS.id).where(self._named(), _ROWS.status == "queued", due)
         return waiting.order_by(_ROWS.created_at, _ROWS.id).limit(1)
 
     def _end(self, identity: str, worker: str, status: str, **values: Any) -> bool:

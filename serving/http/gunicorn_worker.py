@@ -7,20 +7,22 @@ threaded worker, this one
 - lets an idle process take a connection before a busy one takes its second;
 - keeps the thread of a connection for a moment after an answer, which saves two changes of thread
   when the client's next request follows at once;
-- takes the thread back from a client that sends nothing, sends too slowly, or reads too slowly;
+- gives a thread to a request when it has arrived, a large body apart: a slow client costs none;
+- takes the thread back from a client that sends a large body or reads its answer too slowly;
+- closes a connection whose body nobody has read, rather than wait for it;
 - does not wait for a client that stays after the last answer;
-- stops without waiting for idle connections.
+- stops in two steps: for some seconds it goes on, answers `Connection: close` and is not ready, so
+  that balancers and clients go elsewhere; then it closes its socket.
 """
 
 from __future__ import annotations
 
-import errno
 import json
 import select
 import socket
 import time
-from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from collections import deque
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
@@ -36,18 +38,18 @@ from gunicorn.http.errors import (
 from gunicorn.workers.gthread import ThreadWorker
 
 from lib.log import list_frames
+from serving.http.connection import Client
 from serving.http.problems import MEDIA_TYPE
 from serving.http.security import HEADERS
 
 _COURTESY = 0.0003  # seconds that a busy process waits: an idle one takes a connection in less
 _STAY = 2  # milliseconds that a thread waits for its client's next request
-_READ = 10.0  # seconds for a request to arrive,
-_RATE = 65536  # and one more for so many bytes; likewise for the answer to be read
-_TAKE = 30.0  # seconds for a client to read any of its answer
-_LEAVE = 1.0  # seconds for idle clients when the server stops
-_CHUNK = 65536  # bytes read at once: gunicorn asks for 8 kB, and a request is several times that
-_SMALL = 4096  # bytes that are held back, to be sent with what follows
-_IGNORED = 65536  # bytes that are read from a client after its last answer
+_DOOR = 1.0  # seconds that a process which stops goes on to accept, without any connection
+_DRAIN = 6.0  # and with some: a balancer has seen by then that it is not ready
+_LEAVE = 1.0  # seconds for idle clients after that
+_SWEEP = 0.25  # seconds between two looks for requests that take too long to arrive
+_AHEAD = 2_000_000  # bytes of a request that are received before a thread gets it,
+_AHEAD_ALL = 64_000_000  # and of all connections together
 _STATUS = {
     LimitRequestLine: 414,
     LimitRequestHeaders: 431,
@@ -57,90 +59,22 @@ _STATUS = {
 log = structlog.get_logger()
 
 
-class Client(socket.socket):
-    """A connection with time limits for requests and answers, and an answer in one packet."""
-
-    deadline = float("inf")
-    closing = False  # its last answer was sent
-    ignored = 0  # bytes that came after that
-    _held = b""
-
-    def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
-        """Receive as a socket does, but more at once.
-
-        Raises OSError (ECONNRESET) past the deadline, which received data extends.
-        """
-        with self._within(self.deadline - time.monotonic()):
-            data = super().recv(max(bufsize, _CHUNK), flags)
-        self.deadline += len(data) / _RATE
-        return data
-
-    def sendall(self, data: Any, flags: int = 0, /) -> None:
-        """Send as a socket does, but the head of an answer with its body: one packet, not two.
-
-        Raises OSError (ECONNRESET) for a client that does not read it.
-        """
-        held, self._held = self._held, b""
-        if held or len(data) > _SMALL:
-            self._send_whole(held + data, flags)
-        else:
-            self._held = data
-
-    def sendfile(self, *args: Any, **kwargs: Any) -> int:
-        """Send as a socket does. Raises OSError (ECONNRESET) for a client that does not read it."""
-        self.flush()
-        with self._within(_TAKE):
-            return super().sendfile(*args, **kwargs)
-
-    def shutdown(self, how: int, /) -> None:
-        """Shut down as a socket does, after sending what is held back."""
-        self.flush()
-        super().shutdown(how)
-
-    def flush(self) -> None:
-        """Send what is held back."""
-        held, self._held = self._held, b""
-        if held:
-            self._send_whole(held)
-
-    def has_left(self) -> bool:
-        """End the connection on this side, and tell whether the client has closed it. Never waits.
-
-        Closed while the client still sends, it could lose the answer.
-        """
-        try:
-            if not self.closing:
-                self.closing = True
-                self.shutdown(socket.SHUT_WR)
-            data = super().recv(_CHUNK, socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True
-        self.ignored += len(data)
-        return not data or self.ignored > _IGNORED
-
-    def _send_whole(self, data: bytes, flags: int = 0) -> None:
-        until = time.monotonic() + _TAKE + len(data) / _RATE
-        rest = memoryview(data)
-        while rest:
-            with self._within(min(_TAKE, until - time.monotonic())):
-                rest = rest[self.send(rest, flags) :]
-
-    @contextmanager
-    def _within(self, seconds: float) -> Generator[None]:
-        self.settimeout(max(seconds, 0.001))
-        try:
-            yield
-        except TimeoutError:
-            # What gunicorn and werkzeug take for a client that has gone.
-            raise OSError(errno.ECONNRESET, "the client is too slow") from None
-        finally:
-            self.settimeout(None)
-
-
 class FairWorker(ThreadWorker):
     """gunicorn's threaded worker with fair sharing and time limits."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Take what gunicorn gives a worker."""
+        super().__init__(*args, **kwargs)
+        self._stopping_since: float | None = None
+        self._swept_at = 0.0
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """Begin to stop (SIGTERM); at once where it has begun already."""
+        if self._stopping_since is not None:
+            super().handle_exit(sig, frame)
+            return
+        self._stopping_since = time.monotonic()
+        self.method_queue.defer(lambda: None)  # wakes the main thread
 
     def accept(self, listener: Any) -> None:
         """Accept a connection, unless another process was faster."""
@@ -158,12 +92,42 @@ class FairWorker(ThreadWorker):
         """Answer a request, and those that follow at once while no other client waits."""
         if conn.sock.closing:
             return self._close(conn)
-        if not conn.initialized and not conn.data_ready and not _readable(conn.sock):
-            return self._defer()
+        if not self._has_arrived(conn, wait=not conn.initialized and not conn.data_ready):
+            return self._defer() if time.monotonic() < conn.sock.latest() else False
+        conn.data_ready = True  # it was received, so gunicorn need not wait for it
         result = self._handle_in_time(conn)
         while result is True and self.alive and self._has_next(conn):
             result = self._handle_in_time(conn)
         return result or self._close(conn)
+
+    def handle_request(self, req: Any, conn: Any) -> Any:
+        """Answer a request, and close the connection where it cannot go on."""
+        should_close, conn.sock.stopping = req.should_close, self._stopping_since is not None
+        # Called when the answer is sent. A process that stops answers "Connection: close", and the
+        # client sends its next request to another one.
+        req.should_close = lambda: (
+            self._stopping_since is not None or _has_unread(req) or should_close()
+        )
+        try:
+            return super().handle_request(req, conn)
+        finally:
+            # The parser looks at it before the next request, which is answered if it arrives.
+            req.should_close = should_close
+
+    def finish_request(self, conn: Any, fs: Any) -> None:
+        """Wait for the client of a connection that has no request now, but not for ever."""
+        super().finish_request(conn, fs)
+        if self.pending_conns and self.pending_conns[-1] is conn:
+            conn.timeout = min(conn.timeout, conn.sock.latest())
+
+    def murder_pending(self) -> None:
+        """Close connections whose request has not arrived in time."""
+        now = time.monotonic()
+        if now - self._swept_at >= _SWEEP:
+            self._swept_at = now
+            # gunicorn looks at the first of them until one has time left.
+            self.pending_conns = deque(sorted(self.pending_conns, key=lambda conn: conn.timeout))
+            super().murder_pending()
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
         """Answer what is not HTTP with a problem document that quotes nothing of it.
@@ -190,6 +154,12 @@ class FairWorker(ThreadWorker):
 
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         """Wait for connections; when the server stops, not for idle ones."""
+        if self.alive and self._stopping_since is not None:
+            passed = time.monotonic() - self._stopping_since
+            self.alive = passed < (_DRAIN if self.nr_conns else _DOOR)
+            timeout = min(timeout, _DOOR / 4)
+        if self.pending_conns:
+            timeout = min(timeout, _SWEEP)
         if not self.alive:
             latest = time.monotonic() + _LEAVE
             for idle in (*self.keepalived_conns, *self.pending_conns):
@@ -198,7 +168,7 @@ class FairWorker(ThreadWorker):
         super().wait_for_and_dispatch_events(timeout)
 
     def _handle_in_time(self, conn: Any) -> Any:
-        conn.sock.deadline = time.monotonic() + _READ
+        conn.sock.begin()
         result = super().handle(conn)
         try:
             conn.sock.flush()
@@ -220,9 +190,16 @@ class FairWorker(ThreadWorker):
         return super().handle(_SilentConnection())
 
     def _has_next(self, conn: Any) -> bool:
-        if conn.parser.unreader.buf.getvalue().strip():
-            return True  # read already, with the request before: no event would announce it
-        return self.nr_conns <= self.cfg.threads and _readable(conn.sock)
+        # What was read already, with the request before: no event would announce it.
+        conn.sock.give_back(conn.parser.unreader.take_buffered())
+        return self._has_arrived(conn, wait=self.nr_conns <= self.cfg.threads)
+
+    def _has_arrived(self, conn: Any, *, wait: bool) -> bool:
+        """Tell whether a request can be answered; with `wait`, after a moment."""
+        most = min(_AHEAD, _AHEAD_ALL // max(1, self.nr_conns))
+        if conn.sock.has_request(most):
+            return True
+        return wait and _readable(conn.sock) and conn.sock.has_request(most)
 
 
 class _SilentConnection:
@@ -234,6 +211,14 @@ class _SilentConnection:
     def wait_for_data(self, timeout: float) -> bool:
         """Return False: nothing arrived in time."""
         return False
+
+
+def _has_unread(req: Any) -> bool:
+    """Tell whether a body is still to arrive that the application has not read."""
+    reader = req.body.reader
+    if getattr(reader, "parser", None) is not None:  # of a body in chunks
+        return True
+    return getattr(reader, "length", 0) > req.unreader.buf.getbuffer().nbytes
 
 
 def _readable(sock: socket.socket) -> bool:

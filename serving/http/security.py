@@ -5,16 +5,21 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
-from collections.abc import Sequence
+import re
+from collections.abc import Container, Sequence
 
+import structlog
 from flask import Request, Response
 from pydantic import SecretStr
 from werkzeug.datastructures import WWWAuthenticate
-from werkzeug.exceptions import Unauthorized
+from werkzeug.exceptions import BadRequest, Unauthorized
 
 from lib.settings import Settings, SettingsError
 
+log = structlog.get_logger()
 KEY_HEADER = "X-API-Key"
+KEY_LENGTH = 16  # characters below which a key can be guessed
+LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
 # First parts of the paths that need no key.
 OPEN = frozenset({"", "health", "docs", "openapi.json", "metrics", "static"})
 HEADERS = {
@@ -57,6 +62,19 @@ class Keys:
             )
 
 
+def check_host(request: Request, hosts: Container[str]) -> None:
+    """Raise BadRequest (400) for a call that addresses this server by another name.
+
+    The page of another site could have its name point at this machine, and read what it answers.
+    """
+    host = re.sub(r":\d*$", "", request.headers.get("Host", "").lower())
+    if host and host not in hosts:
+        raise BadRequest(
+            "This server has no API_KEYS and answers to localhost only; set them, or give "
+            "--open-to-anyone, to call it by another name"
+        )
+
+
 def is_open(path: str) -> bool:
     """Tell whether a path needs no key."""
     return path.lstrip("/").split("/", 1)[0] in OPEN
@@ -84,7 +102,7 @@ def check_bind(host: str, settings: Settings, *, anyone: bool) -> None:
     Raises:
         SettingsError: others can reach the address, and there are no keys.
     """
-    if settings.api_keys or anyone or _is_loopback(host):
+    if settings.api_keys or anyone or is_loopback(host):
         return
     raise SettingsError(
         f"API_KEYS: empty, and {host} can be reached by others. Set API_KEYS, bind 127.0.0.1, or "
@@ -92,7 +110,17 @@ def check_bind(host: str, settings: Settings, *, anyone: bool) -> None:
     )
 
 
-def _is_loopback(host: str) -> bool:
+def warn_of_short_keys(keys: Sequence[SecretStr]) -> None:
+    """Log which keys are so short that they can be guessed."""
+    for number, key in enumerate(keys, start=1):
+        if (length := len(key.get_secret_value())) < KEY_LENGTH:
+            log.warning(
+                "API_KEYS: a key can be guessed", key=number, characters=length, expected=KEY_LENGTH
+            )
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine can reach an address."""
     if host == "localhost" or host.startswith("unix:"):
         return True
     try:

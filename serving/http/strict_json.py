@@ -22,11 +22,15 @@ class StrictRequest(Request):
         """Return the decoded body. Raises RequestError (400) and UnsupportedMediaType (415)."""
         return decode_json(self.json_bytes())
 
-    def json_bytes(self) -> bytes:
-        """Return the body as sent. Raises UnsupportedMediaType (415) for another Content-Type."""
+    def json_bytes(self, *, keep: bool = True) -> bytes:
+        """Return the body as sent; without `keep`, once only, so that its memory can go.
+
+        Raises:
+            UnsupportedMediaType: 415, for another Content-Type.
+        """
         if not self.is_json:
             raise UnsupportedMediaType("expected Content-Type: application/json")
-        return self.get_data(cache=True)
+        return self.get_data(cache=keep)
 
 
 def decode_json(body: bytes) -> Any:
@@ -44,7 +48,7 @@ def decode_json(body: bytes) -> Any:
     try:
         value = _FAST.decode(body)
         # A colon for each key: so no key is there twice, and no text holds a colon.
-        if _count_keys(value) == body.count(b":"):
+        if count_keys(value) == body.count(b":"):
             return value
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         pass  # decoded again below, by what can say why
@@ -61,7 +65,7 @@ def _decode_slowly(body: bytes) -> Any:
         raise RequestError(400, "expected JSON without a byte order mark")
     try:
         value = _SLOW.decode(text)
-        _count_keys(value)
+        count_keys(value)
         if "\\u" in text:  # half a character cannot be stored or sent back
             json.dumps(value, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
@@ -75,7 +79,7 @@ def _decode_slowly(body: bytes) -> Any:
     return value
 
 
-def _count_keys(value: Any) -> int:
+def count_keys(value: Any) -> int:
     """Count the keys of all objects, level by level. Raises RecursionError below DEPTH levels."""
     level, count = [value], 0
     for _ in range(DEPTH):

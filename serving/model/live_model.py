@@ -7,6 +7,7 @@ loaded last stays on disk, for a start without the registry.
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import threading
@@ -33,6 +34,7 @@ _FALLBACK = 3.0  # seconds after which the last-known-good model answers if none
 _REFUSED = 60.0  # seconds before a refused artifact is tried again
 # MLflow retries for minutes by default, and a promotion would wait for that.
 _IMPATIENT = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "3", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 log = structlog.get_logger()
 
 
@@ -162,8 +164,8 @@ class LiveModel:
         self._reachable = True
         if version is None:
             self._detail = (
-                f"{self.settings.registered_model_name} has no version in the registry; "
-                "`make train` registers one"
+                f"{self.settings.registered_model_name} has no production version in the registry: "
+                "`make train` registers one, `make promote VERSION=n` promotes one that is there"
             )
             return
         current = self._served
@@ -251,6 +253,11 @@ class LiveModel:
             self._attempted.set()
 
     def _away(self, error: Exception) -> RegistryAwayError:
+        if isinstance(error, OSError) and error.errno in _FULL:
+            self._detail = "the disk of VAR_DIR is full: a new version cannot be copied to it"
+            self._on_failure("cache")
+            log.error("disk full", folder=str(self.settings.var_dir), error=summarize_error(error))
+            return RegistryAwayError(summarize_error(error))
         if self._reachable is not False:
             log.warning("registry does not answer", error=summarize_error(error))
         self._reachable = False

@@ -113,7 +113,7 @@ class Recorder:
             on_dropped: called with reason and number of dropped records.
             records: that may wait to be written.
         """
-        self.store = Store(settings.database_url)
+        self.store = Store.of(settings)
         self.stored = 0
         self.dropped = {"full": 0, "failed": 0}
         self._on_dropped = on_dropped
@@ -158,6 +158,7 @@ class Recorder:
             return json.loads(waits.body), waits.model_version
         kept = predictions.c
         bodies = sa.select(kept.body, kept.model_version)
+        bodies = bodies.where(kept.model_name == self.store.model_name)
         bodies = bodies.where(kept.trace_id == trace_id, kept.body.is_not(None))
         with self.store.reading() as connection:
             row = connection.execute(bodies.order_by(kept.id.desc()).limit(1)).one_or_none()
@@ -202,7 +203,7 @@ class Recorder:
         if not batch:
             return
         try:
-            rows = [record.row() for record in batch]
+            rows = [record.row() | {"model_name": self.store.model_name} for record in batch]
             with self.store.writing() as connection:
                 connection.execute(predictions.insert(), rows)
             self.stored += len(batch)

@@ -2,46 +2,57 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+import msgspec
 import numpy as np
 import orjson
 from flask import Response, g, request
 from flask_openapi3 import APIBlueprint, Tag
 from pydantic import ValidationError
 
-from lib.features import MAX_HORIZON, known_future_after
+from lib.features import FEATURES, MAX_HORIZON, known_future_after
 from lib.inference import forecast_panel
 from serving.http import (
     ConcurrencyLimit,
     RequestError,
     StrictRequest,
-    decode_json,
     invalid,
     refusal_of,
+    release_memory,
 )
 from serving.records import Prediction as Record
 from serving.schemas import (
     ROWS,
     SERIES,
+    FieldWarning,
     Forecast,
     ForecastRequest,
     Prediction,
+    Series,
+    check_forecast,
+    check_window,
+    decode_series,
+    join_series,
     last_features,
-    read_histories,
     read_sequence,
+    read_series,
+    split_body,
 )
 from serving.state import served, state_of
 
 if TYPE_CHECKING:
+    from lib.inference import Contract
     from serving.model import Served
 
 
 MAX_PREDICT = 1_000_000  # bytes
 MAX_FORECAST = 64_000_000
+_LAG_1 = FEATURES.index("lag_1")
 LARGE = 2_000_000  # bytes; of larger bodies only one is read and decoded at a time
-BATCH = 1_000  # series of one inference
+BATCH = 64  # series computed at a time, which bounds memory
 large_bodies = ConcurrencyLimit(
     1,
     wait=0,
@@ -60,11 +71,14 @@ def predict() -> Response:
     body = cast(StrictRequest, request).json_bytes()
     contract = model.forecaster.contract
     rows = read_sequence(body, contract.context_length)
+    warnings = check_window(rows, contract)
     near = np.datetime64(contract.training_span[1], "D")
     future = known_future_after(rows, contract.horizon, near)
     quantiles = model.batcher.predict(rows[None], future)[0]
     if not np.isfinite(quantiles).all():
         raise invalid("sequence", _UNUSABLE)
+    largest = float(np.nan_to_num(np.abs(rows[:, _LAG_1])).max())
+    warnings += check_forecast(quantiles, largest, "sequence")
     values, levels = quantiles.tolist(), contract.quantiles
     # A copy of the last row, or the record that waits to be written would hold all rows.
     record = Record(
@@ -73,6 +87,7 @@ def predict() -> Response:
     state_of().recorder.record(record)
     return _answer(
         model,
+        warnings,
         prediction=float(np.interp(0.5, levels, values)),
         quantiles=dict(zip(_names(levels), values, strict=True)),
     )
@@ -86,63 +101,109 @@ def forecast() -> Response:
     request.max_content_length = MAX_FORECAST
     # A body without a length comes in pieces, and may be of any size.
     small = request.content_length is not None and request.content_length <= LARGE
-    with nullcontext() if small else large_bodies.slot():
+    if small:
         return _forecast(model)
+    with large_bodies.slot():
+        try:
+            return _forecast(model)
+        finally:
+            release_memory()
 
 
 def _forecast(model: Served) -> Response:
-    body = cast(StrictRequest, request).json_bytes()
-    _check_size(body)
-    sent = decode_json(body)
-    items, place = _series_of(sent)
     contract = model.forecaster.contract
+    read, options, place = _read_body(contract)
+    days, levels = options.horizon or contract.horizon, _levels(options.levels, contract.quantiles)
+    context = options.context or contract.max_context
+    parts = [
+        _forecast_part(model, read[start : start + BATCH], context)
+        for start in range(0, len(read), BATCH)
+    ]
+    for number, part in enumerate(parts):
+        unusable = np.flatnonzero(~np.isfinite(part.quantiles).all(axis=(1, 2)))
+        if len(unusable):
+            raise invalid(f"{place.format(number * BATCH + unusable[0])}history", _UNUSABLE)
+    warnings = [doubt for series in read for doubt in series.warnings]
+    quantiles = (of_series[:days] for part in parts for of_series in part.quantiles)
+    for i, (series, of_series) in enumerate(zip(read, quantiles, strict=True)):
+        warnings += check_forecast(of_series, series.largest, f"{place.format(i)}history")
+    forecasts = []
+    for part in parts:
+        _record_part(model, part, days)
+        # Encoded part by part: as objects the answer would take ten times its memory.
+        forecasts.append(orjson.dumps(_days_of(part, days, contract.quantiles, levels))[1:-1])
+    fragment = orjson.Fragment(b"[" + b",".join(forecasts) + b"]")
+    return _answer(model, warnings, forecasts=fragment, levels=levels)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Forecasts of up to BATCH series.
+
+    Attributes:
+        ids: names of the series.
+        first: (series,) datetime64[D], the first forecast day of each.
+        quantiles: (series, horizon, levels of the model).
+        features: (series, 11) of the last known day.
+    """
+
+    ids: tuple[str, ...]
+    first: np.ndarray
+    quantiles: np.ndarray
+    features: np.ndarray
+
+
+def _read_body(contract: Contract) -> tuple[list[Series], ForecastRequest, str]:
+    """Read and check the body of this request; its memory goes when this returns.
+
+    The other fields come first: where they are refused, no series is decoded.
+    """
+    body = cast(StrictRequest, request).json_bytes(keep=False)
+    _check_size(body)
+    sent, raw = split_body(body)
+    items, place = _series_of(sent, raw)
     options = _options(sent)
     context = _within("context", options.context, contract.context_length, contract.max_context)
-    days = _within("horizon", options.horizon, 1, contract.horizon)
-    levels = _levels(options.levels, contract.quantiles)
-    histories = read_histories(items, contract, context, place)
+    _within("horizon", options.horizon, 1, contract.horizon)
+    _levels(options.levels, contract.quantiles)
+    return read_series(items, contract, context, place), options, place
+
+
+def _forecast_part(model: Served, read: list[Series], context: int) -> _Part:
+    histories = join_series(read)
     panel, origins = histories.panel, histories.origins
-    quantiles = forecast_panel(
-        model.forecaster, panel, origins, context=context, batch=BATCH
-    )  # (series, horizon, quantiles)
-    if not np.isfinite(quantiles).all():
-        i = int(np.flatnonzero(~np.isfinite(quantiles).all(axis=(1, 2)))[0])
-        raise invalid(f"{place.format(i)}history", _UNUSABLE)
-    quantiles = quantiles[:, :days]
-    dates = panel.dates[origins][:, None] + np.arange(1, days + 1)  # (series, days)
-    features = last_features(histories)
-    for i, name in enumerate(panel.ids):
+    quantiles = forecast_panel(model.forecaster, panel, origins, context=context, batch=BATCH)
+    return _Part(panel.ids, panel.dates[origins] + 1, quantiles, last_features(histories))
+
+
+def _record_part(model: Served, part: _Part, days: int) -> None:
+    for i, name in enumerate(part.ids):
         record = Record(
             g.trace_id,
             model.version,
-            contract.quantiles,
-            quantiles[i],
+            model.forecaster.contract.quantiles,
+            part.quantiles[i, :days],
             series_id=name,
-            first_date=dates[i, 0].item(),
-            features=features[i],
+            first_date=part.first[i].item(),
+            features=part.features[i],
         )
         state_of().recorder.record(record)
-    forecasts = _days_of(panel.ids, dates, quantiles, contract.quantiles, levels)
-    return _answer(model, forecasts=forecasts, levels=levels)
 
 
 def _days_of(
-    ids: tuple[str, ...],
-    dates: np.ndarray,
-    quantiles: np.ndarray,
-    known: tuple[float, ...],
-    levels: list[float],
+    part: _Part, days: int, known: tuple[float, ...], levels: list[float]
 ) -> list[dict[str, Any]]:
     """Lay out forecasts for JSON.
 
     Args:
-        ids: names of the series.
-        dates: (series, days).
-        quantiles: (series, days, known levels).
+        part: forecasts of some series.
+        days: of each to answer.
         known: levels of the model.
         levels: those to answer.
     """
-    medians = np.apply_along_axis(lambda q: np.interp(0.5, known, q), 2, quantiles)
+    dates = part.first[:, None] + np.arange(days)  # (series, days)
+    quantiles = part.quantiles[:, :days]
+    medians = _medians(quantiles, known)
     chosen = quantiles[:, :, [known.index(level) for level in levels]]
     names = _names(levels)
     return [
@@ -158,8 +219,15 @@ def _days_of(
                 )
             ],
         }
-        for i, series_id in enumerate(ids)
+        for i, series_id in enumerate(part.ids)
     ]
+
+
+def _medians(quantiles: np.ndarray, known: tuple[float, ...]) -> np.ndarray:
+    """Return the medians (series, days) of quantiles (series, days, levels)."""
+    if 0.5 in known:
+        return quantiles[:, :, known.index(0.5)]
+    return np.apply_along_axis(lambda q: np.interp(0.5, known, q), 2, quantiles)
 
 
 def _check_size(body: bytes) -> None:
@@ -188,23 +256,26 @@ _UNUSABLE = "the model has no forecast for these numbers; they are too large, or
 _OPTIONS = ("horizon", "levels", "context")
 
 
-def _series_of(sent: Any) -> tuple[list[dict[str, Any]], str]:
-    """Return the series of a body, and the path of one with `{}` for its number."""
-    if not isinstance(sent, dict):
+def _series_of(sent: dict[str, Any], parts: list[msgspec.Raw] | None) -> tuple[Iterable[Any], str]:
+    """Return the series of a split body, and the path of one with `{}` for its number."""
+    if "" in sent:
         raise invalid("", "expected a JSON object with history or series")
     for key in sent:
         if key not in ForecastRequest.model_fields:
             raise invalid(key[:60], "is not a field of this call")
     single = {k: v for k, v in sent.items() if k in ("history", "future", "series_id")}
-    if "series" not in sent:
+    if parts is None and "series" not in sent:
         if "history" not in sent:
             raise invalid("history", "is missing; expected either history or series")
         return [single], ""
     if single:
         raise invalid(next(iter(single)), "does not go together with series")
-    if not isinstance(sent["series"], list) or not sent["series"]:
+    if not parts:
         raise invalid("series", "expected a list of objects, one a series")
-    return sent["series"], "series[{}]."
+    if len(parts) > SERIES:
+        raise invalid("series", f"expected at most {SERIES} series, got {len(parts)}")
+    place = "series[{}]."
+    return (decode_series(raw, place.format(i)) for i, raw in enumerate(parts)), place
 
 
 def _options(sent: dict[str, Any]) -> ForecastRequest:
@@ -239,6 +310,8 @@ def _names(levels: Any) -> list[str]:
     return [f"{level:g}" for level in levels]
 
 
-def _answer(model: Served, **fields: Any) -> Response:
+def _answer(model: Served, warnings: list[FieldWarning], **fields: Any) -> Response:
     document = fields | {"trace_id": g.trace_id, "model_version": model.version}
+    if warnings:
+        document["warnings"] = [doubt._asdict() for doubt in warnings]
     return Response(orjson.dumps(document), mimetype="application/json")

@@ -6,7 +6,7 @@ import time
 from contextlib import suppress
 from typing import Any
 
-from flask import Response, g, jsonify
+from flask import Response, g, jsonify, request
 from flask_openapi3 import APIBlueprint, Tag
 from werkzeug.exceptions import ServiceUnavailable
 
@@ -31,8 +31,13 @@ def health() -> Response:
 
 @calls.get("/health/ready", responses={200: Health, 503: Health})
 def health_ready() -> Response:
-    """Tell whether requests should be sent here: a model is in memory."""
-    return _health()
+    """Tell whether requests should be sent here: a model is in memory, and will be."""
+    response = _health()
+    if getattr(request.environ.get("gunicorn.socket"), "stopping", False):
+        document = response.get_json() | {"status": "unavailable", "detail": "the process stops"}
+        response = jsonify(document)
+        response.status_code = 503
+    return response
 
 
 @calls.get("/health/live", responses={200: Live})
@@ -52,7 +57,10 @@ def model() -> Response:
 @calls.get("/monitoring", responses={200: Monitoring})
 def last_check() -> Response:
     """Return what the last check of the model found; before the first, that there was none."""
-    return jsonify(read_last_check(state_of().settings.var_dir))
+    state = state_of()
+    with suppress(StoreError, ServiceUnavailable), _counting.slot():
+        return jsonify(read_last_check(state.settings.var_dir, state.recorder.store))
+    return jsonify(read_last_check(state.settings.var_dir))
 
 
 @calls.get("/metrics", responses={200: _TEXT})

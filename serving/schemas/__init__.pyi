@@ -10,6 +10,7 @@ __all__ = [
     "ExplanationQueued",
     "ExplanationState",
     "FeatureRow",
+    "FieldWarning",
     "Findings",
     "Forecast",
     "ForecastRequest",
@@ -20,13 +21,20 @@ __all__ = [
     "PredictRequest",
     "Prediction",
     "Problem",
+    "Series",
+    "check_forecast",
+    "check_window",
+    "decode_series",
     "example_history",
     "example_rows",
+    "join_series",
     "last_features",
     "make_question",
     "read_histories",
     "read_question",
     "read_sequence",
+    "read_series",
+    "split_body",
 ]
 
 from .actuals import Actual, ActualKept, ActualsBody, ActualsKept
@@ -48,6 +56,8 @@ from .forecasts import (
     Prediction,
     PredictRequest,
 )
-from .histories import last_features, read_histories
+from .histories import Series, join_series, last_features, read_histories, read_series
 from .monitoring import Findings, Monitoring
+from .plausibility import FieldWarning, check_forecast, check_window
+from .series_body import decode_series, split_body
 from .status import Health, Live, ModelCard, Problem

@@ -64,6 +64,10 @@ class ActualKept(BaseModel):
 
     status: Literal["added", "corrected", "unchanged"]
     matched: bool = Field(description="Whether a stored forecast is about it")
+    quarantined: bool = Field(
+        False, description="Whether it is stored but left out, until a person has looked at it"
+    )
+    reason: str = Field("", description="Of the quarantine")
 
 
 class ActualsKept(BaseModel):
@@ -73,4 +77,5 @@ class ActualsKept(BaseModel):
     corrected: int
     unchanged: int
     unmatched: int = Field(description="Of all: those that no stored forecast is about")
+    quarantined: int = Field(0, description="Of all: implausible by the past of their series")
     results: list[ActualKept]

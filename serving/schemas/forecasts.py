@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lib.data import WINDOW_DAYS
 from lib.features import MAX_HORIZON
-from serving.schemas.fields import STRICT, Day, LongName, Share, Unit
+from serving.schemas.fields import STRICT, LongName, SeriesDay, Share, Unit
 
 SERIES = 1_000  # of one /forecast
 DAYS = 4_000  # of one history: eleven years
@@ -48,6 +48,19 @@ class PredictRequest(BaseModel):
     sequence: list[FeatureRow] = Field(min_length=WINDOW_DAYS, max_length=WINDOW_DAYS)
 
 
+class FieldDoubt(BaseModel):
+    """A doubt about one field of the request."""
+
+    field: str = Field(description="Such as series[3].history")
+    detail: str
+
+
+Warnings = Annotated[
+    list[FieldDoubt],
+    Field(description="Where the forecast may be wrong; left out where nothing is doubtful"),
+]
+
+
 class Prediction(BaseModel):
     """The forecast of the next day, in the units of the series."""
 
@@ -55,6 +68,7 @@ class Prediction(BaseModel):
     quantiles: dict[str, float] = Field(description="Value by level, rising")
     trace_id: str = Field(description="Of `traceparent` if one was sent; for /actuals and others")
     model_version: int
+    warnings: Warnings = []
 
 
 class HistoryRow(BaseModel):
@@ -62,7 +76,7 @@ class HistoryRow(BaseModel):
 
     model_config = STRICT
 
-    date: Day
+    date: SeriesDay
     value: float | None
     fator_externo: float | None = None
     evento_especial: Share | None = None
@@ -73,7 +87,7 @@ class FutureRow(BaseModel):
 
     model_config = STRICT
 
-    date: Day
+    date: SeriesDay
     fator_externo: float | None = None
     evento_especial: Share | None = None
 
@@ -139,3 +153,4 @@ class Forecast(BaseModel):
     levels: list[float]
     trace_id: str
     model_version: int
+    warnings: Warnings = []

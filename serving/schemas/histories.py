@@ -1,10 +1,8 @@
-"""Read the histories of a `/forecast` body as a panel, checked as `SeriesHistory` would check them.
-
-Columns are checked as arrays: a call may bring a thousand series of a thousand days.
-"""
+"""Read the histories of a `/forecast` body as a panel, checked as `SeriesHistory` does it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,13 +12,12 @@ from lib.data import Panel
 from lib.features import YEAR, compute_features
 from lib.inference import Contract
 from serving.http import invalid
-from serving.schemas.forecasts import DAYS, ROWS, SERIES
+from serving.schemas.columns import EVENT, FACTOR, VALUE, read_columns, read_days
+from serving.schemas.forecasts import DAYS, ROWS
+from serving.schemas.plausibility import FieldWarning, check_factor, check_values, find_errors
 
-_NUMBERS = {float, int}
-_MISSING = type(None)
 _ROLLING = 30  # days that the features of a day look back on
 _MONTH = 28  # days that last year's level looks back on
-_VALUE, _FACTOR, _EVENT = "value", "fator_externo", "evento_especial"
 
 
 @dataclass(frozen=True)
@@ -37,17 +34,35 @@ class Histories:
 
 
 @dataclass(frozen=True)
-class _Series:
+class Series:
+    """One checked series: its last days, each column followed by the days to forecast.
+
+    Attributes:
+        name: of the series.
+        first: its first day.
+        days: from there up to the last of the history.
+        columns: value, factor and event, each (days + horizon,), NaN where missing.
+        largest: absolute value of the days that the model looks at.
+        warnings: of its numbers.
+    """
+
     name: str
     first: np.datetime64
-    days: int  # up to the last of the history
-    columns: dict[str, np.ndarray]  # each (days + horizon,)
+    days: int
+    columns: dict[str, np.ndarray]
+    largest: float
+    warnings: tuple[FieldWarning, ...] = ()
 
 
 def read_histories(
     items: list[dict[str, Any]], contract: Contract, context: int, place: str
 ) -> Histories:
-    """Read and check series, and append the model's horizon of days to each.
+    """Read and check series as one panel, as `read_series` and `join_series` do."""
+    return join_series(read_series(items, contract, context, place))
+
+
+def read_series(items: Iterable[Any], contract: Contract, context: int, place: str) -> list[Series]:
+    """Read and check series one by one; of each only the days that its forecast depends on stay.
 
     Args:
         items: objects with `history`, and perhaps `series_id` and `future`.
@@ -56,30 +71,39 @@ def read_histories(
         place: path of a series with `{}` for its number, "" for a body that is one.
 
     Returns:
-        The series as a panel, in the order of the items.
+        The series, in the order of the items.
 
     Raises:
         RequestError: 422, naming the field.
     """
-    if len(items) > SERIES:
-        raise invalid("series", f"expected at most {SERIES} series, got {len(items)}")
-    sent = (item.get("history") for item in items if isinstance(item, dict))
-    if (rows := sum(len(days) for days in sent if isinstance(days, list))) > ROWS:
-        raise invalid("series", f"expected at most {ROWS} days in one call, got {rows}")
-    read = [_series(item, contract, context, place.format(i)) for i, item in enumerate(items)]
-    names = [series.name for series in read]
-    if len(set(names)) != len(names):
-        i = next(i for i, name in enumerate(names) if name in names[:i])
-        raise invalid(f"{place.format(i)}series_id", "is the name of an earlier series as well")
-    lengths = [series.days + contract.horizon for series in read]
+    read: list[Series] = []
+    names: set[str] = set()
+    rows = 0
+    for i, item in enumerate(items):
+        sent = item.get("history") if isinstance(item, dict) else None
+        rows += len(sent) if isinstance(sent, list) else 0
+        if rows > ROWS:
+            raise invalid("series", f"expected at most {ROWS} days in one call, got more")
+        series = _series(item, contract, context, place.format(i))
+        if series.name in names:
+            raise invalid(f"{place.format(i)}series_id", "is the name of an earlier series as well")
+        names.add(series.name)
+        read.append(series)
+    return read
+
+
+def join_series(read: Sequence[Series]) -> Histories:
+    """Join series into one panel, in their order."""
+    lengths = [len(series.columns[VALUE]) for series in read]
     offsets = np.append(0, np.cumsum(lengths)).astype(np.int64)
     panel = Panel(
-        tuple(names),
+        tuple(series.name for series in read),
         offsets,
         np.concatenate([s.first + np.arange(n) for s, n in zip(read, lengths, strict=True)]),
-        *(np.concatenate([s.columns[name] for s in read]) for name in (_VALUE, _FACTOR, _EVENT)),
+        *(np.concatenate([s.columns[name] for s in read]) for name in (VALUE, FACTOR, EVENT)),
     )
-    return Histories(panel, offsets[1:] - 1 - contract.horizon)
+    origins = [start + s.days - 1 for start, s in zip(offsets[:-1], read, strict=True)]
+    return Histories(panel, np.array(origins, dtype=np.int64))
 
 
 def last_features(histories: Histories) -> np.ndarray:
@@ -94,7 +118,7 @@ def last_features(histories: Histories) -> np.ndarray:
     return compute_features(Panel(panel.ids, offsets, *(c[rows] for c in columns)))[offsets[1:] - 1]
 
 
-def _series(item: Any, contract: Contract, context: int, place: str) -> _Series:
+def _series(item: Any, contract: Contract, context: int, place: str) -> Series:
     if not isinstance(item, dict):
         raise invalid(place.rstrip("."), "expected an object with a history")
     for key in item:
@@ -107,8 +131,8 @@ def _series(item: Any, contract: Contract, context: int, place: str) -> _Series:
     history = item["history"]
     if len(history) > DAYS:
         raise invalid(field, f"expected at most {DAYS} days, got {len(history)}")
-    columns = _columns(history, (_VALUE,), field)
-    days = _days(history, field)
+    columns = read_columns(history, (VALUE,), field)
+    days = read_days(history, field)
     last = days[-1]
     length = int((last - days[0]).astype(np.int64)) + 1
     if length < contract.context_length:
@@ -124,10 +148,31 @@ def _series(item: Any, contract: Contract, context: int, place: str) -> _Series:
     at = (days - first).astype(np.int64)
     for column, values in columns.items():
         whole[column][at[at >= 0]] = values[at >= 0]
-    if not np.isfinite(whole[_VALUE][max(0, length - context) : length]).any():
+    warnings = _clear_errors(whole[VALUE][:length], first, field)
+    recent = slice(max(0, length - context), length)
+    if not np.isfinite(whole[VALUE][recent]).any():
         raise invalid(field, f"expected a known value among the last {context} days, got none")
     _add_future(item.get("future", []), whole, last, length, contract.horizon, f"{place}future")
-    return _Series(name, first, length, whole)
+    warnings += check_values(whole[VALUE][recent], contract, field)
+    warnings += check_factor(whole[FACTOR][recent], contract, f"{field}.{FACTOR}")
+    warnings += check_factor(whole[FACTOR][length:], contract, f"{place}future.{FACTOR}")
+    largest = float(np.nanmax(np.abs(whole[VALUE][recent])))
+    return Series(name, first, length, whole, largest, tuple(warnings))
+
+
+def _clear_errors(values: np.ndarray, first: np.datetime64, field: str) -> list[FieldWarning]:
+    """Make single values missing that are a thousand times as large as all others."""
+    errors = find_errors(values)
+    warnings = [
+        FieldWarning(
+            field,
+            f"{values[i]:g} on {first + i} is more than a thousand times as large as the other "
+            "values: it is taken for an error, and the day for missing",
+        )
+        for i in errors
+    ]
+    values[errors] = np.nan
+    return warnings
 
 
 def _add_future(
@@ -145,15 +190,15 @@ def _add_future(
         return
     if len(rows) > horizon:
         raise invalid(field, f"expected at most the {horizon} days after the history")
-    columns = _columns(rows, (), field)
-    step = (_days(rows, field) - last).astype(np.int64)
+    columns = read_columns(rows, (), field)
+    step = (read_days(rows, field) - last).astype(np.int64)
     outside = np.flatnonzero((step < 1) | (step > horizon))
     if len(outside):
         raise invalid(
             f"{field}[{outside[0]}].date",
             f"expected a day from {last + 1} to {last + horizon}, the {horizon} after the history",
         )
-    for name in (_FACTOR, _EVENT):
+    for name in (FACTOR, EVENT):
         whole[name][length - 1 + step] = columns[name]
 
 
@@ -163,78 +208,3 @@ def _name(name: Any, field: str) -> str:
     if any(ord(c) < 32 or ord(c) == 127 for c in name):
         raise invalid(field, "expected no control characters")
     return name
-
-
-def _columns(rows: list[Any], needed: tuple[str, ...], field: str) -> dict[str, np.ndarray]:
-    """Return the number columns of rows, NaN where null or left out."""
-    names = (*needed, _FACTOR, _EVENT)
-    allowed = {"date", *names}
-    for i, row in enumerate(rows):
-        if not isinstance(row, dict):
-            raise invalid(f"{field}[{i}]", "expected an object")
-        if not row.keys() <= allowed:
-            extra = next(key for key in row if key not in allowed)
-            raise invalid(f"{field}[{i}].{extra[:60]}", f"is not one of {sorted(allowed)}")
-        for name in ("date", *needed):
-            if name not in row:
-                raise invalid(f"{field}[{i}].{name}", "is missing")
-    return {name: _numbers([row.get(name) for row in rows], name, field) for name in names}
-
-
-def _numbers(cells: list[Any], name: str, field: str) -> np.ndarray:
-    if not set(map(type, cells)) <= _NUMBERS | {_MISSING}:
-        i = next(i for i, c in enumerate(cells) if type(c) not in _NUMBERS | {_MISSING})
-        kind = "a boolean" if isinstance(cells[i], bool) else type(cells[i]).__name__
-        raise invalid(f"{field}[{i}].{name}", f"expected a number or null, got {kind}")
-    try:
-        column = np.array(cells, dtype=np.float64)
-    except OverflowError:
-        column = np.array([np.nan if c is None else _float(c) for c in cells])
-    bad = np.isinf(column)
-    limits = "a finite number"
-    if name == _EVENT:
-        bad, limits = bad | (column < 0) | (column > 1), "a number from 0 to 1"
-    if bad.any():
-        raise invalid(f"{field}[{np.flatnonzero(bad)[0]}].{name}", f"expected {limits}")
-    return column
-
-
-def _float(number: float) -> float:
-    try:
-        return float(number)
-    except OverflowError:
-        return np.inf
-
-
-def _days(rows: list[dict[str, Any]], field: str) -> np.ndarray:
-    """Return the dates (rows,) of rows as datetime64[D], each later than the one before."""
-    written = [row["date"] for row in rows]
-    try:
-        days = np.array(list(map(_day, written)), dtype="datetime64[D]")
-    except (ValueError, TypeError):
-        i = next(i for i, text in enumerate(written) if not _is_day(text))
-        raise invalid(f"{field}[{i}].date", "expected an ISO day such as 2026-01-31") from None
-    back = np.flatnonzero(np.diff(days).astype(np.int64) <= 0)
-    if len(back):
-        i = int(back[0]) + 1
-        again = "is there twice" if days[i] == days[i - 1] else f"comes after {days[i - 1]}"
-        raise invalid(f"{field}[{i}].date", f"{days[i]} {again}; expected the oldest day first")
-    return days
-
-
-def _day(text: Any) -> str:
-    # Only this form: NumPy also reads months, times and NaT.
-    if not isinstance(text, str) or len(text) != 10:
-        raise ValueError
-    if text[4] != "-" or text[7] != "-" or not text.isascii():
-        raise ValueError
-    if not (text[:4] + text[5:7] + text[8:]).isdigit() or not "0001" <= text < "9900":
-        raise ValueError
-    return text
-
-
-def _is_day(text: Any) -> bool:
-    try:
-        return not np.isnat(np.datetime64(_day(text), "D"))
-    except ValueError:
-        return False

@@ -67,6 +67,8 @@ function showServed() {
   }
   if (health.registry) rows.push([t("model_registry"), t(`registry_${health.registry}`)]);
   if (card) {
+    const data = card.settings.data; // models of earlier releases do not say
+    if (data) rows.push([t("model_data"), [data.name, t("model_series", { count: number(data.series, 0) })].filter(Boolean).join(" · ")]);
     const [first, last] = card.training_span;
     rows.push([t("model_span"), t("model_to", { first: day(first), last: day(last) })]);
     rows.push([t("model_horizon"), t("days", { count: card.horizon })]);

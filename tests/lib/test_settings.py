@@ -1,6 +1,7 @@
 import io
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -155,6 +156,36 @@ def test_configure_logging_writes_json_lines_to_stderr(capsys):
     assert entry["timestamp"].endswith("Z")
 
 
+@pytest.mark.parametrize("log_format", ["text", "auto"])
+def test_configure_logging_writes_readable_lines_for_people(monkeypatch, log_format):
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    before, after = Terminal(), Terminal()
+    try:
+        monkeypatch.setattr(sys, "stderr", before)
+        configure_logging("INFO", log_format)
+        monkeypatch.setattr(sys, "stderr", after)  # as a live display does
+        structlog.get_logger().info("run started", stages=["01", "02"], seconds=1.5)
+        structlog.get_logger().warning("worker replaced")
+    finally:
+        structlog.reset_defaults()
+    assert before.getvalue() == ""
+    first, second = after.getvalue().splitlines()
+    assert re.fullmatch(r"\d\d:\d\d:\d\d  run started  \(stages: 01, 02; seconds: 1.5\)", first)
+    assert second.endswith("  warning: worker replaced")
+
+
+def test_configure_logging_is_json_where_no_terminal_is(capsys):
+    try:
+        configure_logging("INFO", "auto")
+        structlog.get_logger().info("run started")
+    finally:
+        structlog.reset_defaults()
+    assert json.loads(capsys.readouterr().err)["event"] == "run started"
+
+
 def test_configure_logging_refuses_an_unknown_level():
     with pytest.raises(SettingsError, match="LOG_LEVEL: got 'loud', expected one of"):
         configure_logging("loud")
@@ -188,3 +219,9 @@ def test_logs_that_cannot_be_written_stop_nothing_and_are_counted():
         assert log.lost == 0
         with pytest.raises(OSError, match="No space left"):
             file.close()
+
+
+@pytest.mark.parametrize("keys", [",", " , ", ",,"])
+def test_settings_api_keys_of_commas_only_are_refused(env_file, keys):
+    with pytest.raises(SettingsError, match="API_KEYS: expected keys"):
+        get_settings(env_file(f"API_KEYS={keys}"))

@@ -379,7 +379,7 @@ def test_forecast_of_several_names_the_series(client, series, field):
 def test_forecast_of_more_than_the_limits_is_refused_before_it_is_parsed(
     client, inside, monkeypatch
 ):
-    monkeypatch.setattr("serving.routes.forecasts.decode_json", None)
+    monkeypatch.setattr("serving.routes.forecasts.split_body", None)
     body = b'{"history":[' + inside * 5_000_000 + b"1]}"
     answer = client.post("/forecast", data=body, content_type="application/json")
     refused(answer, 413)

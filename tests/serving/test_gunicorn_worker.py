@@ -7,14 +7,14 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 
 import pytest
 
 from lib.settings import ROOT
 
 APP = """
-from serving.http import gunicorn_worker as module
+from serving.http import connection as module
 module._READ, module._RATE, module._TAKE = 0.5, 1e6, 0.5
 
 def app(environ, start):
@@ -199,3 +199,79 @@ def test_worker_stops_without_waiting_for_idle_clients(tmp_path):
         assert process.wait(20) == 0
         assert idle.sock is not None
         assert idle.sock.recv(10) == b""
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"POST / HTTP/1.1\r\nHost: here\r\nX-Slow: " + 50 * b"a",
+        b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 100\r\n\r\n" + 50 * b"a",
+        b"POST / HTTP/1.1\r\nContent-Length: 1\r\n\r\nxPOST / HTTP/1.1\r\n" + 50 * b"a",
+    ],
+    ids=["head", "body", "second request"],
+)
+def test_worker_gives_no_thread_to_clients_that_send_byte_by_byte(port, sent):
+    with ExitStack() as stack:
+        slow = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(64)
+        ]
+        began, waited, end = time.monotonic(), [], len(sent) - 50
+        for each in slow:
+            each.sendall(sent[:end])
+        for i in range(end, end + 4):
+            for each in slow:
+                with suppress(OSError):  # too slow, and cut off
+                    each.sendall(sent[i : i + 1])
+            before = time.monotonic()
+            assert answer(port) == b"5"
+            waited.append(time.monotonic() - before)
+        assert time.monotonic() - began < 8
+    # A thread would be held for half a second by each pair of them, which is 16 seconds.
+    assert min(waited) < 0.5
+
+
+def test_worker_lets_a_client_send_the_body_that_expects_it(port):
+    head = b"POST / HTTP/1.1\r\nHost: here\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        client.settimeout(8)
+        client.sendall(head)
+        assert client.recv(1000).startswith(b"HTTP/1.1 100 Continue")
+        client.sendall(b"abc")
+        got = b""
+        while not got.endswith(b"\r\n\r\n3"):
+            got += client.recv(1000)
+
+
+def test_worker_closes_a_connection_whose_large_body_nobody_reads(tmp_path):
+    app = """
+def app(environ, start):
+    start("401 Unauthorized", [("Content-Length", "2")])
+    return [b"no"]
+"""
+    (tmp_path / "tiny_app.py").write_text(app)
+    with running(tmp_path) as (_, port), socket.create_connection(("127.0.0.1", port)) as client:
+        client.settimeout(4)
+        client.sendall(b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 9000000\r\n\r\nabc")
+        got = client.recv(1000)
+        assert got.startswith(b"HTTP/1.1 401")
+        assert b"Connection: close" in got
+        assert client.recv(1000) == b""
+
+
+def test_worker_that_stops_answers_and_closes_kept_connections_before_its_door(tmp_path):
+    (tmp_path / "tiny_app.py").write_text(APP)
+    with ExitStack() as stack:
+        process, port = stack.enter_context(running(tmp_path))
+        clients = [http.client.HTTPConnection("127.0.0.1", port, timeout=8) for _ in range(20)]
+        for client in clients:
+            stack.callback(client.close)
+            client.request("POST", "/", b"123")
+            assert client.getresponse().read() == b"3"
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+        for client in clients:  # none of them is idle by choice: it is between two requests
+            client.request("POST", "/", b"1234")
+            response = client.getresponse()
+            assert response.read() == b"4"
+            assert response.getheader("Connection") == "close"
+        assert process.wait(20) == 0

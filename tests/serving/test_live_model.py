@@ -1,5 +1,6 @@
 """The served model while registry, artifacts and cache change or fail."""
 
+import errno
 import json
 import os
 import shutil
@@ -299,3 +300,19 @@ def test_model_follows_a_real_registry(tmp_path):
     registry.rollback()
     model.refresh()
     assert served(model)[0] == 2
+
+
+def test_full_disk_is_not_called_a_registry_that_is_away(tmp_path):
+    shelf = Shelf(production=1)
+    failures = []
+    model = LiveModel(settings_of(tmp_path), registry=lambda: shelf, on_failure=failures.append)
+
+    def fetch(which, folder):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    shelf.fetch = fetch
+    with pytest.raises(RegistryAwayError):
+        model.refresh()
+    assert failures == ["cache"]
+    assert "disk of VAR_DIR is full" in model.detail()
+    assert model.registry_state == "reachable"

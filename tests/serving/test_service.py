@@ -1,9 +1,12 @@
 """What holds for every call: keys, headers, problems, logs, metrics, the description."""
 
 import json
+import re
 import subprocess
 import sys
 import threading
+from types import SimpleNamespace
+from urllib.parse import unquote
 
 import pytest
 import structlog
@@ -11,14 +14,15 @@ from pydantic import SecretStr
 
 from lib.log import configure_logging
 from lib.settings import ROOT, SettingsError, get_settings
+from serving.app import create_app
 from serving.explanations.jobs import Jobs
-from serving.http.security import KEY_HEADER, check_bind
+from serving.http.security import KEY_HEADER, LOCAL_HOSTS, check_bind, warn_of_short_keys
 from serving.request_log import trace_id_of
 from serving.schemas.examples import example_rows
 from serving.schemas.status import Health, ModelCard
 from serving.server import _address, main
 from serving.state import EXTENSION, state_of
-from tests.serving.live import Shelf, app_on, close
+from tests.serving.live import Shelf, app_on, close, settings_of
 
 KEY = "correct horse"
 EXAMPLE = {"sequence": example_rows()}
@@ -325,3 +329,52 @@ def test_server_has_a_command_line(module):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "--no-worker" in done.stdout
+
+
+def test_app_of_local_hosts_answers_no_other_name(tmp_path):
+    app = create_app(settings_of(tmp_path), hosts=LOCAL_HOSTS)
+    state_of(app).model.start = lambda: None
+    client = app.test_client()
+    for host in ("localhost", "localhost:8000", "127.0.0.1:8000", "[::1]:8000"):
+        assert client.get("/health/live", headers={"Host": host}).status_code == 200
+    for host in ("attacker.example", "127.0.0.1.attacker.example:8000", "localhost.example"):
+        for path in ("/health/live", "//health/live", "/predict"):
+            answer = client.get(path, headers={"Host": host})
+            assert answer.status_code == 400
+            assert answer.mimetype == "application/problem+json"
+            assert "Location" not in answer.headers
+    close(app)
+
+
+@pytest.mark.parametrize(
+    ("path", "denied"),
+    [
+        ("/metrics", True),
+        ("//metrics", True),
+        ("/%6Detrics", True),
+        ("/%2Fmetric%73", True),
+        ("/metrics/", True),
+        ("/metricsx", False),
+        ("/health/ready", False),
+    ],
+)
+def test_balancer_denies_metrics_however_they_are_written(path, denied):
+    config = (ROOT / "deploy/compose/haproxy.cfg").read_text()
+    rule = re.search(r"http-request deny if \{ path,url_dec -m reg (\S+) \}", config)
+    assert rule is not None
+    assert bool(re.search(rule[1], unquote(path))) is denied
+
+
+def test_short_keys_are_logged_by_their_number_alone():
+    with structlog.testing.capture_logs() as logs:
+        warn_of_short_keys([SecretStr("long enough to stay"), SecretStr("horse")])
+    assert [entry["key"] for entry in logs] == [2]
+    assert "horse" not in str(logs)
+
+
+def test_ready_is_unavailable_while_the_process_stops(client):
+    stops = {"gunicorn.socket": SimpleNamespace(stopping=True)}
+    answer = client.get("/health/ready", environ_overrides=stops)
+    assert answer.status_code == 503
+    assert answer.json["status"] == "unavailable"
+    assert client.get("/health/live", environ_overrides=stops).status_code == 200

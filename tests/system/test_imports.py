@@ -10,6 +10,7 @@ from lib.settings import ROOT
 HEAVY = {"matplotlib", "mlflow", "shap", "torch"}
 LIGHT = [
     "lib",
+    "lib.cli",
     "lib.data",
     "lib.data.loading",
     "lib.data.synthesis",
@@ -17,6 +18,8 @@ LIGHT = [
     "lib.evaluation.backtest",
     "lib.explanation",
     "lib.features.engineering",
+    "lib.forecasting",
+    "lib.forecasting.forecaster",
     "lib.inference",
     "lib.inference.served_model",
     "lib.models",

@@ -17,14 +17,19 @@ from alembic.script import ScriptDirectory
 from lib.storage.tables import VERSION_TABLE
 
 
-def upgrade(connection: sa.Connection) -> None:
+def upgrade(connection: sa.Connection, model_name: str) -> None:
     """Make the tables, or migrate those of an earlier revision, in the caller's transaction.
+
+    Args:
+        connection: to the database, in a transaction.
+        model_name: registered name that rows of before there were names get.
 
     Raises:
         ValueError: a later program made the database; the message is its revision.
     """
     scripts = ScriptDirectory(str(Path(__file__).parent))
-    context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
+    options = {"version_table": VERSION_TABLE, "model_name": model_name}
+    context = MigrationContext.configure(connection, opts=options)
     current = _current_revision(connection, context)
     if current is not None and current not in {s.revision for s in scripts.walk_revisions()}:
         raise ValueError(current)

@@ -97,11 +97,10 @@ def test_weekly_file_stops_with_the_line_that_makes_days(tmp_path, monkeypatch, 
     if several:
         frame = pd.concat([frame, frame.assign(loja="b")])
     frame.to_csv(tmp_path / "semanas.csv", index=False)
-    with pytest.raises(SeriesError, match=r"weekly data found: .*100 values.*'dia'|'dia'") as error:
+    with pytest.raises(SeriesError, match="'dia', line 2: weekly data found: ") as error:
         load(
             tmp_path / "semanas.csv", date_column="dia", value_column="vendas", series_column="loja"
         )
-    assert "weekly data found" in str(error.value)
     line = str(error.value).split("make days of it: ")[1].split(" (for a level")[0]
     monkeypatch.chdir(tmp_path)
     scope: dict[str, Any] = {"pd": pd}

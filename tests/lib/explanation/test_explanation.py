@@ -323,3 +323,28 @@ def test_figures_show_every_feature_and_block(tiny):
         "ahead",
     ]
     plt.close("all")
+
+
+def test_waterfall_shows_rounding_noise_as_zero_and_its_labels_apart(tiny):
+    forecaster, window, ahead = tiny
+    explanation = Explainer(forecaster, background=1).explain(window, ahead)
+    latest = window[-1].copy()
+    latest[FEATURES.index("mes_sin")] = np.sin(2 * np.pi)
+    figure = plots.plot_waterfall(explanation, latest)
+    figure.canvas.draw()
+    axis = figure.axes[0]
+    assert "mes_sin = 0" in [text.get_text() for text in axis.get_yticklabels()]
+    base, forecast = axis.texts
+    assert not base.get_window_extent().overlaps(forecast.get_window_extent())
+    inside = figure.bbox
+    shares = axis.child_axes[0].get_yticklabels()
+    assert len(shares) == len(FEATURES)
+    for text in (base, forecast, *shares):
+        box = text.get_window_extent()
+        assert inside.x0 <= box.x0, text.get_text()
+        assert box.x1 <= inside.x1, text.get_text()
+    low, high = axis.get_xlim()
+    for bar in axis.patches:
+        ends = bar.get_extents().transformed(axis.transData.inverted())
+        assert low < ends.x0 <= ends.x1 < high
+    plt.close(figure)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import matplotlib as mpl
 import numpy as np
 import pytest
@@ -64,6 +66,33 @@ def test_figures_have_labelled_axes(checked):
         assert figure.axes, name
         for axis in figure.axes:
             assert axis.get_ylabel() or axis.get_xlabel(), name
+
+
+def test_drift_chart_has_what_is_rare_at_the_right_and_flags_in_words(checked):
+    drift = checked[2][-1].drift
+    rare = replace(drift.features[4], p_value=1e-4, flags=("distribution",))
+    usual = replace(drift.features[5], p_value=1.0, flags=())
+    figure = plots.plot_drift_ranking(replace(drift, features=(rare, usual)))
+    axis = figure.axes[0]
+    figure.canvas.draw()
+    to_data = axis.transData.inverted()
+    ends = [bar.get_extents().transformed(to_data).x1 for bar in axis.patches]
+    assert ends == pytest.approx([1, 10_000])
+    assert [label.get_text() for label in axis.get_yticklabels()] == [usual.feature, rare.feature]
+    assert "1 in 1,000" in [label.get_text() for label in axis.get_xticklabels()]
+    assert axis.get_title(loc="left") == f"flagged (red): {rare.feature}"
+
+
+def test_version_is_named_as_registered(checked):
+    _, texts = plots.plot_accuracy(checked[2]).axes[0].get_legend_handles_labels()
+    versions = {s.model_version for report in checked[2] for s in report.accuracy.scores}
+    named = {text.split(",")[0] for text in texts}
+    assert named == {f"version {v}" if v else "not registered" for v in versions}
+
+
+def test_figure_of_some_series_says_how_many_there_are(checked):
+    assert plots.plot_forecasts(checked[1].forecasts, 1).get_suptitle() == "1 of 2 series shown"
+    assert plots.plot_forecasts(checked[1].forecasts, 2).get_suptitle() == ""
 
 
 def test_figures_of_nothing_are_drawn(checked):

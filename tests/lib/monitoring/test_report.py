@@ -10,8 +10,9 @@ import sqlalchemy as sa
 from lib.features import engineering as ft
 from lib.inference.artifact import ArtifactError
 from lib.monitoring.accuracy import ExpectedError
+from lib.monitoring.arrivals import last_day
 from lib.monitoring.business_impact import compute_business_impact
-from lib.monitoring.frames import MOST, between, from_run, from_store, known_by, last_day
+from lib.monitoring.frames import MOST, between, from_run, from_store, known_by
 from lib.monitoring.report import check_day, check_days, load_baseline
 from lib.settings import Settings
 from lib.storage.database import Store

@@ -127,13 +127,17 @@ def test_check_reports_a_registry_that_does_not_answer(tmp_path, monkeypatch, ca
     assert capsys.readouterr().err.endswith("cannot be fetched: no such version\n")
 
 
-def test_check_without_an_actual_names_the_remedy(settings, store, capsys, monkeypatch):
+def test_check_before_the_first_actual_says_so_and_is_no_failure(
+    settings, store, capsys, monkeypatch
+):
     write(store, [forecast(days_before(1) + timedelta(days=1))])
     with pytest.raises(job.MonitorError, match="POST /actuals"):
         check.check_and_retrain(settings)
     monkeypatch.setattr(check, "get_settings", lambda: settings)
-    assert check.main([]) == 1
-    assert "POST /actuals" in capsys.readouterr().err
+    assert check.main([]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["checked"] is False
+    assert "POST /actuals" in answer["reason"]
 
 
 def test_check_prints_its_report_as_json(settings, store, capsys, monkeypatch):

@@ -51,6 +51,7 @@ PLOTS = [*DATA, "data/panel", "data/plots", "flat"]
         (["import toolbox.data", "toolbox.data.Panel"], PANEL),
         (["import toolbox", "toolbox.flat"], ["__init__", "flat"]),
         (["from toolbox import data", "vars(data)"], PLOTS),  # any of its names
+        (['command = ["python", "-m", "toolbox.data.panel", "job"]'], PANEL),
         (["%matplotlib inline\nfrom toolbox import flat", "not python"], ["__init__", "flat"]),
         (
             ["from toolbox.models import LSTM"],

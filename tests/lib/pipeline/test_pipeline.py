@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import ClassVar
 
 import nbformat
 import numpy as np
@@ -16,11 +17,19 @@ import pytest
 
 from lib.pipeline import __main__, backtest, execution
 from lib.pipeline.monitoring import run_monitoring
-from lib.pipeline.parameters import ParameterError, read_notebook
+from lib.pipeline.parameters import (
+    ParameterError,
+    declared_parameters,
+    read_notebook,
+    resolve_parameters,
+)
+from lib.pipeline.profiles import load_profile
 from lib.pipeline.run import run_pipeline
-from lib.pipeline.runs import record, run_folder
+from lib.pipeline.runs import describe_run, record, run_folder
 from lib.pipeline.stages import StageError
-from lib.settings import ROOT, Settings
+from lib.registry.versions import RegistryError
+from lib.settings import NOTEBOOKS, ROOT, Settings
+from tests.panels import panel_of
 
 PARAMETERS_1 = """RUN_DIR: str = "var/runs/explore"  # folder of the run
 SEED: int = 0  # seed
@@ -294,8 +303,8 @@ def test_failing_cell_is_shown_and_the_run_resumes_there(project, monkeypatch, c
     project.write("02_use", PARAMETERS_2, "before = 1", "# why\nraise KeyError('no such day')", USE)
     assert __main__.main(arguments) == 1
     err = capsys.readouterr().err
-    assert "stage 02_use: cell In [4] failed:" in err
-    assert "    raise KeyError('no such day')\nKeyError: 'no such day'" in err
+    assert "error: stage 02_use: KeyError: 'no such day'\nin cell In [4]:\n    # why\n" in err
+    assert "    raise KeyError('no such day')\n" in err
     run = project.folder()
     partial = nbformat.read(run / "notebooks" / "02_use.ipynb", as_version=4)
     assert any(o.output_type == "error" for c in partial.cells for o in c.get("outputs", []))
@@ -497,6 +506,138 @@ def test_monitoring_without_a_run_or_with_an_unknown_parameter_is_refused(projec
         monitor(project, run_dir=project.notebooks)
     with pytest.raises(ParameterError, match="SEEDS"):
         monitor(project, {"SEEDS": "1"})
+
+
+class FakeRegistry:
+    """A registry whose production model is version 4, of the MLflow run "abc"."""
+
+    tags: ClassVar[dict[str, str]] = {}
+
+    def __init__(self, settings):
+        pass
+
+    def version_of(self, alias):
+        return 4 if alias == "production" else None
+
+    def training_run(self, version):
+        return "abc", self.tags
+
+    def fetch(self, version, folder):
+        write_model(folder.parent)
+
+
+def write_model(run, **outcome):
+    (run / "model").mkdir(parents=True)
+    (run / "model" / "contract.json").write_text("{}")
+    if outcome:
+        (run / "mlflow.json").write_text(json.dumps(outcome))
+
+
+@pytest.fixture
+def registered(quick, monkeypatch):
+    quick.write("05_watch", PARAMETERS_1, MAKE)
+    var = quick.settings.var_dir
+    var.mkdir()
+    (var / "mlflow.db").touch()
+    quick.settings = Settings(var_dir=var, mlflow_tracking_uri=f"sqlite:///{var}/mlflow.db")
+    monkeypatch.setattr("lib.registry.Registry", FakeRegistry)
+    return quick
+
+
+def test_monitoring_looks_at_the_production_model_and_not_at_the_last_run(registered):
+    runs = registered.settings.var_dir / "runs"
+    write_model(runs / "served", version=4, run_id="abc")
+    write_model(runs / "later", version=4, run_id="of another name")
+    assert monitor(registered).parent.parent == runs.resolve() / "served"
+
+
+def test_monitoring_finds_the_run_of_the_production_model_elsewhere(
+    registered, tmp_path, monkeypatch
+):
+    write_model(tmp_path / "elsewhere", version=4, run_id="abc")
+    monkeypatch.setattr(FakeRegistry, "tags", {"run_folder": str(tmp_path / "elsewhere")})
+    assert monitor(registered).parent.parent == tmp_path / "elsewhere"
+
+
+def test_monitoring_fetches_a_production_model_that_was_trained_on_another_machine(registered):
+    write_model(registered.settings.var_dir / "runs" / "other", version=1, run_id="x")
+    run = monitor(registered).parent.parent
+    assert run.name == "production-4"
+    assert json.loads((run / "mlflow.json").read_text()) == {"version": 4, "run_id": "abc"}
+
+
+def test_monitoring_falls_back_to_the_last_run_where_the_registry_fails(registered, monkeypatch):
+    def fail(self, alias):
+        raise RegistryError("away")
+
+    monkeypatch.setattr(FakeRegistry, "version_of", fail)
+    write_model(registered.settings.var_dir / "runs" / "last")
+    assert monitor(registered).parent.parent.name == "last"
+
+
+@pytest.mark.parametrize("profile", ["ci", "default", "thorough"])
+def test_training_registers_and_a_notebook_opened_by_hand_does_not(profile):
+    known = {"03_training": declared_parameters(NOTEBOOKS / "03_training.ipynb")}
+    assert known["03_training"]["REGISTER"].value is False
+    sections = load_profile(NOTEBOOKS / "params" / f"{profile}.yaml")
+    section = {"03_training": sections["03_training"]}
+    assert resolve_parameters(known, section, {})["03_training"]["REGISTER"] is True
+    assert resolve_parameters(known, section, {"REGISTER": "false"})["03_training"] == {
+        **resolve_parameters(known, section, {})["03_training"],
+        "REGISTER": False,
+    }
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"VALUE_COLUMN": "unit"}, "units"),
+        ({"VALUE_COLUMN": "units", "CUTOFFS": "40"}, "CUTOFFS="),
+        ({"VALUE_COLUMN": "units", "COUNTRY": "XX"}, "COUNTRY"),
+    ],
+)
+def test_data_is_checked_before_any_kernel_starts(tmp_path, parameters, message):
+    days = pd.date_range("2024-01-01", periods=400)
+    pd.DataFrame({"date": days, "units": np.arange(400) % 9}).to_csv(tmp_path / "shop.csv")
+    with pytest.raises(ParameterError, match=f"^DATA: (?s:.*){message}"):
+        run_pipeline(
+            "ci",
+            {"DATA": str(tmp_path / "shop.csv"), **parameters},
+            settings=Settings(var_dir=tmp_path / "var"),
+        )
+    assert not (tmp_path / "var").exists()
+
+
+def test_cells_are_counted_while_a_notebook_runs(project, tmp_path):
+    cells = []
+    execution.execute_notebook(
+        project.notebooks / "01_make.ipynb",
+        tmp_path / "out.ipynb",
+        {"RUN_DIR": str(tmp_path)},
+        run=tmp_path,
+        environment={},
+        on_cell=lambda *cell: cells.append(cell),
+    )
+    assert cells == [("01_make", number, 4) for number in (1, 2, 3, 4)]
+
+
+def test_run_is_described_for_mlflow(tmp_path, monkeypatch):
+    monkeypatch.setenv("REGISTERED_MODEL_NAME", "shops")
+    panel = panel_of(np.arange(70.0), np.arange(70.0))
+    by_hand = describe_run(tmp_path, panel)
+    assert (by_hand["data"], by_hand["profile"]) == ("synthetic", "none")
+    plan = {"profile": "ci", "stages": {"01_synthesis": {"DATA": "/data/shops.csv"}}}
+    (tmp_path / "parameters.json").write_text(json.dumps(plan))
+    assert describe_run(tmp_path, panel) == {
+        "data": "shops.csv",
+        "series": "2",
+        "rows": "140",
+        "first_day": str(panel.dates.min()),
+        "last_day": str(panel.dates.max()),
+        "profile": "ci",
+        "registered_model": "shops",
+        "run_folder": str(tmp_path),
+    }
 
 
 def test_backtest_into_a_folder_that_cannot_be_made_is_refused_before_it_runs(project, tmp_path):

@@ -141,9 +141,31 @@ def test_gather_leaves_out_actuals_that_are_no_part_of_it(store, settings):
     with store.writing() as connection:  # the actual of a /predict has no day
         at = {"created_at": utcnow(), "updated_at": utcnow()}
         connection.execute(actuals.insert().values(key="trace t", trace_id="t", value=1.0, **at))
-    table, added = gather_data(store, settings)
+    _, added = gather_data(store, settings)
+    assert added == 0  # the model knows neither series
+    anyone = settings.model_copy(update={"retrain_unknown_series": True})
+    table, added = gather_data(store, anyone)
     assert added == 70
     assert table.groupby("series_id")["date"].count().to_dict() == {"shop 1": 100, "long": 70}
+
+
+def test_gather_learns_no_implausible_actual(store, settings):
+    huge = [("never forecast", n, 1e305) for n in range(130)]
+    insert_actuals(store, ("shop 1", 100, 1e308), ("shop 1", 101, 3.0), *huge)
+    for takes_unknown in (False, True):
+        change = {"retrain_unknown_series": takes_unknown}
+        table, added = gather_data(store, settings.model_copy(update=change))
+        assert added == 1
+        assert table["value"].abs().max() < 200
+        assert set(table["series_id"]) == {"shop 1"}
+
+
+def test_gather_takes_what_a_person_has_released(store, settings):
+    insert_actuals(store, ("shop 1", 100, 50_000.0), ("shop 1", 101, 3.0))
+    assert gather_data(store, settings)[1] == 1
+    with store.writing() as connection:
+        connection.execute(actuals.update().values(quality="released"))
+    assert gather_data(store, settings)[1] == 2
 
 
 def test_gather_reads_all_files_of_a_pattern(store, settings, tmp_path):

@@ -464,9 +464,29 @@ def test_git_commit_outside_a_repository_is_unversioned(tmp_path):
     assert tracking.git_commit(tmp_path) == "unversioned"
 
 
+def test_training_run_of_a_version_has_its_tags(registry, add, run_id):
+    version = add(0.5)
+    found, labels = registry.training_run(version)
+    assert found == run_id
+    assert "git_commit" in labels
+    with pytest.raises(RegistryError):
+        registry.training_run(PRODUCTION)
+
+
+def test_each_registered_name_has_an_experiment(store):
+    settings = store.settings
+    assert tracking.experiment_name(settings) == "production-lstm"
+    shops = settings.model_copy(update={"registered_model_name": "my shops"})
+    assert tracking.experiment_name(shops) == "my shops"
+    first = tracking.experiment_id(store.client, shops)
+    assert first == tracking.experiment_id(store.client, shops)
+    assert first != tracking.experiment_id(store.client, settings)
+    assert store.client.get_experiment(first).artifact_location.endswith("/my%20shops")
+
+
 def test_command_line_promotes_rolls_back_and_shows(registry, add, monkeypatch, capsys):
     monkeypatch.setattr(command_line, "Registry", lambda: registry)
-    monkeypatch.setattr(log, "configure_logging", lambda level: None)
+    monkeypatch.setattr(log, "configure_logging", lambda *_: None)
     add(0.5)
     add(0.4)
     assert command_line.main(["promote", "--version", "1"]) == 0

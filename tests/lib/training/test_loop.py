@@ -3,14 +3,17 @@
 import json
 from dataclasses import replace
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
 
 from lib.models.config import ModelConfig
+from lib.progress import open_progress, read_progress
 from lib.training import calibration, checkpoint, loop, loss
 from lib.training.config import TrainingConfig, TrainingError
 from lib.training.data import batch_of, prepare
+from lib.training.plots import plot_loss
 from tests.networks import MODEL, TRAINING, members, weights_hash
 from tests.panels import TINY_MODEL, lively_panel, split_of
 
@@ -96,6 +99,29 @@ def test_loss_falls_and_the_best_weights_are_kept(small_training):
     losses = [entry["validation_loss"] for entry in fit.history]
     assert fit.validation_loss == min(losses) < losses[0]
     assert fit.best_step == fit.history[int(np.argmin(losses))]["step"]
+
+
+def test_initial_loss_is_that_of_the_weights_before_the_first_step(small_training):
+    _, _, data, fit = small_training
+    start = loop.initial_loss(data, MODEL, TRAINING)
+    barely = replace(TRAINING, steps=1, evaluate_every=1, learning_rate=1e-12)
+    assert start == pytest.approx(loop.fit(data, MODEL, barely).validation_loss)
+    figure = plot_loss(fit.history, fit.best_step, start)
+    axis = figure.axes[0]
+    steps, losses = (np.asarray(data) for data in axis.lines[1].get_data())
+    assert (steps[0], losses[0]) == (0, start)
+    plt.close(figure)
+
+
+def test_progress_of_a_fit_reaches_who_watches_the_run(small_training, tmp_path):
+    _, _, data, fit = small_training
+    open_progress(tmp_path)
+    loop.fit(data, MODEL, TRAINING, on_evaluation=loop.progress_bar(TRAINING, tmp_path))
+    progress = read_progress(tmp_path)
+    assert progress is not None
+    assert (progress.unit, progress.total) == ("batches", TRAINING.steps)
+    assert progress.done == fit.history[-1]["step"]
+    assert progress.loss == fit.validation_loss
 
 
 def test_training_stops_when_validation_no_longer_improves(small_training):

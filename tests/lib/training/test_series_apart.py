@@ -10,6 +10,8 @@ from lib.data.panel import Panel, to_panel
 from lib.data.splits import choose_validation_days, split_days
 from lib.evaluation.backtest import origin_rows, run_backtest
 from lib.evaluation.metrics import coverage
+from lib.inference.artifact import NONNEGATIVE_SERIES
+from lib.inference.bounds import cover_zeros
 from lib.inference.served_model import forecast_panel
 from lib.models.config import ModelConfig
 from lib.settings import ROOT
@@ -99,7 +101,7 @@ def test_panel_without_negative_values_has_one_floor_in_the_graph(tmp_path):
     split, data, fit = trained(panel)
     model = save_artifact(tmp_path, fit, data, panel, split)
     assert model.contract.scaling["floor"] == 0.0
-    assert set(model.contract.settings) == {"model", "training"}
+    assert NONNEGATIVE_SERIES not in model.contract.settings
 
 
 def backtest_case(name, tmp_path, only=None):
@@ -133,3 +135,26 @@ def test_case_one_negative_leaves_the_others_at_zero_or_above(tmp_path):
     panel, result = backtest_case("one_negative", tmp_path / "one")
     others = result.series != panel.ids.index("ret")
     assert (result.quantiles[others] >= 0).all()
+
+
+def test_low_quantiles_of_intermittent_demand_are_zero_and_the_rest_is_kept(tiny_model):
+    rng = np.random.default_rng(3)
+    sales = np.where(rng.random(200) < 0.25, rng.poisson(3, 200) + 1.0, 0.0)
+    panel = panel_of(sales, 50 + sales, sales - 1)
+    origins = np.array([180, 380, 580])
+    levels = np.array(tiny_model.contract.quantiles)
+    raw = np.tile(np.linspace(0.05, 3.0, len(levels)), (3, 4, 1))
+    found = cover_zeros(tiny_model.contract, panel, origins, raw)
+    low = (levels < 0.5) & (raw[0, 0] < 0.5)
+    assert low.any()
+    assert (found[0][:, low] == 0).all()
+    np.testing.assert_array_equal(found[0][:, ~low], raw[0][:, ~low])
+    np.testing.assert_array_equal(found[1:], raw[1:])
+
+
+@pytest.mark.slow
+def test_case_intermittent_covers_its_zeros(tmp_path):
+    panel, result = backtest_case("intermittent", tmp_path / "inter")
+    mine = result.series == panel.ids.index("inter")
+    q = result.quantiles[mine]
+    assert coverage(result.actual[mine], q[..., 1], q[..., -2]) >= 72

@@ -300,7 +300,7 @@ def test_interrupt_stops_the_workers_and_leaves_a_study_that_goes_on(job, monkey
             if "worker" in trial.user_attrs:
                 raise KeyboardInterrupt
 
-    monkeypatch.setattr(search, "_update_bar", interrupt)
+    monkeypatch.setattr(search, "_show_progress", interrupt)
     with pytest.raises(KeyboardInterrupt):
         search.tune(job, progress=False)
     found = study.open_study(job)

@@ -1,0 +1,129 @@
+"""Error rates of the confidence bounds of the monitoring, by simulation.
+
+A healthy model forecasts windows of days whose errors are alike from day to day (AR(1)), differ by
+weekday, and have a part in common over the series; some days are missing. The bound called 97.5 %
+is wrong where the lower bound of WAPE lies above the true one, or the upper bound of coverage below
+80 %. `python -m benchmarks.monitoring.bench --help`
+"""
+
+import argparse
+import itertools
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lib.monitoring.accuracy import MIN_DAYS
+from lib.monitoring.intervals import ratio_interval
+
+DAYS = 21  # the longest window
+NOISE, LEVEL = 10.0, 100.0
+_REACH = 1.2815515655446004  # standard deviations from the middle to either end of 80 %
+_BURN_IN = 50
+CORRELATIONS, SERIES = (0.0, 0.5, 0.8), (1, 4, 16, 100)
+# Swing of the week, share of days missing, share of the variance that series have in common.
+SITUATIONS = ((0.0, 0.0, 0.0), (0.4, 0.0, 0.0), (0.0, 0.2, 0.3), (0.4, 0.2, 0.3))
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One situation, how often each bound was wrong in it, and how far below WAPE its bound is."""
+
+    correlation: float
+    series: int
+    week: float
+    missing: float
+    common: float
+    days: int
+    windows: int
+    wape_wrong: float
+    coverage_wrong: float
+    wape_reach: float
+
+
+def simulate_errors(
+    rng: np.random.Generator, windows: int, series: int, correlation: float, common: float
+) -> np.ndarray:
+    """Standard normal errors, (windows, DAYS, series), AR(1) over the days."""
+    shape = (windows, _BURN_IN + DAYS, series)
+    shocks = np.sqrt(1 - common) * rng.normal(size=shape)
+    shocks += np.sqrt(common) * rng.normal(size=(*shape[:2], 1))
+    errors = shocks.copy()
+    for day in range(1, shape[1]):
+        errors[:, day] = (
+            correlation * errors[:, day - 1] + np.sqrt(1 - correlation**2) * shocks[:, day]
+        )
+    return errors[:, _BURN_IN:]
+
+
+def measure(
+    correlation: float,
+    series: int,
+    week: float,
+    missing: float,
+    common: float,
+    *,
+    windows: int,
+    days: int = DAYS,
+    seed: int = 0,
+) -> Cell:
+    """Simulate the windows of one situation and count the bounds that are wrong."""
+    rng = np.random.default_rng([seed, series, round(100 * correlation), round(100 * week)])
+    errors = simulate_errors(rng, windows, series, correlation, common)[:, -days:]
+    angle = 2 * np.pi * np.arange(days) / 7
+    noise, level = NOISE * (1 + week * np.cos(angle)), LEVEL * (1 + week * np.sin(angle))
+    true = float((noise * np.sqrt(2 / np.pi)).sum() / level.sum())
+    size, covered = noise[:, None] * np.abs(errors), np.abs(errors) < _REACH
+    known = rng.random(errors.shape) >= missing
+    wrong, reach = np.zeros(2), 0.0
+    for window in range(windows):
+        day = np.flatnonzero(known[window].any(axis=1))
+        mask = known[window][day]
+        count = mask.sum(axis=1)
+        low, _ = ratio_interval((size[window][day] * mask).sum(axis=1), level[day] * count, day)
+        _, high = ratio_interval((covered[window][day] * mask).sum(axis=1), 1.0 * count, day)
+        wrong += low > true, high < 0.8
+        reach += (true - low) / true
+    wape_wrong, coverage_wrong = wrong / windows
+    return Cell(
+        correlation, series, week, missing, common, days, windows,
+        float(wape_wrong), float(coverage_wrong), reach / windows,
+    )  # fmt: skip
+
+
+def table(cells: list[Cell]) -> str:
+    """The cells as a Markdown table, rates in per cent."""
+    lines = [
+        "| days | AR(1) | series | week | missing | in common | WAPE wrong | coverage wrong |",
+        "|--:|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    lines += [
+        f"| {c.days} | {c.correlation:g} | {c.series} | {c.week:g} | {c.missing:.0%} "
+        f"| {c.common:.0%} | {c.wape_wrong:.1%} | {c.coverage_wrong:.1%} |"
+        for c in cells
+    ]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.monitoring.bench")
+    parser.add_argument("--windows", type=int, default=500, help="simulated windows a situation")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("var/bench-monitoring.json"))
+    options = parser.parse_args()
+    cells = [
+        measure(*where, *situation, windows=options.windows, days=days, seed=options.seed)
+        for days, *where, situation in itertools.product(
+            (DAYS, MIN_DAYS), CORRELATIONS, SERIES, SITUATIONS
+        )
+    ]
+    print(table(cells))
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps([asdict(cell) for cell in cells], indent=1) + "\n")
+    worst = max(max(c.wape_wrong, c.coverage_wrong) for c in cells)
+    print(f"\nThe worst rate is {worst:.1%}, stated is 2.5 %; written to {options.out}")
+
+
+if __name__ == "__main__":
+    main()

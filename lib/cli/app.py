@@ -1,0 +1,295 @@
+"""`lstm-forecast`: the commands, in the order in which most people need them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lib.cli.parameters import (
+    EXTRA,
+    ForecastCommand,
+    MonitoringCommand,
+    TrainingCommand,
+    forecast_parameters,
+    monitoring_parameters,
+    read_overrides,
+    training_parameters,
+)
+
+FAILED, WRONG, INTERRUPTED = 1, 2, 130  # exit codes
+START, OPERATE = "Forecast", "Operate a served model"
+
+app = typer.Typer(
+    name="lstm-forecast",
+    help="Probabilistic forecasts of daily demand. Start with `lstm-forecast forecast "
+    "--data sales.csv --out next.csv`.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Profile = Annotated[str, typer.Option(help="Settings: ci, default, thorough or one of yours.")]
+Force = Annotated[bool, typer.Option("--force", help="Run also the stages that are unchanged.")]
+RunDir = Annotated[Path | None, typer.Option(help="Run folder.", show_default="by the parameters")]
+RelativeTo = Annotated[
+    list[Path] | None, typer.Option(help="Look for relative files here first.", hidden=True)
+]
+
+
+@app.command(
+    cls=ForecastCommand,
+    context_settings=EXTRA,
+    rich_help_panel=START,
+    options_metavar="[OPTIONS] [NAME=value ...]",
+)
+def forecast(
+    context: typer.Context,
+    out: Annotated[Path, typer.Option(help="File to write, .csv or .parquet.")],
+    effort: Annotated[
+        str,
+        typer.Option(
+            help="instant (the pretrained network, seconds), default, thorough, or registered.",
+            show_default="the production model where it has learned these series, else instant",
+        ),
+    ] = "",
+    future: Annotated[
+        Path | None, typer.Option(help="File of planned covariates of the coming days.")
+    ] = None,
+    include_ended: Annotated[
+        bool, typer.Option("--include-ended", help="Forecast also series that ended long ago.")
+    ] = False,
+    relative_to: RelativeTo = None,
+) -> None:
+    """Forecast the coming days of a file: table, picture and report."""
+    from lib.cli.forecast import run_forecast
+
+    overrides = read_overrides(context.args, forecast_parameters)
+    _configure_logs()
+    run_forecast(
+        overrides,
+        out=out,
+        effort=effort or None,
+        future=future,
+        include_ended=include_ended,
+        bases=relative_to or [],
+    )
+
+
+@app.command(
+    cls=TrainingCommand,
+    context_settings=EXTRA,
+    rich_help_panel=START,
+    options_metavar="[OPTIONS] [NAME=value ...]",
+)
+def train(
+    context: typer.Context,
+    profile: Profile = "default",
+    until: Annotated[str, typer.Option(help="Stop after this stage, such as 02_tuning.")] = "",
+    force: Force = False,
+    run_dir: RunDir = None,
+    relative_to: RelativeTo = None,
+) -> None:
+    """Train on a file, judge, register, and let the gate decide."""
+    words = ["train", *(["--until", until] if until else [])]
+    _run_pipeline(context, words, profile, force=force, run_dir=run_dir, bases=relative_to)
+
+
+@app.command(
+    cls=TrainingCommand,
+    context_settings=EXTRA,
+    rich_help_panel=START,
+    options_metavar="[OPTIONS] [NAME=value ...]",
+)
+def backtest(
+    context: typer.Context,
+    out: Annotated[Path, typer.Option(help="Folder of the results.")],
+    profile: Profile = "default",
+    force: Force = False,
+    run_dir: RunDir = None,
+    relative_to: RelativeTo = None,
+) -> None:
+    """Judge the forecaster on the past of your data, beside simple forecasts."""
+    words = ["backtest", "--out", str(out)]
+    _run_pipeline(context, words, profile, force=force, run_dir=run_dir, bases=relative_to)
+
+
+@app.command(
+    cls=TrainingCommand,
+    context_settings=EXTRA,
+    rich_help_panel=START,
+    options_metavar="[OPTIONS] [NAME=value ...]",
+)
+def explain(
+    context: typer.Context,
+    profile: Profile = "default",
+    force: Force = False,
+    run_dir: RunDir = None,
+    relative_to: RelativeTo = None,
+) -> None:
+    """Explain a forecast of a trained run; train first what is not trained."""
+    words = ["train", "--until", "04_explanation"]
+    _run_pipeline(context, words, profile, force=force, run_dir=run_dir, bases=relative_to)
+
+
+@app.command(rich_help_panel=OPERATE, context_settings=EXTRA, add_help_option=False)
+def serve(context: typer.Context) -> None:
+    """Serve the page and the API, with a worker beside them (`serve --help`)."""
+    _become("serving.server", context.args)
+
+
+@app.command(rich_help_panel=OPERATE, context_settings=EXTRA, add_help_option=False)
+def worker(context: typer.Context) -> None:
+    """Compute explanations in the background (`worker --help`)."""
+    _become("serving.worker", context.args)
+
+
+@app.command(
+    cls=MonitoringCommand,
+    context_settings=EXTRA,
+    rich_help_panel=OPERATE,
+    options_metavar="[OPTIONS] [NAME=value ...]",
+)
+def monitor(
+    context: typer.Context,
+    run_dir: Annotated[
+        Path | None, typer.Option(help="Run folder.", show_default="trained last")
+    ] = None,
+) -> None:
+    """Check forecasts against what came true: a page and JSON."""
+    overrides = read_overrides(context.args, monitoring_parameters)
+    words = ["monitor", *(["--run-dir", str(run_dir)] if run_dir else [])]
+    _call_pipeline([*words, *_assign(overrides)])
+
+
+@app.command(rich_help_panel=OPERATE)
+def check(
+    day: Annotated[
+        str, typer.Option(help="Last day to check.", show_default="the last one with an actual")
+    ] = "",
+    no_retraining: Annotated[
+        bool, typer.Option("--no-retraining", help="Only check and alert.")
+    ] = False,
+) -> None:
+    """Check the served model, alert, and retrain where AUTO_RETRAIN allows it."""
+    from lib.pipeline.check import main as run
+
+    words = [*(["--day", day] if day else []), *(["--no-retraining"] if no_retraining else [])]
+    raise typer.Exit(run(words))
+
+
+@app.command(rich_help_panel=OPERATE)
+def promote(version: Annotated[int, typer.Option(help="Its number.")]) -> None:
+    """Make a version the production one."""
+    _call_registry(["promote", "--version", str(version)])
+
+
+@app.command(rich_help_panel=OPERATE)
+def rollback() -> None:
+    """Return to the production version before this one."""
+    _call_registry(["rollback"])
+
+
+@app.command(rich_help_panel=OPERATE)
+def runs(
+    as_json: Annotated[bool, typer.Option("--json", help="All that is known, as JSON.")] = False,
+) -> None:
+    """List the registered versions: scores, aliases and the gate's decision."""
+    if as_json:
+        _call_registry(["show"])
+    from lib.cli.runs import print_versions
+
+    _configure_logs()
+    print_versions()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return 0, 1 (failed), 2 (a wrong argument) or 130 (Ctrl-C)."""
+    return exit_code_of(lambda: app(arguments, standalone_mode=False))
+
+
+def exit_code_of(command: Callable[[], Any]) -> int:
+    """Run a command, write its error to stderr in one line, and return the exit code.
+
+    An error of the project carries a message for people; any other is a defect and keeps its
+    traceback.
+    """
+    try:
+        code = command()
+    except typer.TyperException as error:
+        _write_error(f"{error.format_message().rstrip('.')}. See --help.")
+        return WRONG
+    except typer.Abort:
+        return _interrupted()
+    except KeyboardInterrupt:
+        return _interrupted()
+    except (ValueError, RuntimeError) as error:
+        if not type(error).__module__.startswith("lib."):
+            raise
+        _write_error(str(error))
+        return WRONG if type(error).__name__ in ("ParameterError", "SettingsError") else FAILED
+    if code == INTERRUPTED:
+        return _interrupted()
+    return code if isinstance(code, int) else 0
+
+
+def _write_error(message: str) -> None:
+    sys.stderr.write(f"error: {message}\n")
+
+
+def _interrupted() -> int:
+    sys.stderr.write("interrupted; run the same command again to resume\n")
+    return INTERRUPTED
+
+
+def _configure_logs() -> None:
+    from lib.log import configure_logging
+    from lib.settings import get_settings
+
+    configure_logging(get_settings().log_level)
+
+
+def _run_pipeline(
+    context: typer.Context,
+    words: list[str],
+    profile: str,
+    *,
+    force: bool,
+    run_dir: Path | None,
+    bases: list[Path] | None,
+) -> None:
+    overrides = read_overrides(context.args, training_parameters)
+    words += ["--profile", profile, *(["--force"] if force else [])]
+    words += ["--run-dir", str(run_dir)] if run_dir else []
+    for base in bases or []:
+        words += ["--relative-to", str(base)]
+    _call_pipeline([*words, *_assign(overrides)])
+
+
+def _assign(overrides: dict[str, str]) -> list[str]:
+    return [f"{name}={value}" for name, value in overrides.items()]
+
+
+def _call_pipeline(words: list[str]) -> None:
+    from lib.pipeline.__main__ import main as run
+
+    raise typer.Exit(run(words))
+
+
+def _call_registry(words: list[str]) -> None:
+    from lib.registry.__main__ import main as run
+
+    raise typer.Exit(run(words))
+
+
+def _become(module: str, arguments: list[str]) -> None:
+    """Become another Python program: `lib` imports nothing of the server."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])

@@ -1,0 +1,117 @@
+"""The command `forecast`: a file by `Forecaster`, a folder of Parquet by Ray."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import structlog
+
+from lib.forecasting import ForecastFiles, forecast_file
+from lib.pipeline import ParameterError, declared_stages
+
+log = structlog.get_logger()
+READING = (
+    "DATE_COLUMN",
+    "VALUE_COLUMN",
+    "SERIES_COLUMN",
+    "EXTERNAL_COLUMN",
+    "EVENT_COLUMN",
+    "DECIMAL",
+    "SEPARATOR",
+    "ENCODING",
+)
+
+
+def run_forecast(
+    overrides: Mapping[str, str],
+    *,
+    out: Path,
+    effort: str | None,
+    future: Path | None,
+    include_ended: bool,
+    bases: Sequence[Path],
+) -> None:
+    """Forecast a file and report what was written.
+
+    Raises:
+        ParameterError: an argument is wrong.
+        SeriesError: the data cannot be used.
+    """
+    values = _parse(overrides)
+    if not values.get("DATA"):
+        raise ParameterError("DATA: expected a file of the past, such as DATA=sales.csv")
+    result = forecast_file(
+        Path(str(values["DATA"])),
+        out,
+        horizon=int(values.get("HORIZON", 28)),
+        effort=effort,
+        future=future,
+        country=str(values.get("COUNTRY", "")),
+        seed=int(values.get("SEED", 0)),
+        include_ended=include_ended,
+        reading={name.lower(): str(values.get(name, "")) for name in READING},
+        bases=bases,
+        progress=sys.stderr.isatty(),
+    )
+    if sys.stdout.isatty():
+        _print_result(result)
+    else:
+        _log_result(result)
+
+
+def _parse(overrides: Mapping[str, str]) -> dict[str, str | int]:
+    """Return the values in the types that the notebooks declare."""
+    declared = {name: p for each in declared_stages().values() for name, p in each.items()}
+    values: dict[str, str | int] = {}
+    for name, text in overrides.items():
+        try:
+            values[name] = declared[name].parse(text)
+        except ValueError as error:
+            raise ParameterError(f"{name}: {error}") from error
+    return values
+
+
+def _facts(result: ForecastFiles) -> tuple[int, str, str]:
+    days = result.forecast["date"]
+    return (
+        result.forecast["series_id"].nunique(),
+        f"{days.min():%Y-%m-%d}",
+        f"{days.max():%Y-%m-%d}",
+    )
+
+
+def _print_result(result: ForecastFiles) -> None:
+    from rich.console import Console
+
+    count, first, last = _facts(result)
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"[bold]{count} series forecast, {first} to {last}[/bold]")
+    console.print(f"  model    {result.choice.model}", markup=False)
+    console.print(f"  why      {result.choice.reason}", markup=False)
+    for note in result.notes:
+        console.print(f"  note     {note}", style="yellow", markup=False)
+    console.print(f"  forecast {result.out}", markup=False)
+    console.print(f"  picture  {result.picture}", markup=False)
+    console.print(f"  report   {result.report}", markup=False)
+    if result.choice.effort == "instant":
+        console.print("For a network trained on this data: EFFORT=default (minutes).")
+
+
+def _log_result(result: ForecastFiles) -> None:
+    count, first, last = _facts(result)
+    for note in result.notes:
+        log.warning("forecast note", note=note)
+    log.info(
+        "forecast written",
+        out=str(result.out),
+        picture=str(result.picture),
+        report=str(result.report),
+        series=count,
+        first=first,
+        last=last,
+        effort=result.choice.effort,
+        model=result.choice.model,
+        reason=result.choice.reason,
+    )

@@ -1,0 +1,171 @@
+"""Commands that take the parameters of the notebooks as options.
+
+A parameter such as `DATE_COLUMN: str = "date"  # column of the day` may be given as
+`--date-column day`, `--date-column=day` or `DATE_COLUMN=day`. Name, meaning, bounds and default
+stand in the notebook alone; `--help` shows them from there.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from typer.core import TyperCommand
+
+if TYPE_CHECKING:
+    from lib.pipeline import Parameter
+
+EXTRA = {"allow_extra_args": True, "ignore_unknown_options": True}
+MOST_USED = "Your data and the horizon"
+FIRST = (
+    "DATA",
+    "DATE_COLUMN",
+    "VALUE_COLUMN",
+    "SERIES_COLUMN",
+    "EXTERNAL_COLUMN",
+    "EVENT_COLUMN",
+    "COUNTRY",
+    "HORIZON",
+)
+FORECAST = (*FIRST, "DECIMAL", "SEPARATOR", "ENCODING", "SEED")
+PANELS = {
+    "01_synthesis": "The file, or the series to synthesize",
+    "02_tuning": "Choosing the settings",
+    "03_training": "Training and backtest",
+    "04_explanation": "Explanation",
+}
+Parameters = Mapping[str, Mapping[str, "Parameter"]]
+
+
+class TrainingCommand(TyperCommand):
+    """A command with the parameters of the training notebooks."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Print the help, then the parameters by what they are for."""
+        super().format_help(ctx, formatter)
+        print_parameters(training_parameters())
+
+
+class ForecastCommand(TyperCommand):
+    """A command with those parameters that a forecast needs."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Print the help, then the parameters by what they are for."""
+        super().format_help(ctx, formatter)
+        print_parameters(forecast_parameters())
+
+
+class MonitoringCommand(TyperCommand):
+    """A command with the parameters of the monitoring notebook."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Print the help, then the parameters."""
+        super().format_help(ctx, formatter)
+        print_parameters(monitoring_parameters())
+
+
+def training_parameters() -> Parameters:
+    """Return the parameters of the training notebooks, by notebook and name."""
+    from lib.pipeline import declared_stages
+
+    return declared_stages()
+
+
+def monitoring_parameters() -> Parameters:
+    """Return the parameters of the monitoring notebook, by notebook and name."""
+    from lib.pipeline import declared_stages
+
+    return declared_stages(monitoring=True)
+
+
+def forecast_parameters() -> Parameters:
+    """Return those parameters of the training notebooks that a forecast of a file needs."""
+    stages = training_parameters()
+    # SEED is that of the training; the first notebook's is for synthetic series.
+    return {
+        stage: {
+            name: parameter
+            for name, parameter in parameters.items()
+            if name in FORECAST and (name != "SEED" or stage == "03_training")
+        }
+        for stage, parameters in stages.items()
+    }
+
+
+def read_overrides(words: Sequence[str], load: Callable[[], Parameters]) -> dict[str, str]:
+    """Return the parameters given behind a command, as text by name.
+
+    Args:
+        words: `NAME=value`, `--name value` and `--name=value`, in any order.
+        load: returns the declared parameters; called only where there are words.
+
+    Raises:
+        ParameterError: a word is none of these, or a parameter is unknown.
+    """
+    if not words:
+        return {}
+    from lib.pipeline import ParameterError
+
+    names = {name for parameters in load().values() for name in parameters}
+    values: dict[str, str] = {}
+    waiting = list(words)
+    while waiting:
+        word = waiting.pop(0)
+        text, equals, value = word.partition("=")
+        is_option = text.startswith("--")
+        name = text.removeprefix("--").replace("-", "_").upper() if is_option else text
+        if not is_option and not equals:
+            raise ParameterError(f"got {word!r}, expected an option or NAME=value; see --help")
+        if name not in names:
+            raise ParameterError(_describe_unknown(text, name, names, is_option=is_option))
+        if not equals:
+            if not waiting:
+                raise ParameterError(f"{text}: expected a value behind it")
+            value = waiting.pop(0)
+        values[name] = value
+    return values
+
+
+def _describe_unknown(text: str, name: str, names: set[str], *, is_option: bool) -> str:
+    near = difflib.get_close_matches(name.upper(), sorted(names), n=1)
+    spelled = f"--{near[0].lower().replace('_', '-')}" if near and is_option else "".join(near)
+    hint = f"did you mean {spelled}?" if near else "see --help"
+    return f"there is no parameter {text}; {hint}"
+
+
+def print_parameters(stages: Parameters) -> None:
+    """Print the parameters to stdout, grouped, those that most people need first."""
+    from rich.console import Console
+
+    console = Console()
+    first = {name: p for each in stages.values() for name, p in each.items() if name in FIRST}
+    ordered = [first[name] for name in FIRST if name in first]
+    if ordered:
+        _print_panel(console, MOST_USED, ordered)
+    shown = set(first)
+    for stage, parameters in stages.items():
+        rest = [p for name, p in parameters.items() if name not in shown]
+        shown |= set(parameters)
+        if rest:
+            _print_panel(console, PANELS.get(stage, "Parameters"), rest)
+    console.print("Each may also be written NAME=value, such as HORIZON=14.", highlight=False)
+
+
+def _print_panel(console: Any, title: str, parameters: Sequence[Parameter]) -> None:
+    from rich.panel import Panel
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 2), expand=False)
+    table.add_column(no_wrap=True, style="bold cyan")
+    table.add_column(no_wrap=True, style="yellow")
+    table.add_column()
+    for parameter in parameters:
+        option = f"--{parameter.name.lower().replace('_', '-')}"
+        remarks = "; ".join(filter(None, (parameter.comment, parameter.bounds)))
+        text = Text(remarks)
+        if parameter.value not in ("", None):
+            text.append(f" [default: {parameter.value}]", style="dim")
+        table.add_row(option, parameter.type_name, text)
+    console.print(Panel(table, title=title, title_align="left", border_style="dim"))

@@ -1,0 +1,161 @@
+"""From a file of the past to a file of the coming days, with a picture and a report beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lib.data import SERIES_COLUMNS, load
+from lib.forecasting.fitting import check_effort
+from lib.forecasting.forecaster import Forecaster
+from lib.forecasting.model_choice import REGISTERED, Choice
+from lib.forecasting.report import write_report
+from lib.pipeline import ParameterError
+
+SUFFIXES = (".csv", ".parquet")
+# Parameters that name columns, in the order of SERIES_COLUMNS.
+COLUMN_PARAMETERS = (
+    "series_column",
+    "date_column",
+    "value_column",
+    "external_column",
+    "event_column",
+)
+
+
+@dataclass(frozen=True)
+class ForecastFiles:
+    """The forecast of a file, and what was written.
+
+    Attributes:
+        forecast: as `Forecaster.predict` returns it.
+        choice: what forecast, and why.
+        notes: what a reader should know.
+        out: the forecast.
+        report: Markdown.
+        picture: of the first series.
+    """
+
+    forecast: pd.DataFrame
+    choice: Choice
+    notes: tuple[str, ...]
+    out: Path
+    report: Path
+    picture: Path
+
+
+def forecast_file(
+    data: Path,
+    out: Path,
+    *,
+    horizon: int = 28,
+    effort: str | None = None,
+    future: Path | None = None,
+    country: str = "",
+    seed: int = 0,
+    include_ended: bool = False,
+    reading: Mapping[str, str] | None = None,
+    bases: Sequence[Path] = (),
+    progress: bool = False,
+) -> ForecastFiles:
+    """Forecast the coming days of a file, and write forecast, picture and report.
+
+    Args:
+        data: CSV or Parquet file of daily series.
+        out: file of the forecast, .csv or .parquet. The picture and the report have its stem.
+        horizon: days ahead.
+        effort: as for `Forecaster.fit`; None chooses the production model or "instant".
+        future: file of planned covariates, with the column names of `data`.
+        country: as for `Forecaster`.
+        seed: as for `Forecaster`.
+        include_ended: as for `Forecaster.predict`.
+        reading: other arguments of `lib.data.load`, such as date_column.
+        bases: folders that a relative path counts from; the first one, for `out`.
+        progress: whether to show bars on standard error.
+
+    Raises:
+        ParameterError: an argument is wrong; nothing was read.
+        SeriesError: the data cannot be used.
+        RegistryError: effort "registered", and nothing is registered.
+    """
+    reading = {name: value for name, value in (reading or {}).items() if value}
+    reading_options: dict[str, Any] = dict(reading)
+    data = _find_file("DATA", data, bases)
+    planned_file = _find_file("FUTURE", future, bases) if future else None
+    out = _check_out(out, bases)
+    if effort not in (None, REGISTERED):
+        check_effort(effort)
+    forecaster = Forecaster(horizon, country, seed)
+    forecaster.fit_table(load(data, **reading_options), effort, progress=progress)
+    planned = _read_future(planned_file, reading) if planned_file else None
+    forecast = forecaster.predict(planned, include_ended=include_ended)
+    _write_table(forecast, out)
+    unit = reading.get("value_column", "value")
+    picture = _write_picture(forecaster.history, forecast, out, unit)
+    choice = forecaster.choice
+    notes = tuple(forecaster.notes)
+    report = write_report(
+        out, forecast, choice, notes, data=data, history=forecaster.history, picture=picture
+    )
+    return ForecastFiles(forecast, choice, notes, out, report, picture)
+
+
+def _find_file(parameter: str, path: Path, bases: Sequence[Path]) -> Path:
+    places = [(base / path.expanduser()).resolve() for base in (*bases, Path.cwd())]
+    found = next((place for place in places if place.is_file()), None)
+    if found is None:
+        tried = " or ".join(dict.fromkeys(map(str, places)))
+        raise ParameterError(f"{parameter}: expected a CSV or Parquet file, there is no {tried}")
+    return found
+
+
+def _check_out(out: Path, bases: Sequence[Path]) -> Path:
+    if out.suffix not in SUFFIXES:
+        raise ParameterError(f"OUT: got {out}, expected a file that ends in .csv or .parquet")
+    out = (bases[0] if bases else Path.cwd()) / out.expanduser()
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ParameterError(
+            f"OUT: cannot make the folder {out.parent} ({error.strerror}); give one that this "
+            "user may write to"
+        ) from error
+    return out
+
+
+def _read_future(path: Path, reading: Mapping[str, str]) -> pd.DataFrame:
+    """Read a file of planned covariates, its columns renamed to canonical ones."""
+    if path.suffix == ".parquet":
+        frame = pd.read_parquet(path)
+    else:
+        frame = pd.read_csv(
+            path,
+            sep=reading.get("separator") or None,
+            engine="python",  # it detects the separator
+            decimal=reading.get("decimal") or ".",
+            encoding=reading.get("encoding") or "utf-8-sig",
+        )
+    canonical = zip(COLUMN_PARAMETERS, SERIES_COLUMNS, strict=True)
+    return frame.rename(columns={reading[p]: name for p, name in canonical if p in reading})
+
+
+def _write_table(forecast: pd.DataFrame, out: Path) -> None:
+    """Write the forecast, whole or not at all."""
+    part = out.with_name(f".{out.name}.part")
+    if out.suffix == ".parquet":
+        forecast.to_parquet(part, index=False)
+    else:
+        forecast.to_csv(part, index=False, date_format="%Y-%m-%d")
+    part.replace(out)
+
+
+def _write_picture(history: pd.DataFrame, forecast: pd.DataFrame, out: Path, unit: str) -> Path:
+    from lib.forecasting.plots import plot_forecasts
+
+    picture = out.with_suffix(".png")
+    plot_forecasts(history, forecast, unit=unit).savefig(picture)
+    return picture

@@ -1,0 +1,134 @@
+"""The coming days of a series table: what is planned for them, and the rows to forecast from.
+
+Rows behind the last observed value of a series that carry a covariate are planned days. Blank rows
+at its end are missing values: the forecast begins after them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from lib.data import SeriesError, mark_public_holidays
+
+COVARIATES = ["fator_externo", "evento_especial"]
+KEYS = ["series_id", "date"]
+
+
+def append_horizon(
+    history: pd.DataFrame, planned: pd.DataFrame, horizon: int, country: str = ""
+) -> pd.DataFrame:
+    """Append the days to forecast to each series, with what is planned for them.
+
+    Args:
+        history: as `lib.data.split_planned` returns it.
+        planned: the same; of days that are not forecast nothing is used.
+        horizon: days ahead.
+        country: its public holidays are the events where no event is known at all.
+
+    Returns:
+        A canonical table; the values of the last `horizon` days of each series are missing.
+    """
+    last = history.groupby("series_id", sort=False)["date"].max()
+    ahead = pd.DataFrame(
+        {
+            "series_id": np.repeat(last.index.to_numpy(), horizon),
+            "date": np.repeat(last.to_numpy(), horizon)
+            + np.tile(np.arange(1, horizon + 1), len(last)).astype("timedelta64[D]"),
+        }
+    ).astype({"series_id": history["series_id"].dtype, "date": history["date"].dtype})
+    ahead = ahead.merge(planned[[*KEYS, *COVARIATES]], on=KEYS, how="left")
+    ahead["value"] = np.nan
+    table = pd.concat([history, ahead[history.columns]], ignore_index=True)
+    table = table.sort_values(KEYS, kind="stable", ignore_index=True)
+    return mark_holidays(table, country)
+
+
+def mark_holidays(table: pd.DataFrame, country: str) -> pd.DataFrame:
+    """Return the table with a country's holidays as events, where it has no event at all."""
+    if not country or table["evento_especial"].notna().any():
+        return table
+    dates = table["date"].to_numpy().astype("datetime64[D]")
+    return table.assign(evento_especial=mark_public_holidays(dates, country))
+
+
+def read_planned(
+    frame: pd.DataFrame, names: Mapping[str, str], series: tuple[str, ...]
+) -> pd.DataFrame:
+    """Return the planned covariates of a user's table in canonical columns.
+
+    Args:
+        frame: one row a day, or a day and series. Without a column of series, its rows are meant
+            for every series.
+        names: canonical names to the names of the user's columns.
+        series: ids of all series.
+
+    Raises:
+        SeriesError: a column is missing, a day is repeated, or a cell cannot be read.
+    """
+    date = names.get("date", "date")
+    wanted = {name: names.get(name, name) for name in COVARIATES}
+    present = {name: column for name, column in wanted.items() if column in frame.columns}
+    if date not in frame.columns or not present:
+        expected = ", ".join([date, *wanted.values()])
+        raise SeriesError(
+            f"FUTURE: the columns are {list(frame.columns)}; expected the day and at least one "
+            f"covariate, among {expected}. Rename its columns as in the history, and name the "
+            "covariate there by EXTERNAL_COLUMN or EVENT_COLUMN"
+        )
+    table = pd.DataFrame({"date": _read_days(frame[date], date)})
+    for name in COVARIATES:
+        table[name] = _read_numbers(frame, present.get(name), name)
+    label = names.get("series_id", "series_id")
+    if label in frame.columns:
+        table.insert(0, "series_id", frame[label].astype("str").str.strip().to_numpy())
+    else:
+        ids = pd.DataFrame({"series_id": pd.Series(list(series), dtype="str")})
+        table = ids.merge(table, how="cross")
+    if (repeated := table.duplicated(KEYS)).any():
+        row = table[repeated].iloc[0]
+        raise SeriesError(
+            f"FUTURE: {row['date']:%Y-%m-%d} is there twice for series {row['series_id']!r}; "
+            "expected each day once. Drop one, or add the column of the series"
+        )
+    return table
+
+
+def update_planned(planned: pd.DataFrame, newer: pd.DataFrame) -> pd.DataFrame:
+    """Return the planned days of both tables; where both have a number, that of `newer`."""
+    merged = newer.set_index(KEYS).combine_first(planned.set_index(KEYS))
+    return merged[COVARIATES].reset_index()
+
+
+def _read_days(column: pd.Series, name: str) -> pd.Series:
+    try:
+        days = pd.to_datetime(column)
+    except (ValueError, TypeError) as error:
+        raise SeriesError(
+            f"FUTURE, column {name!r}: {error}; expected days such as 2026-12-24"
+        ) from error
+    if days.isna().any():
+        raise SeriesError(f"FUTURE, column {name!r}: a date is blank; expected a day in every row")
+    days = days.dt.tz_localize(None) if days.dt.tz is not None else days
+    return days.dt.normalize().astype("datetime64[us]").reset_index(drop=True)
+
+
+def _read_numbers(frame: pd.DataFrame, name: str | None, canonical: str) -> np.ndarray:
+    if name is None:
+        return np.full(len(frame), np.nan)
+    numbers = pd.to_numeric(frame[name], errors="coerce")
+    wrong = (numbers.isna() & frame[name].notna()).to_numpy()
+    expected = "a number, or nothing where it is not known"
+    if canonical == "evento_especial":
+        wrong = wrong | ((numbers < 0) | (numbers > 1)).to_numpy()
+        expected = "0 (no event) to 1, or nothing where it is not known"
+    if wrong.any():
+        row = int(wrong.argmax())
+        cell = frame[name].tolist()[row]
+        raise SeriesError(
+            f"FUTURE, column {name!r}, row {row} (the first is 0): got {cell!r}; "
+            f"expected {expected}. Correct it or leave it blank"
+        )
+    return numbers.to_numpy(np.float64, na_value=np.nan)

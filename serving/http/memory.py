@@ -1,0 +1,25 @@
+"""Give memory back to the system after a large call."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from functools import cache
+
+
+def release_memory() -> None:
+    """Return freed memory to the system, where the C library can (glibc); else do nothing.
+
+    glibc keeps what was freed below the top of a heap. After a call of tens of megabytes that
+    would count against the container's limit until the process ends.
+    """
+    if (trim := _malloc_trim()) is not None:
+        trim(0)
+
+
+@cache
+def _malloc_trim() -> Callable[[int], int] | None:
+    try:
+        return ctypes.CDLL(None).malloc_trim
+    except (AttributeError, OSError, TypeError):  # musl and macOS have none
+        return None

@@ -1,0 +1,162 @@
+"""Find numbers that a model cannot forecast from, or not well: refuse them, or warn of them.
+
+A warning goes into `warnings` of the answer. Ordinary series have none, and their forecasts are
+not changed by anything here.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from lib.features import FEATURES
+from lib.inference import Contract
+from serving.http import invalid
+
+_SPARSE = 14  # known days below which an interval rests on too little
+_LARGE = 100.0  # times the next largest value: an error, or what no model has seen
+_ISOLATED = 1_000.0  # times: it would decide over the whole forecast
+_ERRORS = 3  # isolated values of one history; more are no errors
+_ROBUST = 28  # known days that it takes to call one of them an error
+_FLAT = 1e-3  # share of the level below which the model does not see a variation
+_RECENT = 56  # days whose variation the model takes as its scale
+_UNUSUAL, _ABSURD = 10.0, 1e6  # standard deviations of the factor in training
+_LAG_1, _LAG_7 = FEATURES.index("lag_1"), FEATURES.index("lag_7")
+_MEAN_7, _FACTOR = FEATURES.index("media_movel_7"), FEATURES.index("fator_externo")
+
+
+class FieldWarning(NamedTuple):
+    """A doubt about one field of a request."""
+
+    field: str
+    detail: str
+
+
+def find_errors(values: np.ndarray) -> np.ndarray:
+    """Return the indices of single values a thousand times as large as all others.
+
+    Args:
+        values: (days,), NaN where missing.
+    """
+    large = _largest(values)
+    known = int(np.isfinite(values).sum())
+    for count in range(1, min(_ERRORS, len(large) - 1) + 1):
+        if known >= _ROBUST and large[-count] / _ISOLATED > large[-count - 1] > 0:
+            return np.flatnonzero(np.abs(values) >= large[-count])
+    return np.empty(0, dtype=np.int64)
+
+
+def check_values(values: np.ndarray, contract: Contract, field: str) -> list[FieldWarning]:
+    """Warn of the known values that a model looks at.
+
+    Args:
+        values: (days,), NaN where missing; one at least is known.
+        contract: of the model.
+        field: for refusals and warnings.
+
+    Raises:
+        RequestError: 422, where all lie below the lowest value that the model forecasts.
+    """
+    known = values[np.isfinite(values)]
+    found = []
+    floor = contract.scaling.get("floor")
+    if floor is not None and (below := int((known < floor).sum())):
+        if below == len(known):
+            raise invalid(field, f"all values are below {floor:g}, the lowest of this model")
+        found.append(
+            f"{below} of {len(known)} values are below {floor:g}, the lowest that this model "
+            "forecasts"
+        )
+    if len(known) < _SPARSE:
+        found.append(
+            f"only {len(known)} of {len(values)} days are known: the interval may be far too narrow"
+        )
+    large = _largest(known)
+    if len(large) > 1 and large[-1] / _LARGE > large[-2] > 0:
+        found.append(
+            f"one value is {large[-1]:g}, and no other is above {large[-2]:g}: if it is an error, "
+            "send null in its place"
+        )
+    center, spread = _center_and_spread(values[-_RECENT:])
+    if 0 < spread < _FLAT * abs(center):
+        found.append(
+            f"the values differ by {spread:.3g} around {center:.6g}, less than the model can tell "
+            "apart: the interval is too wide. Send them less a constant, and add it to the forecast"
+        )
+    return [FieldWarning(field, detail) for detail in found]
+
+
+def check_factor(factor: np.ndarray, contract: Contract, field: str) -> list[FieldWarning]:
+    """Warn of a factor unlike that of training.
+
+    Args:
+        factor: (days,), NaN where not known.
+        contract: of the model.
+        field: for refusals and warnings.
+
+    Raises:
+        RequestError: 422, where it is a million standard deviations off.
+    """
+    mean, deviation = (contract.scaling.get(name) for name in ("factor_mean", "factor_std"))
+    if mean is None or not deviation or not np.isfinite(factor).any():
+        return []
+    distance = np.abs(factor / deviation - mean / deviation)
+    farthest = np.nanargmax(distance)
+    size = distance[farthest]
+    if size <= _UNUSUAL:
+        return []
+    text = (
+        f"is {factor[farthest]:g} on one day; the model has learned with {mean:g} "
+        f"± {deviation:g} (standard deviation)"
+    )
+    if size > _ABSURD:
+        raise invalid(field, text)
+    return [FieldWarning(field, f"{text}: the forecast may be far off")]
+
+
+def check_window(rows: np.ndarray, contract: Contract) -> list[FieldWarning]:
+    """Warn of the rows of a `/predict`, (days, 11), as of the values that they hold.
+
+    Raises:
+        RequestError: 422, as `check_values` and `check_factor` do, and where no value is known.
+    """
+    if not np.isfinite(rows[:, [_LAG_1, _LAG_7, _MEAN_7]]).any():
+        raise invalid("sequence", "expected a known value in some row, got none")
+    values = rows[:, _LAG_1]
+    if not np.isfinite(values).any():
+        values = rows[:, _LAG_7] if np.isfinite(rows[:, _LAG_7]).any() else rows[:, _MEAN_7]
+    factor = check_factor(rows[:, _FACTOR], contract, "sequence.fator_externo")
+    return check_values(values, contract, "sequence") + factor
+
+
+def check_forecast(quantiles: np.ndarray, largest: float, field: str) -> list[FieldWarning]:
+    """Warn of a forecast that its history does not suggest.
+
+    Args:
+        quantiles: (days, levels), in the units of the series.
+        largest: absolute value that the model has looked at.
+        field: for the warning.
+    """
+    reaches = float(np.abs(quantiles).max())
+    if reaches / _LARGE <= largest or not largest:
+        return []
+    detail = f"the forecast reaches {reaches:g}, and no value sent is above {largest:g}"
+    return [FieldWarning(field, f"{detail}: do not rely on it")]
+
+
+def _largest(values: np.ndarray) -> np.ndarray:
+    """Return the largest absolute values, rising: one more than may be errors."""
+    known = np.abs(values[np.isfinite(values)])
+    count = min(_ERRORS + 1, len(known))
+    return np.sort(np.partition(known, len(known) - count)[len(known) - count :])
+
+
+def _center_and_spread(values: np.ndarray) -> tuple[float, float]:
+    """Return mean and mean absolute deviation of the known values, 0 without any."""
+    known = values[np.isfinite(values)]
+    if not len(known):
+        return 0.0, 0.0
+    unit = float(np.abs(known).max()) or 1.0  # or the sum of huge values would overflow
+    center = float((known / unit).mean())
+    return center * unit, float(np.abs(known / unit - center).mean()) * unit

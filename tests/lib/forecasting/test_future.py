@@ -1,0 +1,82 @@
+"""The coming days of a table: what is planned, what is missing, what is appended."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lib.data import SeriesError, split_planned, validate
+from lib.forecasting.future import append_horizon, read_planned, update_planned
+
+
+def canonical(values, factor=None, event=None, name="a"):
+    days = pd.date_range("2024-01-01", periods=len(values))
+    frame = pd.DataFrame({"series_id": name, "date": days, "value": values})
+    frame["fator_externo"] = np.nan if factor is None else factor
+    frame["evento_especial"] = np.nan if event is None else event
+    return validate(frame, min_days=1)
+
+
+def test_rows_behind_the_last_value_with_a_covariate_are_planned():
+    history, planned = split_planned(canonical([1, 2, np.nan, np.nan], factor=[5, 6, 7, np.nan]))
+    assert history["value"].tolist() == [1, 2]
+    assert planned["date"].dt.day.tolist() == [3, 4]
+    assert planned["fator_externo"].fillna(-1).tolist() == [7, -1]
+
+
+def test_blank_rows_behind_the_last_value_are_missing_values():
+    history, planned = split_planned(canonical([1, 2, np.nan, np.nan]))
+    assert len(history) == 4
+    assert planned.empty
+
+
+def test_missing_values_inside_the_history_stay():
+    history, planned = split_planned(canonical([1, np.nan, 3], factor=[1, 2, 3]))
+    assert len(history) == 3
+    assert planned.empty
+
+
+def test_horizon_is_appended_to_each_series_with_its_plans():
+    table = pd.concat([canonical([1, 2, 3], name="a"), canonical([1, 2], name="b")])
+    history, planned = split_planned(table)
+    plans = read_planned(
+        pd.DataFrame({"date": ["2024-01-03"], "evento_especial": [1.0]}), {}, ("a", "b")
+    )
+    extended = append_horizon(history, update_planned(planned, plans), horizon=2)
+    b = extended[extended["series_id"] == "b"]
+    assert b["date"].dt.day.tolist() == [1, 2, 3, 4]
+    assert b["evento_especial"].tolist()[2] == 1
+    assert b["value"].isna().tolist() == [False, False, True, True]
+    assert len(extended) == 5 + 4
+
+
+def test_holidays_mark_the_coming_days_too():
+    days = pd.date_range("2024-12-20", periods=5)
+    table = validate(pd.DataFrame({"date": days, "value": 1.0}), min_days=1)
+    history, planned = split_planned(table)
+    extended = append_horizon(history, planned, horizon=2, country="BR")
+    assert extended.set_index("date")["evento_especial"]["2024-12-25"] == 1
+
+
+def test_newer_plans_win_and_older_ones_fill():
+    older = pd.DataFrame({"date": ["2024-01-03"], "f": [1.0], "e": [0.5]})
+    newer = pd.DataFrame({"date": ["2024-01-03"], "f": [2.0]})
+    names = {"fator_externo": "f", "evento_especial": "e"}
+    merged = update_planned(read_planned(older, names, ("a",)), read_planned(newer, names, ("a",)))
+    assert merged["fator_externo"].tolist() == [2.0]
+    assert merged["evento_especial"].tolist() == [0.5]
+
+
+@pytest.mark.parametrize(
+    ("frame", "message"),
+    [
+        ({"day": ["2024-01-03"], "x": [1]}, "expected the day and at least one covariate"),
+        ({"date": ["soon"], "f": [1]}, "expected days such as"),
+        ({"date": ["2024-01-03"], "f": ["warm"]}, "got 'warm'; expected a number"),
+        ({"date": ["2024-01-03"], "e": [3]}, "got 3; expected 0"),
+        ({"date": ["2024-01-03"] * 2, "f": [1, 2]}, "is there twice"),
+    ],
+)
+def test_wrong_plans_are_refused(frame, message):
+    names = {"fator_externo": "f", "evento_especial": "e"}
+    with pytest.raises(SeriesError, match=message):
+        read_planned(pd.DataFrame(frame), names, ("a",))

@@ -1,0 +1,97 @@
+"""The end of a run in words: scores, verdict, report, next steps."""
+
+import io
+import json
+
+import pytest
+from rich.console import Console
+
+from lib.pipeline.summary import describe_verdict, show_summary, summarize_backtest, summarize_run
+
+SCORES = {
+    "forecaster": {"mase": 0.7, "wape": 9.0, "wql": 7.0, "coverage_80": 79.0, "mae": 3.0},
+    "naive": {"mase": 1.2, "wape": 15.0},
+    "weekday_median": {"mase": 0.9, "wape": 11.0, "wql": None, "coverage_80": None},
+}
+
+
+@pytest.fixture
+def run(tmp_path):
+    write(tmp_path, "scores.json", SCORES)
+    values = {
+        "DATA": "/data/my shops.csv",
+        "DATE_COLUMN": "day",
+        "VALUE_COLUMN": "value",
+        "SERIES_COLUMN": "",
+        "COUNTRY": "BR",
+        "DECIMAL": ",",
+    }
+    write(tmp_path, "parameters.json", {"profile": "ci", "stages": {"01_synthesis": values}})
+    outcome = {"version": 3, "promoted": True, "reason": "mase 0.7 beats seasonal naive, 1"}
+    write(tmp_path, "mlflow.json", outcome)
+    return tmp_path
+
+
+def write(folder, name, value):
+    (folder / name).write_text(json.dumps(value))
+
+
+def printed(summary):
+    output = io.StringIO()
+    show_summary(summary, Console(file=output, width=100, color_system=None))
+    return output.getvalue()
+
+
+def test_summary_of_a_training_has_scores_verdict_report_and_next_steps(run):
+    text = printed(summarize_run(run))
+    ours = next(line for line in text.splitlines() if "this forecaster" in line)
+    assert ours.split()[-4:] == ["0.700", "9.00", "7.00", "79.0"]
+    median = next(line for line in text.splitlines() if line.strip().startswith("median of 8"))
+    assert median.split()[-4:] == ["0.900", "11.0", "–", "–"]
+    assert "Better than the best simple forecast, median of 8 same weekdays: MASE 0.7" in text
+    assert "(22 % less)" in text
+    assert "Version 3 is now in production: mase 0.7 beats seasonal naive, 1." in text
+    assert f"Report: {run}/html/03_training.html" in text
+    command = "make forecast 'DATA=/data/my shops.csv' DATE_COLUMN=day COUNTRY=BR OUT=next.csv"
+    assert command in text
+    assert "make run-api" in text
+    assert "http://127.0.0.1:8000" in text
+
+
+def test_summary_has_the_verdict_that_the_training_wrote(run):
+    write(run, "verdict.json", {"better": False, "reason": "last week's values are as good here"})
+    verdict = summarize_run(run).verdict
+    assert verdict.startswith("Not better than the best simple forecast: last week's values are")
+
+
+def test_summary_of_synthetic_series_forecasts_those_of_the_run(run):
+    write(run, "parameters.json", {"stages": {"01_synthesis": {"DATA": ""}}})
+    assert f"make forecast DATA={run}/series.parquet OUT=next.csv" in printed(summarize_run(run))
+
+
+def test_summary_says_where_nothing_was_registered_or_promoted(run):
+    write(run, "mlflow.json", {"version": 3, "promoted": False, "reason": "is worse"})
+    assert summarize_run(run).decision == "Version 3 was not promoted: is worse."
+    (run / "mlflow.json").unlink()
+    assert summarize_run(run).decision == "Nothing was registered."
+
+
+def test_summary_of_a_backtest_is_read_from_its_results(tmp_path):
+    scores = {"ours": SCORES["forecaster"], "naive": SCORES["naive"]}
+    write(tmp_path, "metrics.json", scores)
+    parameters = {"DATA": "/data/shops.csv", "VALUE_COLUMN": "units", "COVARIATES": True}
+    text = printed(summarize_backtest(tmp_path, parameters))
+    assert f"Report: {tmp_path}/report.html" in text
+    assert "make train DATA=/data/shops.csv VALUE_COLUMN=units" in text
+
+
+def test_verdict_names_the_simple_forecast_that_is_better():
+    scores = {"forecaster": {"mase": 0.8}, "seasonal_naive": {"mase": 0.75}}
+    verdict = describe_verdict(scores)
+    assert verdict.startswith("A simple forecast is better here, last week's values")
+    assert "MASE 0.8 against 0.75" in verdict
+
+
+def test_verdict_without_a_mase_is_none():
+    scores = {"forecaster": {"mase": None}, "naive": {"mase": float("nan")}}
+    assert describe_verdict(scores).startswith("No verdict")
