@@ -108,7 +108,7 @@ $(PY313)/.installed: environment.yml
 
 test-3.13: $(PY313)/.installed ## Run the fast tests that need no torch on Python 3.13, where there is one
 	@if [ ! -e $(PY313)/.installed ]; then echo "make test-3.13: SKIPPED, there is no python3.13"; exit 0; fi; \
-	PYTHONPATH=. $(PY313)/bin/python -m pytest -p tests.without_torch \
+	PYTHONPATH="$(CURDIR)" $(PY313)/bin/python -m pytest -p tests.without_torch \
 	  -m "not slow and not services" tests/lib tests/serving $(PYTEST_ARGS)
 
 test-services: $(STAMP) ## Run the tests that start PostgreSQL and other servers, where they are installed
@@ -154,8 +154,13 @@ promote: $(STAMP) ## Make a version of the model the production one (VERSION=n)
 rollback: $(STAMP) ## Go back to the production version before this one
 	@$(CLI) rollback
 
+<<<<<<< HEAD
+run-worker: $(STAMP) ## Compute explanations in the background, as they are requested
+	OMP_NUM_THREADS=1 exec $(PY) -m serving.worker
+=======
 run-worker: $(STAMP) ## Compute explanations in the background, as they are asked for
 	exec $(CLI) worker
+>>>>>>> main
 
 run-api: $(STAMP) ## Serve http://127.0.0.1:8000, and a worker beside it (PORT=8000 API_ARGS="--help")
 	exec $(CLI) serve \
@@ -208,7 +213,7 @@ bench-serving: $(STAMP) ## Load ours, MLflow's server and FastAPI + torch by wrk
 	OMP_NUM_THREADS=1 $(PY) -m benchmarks.serving.bench $(ARGS)
 
 PEERS := benchmarks/accuracy/.venv
-# what a comparison needs; to be told of its options, nothing more than the project's environment
+# What a comparison needs; for `--help` nothing more than the project's environment
 COMPARISON = $(if $(filter --help -h,$(ARGS)),$(STAMP),$(PEERS)/.installed)
 $(PEERS)/.installed: benchmarks/accuracy/requirements.txt | $(STAMP)
 	$(PY) -m venv $(PEERS)

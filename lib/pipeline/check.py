@@ -11,6 +11,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict
 
 import numpy as np
@@ -51,7 +52,13 @@ def check_and_retrain(
         MonitorError: there is no production model, or no actual yet.
         StoreError: the database cannot be used.
     """
-    store = Store.of(settings)
+    with closing(Store.of(settings)) as store:
+        return _check_and_retrain(store, settings, day, may_retrain)
+
+
+def _check_and_retrain(
+    store: Store, settings: Settings, day: np.datetime64 | None, may_retrain: bool
+) -> tuple[Report, Retraining | None]:
     report = run_check(settings, store, day=day)
     if not report.recommendation.retrain:
         report_retraining(store, settings, "")

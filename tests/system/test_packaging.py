@@ -50,11 +50,18 @@ def test_requirements_admit_the_pinned_versions(project, pins):
     assert outside == {}
 
 
-@pytest.mark.slow
-def test_wheel_contains_what_it_needs_at_run_time(tmp_path):
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path]
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """The wheel of this checkout."""
+    folder = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
-    (wheel,) = tmp_path.glob("*.whl")
+    (file,) = folder.glob("*.whl")
+    return file
+
+
+@pytest.mark.slow
+def test_wheel_contains_what_it_needs_at_run_time(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     tracked = subprocess.run(
         ["git", "ls-files", "lib", "serving", "notebooks"],
@@ -66,3 +73,36 @@ def test_wheel_contains_what_it_needs_at_run_time(tmp_path):
     expected = {f"lib/{name}" if name.startswith("notebooks/") else name for name in tracked}
     assert expected <= names
     assert not [name for name in names if name.startswith(("tests/", "var/", "benchmarks/"))]
+
+
+FORECAST = """
+import mlflow, lib
+from lib.settings import get_settings
+
+mlflow.set_tracking_uri(get_settings().mlflow_tracking_uri)
+model = mlflow.pyfunc.load_model("models:/ProductionLSTM-Forecast@production")
+days = model.predict([{"start": "2026-01-01", "value": [100.0 + i % 7 for i in range(90)]}])
+print(lib.__file__, len(days["date"].iloc[0]))
+"""
+
+
+@pytest.mark.slow
+def test_wheel_trains_and_forecasts_from_an_empty_folder(wheel, tmp_path, monkeypatch):
+    installed, folder = tmp_path / "installed", tmp_path / "work"
+    zipfile.ZipFile(wheel).extractall(installed)
+    folder.mkdir()
+    for name in ("VAR_DIR", "MLFLOW_TRACKING_URI", "MLFLOW_ARTIFACT_ROOT", "OPTUNA_STORAGE"):
+        monkeypatch.delenv(name)
+    monkeypatch.delenv("DATABASE_URL")
+    monkeypatch.setenv("PYTHONPATH", str(installed))
+
+    def run(*arguments):
+        done = subprocess.run(
+            [sys.executable, *arguments], cwd=folder, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        return done.stdout.split()
+
+    run("-m", "lib.pipeline", "train", "--profile", "ci")
+    assert (folder / "var" / "mlflow.db").is_file()
+    assert run("-c", FORECAST)[-2:] == [str(installed / "lib" / "__init__.py"), "28"]

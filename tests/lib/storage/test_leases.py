@@ -166,5 +166,7 @@ def test_lease_of_a_server_that_is_away_is_an_error():
 
 
 def test_lease_of_a_database_in_memory_is_refused():
+    store = Store("sqlite://")
     with pytest.raises(StoreError, match="a database in memory has no leases"):
-        Lease(Store("sqlite://"), "x").acquire()
+        Lease(store, "x").acquire()
+    store.close()
