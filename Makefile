@@ -154,13 +154,8 @@ promote: $(STAMP) ## Make a version of the model the production one (VERSION=n)
 rollback: $(STAMP) ## Go back to the production version before this one
 	@$(CLI) rollback
 
-<<<<<<< HEAD
 run-worker: $(STAMP) ## Compute explanations in the background, as they are requested
-	OMP_NUM_THREADS=1 exec $(PY) -m serving.worker
-=======
-run-worker: $(STAMP) ## Compute explanations in the background, as they are asked for
 	exec $(CLI) worker
->>>>>>> main
 
 run-api: $(STAMP) ## Serve http://127.0.0.1:8000, and a worker beside it (PORT=8000 API_ARGS="--help")
 	exec $(CLI) serve \

@@ -30,8 +30,6 @@ def score_forecasts(
             panel, Path(folder), effort=effort, horizon=horizon, seed=seed, split=split
         )
         results = {"ours": evaluation.run_backtest(model, panel, origins)}
-    for name, forecast in evaluation.BASELINES.items():
-        values = forecast(panel, origins, horizon)
-        results[name] = evaluation.collect_forecasts(panel, origins, horizon, point=values)
+    results |= evaluation.run_baselines(panel, origins, horizon)
     rows = [{"forecaster": n} | evaluation.compute_metrics(r) for n, r in results.items()]
     return pd.DataFrame(rows)[["forecaster", *METRICS]]
