@@ -1,4 +1,4 @@
-"""The verdict of a backtest: is the forecaster better than the best simple forecast, and surely?
+"""Judge a backtest: is the forecaster better than the best simple forecast, or is that noise?
 
 Differences are paired: both forecasts from the same origin of the same series on the same days.
 Their standard error treats all forecasts of one series, and all from one date, as one observation
