@@ -6,13 +6,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 
-from lib.evaluation import Verdict
 from lib.inference import Contract
 from lib.registry.promotion import Decision, decide_promotion
 from lib.registry.versions import RegistryError
+
+if TYPE_CHECKING:
+    from lib.evaluation import Verdict
 
 # Return the scores of an artifact folder over the first so many days of the horizon.
 Evaluate = Callable[[Path, int], Mapping[str, float]]

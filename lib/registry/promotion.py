@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from lib.evaluation import Verdict
+if TYPE_CHECKING:
+    from lib.evaluation import Verdict
 
 _LARGEST = 1e18  # of an error in units of the series, as of the series themselves
 _LARGEST_WAPE = 1e4  # per cent

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from lib.evaluation import Verdict
 from lib.inference import Contract
 from lib.registry import artifacts, model_logging, tracking
 from lib.registry.gate import Evaluate, PromotionGate
@@ -31,6 +30,8 @@ from lib.settings import Settings, get_settings
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+    from lib.evaluation import Verdict
 
 
 log = structlog.get_logger()

@@ -37,14 +37,26 @@ def requeue_dead(study: optuna.Study) -> None:
     """
     with ignore_heartbeat_warning():
         optuna.storages.fail_stale_trials(study)
+    for trial in _fail_dead(study):
+        queue_retry(study, trial)
+
+
+def fail_surplus(study: optuna.Study) -> None:
+    """Fail the trials that stopped workers of this host had begun beyond those of the study."""
+    for trial in _fail_dead(study):
+        log.info("surplus trial ended", trial=trial.number)
+
+
+def _fail_dead(study: optuna.Study) -> Generator[FrozenTrial]:
+    """Fail the trials whose worker on this host is dead, and yield them."""
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         if not _is_dead(trial):
             continue
         try:
             study.tell(trial.number, state=TrialState.FAIL)
         except (ValueError, optuna.exceptions.UpdateFinishedTrialError):
-            continue  # another process was faster, and queues it
-        queue_retry(study, trial)
+            continue  # another process was faster
+        yield trial
 
 
 def _is_dead(trial: FrozenTrial) -> bool:
