@@ -21,6 +21,7 @@ from lib.progress import Progress, report_progress
 from lib.tuning.search_space import Job, TuningError
 from lib.tuning.study import (
     count_running_elsewhere,
+    fail_surplus,
     finished_trials,
     open_study,
     queue_default,
@@ -73,6 +74,7 @@ def tune(job: Job, *, workers: int = 1, progress: bool = True) -> optuna.Study:
                 f"study storage does not answer any more ({error.__cause__}); the same command "
                 "goes on with the study once it does"
             ) from error
+    fail_surplus(study)
     return study
 
 
@@ -88,7 +90,9 @@ def _supervise(pool: WorkerPool, study: optuna.Study, job: Job, workers: int, ba
                 raise TuningError(f"{job.trials - done} trials not finished:\n{errors[0]}")
             for error in errors:
                 log.warning("worker replaced", error=error.splitlines()[-1])
-        remaining = job.trials - done - count_running_elsewhere(study, pool.pids())
+        # In this order: a trial that ends in between counts twice, and no worker starts in vain.
+        elsewhere = count_running_elsewhere(study, pool.pids())
+        remaining = job.trials - len(finished_trials(study)) - elsewhere
         pool.scale_to(min(workers, remaining))
         time.sleep(POLL_SECONDS)
         requeue_dead(study)

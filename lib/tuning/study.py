@@ -96,6 +96,12 @@ def requeue_dead(study: optuna.Study) -> None:
     recovery.requeue_dead(study)
 
 
+@_patiently
+def fail_surplus(study: optuna.Study) -> None:
+    """Fail the trials that stopped workers had begun beyond those of the study."""
+    recovery.fail_surplus(study)
+
+
 @_retry_storage
 def finished_trials(study: optuna.Study) -> list[FrozenTrial]:
     """Return complete and pruned trials, by number."""

@@ -246,7 +246,8 @@ def test_actuals_are_kept_and_counted(client):
         "corrected": 0,
         "unchanged": 0,
         "unmatched": 1,
-        "results": [{"status": "added", "matched": False}],
+        "quarantined": 0,
+        "results": [{"status": "added", "matched": False, "quarantined": False, "reason": ""}],
     }
     assert client.post("/actuals", json={"actuals": [DAY]}).json["unchanged"] == 1
     assert client.post("/actuals", json={"actuals": [DAY | {"value": 2.0}]}).json["corrected"] == 1
