@@ -96,7 +96,7 @@ def requeue_dead(study: optuna.Study) -> None:
     recovery.requeue_dead(study)
 
 
-@_patiently
+@_retry_storage
 def fail_surplus(study: optuna.Study) -> None:
     """Fail the trials that stopped workers had begun beyond those of the study."""
     recovery.fail_surplus(study)
