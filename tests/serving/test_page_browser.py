@@ -332,7 +332,7 @@ def test_page_shows_what_the_api_refuses_in_its_row(light, visit):
     page.click("#run")
     page.wait_for_selector("#rows-card:not([hidden])")
     assert "Linha 72" in page.inner_text("#rows tbody tr")
-    assert "O esperado é um dia como 2026-01-31" in page.inner_text("#rows tbody tr")
+    assert "O esperado é um dia de 1900-01-01 a 2199-12-31" in page.inner_text("#rows tbody tr")
 
 
 def test_page_shows_beside_the_button_that_a_history_is_too_short(light, visit):
