@@ -137,8 +137,9 @@ def judge(result: Backtest, baselines: Mapping[str, Backtest]) -> Verdict:
         return Verdict(False, "no score could be computed: every series is constant or zero")
     coverage = _varying(result).get("coverage_80", math.nan)
     if coverage < SANE_COVERAGE:
+        shown = math.floor(10 * coverage) / 10  # never rounded up to the limit
         reason = (
-            f"the 80 % interval covers {coverage:.0f} % of the days, expected at least "
+            f"the 80 % interval covers {shown:g} % of the days, expected at least "
             f"{SANE_COVERAGE:.0f} %"
         )
         return Verdict(False, reason, differences)

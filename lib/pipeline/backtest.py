@@ -67,6 +67,7 @@ def run_backtest(
     write_json(out / "metrics.json", scores)
     for name, score in scores.items():
         log.info("backtest", forecast=name, **score)
+    log.info("backtest written", out=str(out), report=str(out / "report.html"))
     return out
 
 
