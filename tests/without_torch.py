@@ -19,8 +19,18 @@ def pytest_make_collect_report(collector):
 
 
 @pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item):
+    """Skip a test whose fixtures import PyTorch."""
+    return (yield from _skip_without_torch())
+
+
+@pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item):
     """Skip a test that imports PyTorch while it runs."""
+    return (yield from _skip_without_torch())
+
+
+def _skip_without_torch():
     try:
         return (yield)
     except ModuleNotFoundError as error:

@@ -10,6 +10,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 
 from lib.monitoring import drop, list_quarantined, release
 from lib.settings import SettingsError, get_settings
@@ -26,11 +27,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command.add_argument("key", nargs="+", help="as `list` shows it")
     options = parser.parse_args(arguments)
     try:
-        store = Store.of(get_settings())
-        if options.command == "list":
-            sys.stdout.write(json.dumps(list_quarantined(store), indent=1) + "\n")
-            return 0
-        count = (release if options.command == "release" else drop)(store, options.key)
+        with closing(Store.of(get_settings())) as store:
+            if options.command == "list":
+                sys.stdout.write(json.dumps(list_quarantined(store), indent=1) + "\n")
+                return 0
+            count = (release if options.command == "release" else drop)(store, options.key)
     except StoreError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1

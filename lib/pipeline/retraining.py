@@ -13,6 +13,7 @@ import shutil
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from threading import Event
@@ -249,8 +250,8 @@ def main() -> int:
     try:
         settings = get_settings()
         configure_logging(settings.log_level)
-        store = Store.of(settings, busy_seconds=30)
-        result = retrain(store, settings)
+        with closing(Store.of(settings, busy_seconds=30)) as store:
+            result = retrain(store, settings)
     except (SettingsError, StoreError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
