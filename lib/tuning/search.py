@@ -90,7 +90,7 @@ def _supervise(pool: WorkerPool, study: optuna.Study, job: Job, workers: int, ba
                 raise TuningError(f"{job.trials - done} trials not finished:\n{errors[0]}")
             for error in errors:
                 log.warning("worker replaced", error=error.splitlines()[-1])
-        # In this order: a trial that ends in between counts twice, and no worker starts in vain.
+        # In this order: a trial that ends in between counts twice, and no worker too many starts.
         elsewhere = count_running_elsewhere(study, pool.pids())
         remaining = job.trials - len(finished_trials(study)) - elsewhere
         pool.scale_to(min(workers, remaining))

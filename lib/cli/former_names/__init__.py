@@ -1,0 +1,1 @@
+"""Commands of earlier releases, under the names that crontabs and scripts have."""
