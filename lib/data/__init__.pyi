@@ -15,6 +15,7 @@ __all__ = [
     "closed_days_ahead",
     "closed_weekdays",
     "day_of_year",
+    "describe_data",
     "find_frequency",
     "fingerprint",
     "has_ended",
@@ -52,6 +53,7 @@ from .closed_days import (
     is_closed,
     is_missing,
 )
+from .description import describe_data
 from .frequency import find_frequency
 from .loading import load, mark_public_holidays, validate
 from .panel import (
