@@ -1,6 +1,7 @@
 __all__ = [
     "BASELINES",
     "BLOCKS",
+    "OURS",
     "SEASON",
     "Backtest",
     "Difference",
@@ -60,6 +61,7 @@ from .metrics import (
 from .plots import plot_by_series, plot_coverage, plot_error_by_day, plot_fans
 from .scores import (
     BLOCKS,
+    OURS,
     Backtest,
     compute_metrics,
     flatten_metrics,

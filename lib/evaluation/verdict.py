@@ -64,8 +64,8 @@ class Difference:
             if math.isfinite(self.standard_error)
             else "from one series and date"
         )
-        verb = "beats" if self.difference < 0 else "does not beat"
-        noise = ", a difference within noise" if self.is_noise else ""
+        verb, kind = ("beats", "gain") if self.difference < 0 else ("does not beat", "loss")
+        noise = f", a {kind} within noise" if self.is_noise else ""
         return (
             f"{self.metric} {self.score:.4g} {verb} {words}, {self.baseline_score:.4g} "
             f"(difference {self.difference:+.2g} {margin}{noise})"
@@ -87,8 +87,16 @@ class Verdict:
     differences: tuple[Difference, ...] = field(default_factory=tuple)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the verdict as plain values, for JSON."""
-        return {"better": self.better, "reason": self.reason} | self.figures()
+        """Return the verdict as plain values, for JSON, with both scores of each metric."""
+        scores = {
+            name: value
+            for one in self.differences
+            for name, value in (
+                (f"score_{one.metric}", one.score),
+                (f"best_baseline_score_{one.metric}", one.baseline_score),
+            )
+        }
+        return {"better": self.better, "reason": self.reason} | self.figures() | scores
 
     def figures(self) -> dict[str, float | int | str | None]:
         """Return the differences as plain values, None for what is unknown."""
