@@ -156,7 +156,9 @@ def _serve(settings: Settings, options: argparse.Namespace) -> None:
     def load_model(worker: Any) -> None:
         from serving.state import state_of
 
-        model = state_of(worker.app.wsgi()).model
+        state = state_of(worker.app.wsgi())
+        state.retention.start()
+        model = state.model
         model.start()
         # The processes share a socket: one without a model would refuse what others can answer.
         model.wait(_MODEL_WAIT)
@@ -170,6 +172,7 @@ def _serve(settings: Settings, options: argparse.Namespace) -> None:
         from serving.state import state_of
 
         state = state_of(worker.app.wsgi())
+        state.retention.stop()
         state.model.stop(1)
         state.recorder.close()
 

@@ -15,12 +15,25 @@ if TYPE_CHECKING:
     from serving.model import SeriesForecasts, Served
 
 
-def make_answer(model: Served, warnings: Sequence[FieldWarning], **fields: Any) -> Response:
-    """Make the answer of a call that forecasts: its fields, and what all of them have."""
+NOT_STORED = "X-Not-Stored"  # header: how many forecasts of an answer could not be stored
+
+
+def make_answer(
+    model: Served, warnings: Sequence[FieldWarning], not_stored: int, **fields: Any
+) -> Response:
+    """Make the answer of a call that forecasts.
+
+    Args:
+        model: that answers.
+        warnings: of the body.
+        not_stored: forecasts that could not be stored.
+        fields: of the answer, beside those that all of them have.
+    """
     document = fields | {"trace_id": g.trace_id, "model_version": model.version}
     if warnings:
         document["warnings"] = [doubt._asdict() for doubt in warnings]
-    return Response(orjson.dumps(document), mimetype="application/json")
+    headers = {NOT_STORED: str(not_stored)} if not_stored else None
+    return Response(orjson.dumps(document), mimetype="application/json", headers=headers)
 
 
 def encode_series(

@@ -63,14 +63,12 @@ def predict() -> Response:
     largest = float(np.nan_to_num(np.abs(rows[:, _LAG_1])).max())
     warnings += check_forecast(quantiles, largest, "sequence")
     values, levels = quantiles.tolist(), contract.quantiles
-    # A copy of the last row, or the record that waits to be written would hold all rows.
-    record = Record(
-        g.trace_id, model.version, levels, [values], body=body, features=rows[-1].copy()
-    )
-    state_of().recorder.record(record)
+    record = Record(g.trace_id, model.version, levels, [values], body=rows, features=rows[-1])
+    stored = state_of().recorder.record(record)
     return make_answer(
         model,
         warnings,
+        not_stored=int(not stored),
         prediction=float(interpolate_medians(quantiles, levels)),
         quantiles=dict(zip(name_levels(levels), values, strict=True)),
     )
@@ -98,13 +96,13 @@ def _forecast(model: Served) -> Response:
     call = read_forecast(cast(StrictRequest, request).json_bytes(keep=False), contract)
     parts = list(forecast_series(model.forecaster, call.series, call.context))
     warnings = _check_forecasts(call, parts)
-    forecasts = []
+    forecasts, not_stored = [], 0
     for part in parts:
-        _record_part(model, part, call.horizon)
+        not_stored += _record_part(model, part, call.horizon)
         # Encoded part by part: as objects the answer would take ten times its memory.
         forecasts.append(encode_series(part, call.horizon, contract.quantiles, call.levels))
     fragment = orjson.Fragment(b"[" + b",".join(forecasts) + b"]")
-    return make_answer(model, warnings, forecasts=fragment, levels=call.levels)
+    return make_answer(model, warnings, not_stored, forecasts=fragment, levels=call.levels)
 
 
 def _check_forecasts(call: ForecastCall, parts: list[SeriesForecasts]) -> list[FieldWarning]:
@@ -120,15 +118,21 @@ def _check_forecasts(call: ForecastCall, parts: list[SeriesForecasts]) -> list[F
     return warnings
 
 
-def _record_part(model: Served, part: SeriesForecasts, days: int) -> None:
-    for i, name in enumerate(part.ids):
-        record = Record(
-            g.trace_id,
-            model.version,
-            model.forecaster.contract.quantiles,
-            part.quantiles[i, :days],
-            series_id=name,
-            first_date=part.first[i].item(),
-            features=part.features[i],
+def _record_part(model: Served, part: SeriesForecasts, days: int) -> int:
+    """Have forecasts stored, and return how many of them cannot be."""
+    recorder, levels = state_of().recorder, model.forecaster.contract.quantiles
+    stored = [
+        recorder.record(
+            Record(
+                g.trace_id,
+                model.version,
+                levels,
+                part.quantiles[i, :days],
+                series_id=name,
+                first_date=part.first[i].item(),
+                features=part.features[i],
+            )
         )
-        state_of().recorder.record(record)
+        for i, name in enumerate(part.ids)
+    ]
+    return stored.count(False)
