@@ -13,7 +13,15 @@ from functools import cache
 import structlog
 from flask import Flask, Request, Response, g, request
 
-from serving.http import Keys, TokenBuckets, add_headers, check_host, is_open, refuse_for
+from serving.http import (
+    Keys,
+    TokenBuckets,
+    add_headers,
+    check_host,
+    is_open,
+    refuse_beyond_turn,
+    refuse_for,
+)
 from serving.state import state_of
 
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
@@ -71,6 +79,7 @@ def register(app: Flask, hosts: Container[str] | None = None) -> None:
         if hosts is not None:
             check_host(request, hosts)
         g.key = keys.check(request)
+        refuse_beyond_turn(request)
         if not is_open(request.path):
             client = request.remote_addr or "" if g.key is None else f"key {g.key}"
             if seconds := rows.take(client, _rows_of(request)):

@@ -25,7 +25,7 @@ import structlog
 
 from lib.log import configure_logging
 from lib.settings import ROOT, Settings, SettingsError, get_settings, usable_cores
-from serving.http import LOCAL_HOSTS, check_bind, check_key_lengths, is_loopback
+from serving.http import LOCAL_HOSTS, Keys, check_bind, check_key_lengths, is_loopback
 
 THREADS = 4  # a process; one of them computes, others read and write
 _MODEL_WAIT = 20.0  # seconds that a process waits for its model before it accepts requests
@@ -176,6 +176,7 @@ def _serve(settings: Settings, options: argparse.Namespace) -> None:
         from serving.state import state_of
 
         state = state_of(worker.app.wsgi())
+        worker.keys = Keys(settings.api_keys)
         state.retention.start()
         model = state.model
         model.start()

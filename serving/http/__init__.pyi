@@ -16,18 +16,20 @@ __all__ = [
     "check_key_lengths",
     "count_keys",
     "decode_json",
+    "has_arrived",
     "invalid",
     "is_loopback",
     "is_open",
     "metrics",
     "problems",
     "refusal_of",
+    "refuse_beyond_turn",
     "refuse_for",
     "release_memory",
 ]
 
 from . import metrics, problems
-from .limits import ConcurrencyLimit
+from .limits import ConcurrencyLimit, has_arrived, refuse_beyond_turn
 from .memory import release_memory
 from .metrics import Metrics
 from .problems import MEDIA_TYPE, RequestError, invalid, refusal_of

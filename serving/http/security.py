@@ -55,6 +55,10 @@ class Keys:
         self._is_short = [len(value) < KEY_LENGTH for value in values]
         self._guesses = TokenBuckets(*_GUESSES)
 
+    def __bool__(self) -> bool:
+        """Tell whether calls need a key."""
+        return bool(self._digests)
+
     def check(self, request: Request) -> int | None:
         """Check the key of a call.
 

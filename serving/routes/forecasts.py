@@ -8,9 +8,10 @@ import numpy as np
 import orjson
 from flask import Response, g, request
 from flask_openapi3 import APIBlueprint, Tag
+from werkzeug.exceptions import ServiceUnavailable
 
 from lib.features import FEATURES, known_future_after
-from serving.http import ConcurrencyLimit, StrictRequest, invalid, release_memory
+from serving.http import ConcurrencyLimit, StrictRequest, has_arrived, invalid, release_memory
 from serving.model import SeriesForecasts, forecast_series
 from serving.records import Prediction as Record
 from serving.routes.answers import encode_series, interpolate_medians, make_answer
@@ -33,14 +34,21 @@ if TYPE_CHECKING:
 
 MAX_PREDICT = 1_000_000  # bytes
 MAX_FORECAST = 64_000_000
-LARGE = 2_000_000  # bytes; of larger bodies only one is read and decoded at a time
+LARGE = 2_000_000  # bytes; of larger bodies only one is decoded at a time
+LATER = 5  # seconds after which to send a large body again
 _LAG_1 = FEATURES.index("lag_1")
 _UNUSABLE = "the model has no forecast for these numbers; they are too large, or none is known"
 large_bodies = ConcurrencyLimit(
     1,
     wait=0,
-    retry_after=5,
+    retry_after=LATER,
     detail="Another large body is being forecast; try again later, or send fewer series at once",
+)
+unmeasured_bodies = ConcurrencyLimit(
+    1,
+    wait=0,
+    retry_after=LATER,
+    detail="Another body without Content-Length is being received; send the length to be let in",
 )
 calls = APIBlueprint("forecasts", __name__, abp_tags=[Tag(name="forecasts")])
 
@@ -79,21 +87,36 @@ def forecast() -> Response:
     """Forecast the days after a history of raw values, of one series or many."""
     model = served()
     g.version = model.version
-    request.max_content_length = MAX_FORECAST
-    # A body without a length comes in pieces, and may be of any size.
-    small = request.content_length is not None and request.content_length <= LARGE
-    if small:
-        return _forecast(model)
+    body = _read_body()
+    if len(body[0]) <= LARGE:
+        return _forecast(model, body)
     with large_bodies.slot():
         try:
-            return _forecast(model)
+            return _forecast(model, body)
         finally:
             release_memory()
 
 
-def _forecast(model: Served) -> Response:
+def _read_body() -> list[bytes]:
+    """Return the body in a list: whoever takes it out of there is its only owner."""
+    request.max_content_length = MAX_FORECAST
+    sent = cast(StrictRequest, request)
+    length = request.content_length
+    if length is None:
+        # It comes in pieces and may be of any size. Reading it holds a thread.
+        with unmeasured_bodies.slot():
+            return [sent.json_bytes(keep=False)]
+    if LARGE < length <= MAX_FORECAST and not has_arrived(request):
+        raise ServiceUnavailable(
+            "Too many large bodies are being received; try again later, or send fewer series",
+            retry_after=LATER,
+        )
+    return [sent.json_bytes(keep=False)]
+
+
+def _forecast(model: Served, body: list[bytes]) -> Response:
     contract = model.forecaster.contract
-    call = read_forecast(cast(StrictRequest, request).json_bytes(keep=False), contract)
+    call = read_forecast(body.pop(), contract)
     parts = list(forecast_series(model.forecaster, call.series, call.context))
     warnings = _check_forecasts(call, parts)
     forecasts, not_stored = [], 0
