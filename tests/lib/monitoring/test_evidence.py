@@ -207,6 +207,10 @@ def test_models_of_two_names_are_apart_in_one_database(settings, store):
         read_last_check(settings.var_dir, one)["findings"]["status"] for one in (store, theirs)
     ]
     assert shown == ["alarm", "ok"]
+    # The file is of the last check, and of one model: it is not shown for another.
+    file = read_last_check(settings.var_dir, model_name="stations")
+    assert file["findings"]["model_name"] == "stations"
+    assert read_last_check(settings.var_dir)["status"] == "never checked"
     theirs.close()
 
 
