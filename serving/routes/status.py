@@ -58,9 +58,10 @@ def model() -> Response:
 def last_check() -> Response:
     """Return what the last check of the model found; before the first, that there was none."""
     state = state_of()
+    folder, name = state.settings.var_dir, state.settings.registered_model_name
     with suppress(StoreError, ServiceUnavailable), _counting.slot():
-        return jsonify(read_last_check(state.settings.var_dir, state.recorder.store))
-    return jsonify(read_last_check(state.settings.var_dir))
+        return jsonify(read_last_check(folder, state.recorder.store, model_name=name))
+    return jsonify(read_last_check(folder, model_name=name))
 
 
 @calls.get("/metrics", responses={200: _TEXT})
