@@ -34,6 +34,7 @@ __all__ = [
     "seasonal_naive",
     "seasonal_scale",
     "smape",
+    "standard_error",
     "wape",
     "wql",
 ]
@@ -66,4 +67,4 @@ from .scores import (
     metrics_by_block,
     metrics_by_day,
 )
-from .verdict import Difference, Verdict, compare, judge
+from .verdict import Difference, Verdict, compare, judge, standard_error
