@@ -1,6 +1,7 @@
 __all__ = [
     "BASELINES",
     "BLOCKS",
+    "METRICS",
     "SEASON",
     "Backtest",
     "Difference",
@@ -67,4 +68,4 @@ from .scores import (
     metrics_by_block,
     metrics_by_day,
 )
-from .verdict import Difference, Verdict, compare, judge, standard_error
+from .verdict import METRICS, Difference, Verdict, compare, judge, standard_error
