@@ -40,8 +40,8 @@ class TrainingConfig:
         validation_windows: windows of an evaluation, at most.
         pretrained: whether to start from the pretrained network, where it has this shape.
         prior_windows: number of training windows at which the pull towards the pretrained weights
-            has strength 1. It falls with the square of the windows: a short series cannot move
-            the network far, a long one hardly feels it. Of several members the first is not
+            has strength 1. It falls with their third power: a short series cannot move the
+            network far, a long one hardly feels it. Of several members the first is not
             pulled and the last is most. 0 is no pull.
 
     Raises:
@@ -67,7 +67,7 @@ class TrainingConfig:
     level_shift_prob: float = 0.1
     validation_windows: int = 256
     pretrained: bool = True
-    prior_windows: float = 1300.0
+    prior_windows: float = 850.0
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "evaluate_every", "patience", "validation_windows"):

@@ -4,10 +4,14 @@ from dataclasses import replace
 
 import pytest
 
+from lib.models.config import ModelConfig
 from lib.training import loop
 from lib.training.config import TrainingConfig
+from lib.training.data import prepare
 from lib.training.schedule import Schedule
+from lib.training.state import initial_state
 from tests.networks import MODEL, TRAINING, weights_hash
+from tests.panels import lively_panel, split_of
 
 
 def test_schedule_warms_up_stays_and_decays_to_zero():
@@ -66,3 +70,34 @@ def test_fit_interrupted_in_its_decay_resumes_exactly(small_training, tmp_path):
 
 def test_default_patience_leaves_a_fit_time_to_improve():
     assert TrainingConfig().patience * TrainingConfig().evaluate_every >= 100
+
+
+def distance_by_member(fit, start):
+    """How far the weights of each member are from those that it started with."""
+    return [
+        sum(float((a - b).detach().square().sum()) for a, b in zip(*pair, strict=True)) ** 0.5
+        for pair in (
+            (one.parameters(), other.parameters())
+            for one, other in zip(fit.members, start.members, strict=True)
+        )
+    ]
+
+
+def test_short_series_is_pulled_towards_the_pretrained_weights_member_by_member():
+    panel = lively_panel(days=300, series=1)
+    shape = ModelConfig(horizon=7, members=3)
+    data = prepare(panel, split_of(panel), shape)
+    settings = replace(TRAINING, evaluate_every=20)
+    start = initial_state(data, shape, settings).model
+    pulled = distance_by_member(loop.fit(data, shape, settings).model, start)
+    free = distance_by_member(
+        loop.fit(data, shape, replace(settings, prior_windows=0.0)).model, start
+    )
+    assert pulled[0] > pulled[1] > pulled[2]
+    assert pulled[2] < 0.5 * free[2]
+
+
+@pytest.mark.parametrize("windows", [-1.0, float("nan"), float("inf")])
+def test_prior_windows_below_zero_or_not_finite_are_refused(windows):
+    with pytest.raises(ValueError, match="prior_windows: expected 0 or more"):
+        TrainingConfig(prior_windows=windows)
