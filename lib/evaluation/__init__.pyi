@@ -1,6 +1,7 @@
 __all__ = [
     "BASELINES",
     "BLOCKS",
+    "METRICS",
     "OURS",
     "SEASON",
     "Backtest",
@@ -35,6 +36,7 @@ __all__ = [
     "seasonal_naive",
     "seasonal_scale",
     "smape",
+    "standard_error",
     "wape",
     "wql",
 ]
@@ -68,4 +70,4 @@ from .scores import (
     metrics_by_block,
     metrics_by_day,
 )
-from .verdict import Difference, Verdict, compare, judge
+from .verdict import METRICS, Difference, Verdict, compare, judge, standard_error

@@ -203,7 +203,7 @@ def compare(
         score=float(first[seen].sum()) if seen.any() else math.nan,
         baseline_score=float(second[seen].sum()) if seen.any() else math.nan,
         difference=float(gap.sum()) if seen.any() else math.nan,
-        standard_error=_standard_error(gap[seen], clusters),
+        standard_error=standard_error(gap[seen], clusters),
         pairs=int(seen.sum()),
     )
 
@@ -279,7 +279,7 @@ def _pinball_losses(
     return np.maximum(level * gap, (level - 1) * gap).mean(axis=-1)
 
 
-def _standard_error(parts: np.ndarray, clusterings: Sequence[np.ndarray]) -> float:
+def standard_error(parts: np.ndarray, clusterings: Sequence[np.ndarray]) -> float:
     """Return the standard error of a sum of parts, the larger of several ways to cluster them.
 
     Args:
