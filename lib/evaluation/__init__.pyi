@@ -31,6 +31,7 @@ __all__ = [
     "rmse",
     "run_backtest",
     "run_baselines",
+    "score_totals",
     "seasonal_naive",
     "seasonal_scale",
     "smape",
@@ -66,4 +67,5 @@ from .scores import (
     metrics_by_block,
     metrics_by_day,
 )
+from .totals import score_totals
 from .verdict import Difference, Verdict, compare, judge
