@@ -173,6 +173,7 @@ def _forecast_part(model: Served, read: list[Series], context: int) -> _Part:
     histories = join_series(read)
     panel, origins = histories.panel, histories.origins
     quantiles = forecast_panel(model.forecaster, panel, origins, context=context, batch=BATCH)
+    quantiles[histories.closed_ahead(quantiles.shape[1])] = 0.0
     return _Part(panel.ids, panel.dates[origins] + 1, quantiles, last_features(histories))
 
 

@@ -124,7 +124,7 @@ async function run() {
   const rows = series.map(({ name, history, future }) => ({
     series_id: name,
     history,
-    future: future.slice(0, card.horizon),
+    future: future.filter((row) => Date.parse(row.date) <= Date.parse(history.at(-1).date) + card.horizon * 864e5),
   }));
   const body = { series: rows, horizon: Number($("#horizon").value) };
   // All that can be shown, so that a box ticked later needs no call.
