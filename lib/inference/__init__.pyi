@@ -3,6 +3,7 @@ __all__ = [
     "FILES",
     "NONNEGATIVE_SERIES",
     "OPTIONAL_FILES",
+    "PATHS",
     "RANKS",
     "ArtifactError",
     "Contract",
@@ -48,7 +49,7 @@ from .distribution import mean_of_quantiles
 from .orders import Order, choose_order
 from .partitions import Job, Partition, PartitionForecaster, Result, is_finished
 from .past_ranks import collect_ranks
-from .paths import PathSampler
+from .paths import PATHS, PathSampler
 from .pyfunc import example
 from .ranks import Ranks
 from .served_model import ServedModel, forecast_panel

@@ -63,6 +63,7 @@ class PathSampler:
         self._origins = rng.permutation(np.arange(paths) % len(ranks.codes))
         self._even = normal_scores((np.arange(paths) + 0.5) / paths)
         self._common_shift = rng.permutation(self._even)
+        self._effect_error = rng.permutation(self._even)
 
     def draw(
         self, series: str, quantiles: np.ndarray, *, floor: float | np.ndarray = -np.inf
@@ -80,7 +81,54 @@ class PathSampler:
         Returns:
             (paths, days), in the unit of the series.
         """
-        scores = self._scores(series, len(quantiles))
+        return self._map(self._scores(series, len(quantiles)), quantiles, floor)
+
+    def draw_scenario(
+        self,
+        series: str,
+        base: np.ndarray,
+        quantiles: np.ndarray,
+        *,
+        floor: float | np.ndarray = -np.inf,
+    ) -> np.ndarray:
+        """Draw the paths of a scenario, to be compared path by path with those of another.
+
+        A forecast that is wider under the scenario says that the effect of the scenario is not
+        known exactly. With standard deviations v of the base and w of the scenario on a day, the
+        scores of the two correlate by v / w (or w / v): for normal distributions the variance of
+        the difference is then w² - v², as if an error of the effect, independent of everything
+        else, came on top of the base. That error has the standard deviation of at most the effect
+        itself, and all effects of a path are too large or too small together. Where nothing
+        changes, the paths are those of the base.
+
+        Args:
+            series: its name.
+            base: (days, levels), the forecast to compare with; its paths are those of `draw`.
+            quantiles: (days, levels), the forecast under the scenario.
+            floor: least possible value.
+
+        Returns:
+            (paths, days), in the unit of the series; they have the quantiles of the scenario.
+        """
+        share = self._effect_error_share(base, quantiles)
+        scores = np.sqrt(1 - share**2) * self._scores(series, len(base))
+        return self._map(scores + share * self._effect_error[:, None], quantiles, floor)
+
+    def _effect_error_share(self, base: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
+        """Return the error of an effect, with its sign, in the larger standard deviation. (days,)"""
+        unit = self._z[-1] - self._z[0]
+        before, after = (q[:, -1] - q[:, 0] for q in (base, quantiles))
+        largest = np.maximum(before, after) / unit
+        gained = np.sqrt(np.abs(after**2 - before**2)) / unit
+        middle = int(np.argmin(np.abs(self._z)))
+        effect = quantiles[:, middle] - base[:, middle]
+        error = np.sign(effect) * np.minimum(gained, np.abs(effect))
+        return np.divide(error, largest, out=np.zeros(len(base)), where=largest > 0)
+
+    def _map(
+        self, scores: np.ndarray, quantiles: np.ndarray, floor: float | np.ndarray
+    ) -> np.ndarray:
+        """Return the values (paths, days) at normal scores (paths, days) of a forecast."""
         piece = np.searchsorted(self._z[1:-1], scores, side="right")
         slopes = np.diff(quantiles, axis=1) / np.diff(self._z)
         intercepts = quantiles[:, :-1] - slopes * self._z[:-1]

@@ -118,7 +118,7 @@ def _first_of(unit: str, day: np.datetime64) -> np.datetime64:
 
 
 def align_ranges(
-    ranges: Sequence[DayRange], starts: Sequence[np.datetime64], horizon: int
+    ranges: Sequence[DayRange], starts: np.ndarray, horizon: int
 ) -> tuple[list[DayRange], list[DayRange]]:
     """Divide ranges into those that all series of a group forecast, and the others.
 
@@ -126,10 +126,10 @@ def align_ranges(
 
     Args:
         ranges: of the group.
-        starts: the first forecast day of each series.
+        starts: (n,) datetime64[D], the first forecast day of each series.
         horizon: days that are forecast of each.
     """
-    common = horizon - int((max(starts) - min(starts)).astype(np.int64))
+    common = horizon - int((starts.max() - starts.min()).astype(np.int64))
     inside = [days for days in ranges if days.last <= common]
     return inside, [days for days in ranges if days.last > common]
 

@@ -165,3 +165,27 @@ def test_ranks_of_many_series_stay_within_their_bounds(trained, monkeypatch):
     ranks = collect_ranks(trained[0], lively_panel(series=4), np.arange(100, 250))
     assert ranks is not None
     assert ranks.codes.shape[0] * ranks.codes.shape[1] <= 40
+
+
+def test_scenario_without_a_change_has_the_paths_of_the_base():
+    sampler = PathSampler(ranks_of(persistence=0.2), LEVELS)
+    forecast = quantiles_of(5, 1)
+    scenario = sampler.draw_scenario("s1", forecast, forecast)
+    assert np.array_equal(scenario, sampler.draw("s1", forecast))
+
+
+@pytest.mark.parametrize(("before", "after"), [(1.0, 1.5), (1.5, 1.0), (1.0, 1.0)])
+def test_difference_of_a_scenario_has_the_variance_that_the_forecast_gains(before, after):
+    sampler = PathSampler(ranks_of(), LEVELS, paths=4000)
+    base, scenario = quantiles_of(20, before), quantiles_of(25, after)
+    difference = sampler.draw_scenario("s1", base, scenario) - sampler.draw("s1", base)
+    assert difference.mean() == pytest.approx(5, abs=0.05)
+    expected = np.sqrt(abs(after**2 - before**2))
+    assert difference[:, 0].std() == pytest.approx(expected, rel=0.05, abs=1e-9)
+
+
+def test_scenario_has_the_quantiles_of_its_forecast():
+    sampler = PathSampler(ranks_of(), LEVELS, paths=4000)
+    scenario = quantiles_of(25, 2)
+    paths = sampler.draw_scenario("s1", quantiles_of(20, 1), scenario)
+    assert np.abs((paths[..., None] <= scenario).mean(axis=(0, 1)) - LEVELS).max() < 0.015

@@ -62,7 +62,7 @@ def test_group_adds_the_same_dates_of_series_that_begin_on_different_days():
 
 def test_ranges_that_not_all_series_reach_are_set_apart():
     ranges = [DayRange(1, 7), DayRange(1, 10)]
-    inside, outside = align_ranges(ranges, [START - 2, START], 10)
+    inside, outside = align_ranges(ranges, np.array([START - 2, START]), 10)
     assert (inside, outside) == ([(1, 7)], [(1, 10)])
 
 
