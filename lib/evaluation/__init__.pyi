@@ -33,6 +33,7 @@ __all__ = [
     "rmse",
     "run_backtest",
     "run_baselines",
+    "score_totals",
     "seasonal_naive",
     "seasonal_scale",
     "smape",
@@ -70,4 +71,5 @@ from .scores import (
     metrics_by_block,
     metrics_by_day,
 )
+from .totals import score_totals
 from .verdict import METRICS, Difference, Verdict, compare, judge, standard_error

@@ -298,7 +298,7 @@ def test_gate_reports_a_production_version_that_cannot_be_read(registry, add, tm
     gate(registry, add(0.3))
     place = registry.client.get_model_version_download_uri(registry.name, "1")
     path = Path(place.removeprefix("file://")) / "artifacts" / "model" / CONTRACT
-    path.write_text(path.read_text().replace('"format_version": 1', '"format_version": 0'))
+    path.write_text(path.read_text().replace('"format_version": 2', '"format_version": 0'))
     assert not gate(registry, add(1.1)).promote
     decision = gate(registry, add(0.5))
     assert decision.promote
