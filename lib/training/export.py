@@ -17,7 +17,14 @@ from safetensors.torch import load_file, save
 from lib import features as ft
 from lib.data import DataSplit, Panel, fingerprint, is_planned
 from lib.files import file_hash
-from lib.inference import CONTRACT, FILES, NONNEGATIVE_SERIES, Contract, ServedModel
+from lib.inference import (
+    CONTRACT,
+    FILES,
+    NONNEGATIVE_SERIES,
+    SERIES_SPREAD,
+    Contract,
+    ServedModel,
+)
 from lib.models import LSTMForecaster, ModelConfig
 from lib.training.data import TrainingData
 from lib.training.loop import Fit
@@ -84,8 +91,10 @@ def save_artifact(
 
 
 def _settings(fit: Fit, data: TrainingData) -> dict[str, Any]:
-    """Return the configuration of model and training, and the floors that series do not share."""
+    """Return the configuration of model and training, and what series do not share."""
     settings = {"model": fit.model.config.to_dict(), "training": fit.config.to_dict()}
+    if fit.series_spread:
+        settings[SERIES_SPREAD] = fit.series_spread
     if data.nonnegative or not data.nonnegative_series:
         return settings  # one floor, or none: the graph has it
     return settings | {NONNEGATIVE_SERIES: list(data.nonnegative_series)}
