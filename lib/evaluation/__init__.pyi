@@ -2,6 +2,7 @@ __all__ = [
     "BASELINES",
     "BLOCKS",
     "METRICS",
+    "OURS",
     "SEASON",
     "Backtest",
     "Difference",
@@ -32,6 +33,7 @@ __all__ = [
     "rmse",
     "run_backtest",
     "run_baselines",
+    "score_totals",
     "seasonal_naive",
     "seasonal_scale",
     "smape",
@@ -62,10 +64,12 @@ from .metrics import (
 from .plots import plot_by_series, plot_coverage, plot_error_by_day, plot_fans
 from .scores import (
     BLOCKS,
+    OURS,
     Backtest,
     compute_metrics,
     flatten_metrics,
     metrics_by_block,
     metrics_by_day,
 )
+from .totals import score_totals
 from .verdict import METRICS, Difference, Verdict, compare, judge, standard_error

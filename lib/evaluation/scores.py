@@ -11,6 +11,7 @@ import pandas as pd
 from lib.evaluation import metrics
 
 BLOCKS = ((1, 1), (2, 7), (8, 28))  # first and last day of the horizon
+OURS = "ours"  # name of the forecaster beside those of the baselines
 
 
 @dataclass(frozen=True)

@@ -2,20 +2,34 @@ __all__ = [
     "CONTRACT",
     "FILES",
     "NONNEGATIVE_SERIES",
+    "OPTIONAL_FILES",
+    "PATHS",
+    "RANKS",
     "SERIES_SPREAD",
     "ArtifactError",
     "Contract",
+    "DayRange",
+    "GroupSum",
     "Job",
+    "Order",
     "Partition",
     "PartitionForecaster",
+    "PathSampler",
+    "Ranks",
     "Result",
     "ServedModel",
+    "Total",
+    "align_ranges",
     "apply_floors",
+    "choose_order",
+    "collect_ranks",
     "cover_zeros",
     "example",
     "forecast_panel",
     "is_finished",
     "mean_of_quantiles",
+    "read_ranges",
+    "sum_series",
     "verify_file",
     "verify_folder",
 ]
@@ -24,6 +38,8 @@ from .artifact import (
     CONTRACT,
     FILES,
     NONNEGATIVE_SERIES,
+    OPTIONAL_FILES,
+    RANKS,
     SERIES_SPREAD,
     ArtifactError,
     Contract,
@@ -32,6 +48,11 @@ from .artifact import (
 )
 from .bounds import apply_floors, cover_zeros
 from .distribution import mean_of_quantiles
+from .orders import Order, choose_order
 from .partitions import Job, Partition, PartitionForecaster, Result, is_finished
+from .past_ranks import collect_ranks
+from .paths import PATHS, PathSampler
 from .pyfunc import example
+from .ranks import Ranks
 from .served_model import ServedModel, forecast_panel
+from .totals import DayRange, GroupSum, Total, align_ranges, read_ranges, sum_series

@@ -163,6 +163,15 @@ def test_decide_refuses_a_metric_that_should_be_high():
         decide_promotion({}, None, {}, metric="r2")
 
 
+@pytest.mark.parametrize(
+    "score", [{"mase": 3e304}, {"mase": 0.5, "wape": 2e5}, {"rmse@8-28": 1e19}]
+)
+def test_decide_refuses_an_expected_error_that_is_no_measure(score):
+    found = decide_promotion({"mase": 0.5} | score, None, {"mase": 1e305})
+    assert not found.promote
+    assert found.reason.startswith("the expected error is no measure")
+
+
 def test_decide_compares_unequal_horizons_over_the_shorter():
     scores = {"mase": 0.9}, {"mase": 0.5}, NAIVE
     assert decide_promotion(*scores, shared_horizon={"mase": 0.4}).promote
@@ -289,7 +298,7 @@ def test_gate_reports_a_production_version_that_cannot_be_read(registry, add, tm
     gate(registry, add(0.3))
     place = registry.client.get_model_version_download_uri(registry.name, "1")
     path = Path(place.removeprefix("file://")) / "artifacts" / "model" / CONTRACT
-    path.write_text(path.read_text().replace('"format_version": 1', '"format_version": 0'))
+    path.write_text(path.read_text().replace('"format_version": 2', '"format_version": 0'))
     assert not gate(registry, add(1.1)).promote
     decision = gate(registry, add(0.5))
     assert decision.promote
