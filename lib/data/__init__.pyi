@@ -6,6 +6,7 @@ __all__ = [
     "SERIES_COLUMNS",
     "WEEKDAYS",
     "WINDOW_DAYS",
+    "Covariate",
     "DataSplit",
     "Panel",
     "SeriesError",
@@ -14,7 +15,9 @@ __all__ = [
     "choose_validation_days",
     "closed_days_ahead",
     "closed_weekdays",
+    "covariate_columns",
     "day_of_year",
+    "describe_data",
     "find_frequency",
     "fingerprint",
     "has_ended",
@@ -52,6 +55,8 @@ from .closed_days import (
     is_closed,
     is_missing,
 )
+from .covariates import Covariate, covariate_columns
+from .description import describe_data
 from .frequency import find_frequency
 from .loading import load, mark_public_holidays, validate
 from .panel import (

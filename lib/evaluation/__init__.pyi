@@ -1,6 +1,8 @@
 __all__ = [
     "BASELINES",
     "BLOCKS",
+    "METRICS",
+    "OURS",
     "SEASON",
     "Backtest",
     "Difference",
@@ -35,6 +37,7 @@ __all__ = [
     "seasonal_naive",
     "seasonal_scale",
     "smape",
+    "standard_error",
     "wape",
     "wql",
 ]
@@ -61,6 +64,7 @@ from .metrics import (
 from .plots import plot_by_series, plot_coverage, plot_error_by_day, plot_fans
 from .scores import (
     BLOCKS,
+    OURS,
     Backtest,
     compute_metrics,
     flatten_metrics,
@@ -68,4 +72,4 @@ from .scores import (
     metrics_by_day,
 )
 from .totals import score_totals
-from .verdict import Difference, Verdict, compare, judge
+from .verdict import METRICS, Difference, Verdict, compare, judge, standard_error

@@ -87,6 +87,8 @@ const KNOWN = [
   [/^expected a known value among the last (?<days>\d+) days/, "p_unknown"],
   [/^expected a day from (?<first>[\d-]{10}) to (?<last>[\d-]{10})/, "p_future"],
   [/^expected at most \d+ (?:series|days)/, "p_many"],
+  [/^(?<name>[a-z0-9 -]+) data found: (?<count>\d+) values/, "p_frequency"],
+  [/^is the name of an earlier series/, "p_name_twice"],
 ];
 
 /** Key and values of the page's text for an error of the API, null where it has none. */
