@@ -45,6 +45,7 @@ __all__ = [
     "split_planned",
     "split_without_test",
     "synthesize",
+    "take_series",
     "to_panel",
     "to_table",
     "validate",
@@ -78,6 +79,7 @@ from .panel import (
     Panel,
     SeriesError,
     fingerprint,
+    take_series,
     to_panel,
     to_table,
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import numpy as np
 import pandas as pd
@@ -88,18 +88,16 @@ def split_column(name: str) -> tuple[Role, Kind, str, str]:
     >>> split_column("known:holiday:holiday:BR:SP")
     ('known', 'holiday', 'holiday', 'BR:SP')
     """
-    role, kind, label = name.split(SEPARATOR, 2)
+    role, kind, label = cast("tuple[Role, Kind, str]", name.split(SEPARATOR, 2))
     calendar = ""
     if kind == "holiday":
         label, _, calendar = label.partition(SEPARATOR)
-    return role, kind, label, calendar  # ty: ignore[invalid-explicit-return]
+    return role, kind, label, calendar
 
 
-def write_covariates(
-    covariates: Iterable[Covariate],
-) -> dict[str, np.ndarray | pd.Series | ExtensionArray]:
+def write_covariates(covariates: Iterable[Covariate]) -> dict[str, np.ndarray | ExtensionArray]:
     """Return the columns of covariates for a series table, categories as text."""
-    columns: dict[str, np.ndarray | pd.Series | ExtensionArray] = {}
+    columns: dict[str, np.ndarray | ExtensionArray] = {}
     for covariate in covariates:
         values = covariate.values
         if covariate.kind in ("category", "holiday"):

@@ -17,7 +17,7 @@ from lib.data.panel import Panel, SeriesError
 if TYPE_CHECKING:
     from holidays import HolidayBase
 
-HOLIDAY = "holiday"  # name and kind of the covariate
+HOLIDAY = "holiday"  # name of the covariate, where no column of the user's has it
 # Of a day in lieu of a holiday, or of one whose date is that of a moon not seen yet.
 _REMARK = re.compile(r"\s*\((?:observed|estimated|in lieu|substitut)[^)]*\)")
 _ENGLISH = "en_US"
@@ -86,10 +86,13 @@ def add_holidays(panel: Panel, country: str, state: str = "") -> Panel:
         names[rows] = name_holidays(panel.dates[rows], code, part)
     labels, codes = np.unique(names.astype(str), return_inverse=True)
     calendar = f"{country}{SEPARATOR}{state}" if state else country
-    covariate = Covariate(
-        HOLIDAY, "known", "holiday", codes.astype(np.float64), tuple(labels.tolist()), calendar
-    )
     others = tuple(c for c in panel.covariates if c.kind != "holiday")
+    name = HOLIDAY
+    if any(c.name == name for c in others):  # a column of the user's
+        name = f"{HOLIDAY} ({calendar.replace(SEPARATOR, ', ')})"
+    covariate = Covariate(
+        name, "known", "holiday", codes.astype(np.float64), tuple(labels.tolist()), calendar
+    )
     return replace(panel, covariates=(*others, covariate))
 
 

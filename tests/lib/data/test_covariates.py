@@ -121,7 +121,10 @@ def test_constant_column_is_used_and_logged():
 
 def test_a_covariate_may_have_the_name_of_the_holidays():
     loaded = read(table(holiday=np.tile([0, 1], 15)), covariates=["holiday"], country="US")
-    assert covariate_columns(loaded) == ["known:event:holiday", "known:holiday:holiday:US"]
+    assert covariate_columns(loaded) == [
+        "known:event:holiday",
+        "known:holiday:holiday (US):US",
+    ]
 
 
 @pytest.mark.parametrize(
