@@ -1,5 +1,6 @@
 __all__ = [
     "CONTRACT",
+    "EFFECTS",
     "FILES",
     "NONNEGATIVE_SERIES",
     "OPTIONAL_FILES",
@@ -11,6 +12,7 @@ __all__ = [
     "DayRange",
     "GroupSum",
     "Job",
+    "LearnedEffects",
     "Order",
     "Partition",
     "PartitionForecaster",
@@ -37,6 +39,7 @@ __all__ = [
 
 from .artifact import (
     CONTRACT,
+    EFFECTS,
     FILES,
     NONNEGATIVE_SERIES,
     OPTIONAL_FILES,
@@ -49,6 +52,7 @@ from .artifact import (
 )
 from .bounds import apply_floors, cover_zeros
 from .distribution import mean_of_quantiles
+from .effects import LearnedEffects
 from .orders import Order, choose_order
 from .partitions import Job, Partition, PartitionForecaster, Result, is_finished
 from .past_ranks import collect_ranks
