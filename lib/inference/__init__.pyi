@@ -6,6 +6,7 @@ __all__ = [
     "PATHS",
     "RANKS",
     "SERIES_SPREAD",
+    "TWIN",
     "ArtifactError",
     "Contract",
     "DayRange",
@@ -30,6 +31,7 @@ __all__ = [
     "mean_of_quantiles",
     "read_ranges",
     "sum_series",
+    "unpack_twin",
     "verify_file",
     "verify_folder",
 ]
@@ -41,8 +43,10 @@ from .artifact import (
     OPTIONAL_FILES,
     RANKS,
     SERIES_SPREAD,
+    TWIN,
     ArtifactError,
     Contract,
+    unpack_twin,
     verify_file,
     verify_folder,
 )

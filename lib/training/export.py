@@ -95,6 +95,8 @@ def _add_ranks(served: ServedModel, data: TrainingData) -> ServedModel:
     """Add the ranks of the validation's truth to an artifact, which totals are made from."""
     folder, windows = served.folder, data.validation
     (folder / RANKS).unlink(missing_ok=True)
+    if not len(windows.origins):
+        return served
     ranks = collect_ranks(served, windows.panel, windows.origins)
     if ranks is None:
         return served
