@@ -185,11 +185,12 @@ forecast-arguments:
 	  exit 2; fi
 
 # A parameter of the notebooks, but for these, which are options of the command.
-FORECAST_PASSED = $(foreach v,$(sort $(filter-out $(OWN) EFFORT FUTURE ENDED,$(GIVEN))),$(v)="$$$(v)")
-forecast: forecast-arguments $(STAMP) ## Forecast the coming days of a file (DATA=sales.csv OUT=next.csv EFFORT= FUTURE=)
+FORECAST_PASSED = $(foreach v,$(sort $(filter-out $(OWN) EFFORT FUTURE ENDED TOTALS TOTALS_BY,$(GIVEN))),$(v)="$$$(v)")
+forecast: forecast-arguments $(STAMP) ## Forecast the coming days of a file (DATA=sales.csv OUT=next.csv EFFORT= FUTURE= TOTALS=7,28)
 	@if [ -d "$(DATA)" ]; then exit 0; fi; \
 	OMP_NUM_THREADS=1 $(CLI) forecast --out "$(OUT)" $(if $(EFFORT),--effort "$(EFFORT)") \
 	  $(if $(FUTURE),--future "$(FUTURE)") $(if $(ENDED),--include-ended) \
+	  $(if $(TOTALS),--totals "$(TOTALS)") $(if $(TOTALS_BY),--totals-by "$(TOTALS_BY)") \
 	  --relative-to "$(PWD)" $(FORECAST_PASSED)
 	@if [ -d "$(DATA)" ]; then $(MAKE) --no-print-directory forecast-folder; fi
 

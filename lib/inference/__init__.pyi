@@ -30,6 +30,7 @@ __all__ = [
     "is_finished",
     "mean_of_quantiles",
     "read_ranges",
+    "subtract",
     "sum_series",
     "unpack_twin",
     "verify_file",
@@ -59,4 +60,4 @@ from .paths import PATHS, PathSampler
 from .pyfunc import example
 from .ranks import Ranks
 from .served_model import ServedModel, forecast_panel
-from .totals import DayRange, GroupSum, Total, align_ranges, read_ranges, sum_series
+from .totals import DayRange, GroupSum, Total, align_ranges, read_ranges, subtract, sum_series
