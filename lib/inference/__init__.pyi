@@ -7,6 +7,7 @@ __all__ = [
     "PATHS",
     "RANKS",
     "SERIES_SPREAD",
+    "TWIN",
     "ArtifactError",
     "Contract",
     "DayRange",
@@ -33,6 +34,7 @@ __all__ = [
     "read_ranges",
     "subtract",
     "sum_series",
+    "unpack_twin",
     "verify_file",
     "verify_folder",
 ]
@@ -45,8 +47,10 @@ from .artifact import (
     OPTIONAL_FILES,
     RANKS,
     SERIES_SPREAD,
+    TWIN,
     ArtifactError,
     Contract,
+    unpack_twin,
     verify_file,
     verify_folder,
 )

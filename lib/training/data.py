@@ -80,8 +80,9 @@ def prepare(panel: Panel, split: DataSplit, config: ModelConfig) -> TrainingData
         until=split.validation_end,
         min_history=history,
     )
+    until = split.validation_end  # that of a refit has no days, since there is nothing to stop by
     for name, windows in (("training", train), ("validation", validation)):
-        if len(windows.origins) == 0:
+        if len(windows.origins) == 0 and (name == "training" or split.train_end < until):
             raise TrainingError(
                 f"no {name} window: a series needs {history} days before a cutoff and "
                 f"{config.horizon} after it inside the {name} span; give more days or a "

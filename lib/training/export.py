@@ -52,6 +52,7 @@ def save_artifact(
     split: DataSplit,
     *,
     source: str = "",
+    hidden_spread: np.ndarray | None = None,
 ) -> ServedModel:
     """Write the artifact of a fit, without metrics yet, and load it.
 
@@ -62,6 +63,8 @@ def save_artifact(
         panel: all series.
         split: of the days of `panel`.
         source: name of the data, such as that of its file, for people.
+        hidden_spread: as `calibrate_hidden` returns it; by default it is measured on the
+            validation days.
 
     Raises:
         ExportError: graph and network differ on the background windows.
@@ -98,7 +101,7 @@ def save_artifact(
     learned = data.effects.learned if data.effects else None
     if learned is None:
         return _add_ranks(served, data)
-    spread = calibrate_hidden(fit, data)
+    spread = calibrate_hidden(fit, data) if hidden_spread is None else hidden_spread
     served = _add_ranks(_add_effects(served, learned, spread), data)
     # The ranks are of effects that have not seen the validation days. Those that forecast have.
     newest = ft.fit_effects(data.observed, split.validation_end)
@@ -108,6 +111,8 @@ def save_artifact(
 
 def _add_ranks(served: ServedModel, data: TrainingData) -> ServedModel:
     """Add the ranks of the validation's truth to an artifact, which totals are made from."""
+    if not len(data.validation.origins):
+        return served
     ranks = collect_ranks(served, data.observed, data.validation.origins)
     if ranks is None:
         return served

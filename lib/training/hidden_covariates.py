@@ -17,7 +17,7 @@ def calibrate_hidden(fit: Fit, data: TrainingData) -> np.ndarray:
     """Return by how much the widths of a forecast grow where a covariate is unknown ahead.
 
     Each covariate is hidden on its own, then all are, and the widths are calibrated as those of
-    complete forecasts are, on the same days.
+    complete forecasts are, on the same days. Without validation days they do not grow.
 
     Args:
         fit: calibrated on complete forecasts; it is left as it is.
@@ -33,6 +33,8 @@ def calibrate_hidden(fit: Fit, data: TrainingData) -> np.ndarray:
     if effects is None:
         raise ValueError("data: expected effects of covariates, got none")
     count = len(effects.names)
+    if not len(data.validation.origins):
+        return np.ones((count + 1, *fit.model.spread.shape))
     patterns = [*~np.eye(count, dtype=bool), np.zeros(count, dtype=bool)]
     spread = fit.model.spread.numpy()
     return np.stack(

@@ -25,6 +25,7 @@ from lib.training.checkpoint import Checkpoint
 from lib.training.config import TrainingConfig, TrainingError
 from lib.training.data import Batch, TrainingData
 from lib.training.loss import pinball_loss
+from lib.training.schedule import Schedule
 from lib.training.state import (
     TrainingState,
     initial_state,
@@ -51,6 +52,7 @@ class Fit:
         best_step: the step it was reached at.
         series_spread: factor of the widths of each series that was calibrated, by name; empty
             before the calibration, and of a panel of one series.
+        schedule: that was followed; None without training.
     """
 
     model: LSTMForecaster
@@ -59,6 +61,7 @@ class Fit:
     validation_loss: float
     best_step: int
     series_spread: dict[str, float] = field(default_factory=dict)
+    schedule: Schedule | None = None
 
 
 def fit(
@@ -105,7 +108,14 @@ def fit(
 
     best = copy.deepcopy(state.model)
     best.load_state_dict(state.best)
-    return Fit(best.eval(), config, state.history, state.best_loss, state.best_step)
+    return Fit(
+        best.eval(),
+        config,
+        state.history,
+        state.best_loss,
+        state.best_step,
+        schedule=state.schedule,
+    )
 
 
 def initial_loss(data: TrainingData, model_config: ModelConfig, config: TrainingConfig) -> float:
