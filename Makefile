@@ -27,7 +27,7 @@ export JUPYTER_PREFER_ENV_PATH := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help install lint format docs test test-slow test-3.13 test-services run-mlflow train pretrain tune backtest \
-	explain promote rollback run-api run-worker bench-serving bench-accuracy bench-starts bench-speed bench-monitoring example \
+	explain promote rollback run-api run-worker bench-serving bench-accuracy bench-public bench-starts bench-speed bench-monitoring example \
 	screenshots test-page docker-build docker-run forecast forecast-arguments forecast-folder bench-robustness monitor check \
 	simulate lab clean clean-var
 
@@ -218,6 +218,9 @@ $(PEERS)/.installed: benchmarks/accuracy/requirements.txt | $(STAMP)
 
 bench-accuracy: $(COMPARISON) ## Compare forecasts with those of other systems (ARGS="--help")
 	OMP_NUM_THREADS=1 $(PY) -m benchmarks.accuracy.bench $(ARGS)
+
+bench-public: $(STAMP) ## Score ours on the split of a public leaderboard, beside its rows (ARGS="--help")
+	OMP_NUM_THREADS=1 $(PY) -m benchmarks.accuracy.public $(ARGS)
 
 bench-starts: $(STAMP) ## Fits from random weights and from the pretrained network (ARGS="--help")
 	OMP_NUM_THREADS=1 $(PY) -m benchmarks.accuracy.starts $(ARGS)

@@ -40,6 +40,7 @@ __all__ = [
     "split_planned",
     "split_without_test",
     "synthesize",
+    "take_series",
     "to_panel",
     "to_table",
     "validate",
@@ -66,6 +67,7 @@ from .panel import (
     Panel,
     SeriesError,
     fingerprint,
+    take_series,
     to_panel,
     to_table,
 )

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 import numpy as np
 import pandas as pd
+from pandas.api.extensions import ExtensionArray
 
 Role = Literal["known", "past", "static"]
 Kind = Literal["number", "event", "category", "holiday"]
@@ -67,7 +68,7 @@ def read_covariates(table: pd.DataFrame) -> tuple[Covariate, ...]:
 
 
 def _read_covariate(column: pd.Series, name: str) -> Covariate:
-    role, kind, label = name.split(SEPARATOR, 2)
+    role, kind, label = cast("tuple[Role, Kind, str]", name.split(SEPARATOR, 2))
     if kind in ("number", "event"):
         values = column.to_numpy(np.float64, na_value=np.nan)
         return Covariate(label, role, kind, values)
@@ -76,9 +77,9 @@ def _read_covariate(column: pd.Series, name: str) -> Covariate:
     return Covariate(label, role, kind, values, tuple(str(name) for name in labels))
 
 
-def write_covariates(covariates: Iterable[Covariate]) -> dict[str, np.ndarray | pd.Series]:
+def write_covariates(covariates: Iterable[Covariate]) -> dict[str, np.ndarray | ExtensionArray]:
     """Return the columns of covariates for a series table, categories as text."""
-    columns: dict[str, np.ndarray | pd.Series] = {}
+    columns: dict[str, np.ndarray | ExtensionArray] = {}
     for covariate in covariates:
         values = covariate.values
         if covariate.kind in ("category", "holiday"):
@@ -100,8 +101,8 @@ def find_kind(column: pd.Series, *, categorical: bool = False) -> Kind:
         column: as numbers or booleans where all its values are, otherwise as text.
         categorical: the user says that it is.
 
-    >>> find_kind(pd.Series([0, 1, 1])), find_kind(pd.Series([0.5, 2.5])), find_kind(pd.Series(["a"]))
-    ('event', 'number', 'category')
+    >>> find_kind(pd.Series([0, 1, 1])), find_kind(pd.Series([0.5, 2.5]))
+    ('event', 'number')
     """
     if categorical or not pd.api.types.is_numeric_dtype(column):
         return "category"
