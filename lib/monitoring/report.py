@@ -119,7 +119,7 @@ def check_day(
         drift,
         day=day,
         trained=trained,
-        new_samples=_count_actuals(frames.history, trained, day),
+        new_samples=round(_count_actuals(frames.history, trained, day) / frames.share),
         policy=RetrainingPolicy.of(settings),
     )
     business = compute_business_impact(
