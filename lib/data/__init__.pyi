@@ -1,8 +1,10 @@
 __all__ = [
+    "CLOSED_LOOK_BACK",
     "COLUMN_PARAMETERS",
     "MIN_HISTORY_DAYS",
     "ROUNDING",
     "SERIES_COLUMNS",
+    "WEEKDAYS",
     "WINDOW_DAYS",
     "DataSplit",
     "Panel",
@@ -13,6 +15,8 @@ __all__ = [
     "closed_days_ahead",
     "closed_weekdays",
     "day_of_year",
+    "describe_data",
+    "find_frequency",
     "fingerprint",
     "has_ended",
     "is_closed",
@@ -41,8 +45,16 @@ __all__ = [
     "without_spikes",
 ]
 
-from .calendar import day_of_year, weekday_of
-from .closed_days import closed_days_ahead, closed_weekdays, is_closed, is_missing
+from .calendar import WEEKDAYS, day_of_year, weekday_of
+from .closed_days import (
+    CLOSED_LOOK_BACK,
+    closed_days_ahead,
+    closed_weekdays,
+    is_closed,
+    is_missing,
+)
+from .description import describe_data
+from .frequency import find_frequency
 from .loading import load, mark_public_holidays, validate
 from .panel import (
     MIN_HISTORY_DAYS,

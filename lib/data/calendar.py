@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+WEEKDAYS = ("Mondays", "Tuesdays", "Wednesdays", "Thursdays", "Fridays", "Saturdays", "Sundays")
+
 
 def weekday_of(dates: np.ndarray | np.datetime64) -> np.ndarray:
     """Return the weekday of each date, 0 for Monday to 6 for Sunday.

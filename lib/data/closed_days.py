@@ -8,7 +8,7 @@ from lib.data.calendar import weekday_of
 from lib.data.panel import Panel
 from lib.data.planned import is_planned, last_history_rows
 
-LOOK_BACK_DAYS = 182  # half a year, in whole weeks
+CLOSED_LOOK_BACK = 182  # days: half a year, in whole weeks
 MIN_WEEKS = 4
 EXCEPTIONS = 0.05  # share of a closed weekday that may be open all the same
 MIN_OPEN = 2  # weekdays; a single one is weekly data
@@ -41,7 +41,7 @@ def closed_weekdays(panel: Panel, until: np.datetime64 | None = None) -> np.ndar
     last_row = last_history_rows(panel)
     last = panel.dates[last_row] if until is None else np.minimum(panel.dates[last_row], until)
     series = np.repeat(np.arange(panel.n_series), np.diff(panel.offsets))
-    recent = (panel.dates <= last[series]) & (panel.dates > last[series] - LOOK_BACK_DAYS)
+    recent = (panel.dates <= last[series]) & (panel.dates > last[series] - CLOSED_LOOK_BACK)
     key = 7 * series[recent] + weekday_of(panel.dates[recent])
     observed = np.isfinite(panel.values[recent]).astype(np.float64)
     weeks = np.bincount(key, minlength=7 * panel.n_series).reshape(shape)

@@ -1,6 +1,8 @@
 __all__ = [
     "BASELINES",
     "BLOCKS",
+    "METRICS",
+    "OURS",
     "SEASON",
     "Backtest",
     "Difference",
@@ -31,9 +33,11 @@ __all__ = [
     "rmse",
     "run_backtest",
     "run_baselines",
+    "score_totals",
     "seasonal_naive",
     "seasonal_scale",
     "smape",
+    "standard_error",
     "wape",
     "wql",
 ]
@@ -60,10 +64,12 @@ from .metrics import (
 from .plots import plot_by_series, plot_coverage, plot_error_by_day, plot_fans
 from .scores import (
     BLOCKS,
+    OURS,
     Backtest,
     compute_metrics,
     flatten_metrics,
     metrics_by_block,
     metrics_by_day,
 )
-from .verdict import Difference, Verdict, compare, judge
+from .totals import score_totals
+from .verdict import METRICS, Difference, Verdict, compare, judge, standard_error

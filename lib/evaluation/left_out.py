@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from lib.data import (
+    WEEKDAYS,
     WINDOW_DAYS,
     Panel,
     closed_weekdays,
@@ -14,8 +15,6 @@ from lib.data import (
     spike_rows,
 )
 from lib.evaluation.scores import Backtest
-
-WEEKDAYS = ("Mondays", "Tuesdays", "Wednesdays", "Thursdays", "Fridays", "Saturdays", "Sundays")
 
 
 def describe_left_out(panel: Panel, result: Backtest) -> pd.DataFrame:

@@ -17,7 +17,7 @@ from lib.plotting import BLUE, FORECAST, GREEN, INK, MUTED, VIOLET, hide_spines
 NAMED_SERIES = 10  # of a scatter, so that names can be read
 
 COLORS = {
-    "forecaster": FORECAST,
+    scores.OURS: FORECAST,
     "naive": MUTED,
     "seasonal_naive": BLUE,
     "weekday_median": VIOLET,
@@ -81,7 +81,7 @@ def plot_error_by_day(results: Mapping[str, scores.Backtest]) -> Figure:
     for name, result in results.items():
         mase = scores.metrics_by_day(result)["mase"]
         color = COLORS.get(name, MUTED)
-        width = 2.2 if name == "forecaster" else 1.2
+        width = 2.2 if name == scores.OURS else 1.2
         marker = "o" if len(mase) == 1 else None
         axis.plot(mase.index, mase, color=color, lw=width, marker=marker, label=name)
     axis.set(xlabel="day of the horizon", ylabel="MASE (season 7)", ylim=(0, None))
@@ -112,23 +112,25 @@ def plot_coverage(result: scores.Backtest) -> Figure:
 
 
 def plot_by_series(results: Mapping[str, scores.Backtest], panel: Panel) -> Figure:
-    """Plot the MASE of each series: the forecaster against the seasonal naive forecast."""
+    """Plot the MASE of each series: ours against the seasonal naive forecast."""
     figure, axis = plt.subplots(figsize=(5.4, 4.4), layout="constrained")
-    scores = {}
-    for name in ("seasonal_naive", "forecaster"):
+    mase = {}
+    for name in ("seasonal_naive", scores.OURS):
         result = results[name]
-        scores[name] = metrics.mase_by_series(
+        mase[name] = metrics.mase_by_series(
             result.actual, result.point, result.scale[:, None], result.series[:, None]
         )
-    axis.scatter(scores["seasonal_naive"], scores["forecaster"], color=FORECAST, s=16, alpha=0.7)
-    worst = pd.concat(scores).max()
+    axis.scatter(mase["seasonal_naive"], mase[scores.OURS], color=FORECAST, s=16, alpha=0.7)
+    worst = pd.concat(mase).max()
     limit = 1.08 * worst if worst > 0 else 1.0  # no MASE where no series ever changed
     axis.plot([0, limit], [0, limit], color=INK, lw=0.8, ls=":")
-    axis.set(xlabel="MASE of seasonal naive", ylabel="MASE of the forecaster")
+    axis.set(xlabel="MASE of seasonal naive", ylabel="MASE of ours")
     axis.set(xlim=(0, limit), ylim=(0, limit), aspect="equal")
-    named = _name_worst(axis, scores["seasonal_naive"], scores["forecaster"], panel)
+    named = _name_worst(axis, mase["seasonal_naive"], mase[scores.OURS], panel)
     which = "" if named == panel.n_series else f", the {named} worst of ours named"
-    axis.set_title(f"{panel.n_series} series{which}\nbelow the line we win", loc="left", fontsize=9)
+    axis.set_title(
+        f"{panel.n_series} series{which}\nbelow the line ours is better", loc="left", fontsize=9
+    )
     return hide_spines(figure)
 
 

@@ -65,8 +65,8 @@ class Difference:
             if math.isfinite(self.standard_error)
             else "from one series and date"
         )
-        verb = "beats" if self.difference < 0 else "does not beat"
-        noise = ", a difference within noise" if self.is_noise else ""
+        verb, kind = ("beats", "gain") if self.difference < 0 else ("does not beat", "loss")
+        noise = f", a {kind} within noise" if self.is_noise else ""
         return (
             f"{self.metric} {self.score:.4g} {verb} {words}, {self.baseline_score:.4g} "
             f"(difference {self.difference:+.2g} {margin}{noise})"
@@ -88,8 +88,16 @@ class Verdict:
     differences: tuple[Difference, ...] = field(default_factory=tuple)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the verdict as plain values, for JSON."""
-        return {"better": self.better, "reason": self.reason} | self.figures()
+        """Return the verdict as plain values, for JSON, with both scores of each metric."""
+        scores = {
+            name: value
+            for one in self.differences
+            for name, value in (
+                (f"score_{one.metric}", one.score),
+                (f"best_baseline_score_{one.metric}", one.baseline_score),
+            )
+        }
+        return {"better": self.better, "reason": self.reason} | self.figures() | scores
 
     def figures(self) -> dict[str, float | int | str | None]:
         """Return the differences as plain values, None for what is unknown."""
@@ -195,7 +203,7 @@ def compare(
         score=float(first[seen].sum()) if seen.any() else math.nan,
         baseline_score=float(second[seen].sum()) if seen.any() else math.nan,
         difference=float(gap.sum()) if seen.any() else math.nan,
-        standard_error=_standard_error(gap[seen], clusters),
+        standard_error=standard_error(gap[seen], clusters),
         pairs=int(seen.sum()),
     )
 
@@ -271,7 +279,7 @@ def _pinball_losses(
     return np.maximum(level * gap, (level - 1) * gap).mean(axis=-1)
 
 
-def _standard_error(parts: np.ndarray, clusterings: Sequence[np.ndarray]) -> float:
+def standard_error(parts: np.ndarray, clusterings: Sequence[np.ndarray]) -> float:
     """Return the standard error of a sum of parts, the larger of several ways to cluster them.
 
     Args:

@@ -2,48 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 import weakref
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from lib.data import Panel, closed_days_ahead, split_planned, to_panel, validate
-from lib.files import write_json
-from lib.forecasting.fitting import INSTANT, check_effort, make_model
-from lib.forecasting.future import (
-    append_horizon,
-    mark_holidays,
-    read_planned,
-    update_planned,
-)
-from lib.forecasting.model_choice import (
-    REGISTERED,
-    Choice,
-    choose_registered,
-    list_names,
-    load_registered,
-)
-from lib.forecasting.tables import describe_effort, forecast_table, name_columns
-from lib.inference import ServedModel, forecast_panel
+from lib.data import validate
+from lib.forecasting.effort import get_model
+from lib.forecasting.fitting import check_effort
+from lib.forecasting.history import Ahead, History, look_ahead
+from lib.forecasting.model_choice import REGISTERED, Choice, load_registered
+from lib.forecasting.planning import Planning
+from lib.forecasting.saving import Saved, read_folder, write_folder
+from lib.forecasting.tables import forecast_days, name_columns
+from lib.forecasting.totals import JointForecast, forecast_jointly
+from lib.inference import ServedModel
 
-SETTINGS_FILE, HISTORY_FILE, PLANNED_FILE, MODEL_FOLDER = (
-    "forecaster.json",
-    "history.parquet",
-    "planned.parquet",
-    "model",
-)
-FORMAT_VERSION = 1
 COLUMN_ARGUMENTS = ("date", "value", "series", "external", "event")
 
 
-class Forecaster:
+class Forecaster(Planning):
     """Forecast the coming days of daily series.
 
     Args:
@@ -70,10 +51,15 @@ class Forecaster:
         self.horizon, self.country, self.seed = int(horizon), country or "", int(seed)
         self._choice: Choice | None = None
         self.notes: list[str] = []
-        self._columns: dict[str, str] = {}
-        self._history = pd.DataFrame()
-        self._planned = pd.DataFrame()
+        self._history = History()
         self._model: ServedModel | None = None
+
+    def __repr__(self) -> str:
+        """Return horizon, model, and number and span of the series."""
+        settings = f"horizon={self.horizon}"
+        settings += f", country={self.country!r}" if self.country else ""
+        model = self._choice.model if self._choice else "not fitted"
+        return f"<Forecaster({settings}): {model}; {self._history}>"
 
     def fit(
         self,
@@ -124,39 +110,38 @@ class Forecaster:
             )
         if effort not in (None, REGISTERED):
             check_effort(effort)
-        self._columns = name_columns({}, date, value, series, external, event)
-        return self.fit_table(validate(df, columns=self._columns), effort, progress=progress)
+        columns = name_columns({}, date, value, series, external, event)
+        table = validate(df, columns=columns)
+        return self.fit_table(table, effort, columns=columns, progress=progress)
 
     def fit_table(
-        self, table: pd.DataFrame, effort: str | None = "default", *, progress: bool = False
+        self,
+        table: pd.DataFrame,
+        effort: str | None = "default",
+        *,
+        columns: Mapping[str, str] | None = None,
+        progress: bool = False,
     ) -> Forecaster:
         """Learn from a canonical table, as `lib.data.load` returns it for a file.
 
         Args:
             table: canonical; the events of the country are not part of it.
             effort: as for `fit`.
+            columns: canonical names to the names that later tables have; by default the same.
             progress: as for `fit`.
         """
         if effort not in (None, REGISTERED):
             check_effort(effort)
-        self._history, self._planned = split_planned(table)
-        self._drop_model()
-        panel = self._history_panel()
-        folder = self._new_folder()
-        if effort is None:
-            self._choose(panel, folder)
-        elif effort == REGISTERED:
-            self._use_registered(folder)
-        else:
-            self._model = make_model(
-                panel,
-                folder,
-                effort=effort,
-                horizon=self.horizon,
-                seed=self.seed,
-                progress=progress,
-            )
-            self._choice = Choice(effort, describe_effort(effort), f"effort {effort} was given")
+        self._model, self._choice, self.notes = None, None, []
+        self._history = History.of_table(table, columns or {}, self.country)
+        self._model, self._choice = get_model(
+            self._history.panel(),
+            self._new_folder(),
+            effort=effort,
+            horizon=self.horizon,
+            seed=self.seed,
+            progress=progress,
+        )
         return self
 
     def update(
@@ -179,8 +164,9 @@ class Forecaster:
         >>> str(model.update(df).predict()["date"].iloc[0].date())
         '2024-03-31'
         """
-        self._columns = name_columns(self._columns, date, value, series, external, event)
-        self._history, self._planned = split_planned(validate(df, columns=self._columns))
+        columns = name_columns(self._history.columns, date, value, series, external, event)
+        table = validate(df, columns=columns)
+        self._history = History.of_table(table, columns, self.country)
         return self
 
     def predict(
@@ -209,20 +195,10 @@ class Forecaster:
         >>> len(model.predict(future=planned))
         3
         """
-        model = self._require_model()
-        panel, origins = self._forecast_panel(future, include_ended=include_ended)
-        quantiles = forecast_panel(model, panel, origins)[:, : self.horizon]
-        finite = np.isfinite(quantiles).all(axis=(1, 2))
-        if not finite.all():
-            names = [panel.ids[s] for s in panel.series_of(origins[~finite])]
-            self.notes.append(f"no forecast for {list_names(names)}: too few known values")
-            origins, quantiles = origins[finite], quantiles[finite]
-        closed = closed_days_ahead(panel, origins, self.horizon)
-        if closed.any():
-            names = [panel.ids[s] for s in panel.series_of(origins[closed.any(axis=1)])]
-            self.notes.append(f"closed on some weekdays, where 0 is forecast: {list_names(names)}")
-            quantiles = np.where(closed[..., None], 0.0, quantiles)
-        return forecast_table(panel, origins, quantiles, model.contract.quantiles)
+        ahead = self._look_ahead(future, include_ended=include_ended)
+        forecast, notes = forecast_days(self._require_model(), ahead, self.horizon)
+        self.notes = ahead.notes + notes
+        return forecast
 
     def backtest(
         self,
@@ -264,9 +240,8 @@ class Forecaster:
 
         if unknown := set(columns) - set(COLUMN_ARGUMENTS):
             raise TypeError(f"backtest: unknown {sorted(unknown)}, expected {COLUMN_ARGUMENTS}")
-        names = name_columns(self._columns, *(columns.get(n) for n in COLUMN_ARGUMENTS))
-        history, _ = split_planned(validate(df, columns=names))
-        panel = to_panel(mark_holidays(history, self.country))
+        names = name_columns(self._history.columns, *(columns.get(n) for n in COLUMN_ARGUMENTS))
+        panel = History.of_table(validate(df, columns=names), names, self.country).panel()
         trained = self._choice.effort if self._choice else ""
         effort = effort or trained.replace(REGISTERED, "") or "default"
         check_effort(effort)
@@ -304,8 +279,8 @@ class Forecaster:
         """
         from lib.forecasting.explaining import explain_day
 
-        panel, _ = self._forecast_panel(None, include_ended=True)
-        return explain_day(self._require_model(), panel, self.horizon, series, date)
+        ahead = self._look_ahead(None, include_ended=True)
+        return explain_day(self._require_model(), ahead.panel, self.horizon, series, date)
 
     def save(self, folder: str | Path) -> Path:
         """Write model, history and settings to a folder, and return it.
@@ -319,22 +294,9 @@ class Forecaster:
         >>> again.predict().equals(model.predict())
         True
         """
-        model, folder = self._require_model(), Path(folder).expanduser()
-        folder.mkdir(parents=True, exist_ok=True)
-        shutil.copytree(model.folder, folder / MODEL_FOLDER, dirs_exist_ok=True)
-        self._history.to_parquet(folder / HISTORY_FILE, index=False)
-        self._planned.to_parquet(folder / PLANNED_FILE, index=False)
-        write_json(
-            folder / SETTINGS_FILE,
-            {
-                "format_version": FORMAT_VERSION,
-                "horizon": self.horizon,
-                "country": self.country,
-                "seed": self.seed,
-                "columns": self._columns,
-                "choice": asdict(self.choice),
-            },
-        )
+        folder = Path(folder).expanduser()
+        model = self._require_model()
+        write_folder(folder, Saved(self.horizon, self.seed, self._history, model, self.choice))
         return folder
 
     @classmethod
@@ -345,25 +307,11 @@ class Forecaster:
             FileNotFoundError: the folder has no saved forecaster.
             ArtifactError: the model is altered.
         """
-        folder = Path(folder).expanduser()
-        if not (folder / SETTINGS_FILE).is_file():
-            raise FileNotFoundError(
-                f"{folder}: no {SETTINGS_FILE}; expected a folder that Forecaster.save wrote"
-            )
-        state: dict[str, Any] = json.loads((folder / SETTINGS_FILE).read_text(encoding="utf-8"))
-        if state["format_version"] != FORMAT_VERSION:
-            raise ValueError(
-                f"{folder / SETTINGS_FILE}: format_version {state['format_version']}, expected "
-                f"{FORMAT_VERSION}; install the release that wrote it"
-            )
-        forecaster = cls(state["horizon"], state["country"], state["seed"])
-        forecaster._columns = state["columns"]
-        forecaster._history = pd.read_parquet(folder / HISTORY_FILE)
-        forecaster._planned = pd.read_parquet(folder / PLANNED_FILE)
-        copy = forecaster._new_folder()
-        shutil.copytree(folder / MODEL_FOLDER, copy, dirs_exist_ok=True)
-        forecaster._model = ServedModel.load(copy)
-        forecaster._choice = Choice(**state["choice"])
+        forecaster = cls()
+        saved = read_folder(Path(folder).expanduser(), forecaster._new_folder())
+        forecaster.horizon, forecaster.seed = saved.horizon, saved.seed
+        forecaster.country, forecaster._history = saved.history.country, saved.history
+        forecaster._model, forecaster._choice = saved.model, saved.choice
         return forecaster
 
     @classmethod
@@ -394,57 +342,23 @@ class Forecaster:
     @property
     def history(self) -> pd.DataFrame:
         """The known days in canonical columns, up to the last observed value of each series."""
-        return self._history
+        return self._history.known
 
-    def _choose(self, panel: Panel, folder: Path) -> None:
-        registered, reason = choose_registered(panel, folder / REGISTERED, self.horizon)
-        if registered is None:
-            self._model = make_model(
-                panel, folder / INSTANT, effort=INSTANT, horizon=self.horizon, seed=self.seed
-            )
-            self._choice = Choice(INSTANT, describe_effort(INSTANT), reason)
-        else:
-            self._model = registered.model
-            self._choice = Choice(REGISTERED, registered.label, reason)
+    def _look_ahead(self, future: pd.DataFrame | None, *, include_ended: bool) -> Ahead:
+        return look_ahead(
+            self._history,
+            future,
+            longest=self._require_model().contract.horizon,
+            horizon=self.horizon,
+            include_ended=include_ended,
+        )
 
-    def _use_registered(self, folder: Path) -> None:
-        registered = load_registered(folder)
-        longest = registered.model.contract.horizon
-        if longest < self.horizon:
-            raise ValueError(
-                f"horizon: {registered.label} forecasts {longest} days, expected at least "
-                f"{self.horizon}; give a shorter HORIZON, or train with HORIZON={self.horizon}"
-            )
-        self._model = registered.model
-        self._choice = Choice(REGISTERED, registered.label, f"effort {REGISTERED} was given")
-
-    def _history_panel(self) -> Panel:
-        return to_panel(mark_holidays(self._history, self.country))
-
-    def _forecast_panel(
-        self, future: pd.DataFrame | None, *, include_ended: bool
-    ) -> tuple[Panel, np.ndarray]:
-        """Return history and horizon of the series to forecast, and the origin of each."""
-        if self._history.empty:
-            raise RuntimeError("there is no history to forecast from; call fit or update first")
-        history, planned = self._history, self._planned
-        self.notes = []
-        observed = history["date"].where(history["value"].notna())
-        last = observed.groupby(history["series_id"], sort=False).transform("max")
-        ended = (observed.max() - last).dt.days > self.horizon
-        if ended.any() and not include_ended:
-            names = history.loc[ended, "series_id"].unique().tolist()
-            self.notes.append(
-                f"not forecast, because their values end more than {self.horizon} days before "
-                f"those of others: {list_names(names, 10)}"
-            )
-            history = history[~ended]
-        if future is not None:
-            ids = tuple(history["series_id"].unique())
-            planned = update_planned(planned, read_planned(future, self._columns, ids))
-        horizon = self._require_model().contract.horizon
-        panel = to_panel(append_horizon(history, planned, horizon, self.country))
-        return panel, panel.offsets[1:] - 1 - horizon
+    def _forecast_jointly(
+        self, future: pd.DataFrame | None, *, include_ended: bool, seed: int, paths: int
+    ) -> JointForecast:
+        ahead = self._look_ahead(future, include_ended=include_ended)
+        model = self._require_model()
+        return forecast_jointly(model, ahead, self.horizon, paths=paths, seed=seed)
 
     def _require_model(self) -> ServedModel:
         if self._model is None:
@@ -456,6 +370,3 @@ class Forecaster:
         folder = tempfile.mkdtemp(prefix="forecaster-")
         weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         return Path(folder)
-
-    def _drop_model(self) -> None:
-        self._model, self._choice, self.notes = None, None, []

@@ -29,7 +29,7 @@ def score_forecasts(
         model = make_model(
             panel, Path(folder), effort=effort, horizon=horizon, seed=seed, split=split
         )
-        results = {"ours": evaluation.run_backtest(model, panel, origins)}
+        results = {evaluation.OURS: evaluation.run_backtest(model, panel, origins)}
     results |= evaluation.run_baselines(panel, origins, horizon)
     rows = [{"forecaster": n} | evaluation.compute_metrics(r) for n, r in results.items()]
     return pd.DataFrame(rows)[["forecaster", *METRICS]]

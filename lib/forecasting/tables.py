@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
-from lib.data import Panel
-from lib.forecasting.fitting import INSTANT
-from lib.inference import mean_of_quantiles
-
-
-def describe_effort(effort: str) -> str:
-    """Return in words what forecasts under an effort that makes a model."""
-    if effort == INSTANT:
-        return "the pretrained network, not trained on this data"
-    return f"a network trained on this data, profile {effort}"
+from lib.data import Panel, closed_days_ahead
+from lib.forecasting.history import Ahead
+from lib.forecasting.model_choice import list_names
+from lib.inference import ServedModel, forecast_panel, mean_of_quantiles
 
 
 def name_columns(
-    known: dict[str, str],
+    known: Mapping[str, str],
     date: str | None,
     value: str | None,
     series: str | None,
@@ -34,7 +30,56 @@ def name_columns(
         "evento_especial": event,
     }
     defaults = {"date": "date", "value": "value"}
-    return defaults | known | {name: column for name, column in given.items() if column}
+    return defaults | dict(known) | {name: column for name, column in given.items() if column}
+
+
+def forecast_days(model: ServedModel, ahead: Ahead, horizon: int) -> tuple[pd.DataFrame, list[str]]:
+    """Forecast, with 0 on closed days.
+
+    Args:
+        model: that forecasts.
+        ahead: history and horizon of the series.
+        horizon: days to return.
+
+    Returns:
+        The tidy table of `forecast_table`, and notes on series with no forecast or closed days.
+    """
+    origins, quantiles, notes = forecast_quantiles(model, ahead, horizon)
+    return forecast_table(ahead.panel, origins, quantiles, model.contract.quantiles), notes
+
+
+def forecast_quantiles(
+    model: ServedModel, ahead: Ahead, horizon: int
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Forecast the quantiles of the series that have a forecast, with 0 on closed days.
+
+    Args:
+        model: that forecasts.
+        ahead: history and horizon of the series.
+        horizon: days to return.
+
+    Returns:
+        The origins (n,), the quantiles (n, horizon, levels), and notes.
+    """
+    panel, origins, notes = ahead.panel, ahead.origins, []
+    quantiles = forecast_panel(model, panel, origins)[:, :horizon]
+    finite = np.isfinite(quantiles).all(axis=(1, 2))
+    if not finite.all():
+        names = [panel.ids[s] for s in panel.series_of(origins[~finite])]
+        notes.append(f"no forecast for {list_names(names)}: too few known values")
+        origins, quantiles = origins[finite], quantiles[finite]
+    closed = closed_days_ahead(panel, origins, horizon)
+    if closed.any():
+        names = [panel.ids[s] for s in panel.series_of(origins[closed.any(axis=1)])]
+        notes.append(f"closed on some weekdays, where 0 is forecast: {list_names(names)}")
+        quantiles = np.where(closed[..., None], 0.0, quantiles)
+    return origins, quantiles, notes
+
+
+def least_values(panel: Panel, origins: np.ndarray) -> np.ndarray:
+    """Return 0 for series without a negative value, else -inf. (n,) for n origins."""
+    lowest = np.fmin.reduceat(panel.values, panel.offsets[:-1])[panel.series_of(origins)]
+    return np.where(lowest >= 0, 0.0, -np.inf)
 
 
 def forecast_table(
@@ -53,8 +98,7 @@ def forecast_table(
     """
     horizon = quantiles.shape[1]
     series = panel.series_of(origins)
-    lowest = np.fmin.reduceat(panel.values, panel.offsets[:-1])[series]
-    floor = np.where(lowest >= 0, 0.0, -np.inf)  # a series without negative values has no such mean
+    floor = least_values(panel, origins)  # a series without negative values has no such mean
     days = panel.dates[origins][:, None] + np.arange(1, horizon + 1)
     table = pd.DataFrame(
         {

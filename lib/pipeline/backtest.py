@@ -11,9 +11,12 @@ from typing import Any
 import structlog
 
 from lib.files import to_json, write_json
+from lib.pipeline.backtest_report import add_summary
 from lib.pipeline.parameters import ParameterError
 from lib.pipeline.run import run_pipeline
 from lib.pipeline.runs import DIGITS
+from lib.pipeline.score_table import Scores
+from lib.pipeline.summary import describe_verdict
 from lib.settings import NOTEBOOKS, Settings
 
 log = structlog.get_logger()
@@ -45,7 +48,9 @@ def run_backtest(
               for each quantile, in the unit of the series;
             - metrics.json: mase, wape, wql, coverage_80 and n, the number of days scored, of our
               forecasts (`ours`) and of each baseline; null where a score is not defined;
-            - backtest.png and report.html.
+            - verdict.json: whether that beats the best baseline by MASE and WQL, with the
+              differences and their standard errors, and what is not scored in full (left_out);
+            - backtest.png and report.html, a summary above the executed notebook.
 
     Raises:
         ParameterError: `out` cannot be created, or as of `run_pipeline`; nothing was run.
@@ -62,9 +67,10 @@ def run_backtest(
         settings=settings,
         bases=bases,
     ).folder
-    _copy_results(run, out)
     scores = _read_scores(run)
+    _copy_results(run, out)
     write_json(out / "metrics.json", scores)
+    _write_verdict(run, out, scores)
     for name, score in scores.items():
         log.info("backtest", forecast=name, **score)
     log.info("backtest written", out=str(out), report=str(out / "report.html"))
@@ -89,15 +95,38 @@ def _copy_results(run: Path, out: Path) -> None:
     forecasts = pd.read_parquet(run / "forecasts.parquet").drop(columns="actual")
     forecasts.to_parquet(out / "forecasts.parquet.tmp", index=False)
     shutil.copyfile(run / "backtest.png", out / "backtest.png.tmp")
-    shutil.copyfile(run / "html" / "03_training.html", out / "report.html.tmp")
-    for name in ("forecasts.parquet", "backtest.png", "report.html"):
+    for name in ("forecasts.parquet", "backtest.png"):
         (out / f"{name}.tmp").replace(out / name)
+
+
+def _write_verdict(run: Path, out: Path, scores: Scores) -> None:
+    """Write verdict.json, where the training has one, and the page with its summary."""
+    judged = _read_json(run / "verdict.json")
+    if judged:
+        write_json(out / "verdict.json", judged)
+    else:  # of an earlier backtest
+        (out / "verdict.json").unlink(missing_ok=True)
+    values = _read_json(run / "parameters.json").get("stages", {}).get("01_synthesis", {})
+    name = Path(values.get("DATA") or "synthetic series").name
+    page = add_summary(
+        (run / "html" / "03_training.html").read_text(encoding="utf-8"),
+        title=f"Backtest of {name}",
+        scores=scores,
+        verdict=describe_verdict(scores, judged),
+        left_out=judged.get("left_out", []),
+    )
+    part = out / "report.html.tmp"
+    part.write_text(page, encoding="utf-8")
+    part.replace(out / "report.html")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def _read_scores(run: Path) -> dict[str, dict[str, Any]]:
     """Return the scores of our forecasts and of each baseline."""
     scores = json.loads((run / "scores.json").read_text(encoding="utf-8"))
-    scores = {"ours": scores.pop("forecaster")} | scores
     return {
         name: to_json({metric: score.get(metric) for metric in METRICS}, DIGITS)
         | {"n": int(score["days"])}

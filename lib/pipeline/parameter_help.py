@@ -7,13 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lib.pipeline.notebooks import MONITORING_STAGE, TRAINING_STAGES, find_notebooks
-from lib.pipeline.parameters import (
-    RESERVED,
-    Parameter,
-    declared_parameters,
-    resolve_parameters,
-)
+from lib.pipeline.parameters import resolve_parameters
+from lib.pipeline.profile_values import declared_stages
 from lib.pipeline.profiles import load_profile
 from lib.settings import NOTEBOOKS
 
@@ -29,7 +24,7 @@ def describe_training(notebooks: Path, profile: str, overrides: Mapping[str, str
     Raises:
         ParameterError: no such profile, or it names a parameter that no notebook has.
     """
-    known = _declared(notebooks, TRAINING_STAGES)
+    known = declared_stages(notebooks)
     names = {name for parameters in known.values() for name in parameters}
     values = resolve_parameters(
         known,
@@ -48,7 +43,7 @@ def describe_training(notebooks: Path, profile: str, overrides: Mapping[str, str
 
 def describe_monitoring(notebooks: Path) -> str:
     """Return a line for each parameter of the monitoring notebook."""
-    parameters = _declared(notebooks, MONITORING_STAGE).values()
+    parameters = declared_stages(notebooks, monitoring=True).values()
     lines = [f"  {parameter}" for each in parameters for parameter in each.values()]
     return "\n".join(["parameters:", *lines])
 
@@ -65,7 +60,7 @@ def parameters_table(
     Raises:
         ParameterError: a profile is missing or wrong.
     """
-    training = _declared(notebooks, TRAINING_STAGES)
+    training = declared_stages(notebooks)
     values = {
         profile: resolve_parameters(
             training, load_profile(notebooks / "params" / f"{profile}.yaml"), {}
@@ -74,20 +69,13 @@ def parameters_table(
     }
     header = ["Parameter", "Notebook", "Type", *profiles, "Meaning"]
     rows = [header, ["---"] * len(header)]
-    for stage, parameters in (training | _declared(notebooks, MONITORING_STAGE)).items():
+    for stage, parameters in (training | declared_stages(notebooks, monitoring=True)).items():
         for name, parameter in parameters.items():
             shown = [values[p].get(stage, {}).get(name, parameter.value) for p in profiles]
             kind = ", ".join(filter(None, (f"`{parameter.type_name}`", parameter.bounds)))
             rows.append([f"`{name}`", stage, kind, *map(_as_code, shown), parameter.comment])
     escaped = [[cell.replace("|", "\\|") for cell in row] for row in rows]
     return "\n".join(f"| {' | '.join(row)} |" for row in escaped)
-
-
-def _declared(notebooks: Path, pattern: str) -> dict[str, dict[str, Parameter]]:
-    return {
-        stage: {n: p for n, p in declared_parameters(path).items() if n != RESERVED}
-        for stage, path in find_notebooks(notebooks, pattern).items()
-    }
 
 
 def _as_code(value: Any) -> str:

@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import json
-import math
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any
 
-from lib.settings import ROOT
+from lib.pipeline.score_table import (
+    COLUMNS,
+    NAMES,
+    OURS,
+    Scores,
+    format_score,
+    is_best,
+    is_number,
+)
+from lib.settings import ROOT, Settings, get_settings
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-Scores = Mapping[str, Mapping[str, float | None]]  # by forecast and metric
-COLUMNS = {"mase": "MASE", "wape": "WAPE %", "wql": "WQL %", "coverage_80": "coverage 80 %"}
-NAMES = {
-    "forecaster": "this forecaster",
-    "naive": "yesterday's value (naive)",
-    "seasonal_naive": "last week's values (seasonal naive)",
-    "weekday_median": "median of 8 same weekdays",
-    "mean_7": "mean of the last week",
-}
-OURS = "forecaster"
 SERVICE = "http://127.0.0.1:8000"
 _DATA_STAGE = "01_synthesis"
 
@@ -36,7 +35,7 @@ class RunSummary:
 
     Attributes:
         scores: mase, wape, wql, coverage_80 (per cent but for mase; None where not defined) of
-            "forecaster" and of each baseline.
+            "ours" and of each baseline.
         verdict: whether the forecaster beats the best baseline, as a sentence.
         decision: what the gate decided, as a sentence; says so where nothing was registered.
         report: the page with all figures.
@@ -67,14 +66,15 @@ def summarize_run(run: Path) -> RunSummary:
     purpose = f"serve it, with its page, at {SERVICE}"
     if not outcome.get("promoted"):
         purpose = f"serve the production model, if there is one, at {SERVICE}"
+    name = _as_name()
     return RunSummary(
         scores=scores,
-        verdict=_as_sentence(judged) if judged else describe_verdict(scores),
-        decision=_describe_decision(outcome),
+        verdict=describe_verdict(scores, judged),
+        decision=_describe_decision(outcome, judged),
         report=run / "html" / "03_training.html",
         next_steps={
-            f"make forecast {target} OUT=next.csv": "forecast the coming days",
-            "make run-api": purpose,
+            f"make forecast {target} OUT=next.csv{name}": "forecast the coming days",
+            f"make run-api{name}": purpose,
         },
     )
 
@@ -87,16 +87,15 @@ def summarize_backtest(out: Path, parameters: Mapping[str, Any]) -> RunSummary:
         parameters: DATA and the names of its columns, as they were given.
     """
     scores = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
-    scores = {OURS: scores.pop("ours")} | scores
     target = _as_arguments(parameters)
     return RunSummary(
         scores=scores,
-        verdict=describe_verdict(scores),
-        decision=_describe_decision({}),
+        verdict=describe_verdict(scores, _read_json(out / "verdict.json")),
+        decision=_describe_decision({}, {}),
         report=out / "report.html",
         next_steps={
-            f"make forecast {target} OUT=next.csv": "forecast the coming days",
-            f"make train {target}": "train, register, and let the gate decide",
+            f"make forecast {target} OUT=next.csv{_as_name()}": "forecast the coming days",
+            f"make train {target}{_as_name()}": "train, register, and let the gate decide",
         },
     )
 
@@ -113,37 +112,65 @@ def show_summary(summary: RunSummary, console: Console) -> None:
         console.print(f"  {command:<{width}}  {purpose}", soft_wrap=True, markup=False)
 
 
-def describe_verdict(scores: Scores) -> str:
-    """Return whether the forecaster beats the best baseline by MASE, as a sentence.
+def describe_verdict(scores: Scores, judged: Mapping[str, Any] | None = None) -> str:
+    """Return whether the forecaster beats the best simple forecasts, as a sentence.
 
-    >>> describe_verdict({"forecaster": {"mase": 0.8}, "mean_7": {"mase": 0.5}})
-    'A simple forecast is better here, mean of the last week: MASE 0.8 against 0.5.'
+    Args:
+        scores: by forecast and metric.
+        judged: the verdict that the training wrote (`lib.evaluation.Verdict`); without it, the
+            scores are compared by MASE and by WQL.
+
+    >>> describe_verdict({"ours": {"mase": 0.8}, "mean_7": {"mase": 0.5}})
+    'Not better than the best simple forecast: MASE 0.8, mean of the last week 0.5.'
     """
-    known = {name: value for name in scores if _is_number(value := scores[name].get("mase"))}
-    ours = known.pop(OURS, None)
-    if ours is None or not known:
+    if judged:
+        better, reason = judged["better"], _spell(judged["reason"])
+    else:
+        better, reason = _compare(scores)
+    if not reason:
         return "No verdict: the scores are not defined, as for series that never change."
-    best = min(known, key=lambda name: known[name])
-    name, theirs = NAMES.get(best, best), known[best]
-    numbers = f"MASE {ours:.3g} against {theirs:.3g}"
-    if ours < theirs:
-        less = f" ({100 * (1 - ours / theirs):.0f} % less)"
-        return f"Better than the best simple forecast, {name}: {numbers}{less}."
-    return f"A simple forecast is better here, {name}: {numbers}."
+    if not better:
+        return f"Not better than the best simple forecast: {reason}."
+    noise = ", though by so little that it may be chance" if "within noise" in reason else ""
+    return f"Better than the best simple forecast{noise}: {reason}."
 
 
-def _as_sentence(judged: Mapping[str, Any]) -> str:
-    """Return the verdict that the training wrote (`lib.evaluation.Verdict`) as a sentence."""
-    if judged["better"]:
-        return f"Better than the best simple forecast: {judged['reason']}."
-    return f"Not better than the best simple forecast: {judged['reason']}."
+def _compare(scores: Scores) -> tuple[bool, str]:
+    """Return whether ours has the lower MASE and WQL, and the numbers; "" without any."""
+    parts, better = [], True
+    for metric in ("mase", "wql"):
+        known = {name: value for name in scores if is_number(value := scores[name].get(metric))}
+        ours = known.pop(OURS, None)
+        if ours is None or not known:
+            continue
+        best = min(known, key=lambda name: known[name])
+        better = better and ours < known[best]
+        parts.append(f"{metric.upper()} {ours:.3g}, {NAMES.get(best, best)} {known[best]:.3g}")
+    return better, "; ".join(parts)
 
 
-def _describe_decision(outcome: Mapping[str, Any]) -> str:
+def _spell(reason: str) -> str:
+    """Return a reason with the metrics in capitals, as everywhere that people read."""
+    return re.sub(r"\b(mase|wql|mae|rmse|wape)\b", lambda found: found[0].upper(), reason)
+
+
+def _describe_decision(outcome: Mapping[str, Any], judged: Mapping[str, Any]) -> str:
+    """Return what the gate decided and why; what the verdict says already is not repeated."""
     if "version" not in outcome:
         return "Nothing was registered."
-    place = "is now in production" if outcome.get("promoted") else "was not promoted"
-    return f"Version {outcome['version']} {place}: {outcome.get('reason', '')}."
+    promoted, reason = outcome.get("promoted"), outcome.get("reason", "")
+    if judged.get("reason"):
+        known = "it beats the simple forecasts" if promoted else "it does not beat them"
+        reason = reason.replace(judged["reason"], known)
+    place = "is now in production" if promoted else "was not promoted"
+    return f"Version {outcome['version']} {place}: {_spell(reason)}."
+
+
+def _as_name() -> str:
+    """Return REGISTERED_MODEL_NAME as typed behind `make`, "" where it is the usual one."""
+    name = get_settings().registered_model_name
+    usual = Settings.model_fields["registered_model_name"].default
+    return "" if name == usual else " " + shlex.join([f"REGISTERED_MODEL_NAME={name}"])
 
 
 def _as_arguments(parameters: Mapping[str, Any]) -> str:
@@ -167,33 +194,18 @@ def _scores_table(scores: Scores) -> Table:
     table.add_column("backtest")
     for title in COLUMNS.values():
         table.add_column(title, justify="right")
-    best = {name: _best_of(scores, name) for name in COLUMNS}
     for forecast, values in scores.items():
-        cells = [_cell(values.get(name), best[name]) for name in COLUMNS]
+        cells = [
+            f"[bold]{text}[/bold]" if is_best(scores, forecast, metric) else text
+            for metric in COLUMNS
+            for text in [format_score(values.get(metric))]
+        ]
         table.add_row(NAMES.get(forecast, forecast), *cells)
     return table
 
 
-def _best_of(scores: Scores, name: str) -> float:
-    values = [value for s in scores.values() if _is_number(value := s.get(name))]
-    if name == "coverage_80":
-        return min(values, key=lambda value: abs(value - 80), default=math.nan)
-    return min(values, default=math.nan)
-
-
-def _cell(value: float | None, best: float) -> str:
-    if not _is_number(value):
-        return "–"
-    text = f"{value:#.3g}"
-    return f"[bold]{text}[/bold]" if value == best else text
-
-
 def _read_json(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-
-
-def _is_number(value: float | None) -> TypeGuard[float]:
-    return value is not None and math.isfinite(value)
 
 
 def _short(path: Path) -> str:

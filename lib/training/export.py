@@ -15,9 +15,17 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save
 
 from lib import features as ft
-from lib.data import DataSplit, Panel, fingerprint, is_planned
+from lib.data import DataSplit, Panel, describe_data, fingerprint, is_planned
 from lib.files import file_hash
-from lib.inference import CONTRACT, FILES, NONNEGATIVE_SERIES, Contract, ServedModel
+from lib.inference import (
+    CONTRACT,
+    FILES,
+    NONNEGATIVE_SERIES,
+    RANKS,
+    Contract,
+    ServedModel,
+    collect_ranks,
+)
 from lib.models import LSTMForecaster, ModelConfig
 from lib.training.data import TrainingData
 from lib.training.loop import Fit
@@ -73,14 +81,26 @@ def save_artifact(
         fingerprint=fingerprint(panel),
         training_span=(str(panel.dates.min()), str(split.train_end)),
         metrics={},
-        settings=_settings(fit, data)
-        | {"data": {"name": source, "series": panel.n_series, "rows": len(panel.dates)}},
+        settings=_settings(fit, data) | {"data": describe_data(panel, source)},
         sha256={name: file_hash(folder / name) for name in FILES},
     )
     (folder / CONTRACT).write_text(contract.to_json())
     served = ServedModel.load(folder)
     _compare(served, model, background, future)
-    return served
+    return _add_ranks(served, data)
+
+
+def _add_ranks(served: ServedModel, data: TrainingData) -> ServedModel:
+    """Add the ranks of the validation's truth to an artifact, which totals are made from."""
+    folder, windows = served.folder, data.validation
+    (folder / RANKS).unlink(missing_ok=True)
+    ranks = collect_ranks(served, windows.panel, windows.origins)
+    if ranks is None:
+        return served
+    ranks.write(folder / RANKS)
+    sha256 = served.contract.sha256 | {RANKS: file_hash(folder / RANKS)}
+    (folder / CONTRACT).write_text(replace(served.contract, sha256=sha256).to_json())
+    return ServedModel.load(folder)
 
 
 def _settings(fit: Fit, data: TrainingData) -> dict[str, Any]:

@@ -78,13 +78,17 @@ def prometheus() -> Response:
 def _health() -> Response:
     model = state_of().model
     current = model.current()
+    recorder = state_of().recorder
+    trouble, notice = recorder.trouble(), recorder.notice()
+    details = [model.detail(), trouble and f"predictions are not stored: {trouble}", notice]
     document: dict[str, Any] = {
-        "status": "ok" if current else "unavailable",
+        "status": "unavailable" if not current else "degraded" if trouble or notice else "ok",
         "model_version": current and current.version,
         "source": current and current.source,
         "age": current and round(time.monotonic() - current.since, 1),
         "registry": model.registry_state,
-        "detail": model.detail(),
+        "store": "failing" if trouble else "ok",
+        "detail": "; ".join(filter(None, details)),
     }
     response = jsonify(document)
     if current is None:

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from lib.data import Panel
+from lib.data import Panel, is_closed
 from lib.features import YEAR, compute_features
 from lib.inference import Contract
 from serving.http import invalid
 from serving.schemas.columns import EVENT, FACTOR, VALUE, read_columns, read_days
 from serving.schemas.forecasts import DAYS, ROWS
-from serving.schemas.plausibility import FieldWarning, check_factor, check_values, find_errors
+from serving.schemas.history_checks import (
+    check_frequency,
+    clear_errors,
+    count_history,
+    find_closed,
+    same_name,
+    warn_of_ended,
+)
+from serving.schemas.plausibility import FieldWarning, check_factor, check_values
 
 _ROLLING = 30  # days that the features of a day look back on
 _MONTH = 28  # days that last year's level looks back on
@@ -27,10 +35,17 @@ class Histories:
     Attributes:
         panel: the series and the days to forecast, whose values are NaN.
         origins: (series,) row of the last known day of each series.
+        closed: (series, 7) weekdays on which a series is closed, Monday first.
     """
 
     panel: Panel
     origins: np.ndarray
+    closed: np.ndarray
+
+    def closed_ahead(self, horizon: int) -> np.ndarray:
+        """Return which of the days to forecast are closed. (series, horizon) bool."""
+        days = self.panel.dates[self.origins][:, None] + np.arange(1, horizon + 1)
+        return is_closed(self.closed, np.arange(len(days))[:, None], days)
 
 
 @dataclass(frozen=True)
@@ -43,6 +58,7 @@ class Series:
         days: from there up to the last of the history.
         columns: value, factor and event, each (days + horizon,), NaN where missing.
         largest: absolute value of the days that the model looks at.
+        closed: (7,) weekdays on which it is closed, Monday first.
         warnings: of its numbers.
     """
 
@@ -51,6 +67,7 @@ class Series:
     days: int
     columns: dict[str, np.ndarray]
     largest: float
+    closed: np.ndarray
     warnings: tuple[FieldWarning, ...] = ()
 
 
@@ -85,10 +102,20 @@ def read_series(items: Iterable[Any], contract: Contract, context: int, place: s
         if rows > ROWS:
             raise invalid("series", f"expected at most {ROWS} days in one call, got more")
         series = _series(item, contract, context, place.format(i))
-        if series.name in names:
+        if (name := same_name(series.name)) in names:
             raise invalid(f"{place.format(i)}series_id", "is the name of an earlier series as well")
-        names.add(series.name)
+        names.add(name)
         read.append(series)
+    return _warn_of_ended(read, contract.horizon, place)
+
+
+def _warn_of_ended(read: list[Series], horizon: int, place: str) -> list[Series]:
+    """Return the series, with a warning where one ended long before the latest."""
+    if len(read) < 2:
+        return read
+    last = np.array([series.first + series.days - 1 for series in read])
+    for i, warning in warn_of_ended(last, horizon, place).items():
+        read[i] = replace(read[i], warnings=(*read[i].warnings, warning))
     return read
 
 
@@ -103,7 +130,9 @@ def join_series(read: Sequence[Series]) -> Histories:
         *(np.concatenate([s.columns[name] for s in read]) for name in (VALUE, FACTOR, EVENT)),
     )
     origins = [start + s.days - 1 for start, s in zip(offsets[:-1], read, strict=True)]
-    return Histories(panel, np.array(origins, dtype=np.int64))
+    return Histories(
+        panel, np.array(origins, dtype=np.int64), np.stack([series.closed for series in read])
+    )
 
 
 def last_features(histories: Histories) -> np.ndarray:
@@ -133,6 +162,10 @@ def _series(item: Any, contract: Contract, context: int, place: str) -> Series:
         raise invalid(field, f"expected at most {DAYS} days, got {len(history)}")
     columns = read_columns(history, (VALUE,), field)
     days = read_days(history, field)
+    known = count_history(columns)
+    planned = {name: column[known:] for name, column in columns.items()}, days[known:]
+    columns, days = {name: column[:known] for name, column in columns.items()}, days[:known]
+    check_frequency(days[np.isfinite(columns[VALUE])], field)
     last = days[-1]
     length = int((last - days[0]).astype(np.int64)) + 1
     if length < contract.context_length:
@@ -148,31 +181,34 @@ def _series(item: Any, contract: Contract, context: int, place: str) -> Series:
     at = (days - first).astype(np.int64)
     for column, values in columns.items():
         whole[column][at[at >= 0]] = values[at >= 0]
-    warnings = _clear_errors(whole[VALUE][:length], first, field)
+    warnings = clear_errors(whole[VALUE][:length], first, field)
     recent = slice(max(0, length - context), length)
     if not np.isfinite(whole[VALUE][recent]).any():
         raise invalid(field, f"expected a known value among the last {context} days, got none")
+    _add_planned(*planned, whole, last, length, contract.horizon)
     _add_future(item.get("future", []), whole, last, length, contract.horizon, f"{place}future")
     warnings += check_values(whole[VALUE][recent], contract, field)
     warnings += check_factor(whole[FACTOR][recent], contract, f"{field}.{FACTOR}")
     warnings += check_factor(whole[FACTOR][length:], contract, f"{place}future.{FACTOR}")
     largest = float(np.nanmax(np.abs(whole[VALUE][recent])))
-    return Series(name, first, length, whole, largest, tuple(warnings))
+    closed, of_closed = find_closed(whole[VALUE][:length], first, field)
+    warnings += of_closed
+    return Series(name, first, length, whole, largest, closed, tuple(warnings))
 
 
-def _clear_errors(values: np.ndarray, first: np.datetime64, field: str) -> list[FieldWarning]:
-    """Make single values missing that are a thousand times as large as all others."""
-    errors = find_errors(values)
-    warnings = [
-        FieldWarning(
-            field,
-            f"{values[i]:g} on {first + i} is more than a thousand times as large as the other "
-            "values: it is taken for an error, and the day for missing",
-        )
-        for i in errors
-    ]
-    values[errors] = np.nan
-    return warnings
+def _add_planned(
+    columns: dict[str, np.ndarray],
+    days: np.ndarray,
+    whole: dict[str, np.ndarray],
+    last: np.datetime64,
+    length: int,
+    horizon: int,
+) -> None:
+    """Write planned rows of the history into the days after it; those behind these are not used."""
+    step = (days - last).astype(np.int64)
+    near = step <= horizon
+    for name in (FACTOR, EVENT):
+        whole[name][length - 1 + step[near]] = columns[name][near]
 
 
 def _add_future(
@@ -199,7 +235,8 @@ def _add_future(
             f"expected a day from {last + 1} to {last + horizon}, the {horizon} after the history",
         )
     for name in (FACTOR, EVENT):
-        whole[name][length - 1 + step] = columns[name]
+        at = length - 1 + step
+        whole[name][at] = np.where(np.isfinite(columns[name]), columns[name], whole[name][at])
 
 
 def _name(name: Any, field: str) -> str:

@@ -9,7 +9,7 @@ const FIELDS = { value: "value", fator_externo: "factor", evento_especial: "even
  * Make the series of a table.
  *
  * Returns {series: [{name, history, future, from: {history: [row], future: [row]}}], faults}, with
- * the rows of the table. Rows at the end without a value, but with known covariates, are the future.
+ * the rows of the table. Where a row behind the last value knows a covariate, the future begins there.
  * `faults` are {row, role, key, values}: a message's key and its values.
  */
 export function build(table, mapping, decimal) {
@@ -48,11 +48,11 @@ export function build(table, mapping, decimal) {
 }
 
 function divide(name, days, mapping) {
-  let known = days.length;
-  const planned = (d) => d.value === null && (d.factor !== null || d.event !== null);
-  while (known > 0 && planned(days[known - 1])) known--;
-  // Not one known value is no plan but a history that the API will refuse.
-  if (known === 0) known = days.length;
+  const last = (fits) => days.findLastIndex(fits);
+  const observed = last((d) => d.value !== null);
+  // As lib/data/planned.py: a covariate behind the last value makes all rows behind it planned.
+  const planned = observed >= 0 && last((d) => d.factor !== null || d.event !== null) > observed;
+  const known = planned ? observed + 1 : days.length;
   const columns = (d) => ({
     ...(mapping.factor >= 0 ? { fator_externo: d.factor } : {}),
     ...(mapping.event >= 0 ? { evento_especial: d.event } : {}),
@@ -87,6 +87,8 @@ const KNOWN = [
   [/^expected a known value among the last (?<days>\d+) days/, "p_unknown"],
   [/^expected a day from (?<first>[\d-]{10}) to (?<last>[\d-]{10})/, "p_future"],
   [/^expected at most \d+ (?:series|days)/, "p_many"],
+  [/^(?<name>[a-z0-9 -]+) data found: (?<count>\d+) values/, "p_frequency"],
+  [/^is the name of an earlier series/, "p_name_twice"],
 ];
 
 /** Key and values of the page's text for an error of the API, null where it has none. */

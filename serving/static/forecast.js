@@ -4,9 +4,11 @@ import { Problem, call } from "./api.js";
 import { chart, clear } from "./charts.js";
 import * as data from "./data.js";
 import { calendar } from "./dataset.js";
+import { learned, unlike, warned } from "./doubts.js";
 import { $, fill, h, save } from "./dom.js";
 import { day, digits, lang, number, onLanguage, t } from "./i18n.js";
 
+const DOUBTS = 8; // shown at once
 let card = null; // of the model
 let answer = null; // of /forecast, for the series in `sent`
 let sent = [];
@@ -45,7 +47,18 @@ export function start(on) {
     showIntervals();
     show();
     note(...(noted ?? [null]));
+    showDoubts();
   });
+}
+
+/** Show what the model has learned from, and where this upload or its answer is to be doubted. */
+function showDoubts() {
+  $("#learned").textContent = learned(card);
+  const words = [...unlike(card, data.current.series), ...warned(answer?.warnings, sent)];
+  const more = words.length - DOUBTS;
+  const items = words.slice(0, DOUBTS).concat(more > 0 ? [t("doubts_more", { count: number(more, 0) })] : []);
+  fill($("#doubts"), ...items.map((text) => h("li", {}, text)));
+  $("#doubts").hidden = !items.length;
 }
 
 /** Take the limits of the served model. */
@@ -58,6 +71,7 @@ export function useModel(found) {
     showIntervals();
   }
   showHorizon();
+  showDoubts();
   enable();
 }
 
@@ -104,6 +118,7 @@ function changed() {
   fill($("#series-pick"), ...names.map((name) => h("option", { value: name }, name)));
   if (names.includes(before)) $("#series-pick").value = before;
   show();
+  showDoubts();
   enable();
   tellForecast();
 }
@@ -124,7 +139,7 @@ async function run() {
   const rows = series.map(({ name, history, future }) => ({
     series_id: name,
     history,
-    future: future.slice(0, card.horizon),
+    future: future.filter((row) => Date.parse(row.date) <= Date.parse(history.at(-1).date) + card.horizon * 864e5),
   }));
   const body = { series: rows, horizon: Number($("#horizon").value) };
   // All that can be shown, so that a box ticked later needs no call.
@@ -151,6 +166,7 @@ async function run() {
   } finally {
     enable();
   }
+  showDoubts();
   show();
   tellForecast();
 }

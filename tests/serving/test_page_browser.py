@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import math
+import shutil
 
 import pandas as pd
 import pytest
@@ -618,3 +619,82 @@ def test_page_loads_less_than_three_hundred_kilobytes(light, visit):
     )
     assert len(sizes) > 15
     assert sum(size for _, size in sizes) < WEIGHT
+
+
+def learned_model(folder, **data):
+    """Return a copy of the tiny model that says what it has learned from."""
+    shutil.copytree(TINY_MODEL, folder)
+    contract = json.loads((folder / "contract.json").read_text())
+    contract["settings"]["data"] = data
+    (folder / "contract.json").write_text(json.dumps(contract))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def of_shops(tmp_path_factory):
+    """A server whose model has learned two shops with a usual value of 8 to 12."""
+    shelf = Shelf(production=7)
+    folder = tmp_path_factory.mktemp("shops")
+    shelf.folders[7] = learned_model(
+        folder / "model", name="sales.csv", series=2, rows=800, names=["north", "south"],
+        levels=[8.0, 12.0],
+    )  # fmt: skip
+    app = app_on(shelf, folder)
+    with threaded(app) as address:
+        yield address
+    close(app)
+
+
+def test_page_says_what_the_model_has_learned_from(of_shops, visit):
+    page = visit(of_shops)
+    page.wait_for_selector("#learned:not(:empty)")
+    assert page.inner_text("#learned").startswith(
+        "The served model has learned from sales.csv · 2 series, 1 Jan 2022 to "
+    )
+    assert page.is_hidden("#doubts")
+
+
+def test_page_warns_of_an_upload_unlike_what_was_learned(of_shops, visit):
+    page = visit(of_shops)
+    rows = [f"{line},{name}" for name in ("north", "west") for line in days(70)]
+    paste(page, "\n".join(["day,units,shop", *rows]))
+    page.wait_for_selector("#doubts li")
+    assert page.locator("#doubts li").all_inner_texts() == [
+        "Not among the series that the model has learned: west (1 of 2)."
+    ]
+    rows = [line.replace(",", ",9000") for line in days(70)]
+    paste(page, "\n".join(["day,units", *rows]))
+    assert "Of another size" in page.inner_text("#doubts")
+    assert "usual value is 8 to 12" in page.inner_text("#doubts")
+
+
+def test_page_shows_the_warnings_of_the_answer(light, visit):
+    page = visit(light)
+    weekdays = [line for i, line in enumerate(days(112, start="2026-01-05")) if i % 7 < 5]
+    paste(page, "\n".join(["day,units", *weekdays]))
+    page.click("#run")
+    page.wait_for_selector("#doubts li")
+    assert page.inner_text("#doubts") == "Closed on Saturdays and Sundays: 0 is forecast there"
+
+
+def test_page_refuses_weekly_data_beside_the_button(light, visit):
+    page = visit(light, allowed=("422",))
+    weeks = days(500)[::7]
+    paste(page, "\n".join(["day,units", *weeks]))
+    page.click("#run")
+    page.wait_for_selector("#run-note.fault")
+    assert "weekly data found (72 values)" in page.inner_text("#run-note")
+
+
+def test_page_sends_rows_behind_the_last_value_as_the_future(light, visit):
+    page = visit(light)
+    known = [f"{line},0" for line in days(70)]
+    ahead = ["2026-03-12,,", "2026-03-13,,1", "2026-05-30,,1"]
+    paste(page, "\n".join(["day,units,promo", *known, *ahead]))
+    assert "plans for 3 days ahead" in page.inner_text("#summary")
+    with page.expect_request("**/forecast") as sent:
+        page.click("#run")
+    (series,) = json.loads(sent.value.post_data)["series"]
+    assert series["history"][-1]["date"] == "2026-03-11"
+    assert [row["date"] for row in series["future"]] == ["2026-03-12", "2026-03-13"]
+    page.wait_for_selector("#table-card:not([hidden])")

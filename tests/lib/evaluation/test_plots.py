@@ -18,7 +18,7 @@ def test_series_that_never_change_have_a_figure_without_a_mase():
     point = baselines.seasonal_naive(panel, origins, 7)
     result = backtest.collect_forecasts(panel, origins, 7, point=point)
     assert np.isnan(scores.compute_metrics(result)["mase"])
-    figure = plots.plot_by_series({"seasonal_naive": result, "forecaster": result}, panel)
+    figure = plots.plot_by_series({"seasonal_naive": result, "ours": result}, panel)
     assert figure.axes[0].get_xlim() == (0, 1)
     plt.close(figure)
 
@@ -53,7 +53,7 @@ def test_fan_chart_has_a_swatch_of_its_own_for_each_interval(result):
 
 def test_scatter_names_the_series_that_are_forecast_worst(result):
     panel, points = result
-    figure = plots.plot_by_series({"seasonal_naive": points, "forecaster": points}, panel)
+    figure = plots.plot_by_series({"seasonal_naive": points, "ours": points}, panel)
     axis = figure.axes[0]
     names = [text.get_text() for text in axis.texts]
     assert len(names) == plots.NAMED_SERIES

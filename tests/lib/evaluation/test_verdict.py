@@ -132,7 +132,8 @@ def test_simple_forecast_that_is_better_is_named_and_nothing_is_better_than_itse
     best = min(results, key=lambda name: compute_metrics(results[name])["mase"])
     again = judge(results[best], results)
     assert not again.better
-    assert "difference within noise" in again.reason
+    assert "does not beat" in again.reason
+    assert "a loss within noise" in again.reason
     assert "is as good here" in again.reason
 
 
@@ -155,7 +156,10 @@ def test_gain_within_noise_is_said_to_be_one(results):
             )
         ).better
     ]
-    assert all("within noise" in verdict.reason for verdict in better)
+    assert better
+    for verdict in better:
+        assert "a gain within noise" in verdict.reason
+        assert "loss" not in verdict.reason
 
 
 def test_verdict_needs_enough_days_and_a_sane_coverage(results):

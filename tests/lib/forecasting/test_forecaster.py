@@ -207,3 +207,11 @@ def test_bicycles_are_forecast_for_january_2013():
     forecast = Forecaster(horizon=28).fit(df, "dteday", "cnt", effort="instant").predict()
     assert forecast["date"].tolist() == pd.date_range("2013-01-01", "2013-01-28").tolist()
     assert (forecast[LEVELS].to_numpy() >= 0).all()
+
+
+def test_repr_shows_horizon_model_and_span(fitted):
+    assert repr(Forecaster()) == "<Forecaster(horizon=28): not fitted; no history>"
+    assert repr(fitted) == (
+        "<Forecaster(horizon=28): the pretrained network, not trained on this data; "
+        "2 series, 2024-01-01 to 2024-05-29>"
+    )

@@ -443,7 +443,7 @@ run = Path(RUN_DIR)
 days = pd.date_range("2024-01-02", periods=2)
 table = pd.DataFrame({"series_id": "a", "date": days, "actual": [1.0, float("nan")], "q0.5": 2.0})
 table.to_parquet(run / "forecasts.parquet")
-scores = {"forecaster": {"mase": 0.5, "wql": 9.0, "days": 1}, "naive": {"mase": None, "days": 1}}
+scores = {"ours": {"mase": 0.5, "wql": 9.0, "days": 1}, "naive": {"mase": None, "days": 1}}
 (run / "scores.json").write_text(json.dumps(scores))
 (run / "backtest.png").write_bytes(b"a picture")
 assert REGISTER is False and WORKERS == 1"""

@@ -9,7 +9,7 @@ from rich.console import Console
 from lib.pipeline.summary import describe_verdict, show_summary, summarize_backtest, summarize_run
 
 SCORES = {
-    "forecaster": {"mase": 0.7, "wape": 9.0, "wql": 7.0, "coverage_80": 79.0, "mae": 3.0},
+    "ours": {"mase": 0.7, "wape": 9.0, "wql": 7.0, "coverage_80": 79.0, "mae": 3.0},
     "naive": {"mase": 1.2, "wape": 15.0},
     "weekday_median": {"mase": 0.9, "wape": 11.0, "wql": None, "coverage_80": None},
 }
@@ -44,13 +44,12 @@ def printed(summary):
 
 def test_summary_of_a_training_has_scores_verdict_report_and_next_steps(run):
     text = printed(summarize_run(run))
-    ours = next(line for line in text.splitlines() if "this forecaster" in line)
+    ours = next(line for line in text.splitlines() if line.strip().startswith("ours"))
     assert ours.split()[-4:] == ["0.700", "9.00", "7.00", "79.0"]
     median = next(line for line in text.splitlines() if line.strip().startswith("median of 8"))
     assert median.split()[-4:] == ["0.900", "11.0", "–", "–"]
-    assert "Better than the best simple forecast, median of 8 same weekdays: MASE 0.7" in text
-    assert "(22 % less)" in text
-    assert "Version 3 is now in production: mase 0.7 beats seasonal naive, 1." in text
+    assert "Better than the best simple forecast: MASE 0.7, median of 8 same weekdays 0.9." in text
+    assert "Version 3 is now in production: MASE 0.7 beats seasonal naive, 1." in text
     assert f"Report: {run}/html/03_training.html" in text
     command = "make forecast 'DATA=/data/my shops.csv' DATE_COLUMN=day COUNTRY=BR OUT=next.csv"
     assert command in text
@@ -77,21 +76,54 @@ def test_summary_says_where_nothing_was_registered_or_promoted(run):
 
 
 def test_summary_of_a_backtest_is_read_from_its_results(tmp_path):
-    scores = {"ours": SCORES["forecaster"], "naive": SCORES["naive"]}
-    write(tmp_path, "metrics.json", scores)
+    write(tmp_path, "metrics.json", SCORES)
+    write(tmp_path, "verdict.json", {"better": True, "reason": "mase 0.7 beats x; wql 7 beats y"})
     parameters = {"DATA": "/data/shops.csv", "VALUE_COLUMN": "units", "COVARIATES": True}
     text = printed(summarize_backtest(tmp_path, parameters))
     assert f"Report: {tmp_path}/report.html" in text
     assert "make train DATA=/data/shops.csv VALUE_COLUMN=units" in text
+    assert "Better than the best simple forecast: MASE 0.7 beats x; WQL 7 beats y." in text
 
 
 def test_verdict_names_the_simple_forecast_that_is_better():
-    scores = {"forecaster": {"mase": 0.8}, "seasonal_naive": {"mase": 0.75}}
-    verdict = describe_verdict(scores)
-    assert verdict.startswith("A simple forecast is better here, last week's values")
-    assert "MASE 0.8 against 0.75" in verdict
+    scores = {
+        "ours": {"mase": 0.8, "wql": 9.0},
+        "seasonal_naive": {"mase": 0.75, "wql": 12.0},
+        "mean_7": {"mase": 0.9, "wql": 11.0},
+    }
+    assert describe_verdict(scores) == (
+        "Not better than the best simple forecast: MASE 0.8, last week's values (seasonal naive) "
+        "0.75; WQL 9, mean of the last week 11."
+    )
 
 
 def test_verdict_without_a_mase_is_none():
-    scores = {"forecaster": {"mase": None}, "naive": {"mase": float("nan")}}
+    scores = {"ours": {"mase": None}, "naive": {"mase": float("nan")}}
     assert describe_verdict(scores).startswith("No verdict")
+
+
+def test_decision_does_not_repeat_the_verdict(run):
+    reason = "mase 0.7 beats repeating last week, 0.9"
+    write(run, "verdict.json", {"better": True, "reason": reason})
+    outcome = {"version": 3, "promoted": True, "reason": f"{reason}; no production version yet"}
+    write(run, "mlflow.json", outcome)
+    assert summarize_run(run).decision == (
+        "Version 3 is now in production: it beats the simple forecasts; no production version yet."
+    )
+
+
+def test_gain_within_noise_is_called_a_gain_that_may_be_chance(run):
+    reason = (
+        "mase 0.7 beats repeating last week, 0.72 (difference -0.02 ± 0.1, a gain within noise)"
+    )
+    write(run, "verdict.json", {"better": True, "reason": reason})
+    assert "though by so little that it may be chance" in summarize_run(run).verdict
+    write(run, "verdict.json", {"better": False, "reason": reason.replace("gain", "loss")})
+    assert "chance" not in summarize_run(run).verdict
+
+
+def test_next_steps_name_the_model_where_it_is_not_the_usual_one(run, monkeypatch):
+    monkeypatch.setenv("REGISTERED_MODEL_NAME", "my sales")
+    steps = list(summarize_run(run).next_steps)
+    assert steps[1] == "make run-api 'REGISTERED_MODEL_NAME=my sales'"
+    assert steps[0].endswith("OUT=next.csv 'REGISTERED_MODEL_NAME=my sales'")

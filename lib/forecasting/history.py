@@ -1,0 +1,103 @@
+"""The known and the planned days of a forecaster, and the panel that it forecasts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from lib.data import Panel, split_planned, to_panel
+from lib.forecasting.future import append_horizon, mark_holidays, read_planned, update_planned
+from lib.forecasting.model_choice import list_names
+
+
+@dataclass(frozen=True)
+class History:
+    """What is known of the series.
+
+    Attributes:
+        known: canonical table up to the last observed value of each series.
+        planned: the days behind it that carry covariates.
+        columns: canonical names to the names of the user's columns.
+        country: two-letter code; its public holidays are the events of data without any.
+    """
+
+    known: pd.DataFrame = field(default_factory=pd.DataFrame)
+    planned: pd.DataFrame = field(default_factory=pd.DataFrame)
+    columns: Mapping[str, str] = field(default_factory=dict)
+    country: str = ""
+
+    @classmethod
+    def of_table(cls, table: pd.DataFrame, columns: Mapping[str, str], country: str) -> History:
+        """Divide a canonical table into known and planned days."""
+        return cls(*split_planned(table), columns, country)
+
+    def __str__(self) -> str:
+        """Return the number and the span of the series."""
+        if self.known.empty:
+            return "no history"
+        first, last = self.known["date"].min(), self.known["date"].max()
+        return f"{self.known['series_id'].nunique()} series, {first:%Y-%m-%d} to {last:%Y-%m-%d}"
+
+    def panel(self) -> Panel:
+        """Return the known days."""
+        return to_panel(mark_holidays(self.known, self.country))
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """Known days and horizon of the series to forecast.
+
+    Attributes:
+        panel: of both; the values of the horizon are missing.
+        origins: (series,) row of the last known day of each.
+        notes: on series that are left out, a sentence each.
+    """
+
+    panel: Panel
+    origins: np.ndarray
+    notes: list[str]
+
+
+def look_ahead(
+    history: History,
+    future: pd.DataFrame | None = None,
+    *,
+    longest: int,
+    horizon: int,
+    include_ended: bool = False,
+) -> Ahead:
+    """Append the days to forecast to the known ones.
+
+    Args:
+        history: of all series.
+        future: as for `Forecaster.predict`.
+        longest: days that the model forecasts.
+        horizon: days that are shown. A series whose last value lies more than this before the
+            last of the table has ended.
+        include_ended: whether to keep series that have ended.
+
+    Raises:
+        SeriesError: `future` cannot be used.
+        RuntimeError: there is no history yet.
+    """
+    known, planned, notes = history.known, history.planned, []
+    if known.empty:
+        raise RuntimeError("there is no history to forecast from; call fit or update first")
+    observed = known["date"].where(known["value"].notna())
+    last = observed.groupby(known["series_id"], sort=False).transform("max")
+    ended = (observed.max() - last).dt.days > horizon
+    if ended.any() and not include_ended:
+        names = known.loc[ended, "series_id"].unique().tolist()
+        notes.append(
+            f"not forecast, because their values end more than {horizon} days before "
+            f"those of others: {list_names(names, 10)}"
+        )
+        known = known[~ended]
+    if future is not None:
+        ids = tuple(known["series_id"].unique())
+        planned = update_planned(planned, read_planned(future, history.columns, ids))
+    panel = to_panel(append_horizon(known, planned, longest, history.country))
+    return Ahead(panel, panel.offsets[1:] - 1 - longest, notes)

@@ -1,0 +1,119 @@
+"""Look at histories as the readers of files do: planned days, closed days, frequency, errors."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping
+
+import numpy as np
+
+from lib.data import (
+    CLOSED_LOOK_BACK,
+    WEEKDAYS,
+    Panel,
+    closed_weekdays,
+    find_frequency,
+)
+from serving.http import invalid
+from serving.schemas.columns import EVENT, FACTOR, VALUE
+from serving.schemas.plausibility import FieldWarning, find_errors
+
+_OPEN = 0.9  # share of known days above which no weekday can be closed
+
+
+def count_history(columns: Mapping[str, np.ndarray]) -> int:
+    """Return how many rows are history; the rest are planned, by the rule of `lib.data`.
+
+    Where a row behind the last known value knows a covariate, the history ends with that value.
+
+    Args:
+        columns: value, factor and event, each (rows,), NaN where missing.
+    """
+    observed = np.flatnonzero(np.isfinite(columns[VALUE]))
+    covariate = np.flatnonzero(np.isfinite(columns[FACTOR]) | np.isfinite(columns[EVENT]))
+    if len(observed) and len(covariate) and covariate[-1] > observed[-1]:
+        return int(observed[-1]) + 1
+    return len(columns[VALUE])
+
+
+def check_frequency(days: np.ndarray, field: str) -> None:
+    """Raise RequestError (422) for weekly, monthly or other regular data that is not daily.
+
+    Args:
+        days: (n,) datetime64[D] with a known value, rising.
+        field: of the history.
+    """
+    name = find_frequency(days.astype(np.int64))
+    if name != "daily":
+        raise invalid(
+            field,
+            f"{name} data found: {len(days)} values from {days[0]}, {days[1]} to {days[-1]}; "
+            "expected a value a day. Send the daily values that it was made from",
+        )
+
+
+def find_closed(
+    values: np.ndarray, first: np.datetime64, field: str
+) -> tuple[np.ndarray, list[FieldWarning]]:
+    """Return the weekdays (7,) on which a series is closed, Monday first, and a warning of them.
+
+    Args:
+        values: (days,), NaN where missing.
+        first: day of the first value.
+        field: of the history.
+    """
+    if np.isfinite(values[-CLOSED_LOOK_BACK:]).mean() > _OPEN:
+        return np.zeros(7, dtype=bool), []
+    unknown = np.full(len(values), np.nan)
+    dates = first + np.arange(len(values))
+    panel = Panel(("series",), np.array([0, len(values)]), dates, values, unknown, unknown)
+    closed = closed_weekdays(panel)[0]
+    if not closed.any():
+        return closed, []
+    names = " and ".join(WEEKDAYS[day] for day in np.flatnonzero(closed))
+    return closed, [FieldWarning(field, f"closed on {names}: 0 is forecast there")]
+
+
+def clear_errors(values: np.ndarray, first: np.datetime64, field: str) -> list[FieldWarning]:
+    """Make single values missing that are a thousand times as large as all others.
+
+    Args:
+        values: (days,), NaN where missing; changed in place.
+        first: day of the first value.
+        field: of the history.
+    """
+    errors = find_errors(values)
+    warnings = [
+        FieldWarning(
+            field,
+            f"{values[i]:g} on {first + i} is more than a thousand times as large as the other "
+            "values: it is taken for an error, and the day for missing",
+        )
+        for i in errors
+    ]
+    values[errors] = np.nan
+    return warnings
+
+
+def same_name(name: str) -> str:
+    """Return what is equal for names that a reader cannot tell apart."""
+    return unicodedata.normalize("NFC", name.strip())
+
+
+def warn_of_ended(last: np.ndarray, horizon: int, place: str) -> dict[int, FieldWarning]:
+    """Warn of series, by number, whose history ends more than a horizon before the latest.
+
+    Args:
+        last: (series,) datetime64[D], the last day of each history.
+        horizon: days ahead.
+        place: path of a series with `{}` for its number.
+    """
+    latest = last.max()
+    return {
+        int(i): FieldWarning(
+            f"{place.format(i)}history",
+            f"ends on {last[i]}, {(latest - last[i]).astype(int)} days before the latest of this "
+            "call: it is forecast from there",
+        )
+        for i in np.flatnonzero((latest - last).astype(np.int64) > horizon)
+    }

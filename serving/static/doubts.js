@@ -1,0 +1,69 @@
+// What a reader should doubt: an upload unlike the data that the model has learned from, and the
+// warnings of the API.
+
+import { day, number, t } from "./i18n.js";
+
+const TIMES = 10; // a level so many times beyond those learned is another one
+const SHOWN = 5;
+
+/** What the served model has learned from, "" where it does not say. */
+export function learned(card) {
+  const data = card?.settings.data;
+  if (!data) return "";
+  const [first, last] = card.training_span;
+  const span = { first: day(first), last: day(last) };
+  const count = t("model_series", { count: number(data.series, 0) });
+  return t("learned", { data: [data.name, count].filter(Boolean).join(" · "), ...span });
+}
+
+/** Sentences on series that are unlike those that the model has learned. */
+export function unlike(card, series) {
+  const data = card?.settings.data;
+  if (!data) return [];
+  const words = [];
+  const names = new Set(data.names ?? []);
+  const unknown = names.size ? series.filter((one) => !names.has(one.name)) : [];
+  // One series without a name is no other than the one learned.
+  const unnamed = series.length === 1 && series[0].name === "series";
+  if (unknown.length && !unnamed) words.push(t("unlike_series", listed(unknown, series)));
+  const [low, high] = data.levels ?? [];
+  const far = series.filter((one) => {
+    const level = median(one.history.map((row) => row.value).filter((value) => value !== null).map(Math.abs));
+    return low !== undefined && level > 0 && (level < low / TIMES || level > high * TIMES);
+  });
+  if (far.length) words.push(t("unlike_level", { ...listed(far, series), low: number(low), high: number(high) }));
+  return words;
+}
+
+/** The warnings of an answer, each with the name of its series. */
+export function warned(warnings, sent) {
+  return (warnings ?? []).map(({ field, detail }) => {
+    const found = /^series\[(\d+)\]/.exec(field);
+    const name = found && sent.length > 1 ? sent[Number(found[1])].series_id : "";
+    return [name, worded(detail)].filter(Boolean).join(": ");
+  });
+}
+
+function listed(some, all) {
+  const names = some.slice(0, SHOWN).map((one) => one.name).join(", ");
+  return { names: some.length > SHOWN ? `${names}, …` : names, count: number(some.length, 0), all: number(all.length, 0) };
+}
+
+function median(values) {
+  if (!values.length) return 0;
+  return values.sort((a, b) => a - b)[Math.floor(values.length / 2)];
+}
+
+const KNOWN = [
+  [/^closed on (?<days>.+): 0 is forecast there$/, "w_closed"],
+  [/^ends on (?<date>[\d-]{10}), (?<days>\d+) days before/, "w_ended"],
+  [/^only (?<known>\d+) of (?<days>\d+) days are known/, "w_sparse"],
+];
+
+function worded(detail) {
+  for (const [pattern, key] of KNOWN) {
+    const found = pattern.exec(detail);
+    if (found) return t(key, found.groups);
+  }
+  return detail;
+}
