@@ -215,8 +215,8 @@ class Settings(BaseSettings):
         0.001, gt=0, lt=1
     )  # false flags of a window, before they must repeat
     drift_min_effect: float = Field(0.1, ge=0)  # population stability index
-    retrain_after_days: float = Field(7, ge=0)  # 0 is never
-    retrain_after_samples: int = Field(100, ge=0)  # new actuals; 0 is never
+    retrain_after_days: float = Field(28, ge=0)  # 0 is never
+    retrain_after_samples: int = Field(0, ge=0)  # new actuals; 0 is never
     # Days after a change that a challenger must be able to learn from, where the change alone is
     # the reason to retrain; 0 is none
     retrain_learn_days: float = Field(14, ge=0)

@@ -5,6 +5,7 @@ __all__ = [
     "OPTIONAL_FILES",
     "PATHS",
     "RANKS",
+    "SERIES_SPREAD",
     "ArtifactError",
     "Contract",
     "DayRange",
@@ -28,6 +29,7 @@ __all__ = [
     "is_finished",
     "mean_of_quantiles",
     "read_ranges",
+    "subtract",
     "sum_series",
     "verify_file",
     "verify_folder",
@@ -39,6 +41,7 @@ from .artifact import (
     NONNEGATIVE_SERIES,
     OPTIONAL_FILES,
     RANKS,
+    SERIES_SPREAD,
     ArtifactError,
     Contract,
     verify_file,
@@ -53,4 +56,4 @@ from .paths import PATHS, PathSampler
 from .pyfunc import example
 from .ranks import Ranks
 from .served_model import ServedModel, forecast_panel
-from .totals import DayRange, GroupSum, Total, align_ranges, read_ranges, sum_series
+from .totals import DayRange, GroupSum, Total, align_ranges, read_ranges, subtract, sum_series

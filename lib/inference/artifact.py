@@ -20,6 +20,8 @@ OPTIONAL_FILES = (EFFECTS, RANKS)
 CONTRACT = "contract.json"
 # Key of the settings: the series without a negative value, where others have some.
 NONNEGATIVE_SERIES = "nonnegative_series"
+# Key of the settings: the factor of the widths of each series, by name.
+SERIES_SPREAD = "series_spread"
 _TUPLES = ("quantiles", "training_span", "features", "future")
 # This module is logged with each model, which runs where structlog may be missing.
 _log = logging.getLogger(__name__)

@@ -115,7 +115,7 @@ class PathSampler:
         return self._map(scores + share * self._effect_error[:, None], quantiles, floor)
 
     def _effect_error_share(self, base: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
-        """Return the error of an effect, with its sign, in the larger standard deviation. (days,)"""
+        """Return the error of an effect (days,), signed, in the larger standard deviation."""
         unit = self._z[-1] - self._z[0]
         before, after = (q[:, -1] - q[:, 0] for q in (base, quantiles))
         largest = np.maximum(before, after) / unit

@@ -17,7 +17,7 @@ from lib.data import Panel
 from lib.features import FEATURES, FUTURE, compute_features, gather_context
 from lib.features import known_future as gather_known_future
 from lib.inference.artifact import RANKS, ArtifactError, Contract, verify_folder
-from lib.inference.bounds import apply_floors, cover_zeros
+from lib.inference.bounds import apply_floors, apply_spread, cover_zeros
 from lib.inference.ranks import Ranks
 
 
@@ -123,7 +123,8 @@ def forecast_panel(
         forecasts.append(model.predict(history, future))
     if not forecasts:
         return np.empty((0, contract.horizon, len(contract.quantiles)))
-    quantiles = apply_floors(contract, panel, origins, np.concatenate(forecasts))
+    quantiles = apply_spread(contract, panel, origins, np.concatenate(forecasts))
+    quantiles = apply_floors(contract, panel, origins, quantiles)
     return cover_zeros(contract, panel, origins, quantiles)
 
 

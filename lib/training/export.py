@@ -22,6 +22,7 @@ from lib.inference import (
     FILES,
     NONNEGATIVE_SERIES,
     RANKS,
+    SERIES_SPREAD,
     Contract,
     ServedModel,
     collect_ranks,
@@ -104,8 +105,10 @@ def _add_ranks(served: ServedModel, data: TrainingData) -> ServedModel:
 
 
 def _settings(fit: Fit, data: TrainingData) -> dict[str, Any]:
-    """Return the configuration of model and training, and the floors that series do not share."""
+    """Return the configuration of model and training, and what series do not share."""
     settings = {"model": fit.model.config.to_dict(), "training": fit.config.to_dict()}
+    if fit.series_spread:
+        settings[SERIES_SPREAD] = fit.series_spread
     if data.nonnegative or not data.nonnegative_series:
         return settings  # one floor, or none: the graph has it
     return settings | {NONNEGATIVE_SERIES: list(data.nonnegative_series)}

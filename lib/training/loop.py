@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -41,13 +41,24 @@ BatchTransform = Callable[[Batch], Batch]
 
 @dataclass
 class Fit:
-    """A trained network and how training went. `history` has one entry per evaluation."""
+    """A trained network and how training went.
+
+    Attributes:
+        model: with the weights of the best step.
+        config: settings of the fit.
+        history: one entry per evaluation.
+        validation_loss: lowest of them, in scales.
+        best_step: the step it was reached at.
+        series_spread: factor of the widths of each series that was calibrated, by name; empty
+            before the calibration, and of a panel of one series.
+    """
 
     model: LSTMForecaster
     config: TrainingConfig
     history: list[dict[str, float]]
     validation_loss: float
     best_step: int
+    series_spread: dict[str, float] = field(default_factory=dict)
 
 
 def fit(
