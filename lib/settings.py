@@ -206,6 +206,7 @@ class Settings(BaseSettings):
     monitor_checks: int = Field(3, ge=1, le=100)
     # Days beyond the usual after which truth, forecasts or series are missed
     monitor_silent_days: int = Field(3, ge=1, le=366)
+    monitor_groups: str = ""  # CSV or Parquet: series_id, and columns by which series are grouped
     max_mae: float | None = Field(None, gt=0)  # units of the series; none is no limit
     max_rmse: float | None = Field(None, gt=0)
     min_r2: float | None = Field(None, le=1)
