@@ -180,6 +180,8 @@ class Settings(BaseSettings):
     alert_cooldown_hours: float = Field(24, ge=0, le=8760)
     alert_webhook_url: WebUrl = Field("", repr=False)  # it may hold a secret
     alert_urls: AlertUrls = ()  # of apprise: mailtos://, slack://
+    digest: bool = False  # send the state of the model each day, where alerts go
+    public_url: WebUrl = ""  # where people open the page; for links
     # By mail; without smtp_host or alert_email none is sent
     smtp_host: str = ""
     smtp_port: int = Field(587, ge=1, le=65535)

@@ -163,10 +163,10 @@ def write_latest(
     version: int,
     expected: ExpectedError,
     pictures: Mapping[str, list[dict[str, Any]]] | None = None,
-) -> Path:
+) -> dict[str, Any]:
     """Write what the service shows of the last check, to the database and as one whole file.
 
-    The API reads the database: it may run on another host. Returns the path of the file.
+    The API reads the database: it may run on another host.
 
     Args:
         settings: where the file is.
@@ -175,6 +175,9 @@ def write_latest(
         version: of the model.
         expected: its scores in the backtest.
         pictures: `draw_history` of the worst series.
+
+    Returns:
+        What was written.
 
     Raises:
         StoreError: the database cannot be used.
@@ -222,9 +225,8 @@ def write_latest(
         "anomalies": [one.to_json() for one in report.anomalies],
     }
     _keep_latest(store, latest)
-    path = settings.var_dir / LATEST
-    write_json(path, latest)
-    return path
+    write_json(settings.var_dir / LATEST, latest)
+    return latest
 
 
 def _keep_latest(store: Store, latest: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ from lib.inference import ArtifactError
 from lib.monitoring.alerts import Finding, raise_alerts
 from lib.monitoring.arrivals import Arrivals, measure_arrivals
 from lib.monitoring.by_series import GroupsError, draw_history, load_groups
+from lib.monitoring.digest import send_digest
 from lib.monitoring.findings import (
     keep_report,
     list_findings,
@@ -91,7 +92,9 @@ def run_check(settings: Settings, store: Store, *, day: np.datetime64 | None = N
     findings = list_findings(report, version) + list_missing(report, count_quarantined(store))
     raise_alerts(store, findings, settings=settings, within=_judged(report))
     pictures = draw_history(frames.forecasts, [s.name for s in report.worst_series], day)
-    write_latest(settings, store, report, version, expected, pictures)
+    latest = write_latest(settings, store, report, version, expected, pictures)
+    if settings.digest:
+        send_digest(store, settings, latest)
     log.info(
         "model checked",
         day=report.day,
