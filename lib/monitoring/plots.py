@@ -197,5 +197,6 @@ def plot_digest(findings: Mapping[str, Any]) -> Figure:
             axis.text(0.5, 0.5, "nothing has come true yet", transform=axis.transAxes, ha="center")
     axes[0].set_ylim(bottom=0)
     axes[1].set_ylim(0, 100)
-    draw_legend_beside(axes[0])
+    for axis in axes:
+        axis.legend(frameon=False, fontsize=8, loc="lower left")
     return figure
