@@ -135,6 +135,32 @@ def summarise(years: list[Year]) -> str:
     return "\n".join(lines)
 
 
+def list_cases(healthy: int, changed: int) -> list[tuple[int, str]]:
+    """Return seed and change of each year, healthy and changed ones in turn."""
+    kinds = list(CHANGES)
+    first = [(seed, "") for seed in range(healthy)]
+    second = [(seed, kinds[seed % len(kinds)]) for seed in range(changed)]
+    mixed = [case for pair in zip(first, second, strict=False) for case in pair]
+    return mixed + first[len(second) :] + second[len(first) :]
+
+
+def run_peers(python: str, folder: Path) -> list[Year]:
+    """Run the peers on the year that was written last, which is deleted."""
+    script, out = Path(__file__).with_name("peers.py"), folder / "peers.json"
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    subprocess.run([python, str(script), str(folder), str(out)], check=True, env=environment)
+    for path in folder.glob("*.parquet"):
+        path.unlink()
+    return [Year(**one) for one in json.loads(out.read_text())]
+
+
+def write(years: list[Year], out: Path) -> None:
+    """Write what was found so far."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    rows = [asdict(one) | {"delay": one.delay} for one in years]
+    out.write_text(json.dumps(rows, indent=1) + "\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.monitoring.delays")
     parser.add_argument("--healthy", type=int, default=20, help="years without a change")
@@ -147,23 +173,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         model = train(folder / "model")
-        kinds = list(CHANGES)
-        cases = [(seed, "") for seed in range(options.healthy)]
-        cases += [(seed, kinds[seed % len(kinds)]) for seed in range(options.changed)]
-        for seed, change in cases:
+        for seed, change in list_cases(options.healthy, options.changed):
             years.append(run_ours(model, seed, change, folder))
-            print(years[-1], f"{time.process_time() - started:.0f} s", flush=True)
-        if options.peers:
-            script = Path(__file__).with_name("peers.py")
-            environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-            command = [options.peers, str(script), str(folder), str(folder / "peers.json")]
-            subprocess.run(command, check=True, env=environment)
-            found = json.loads((folder / "peers.json").read_text())
-            years += [Year(**one) for one in found]
+            spent = f"{time.process_time() - started:.0f} s"
+            if options.peers:  # year by year, so that a run that is cut off has whole years
+                years += run_peers(options.peers, folder)
+            write(years, options.out)
+            print(seed, change or "healthy", years[-1].alarms, spent, flush=True)
     print(summarise(years))
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    rows = [asdict(one) | {"delay": one.delay} for one in years]
-    options.out.write_text(json.dumps(rows, indent=1) + "\n")
     print(f"{time.process_time() - started:.0f} s of processor, without the peers")
 
 
