@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import math
+import os
 import shutil
 
 import pandas as pd
@@ -782,3 +783,61 @@ def test_planning_has_no_serious_fault_for_axe(planner, visit, language, viewpor
     plan_a_promotion(page)
     assert serious(page) == []
     assert settled_width(page) == viewport["width"]
+
+
+# As lib.monitoring.findings writes them: the days of a series, and two tables.
+DAYS_DRAWN = [
+    {"date": f"2026-10-{n:02d}", "actual": 90.0 + n, "median": 92.0 + n, "lower": 80.0 + n}
+    | {"upper": 104.0 + n}
+    for n in range(1, 29)
+]
+SCORE = {"forecasts": 84, "series": 1, "mae": 12.5, "wape": 12.0, "mase": 1.91, "coverage": 0.55}
+SERIES_FINDINGS = {
+    "status": "unknown",
+    "evidence": {"forecasts": 588, "actuals": 201, "days": 9, "series": 3, "enough": False}
+    | {"reason": "34% of the forecasts have their actual, 50% are needed"},
+    "stability": {"revisions": 300, "moved": 4.21},
+    "worst_series": [
+        SCORE | {"name": "Shop 7", "history": DAYS_DRAWN},
+        SCORE | {"name": "Shop 2", "mase": None, "history": []},
+    ],
+    "groups": [SCORE | {"name": "region: north", "series": 12}],
+    "anomalies": [
+        {"series_id": "Shop 7", "date": "2026-10-28", "actual": 210.0, "lower": 80.0}
+        | {"upper": 104.5, "side": "above", "days": days, "persistent": days > 2}
+        for days in (4, 1)
+    ],
+}
+
+
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize("language", ["en", "pt-BR"])
+def test_page_shows_what_a_check_saw_of_each_series(tmp_path, visit, language, viewport):
+    (tmp_path / FILE).parent.mkdir()
+    (tmp_path / FILE).write_text(json.dumps(FINDINGS | SERIES_FINDINGS))
+    texts = messages()[language]
+    with local(tmp_path) as address:
+        page = visit(address, path=f"/?lang={language}", locale=language, viewport=viewport)
+        evidence = page.inner_text("#evidence")
+        assert evidence.startswith(texts["evidence_unknown"])
+        assert "34% of the forecasts" in evidence
+        assert ("4,2 %" if language == "pt-BR" else "4.2 %") in evidence
+        assert page.locator("#worst tbody tr").count() == 2
+        assert page.locator("#worst button").all_inner_texts() == ["Shop 7"]
+        assert page.is_hidden("#worst-figure")
+        page.click("#worst button")
+        page.wait_for_selector("#worst-chart canvas")
+        assert "Shop 7" in page.inner_text("#worst-readout")
+        assert page.get_attribute("#worst button", "aria-expanded") == "true"
+        assert page.locator("#anomalies .tag").all_inner_texts() == [
+            texts["anomaly_days"].format(count=4),
+            texts["anomaly_single"],
+        ]
+        assert "region: north" in page.inner_text("#groups")
+        assert settled_width(page) == viewport["width"]
+        assert serious(page) == []
+        if folder := os.environ.get("PICTURES"):
+            name = f"monitoring-{language}-{viewport['width']}.png"
+            page.locator("#model").screenshot(path=f"{folder}/{name}")
+        page.click("#worst button")
+        assert page.is_hidden("#worst-figure")
