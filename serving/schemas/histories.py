@@ -123,11 +123,16 @@ def join_series(read: Sequence[Series]) -> Histories:
     """Join series into one panel, in their order."""
     lengths = [len(series.columns[VALUE]) for series in read]
     offsets = np.append(0, np.cumsum(lengths)).astype(np.int64)
+    columns = {
+        name: np.concatenate([s.columns[name] for s in read]) for name in (VALUE, FACTOR, EVENT)
+    }
     panel = Panel(
         tuple(series.name for series in read),
         offsets,
         np.concatenate([s.first + np.arange(n) for s, n in zip(read, lengths, strict=True)]),
-        *(np.concatenate([s.columns[name] for s in read]) for name in (VALUE, FACTOR, EVENT)),
+        columns[VALUE],
+        columns[FACTOR],
+        columns[EVENT],
     )
     origins = [start + s.days - 1 for start, s in zip(offsets[:-1], read, strict=True)]
     return Histories(
