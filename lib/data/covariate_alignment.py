@@ -78,12 +78,13 @@ def _align_holidays(panel: Panel, aligned: Panel, item: Mapping[str, Any]) -> Pa
     Static covariates that hold the country of a series may not be among the learned ones.
     """
     if item["calendar"]:
-        whole = add_holidays(panel, *split_calendar(item["calendar"]))
-        holidays = next(c for c in whole.covariates if c.kind == "holiday")
-    else:
-        unknown = np.full(len(panel.dates), np.nan)
-        none = Covariate(item["name"], "known", "holiday", unknown, tuple(item["labels"]))
-        holidays = next((c for c in panel.covariates if c.kind == "holiday"), none)
+        try:
+            panel = add_holidays(panel, *split_calendar(item["calendar"]))
+        except ModuleNotFoundError:
+            _log.warning("the package holidays is not installed: the holidays are not known")
+    unknown = np.full(len(panel.dates), np.nan)
+    none = Covariate(item["name"], "known", "holiday", unknown, tuple(item["labels"]))
+    holidays = next((c for c in panel.covariates if c.kind == "holiday"), none)
     holidays = replace(holidays, name=item["name"])
     return replace(aligned, covariates=(*aligned.covariates, holidays))
 

@@ -172,8 +172,8 @@ def test_unknown_effort_is_refused_before_the_data_is_read():
         Forecaster().fit(pd.DataFrame({"date": [], "value": []}), effort="huge")
 
 
-def test_covariates_are_refused_by_name(shops):
-    with pytest.raises(ValueError, match=r"not supported yet.*external="):
+def test_covariates_that_are_no_columns_are_refused_by_name(shops):
+    with pytest.raises(SeriesError, match=r"no column 'price'.*COVARIATES"):
         Forecaster().fit(shops, "day", "units", covariates=["price"])
 
 
