@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    configure_logging(settings.log_level)
+    configure_logging(settings.log_level, settings.log_format)
     warn_of_short_keys(settings.api_keys)
     # Read when numpy, ONNX Runtime and prometheus_client are imported.
     os.environ["OMP_NUM_THREADS"] = "1"

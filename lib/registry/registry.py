@@ -61,6 +61,11 @@ class Registry:
         """Log a finished training run and return its id (arguments: `tracking.log_run`)."""
         return tracking.log_run(self.client, self.settings, **run)
 
+    def others_with(self, alias: str) -> list[str]:
+        """Return the other registered names of this store that have a version of an alias."""
+        models = self.client.search_registered_models()
+        return sorted(m.name for m in models if m.name != self.name and alias in m.aliases)
+
     def register(self, folder: Path, *, run_id: str, metrics: Mapping[str, float]) -> int:
         """Register an artifact folder as the new staging version and return its number.
 
