@@ -27,7 +27,7 @@ export JUPYTER_PREFER_ENV_PATH := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help install lint format docs test test-slow test-3.13 test-services run-mlflow train pretrain tune backtest \
-	explain promote rollback run-api run-worker bench-serving bench-accuracy bench-starts bench-speed bench-monitoring example \
+	explain promote rollback run-api run-worker bench-serving bench-accuracy bench-public bench-starts bench-speed bench-monitoring example \
 	screenshots test-page docker-build docker-run forecast forecast-arguments forecast-folder bench-robustness monitor check \
 	simulate lab clean clean-var
 
@@ -185,11 +185,12 @@ forecast-arguments:
 	  exit 2; fi
 
 # A parameter of the notebooks, but for these, which are options of the command.
-FORECAST_PASSED = $(foreach v,$(sort $(filter-out $(OWN) EFFORT FUTURE ENDED,$(GIVEN))),$(v)="$$$(v)")
-forecast: forecast-arguments $(STAMP) ## Forecast the coming days of a file (DATA=sales.csv OUT=next.csv EFFORT= FUTURE=)
+FORECAST_PASSED = $(foreach v,$(sort $(filter-out $(OWN) EFFORT FUTURE ENDED TOTALS TOTALS_BY,$(GIVEN))),$(v)="$$$(v)")
+forecast: forecast-arguments $(STAMP) ## Forecast the coming days of a file (DATA=sales.csv OUT=next.csv EFFORT= FUTURE= TOTALS=7,28)
 	@if [ -d "$(DATA)" ]; then exit 0; fi; \
 	OMP_NUM_THREADS=1 $(CLI) forecast --out "$(OUT)" $(if $(EFFORT),--effort "$(EFFORT)") \
 	  $(if $(FUTURE),--future "$(FUTURE)") $(if $(ENDED),--include-ended) \
+	  $(if $(TOTALS),--totals "$(TOTALS)") $(if $(TOTALS_BY),--totals-by "$(TOTALS_BY)") \
 	  --relative-to "$(PWD)" $(FORECAST_PASSED)
 	@if [ -d "$(DATA)" ]; then $(MAKE) --no-print-directory forecast-folder; fi
 
@@ -217,6 +218,9 @@ $(PEERS)/.installed: benchmarks/accuracy/requirements.txt | $(STAMP)
 
 bench-accuracy: $(COMPARISON) ## Compare forecasts with those of other systems (ARGS="--help")
 	OMP_NUM_THREADS=1 $(PY) -m benchmarks.accuracy.bench $(ARGS)
+
+bench-public: $(STAMP) ## Score ours on the split of a public leaderboard, beside its rows (ARGS="--help")
+	OMP_NUM_THREADS=1 $(PY) -m benchmarks.accuracy.public $(ARGS)
 
 bench-starts: $(STAMP) ## Fits from random weights and from the pretrained network (ARGS="--help")
 	OMP_NUM_THREADS=1 $(PY) -m benchmarks.accuracy.starts $(ARGS)

@@ -168,10 +168,13 @@ class Settings(BaseSettings):
 
     # The service
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split_keys)] = ()
+    # Days of history a second that each process takes from one client; 0 is no limit
+    rate_limit_rows: int = Field(200_000, ge=0)
     explanation_queue_max: int = Field(100, ge=1)  # jobs that may wait
     explanation_retention_days: float = Field(30, gt=0, le=36500)  # also of /predict's bodies
     # Of predictions, checks, ended alerts; 0 keeps all
     retention_days: float = Field(730, ge=0, le=36500)
+    database_max_mb: int = Field(10_000, ge=0)  # beyond it no prediction is stored; 0 is no limit
 
     # Alerts: an incident that comes back within the cooldown is the same one
     alert_cooldown_hours: float = Field(24, ge=0, le=8760)
@@ -212,8 +215,8 @@ class Settings(BaseSettings):
         0.001, gt=0, lt=1
     )  # false flags of a window, before they must repeat
     drift_min_effect: float = Field(0.1, ge=0)  # population stability index
-    retrain_after_days: float = Field(7, ge=0)  # 0 is never
-    retrain_after_samples: int = Field(100, ge=0)  # new actuals; 0 is never
+    retrain_after_days: float = Field(28, ge=0)  # 0 is never
+    retrain_after_samples: int = Field(0, ge=0)  # new actuals; 0 is never
     # Days after a change that a challenger must be able to learn from, where the change alone is
     # the reason to retrain; 0 is none
     retrain_learn_days: float = Field(14, ge=0)

@@ -13,7 +13,7 @@ from serving import request_log
 from serving.explanations import Jobs
 from serving.http import Metrics, StrictRequest, problems
 from serving.model import LiveModel
-from serving.records import Recorder
+from serving.records import Recorder, Retention, delete_old_rows
 from serving.routes import actuals, docs, explanations, forecasts, pages, status
 from serving.state import State, attach
 
@@ -74,11 +74,14 @@ def _make_state(settings: Settings, model: LiveModel | None) -> State:
         on_loaded=lambda version: metrics.version.set(version),
     )
     recorder = Recorder(
-        settings, on_dropped=lambda reason, n: metrics.dropped.labels(reason).inc(n)
+        settings,
+        on_dropped=lambda reason, n: metrics.dropped.labels(reason).inc(n),
+        on_measured=metrics.database.set,
     )
     jobs = Jobs(
         recorder.store,
         name=settings.registered_model_name,
         queue_max=settings.explanation_queue_max,
     )
-    return State(settings, live, recorder, jobs, metrics)
+    retention = Retention(lambda: delete_old_rows(settings, jobs))
+    return State(settings, live, recorder, jobs, metrics, retention)

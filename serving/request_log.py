@@ -1,4 +1,4 @@
-"""Log one line a request; neither bodies nor keys are in it."""
+"""Log one line a request, with its address and the number of its key; no bodies, no keys."""
 
 from __future__ import annotations
 
@@ -11,13 +11,25 @@ from collections.abc import Container
 from functools import cache
 
 import structlog
-from flask import Flask, Response, g, request
+from flask import Flask, Request, Response, g, request
 
-from serving.http import Keys, add_headers, check_host
+from serving.http import (
+    Keys,
+    TokenBuckets,
+    add_headers,
+    check_host,
+    is_open,
+    refuse_beyond_turn,
+    refuse_for,
+)
 from serving.state import state_of
 
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
 _NO_TRACE = "0" * 32
+_BURST = 10.0  # seconds of the rate that a client may use at once
+_ROW_BYTES = 45  # of a day in JSON
+_CHUNKED = 2_000_000  # bytes that a body without a length is taken for
+_PREDICT_ROWS = 60  # whose days hold eleven numbers each
 _METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 log = structlog.get_logger()
 
@@ -30,6 +42,16 @@ def trace_id_of(traceparent: str) -> str:
     return f"{_random(os.getpid()).getrandbits(128) or 1:032x}"
 
 
+def _rows_of(request: Request) -> int:
+    """Return the rows of a body, as its length suggests."""
+    if request.path == "/predict":
+        return _PREDICT_ROWS
+    length = request.content_length
+    if length is None:  # in chunks, of which nobody knows how many there will be
+        length = _CHUNKED if "Transfer-Encoding" in request.headers else 0
+    return 1 + length // _ROW_BYTES
+
+
 @cache
 def _random(pid: int) -> random.Random:
     """Return a generator of this process: the system's is slow, and a fork must not repeat one."""
@@ -37,7 +59,7 @@ def _random(pid: int) -> random.Random:
 
 
 def register(app: Flask, hosts: Container[str] | None = None) -> None:
-    """Give every request a trace_id, check its key, and log, count and harden its answer.
+    """Give every request a trace_id, check its key and its rate, and log and harden its answer.
 
     Args:
         app: the application.
@@ -45,6 +67,8 @@ def register(app: Flask, hosts: Container[str] | None = None) -> None:
     """
     state = state_of(app)
     keys = Keys(state.settings.api_keys)
+    rate = state.settings.rate_limit_rows
+    rows = TokenBuckets(rate, _BURST * rate)
 
     @app.before_request
     def begin() -> None:
@@ -54,7 +78,12 @@ def register(app: Flask, hosts: Container[str] | None = None) -> None:
             state.model.start()
         if hosts is not None:
             check_host(request, hosts)
-        keys.check(request)
+        g.key = keys.check(request)
+        refuse_beyond_turn(request)
+        if not is_open(request.path):
+            client = request.remote_addr or "" if g.key is None else f"key {g.key}"
+            if seconds := rows.take(client, _rows_of(request)):
+                raise refuse_for(seconds, "More rows than RATE_LIMIT_ROWS allows; send them later")
 
     @app.after_request
     def end(response: Response) -> Response:
@@ -72,6 +101,8 @@ def register(app: Flask, hosts: Container[str] | None = None) -> None:
             path=request.path[:200],
             status=response.status_code,
             ms=round(seconds * 1000, 3),
+            client=request.remote_addr,
+            key=g.get("key"),
             version=g.get("version"),
         )
         return response

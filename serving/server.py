@@ -8,6 +8,7 @@ beside them. Linux and macOS.
 from __future__ import annotations
 
 import argparse
+import fcntl
 import os
 import shutil
 import subprocess
@@ -24,11 +25,12 @@ import structlog
 
 from lib.log import configure_logging
 from lib.settings import ROOT, Settings, SettingsError, get_settings, usable_cores
-from serving.http import LOCAL_HOSTS, check_bind, is_loopback, warn_of_short_keys
+from serving.http import LOCAL_HOSTS, Keys, check_bind, check_key_lengths, is_loopback
 
 THREADS = 4  # a process; one of them computes, others read and write
 _MODEL_WAIT = 20.0  # seconds that a process waits for its model before it accepts requests
 _PAUSES = (1.0, 60.0)  # seconds before a worker that ended is restarted, at first and at most
+_METRICS, _LOCK = "production-lstm-metrics-", "lock"
 _HEADER = 8190  # bytes of one header, and of the first line
 log = structlog.get_logger()
 
@@ -57,12 +59,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         settings = get_settings()
+        configure_logging(settings.log_level, settings.log_format)
         check_bind(options.host, settings, anyone=options.open_to_anyone)
+        check_key_lengths(settings.api_keys)
     except SettingsError as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    configure_logging(settings.log_level, settings.log_format)
-    warn_of_short_keys(settings.api_keys)
     # Read when numpy, ONNX Runtime and prometheus_client are imported.
     os.environ["OMP_NUM_THREADS"] = "1"
     with metrics_folder() as folder:
@@ -77,18 +79,35 @@ def metrics_folder() -> Generator[str]:
     """Make a folder for the metrics of this server, so that counts begin at 0, and delete it.
 
     It is in memory where there is /dev/shm (Linux): metrics are mapped files, and a process that
-    writes to one dies where the disk is full.
+    writes to one dies where the disk is full. A server that is killed leaves its folder behind; the
+    next one deletes it.
     """
     memory = Path("/dev/shm")
+    parent = memory if os.access(memory, os.W_OK) else Path(tempfile.gettempdir())
+    _delete_abandoned(parent)
     # No TemporaryDirectory: a forked web process that ends would delete it, and with its folder
     # gone none can be started again.
-    folder = tempfile.mkdtemp(prefix="metrics-", dir=memory if os.access(memory, os.W_OK) else None)
+    folder = tempfile.mkdtemp(prefix=_METRICS, dir=parent)
     owner = os.getpid()
-    try:
-        yield folder
-    finally:
-        if os.getpid() == owner:
-            shutil.rmtree(folder, ignore_errors=True)
+    # Locked until the last process of this server has ended, however that happens.
+    with (Path(folder) / _LOCK).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            yield folder
+        finally:
+            if os.getpid() == owner:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _delete_abandoned(parent: Path) -> None:
+    """Delete the folders for metrics of servers that were killed."""
+    for path in parent.glob(f"{_METRICS}*/{_LOCK}"):
+        try:
+            with path.open("r+") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(path.parent, ignore_errors=True)
+        except OSError:  # it is in use, or another user's
+            continue
 
 
 class SupervisedProcess:
@@ -156,7 +175,10 @@ def _serve(settings: Settings, options: argparse.Namespace) -> None:
     def load_model(worker: Any) -> None:
         from serving.state import state_of
 
-        model = state_of(worker.app.wsgi()).model
+        state = state_of(worker.app.wsgi())
+        worker.keys = Keys(settings.api_keys)
+        state.retention.start()
+        model = state.model
         model.start()
         # The processes share a socket: one without a model would refuse what others can answer.
         model.wait(_MODEL_WAIT)
@@ -170,6 +192,7 @@ def _serve(settings: Settings, options: argparse.Namespace) -> None:
         from serving.state import state_of
 
         state = state_of(worker.app.wsgi())
+        state.retention.stop()
         state.model.stop(1)
         state.recorder.close()
 

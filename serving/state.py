@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from serving.explanations import Jobs
     from serving.http import Metrics
     from serving.model import LiveModel, Served
-    from serving.records import Recorder
+    from serving.records import Recorder, Retention
 
 
 EXTENSION = "forecaster"  # the LiveModel
@@ -31,6 +31,7 @@ class State:
     recorder: Recorder
     jobs: Jobs
     metrics: Metrics
+    retention: Retention
 
 
 def attach(app: Flask, state: State) -> None:

@@ -20,8 +20,9 @@ import structlog
 
 from lib.log import configure_logging, list_frames, summarize_error
 from lib.settings import Settings, SettingsError, get_settings
-from lib.storage import Store, StoreError, is_dead, process_name, purge
+from lib.storage import Store, StoreError, is_dead, process_name
 from serving.explanations import Explainer, Job, Jobs, TryLaterError
+from serving.records import DatabaseFile, delete_old_rows
 from serving.schedule import COMMAND, Schedule
 
 NICE = 10
@@ -61,6 +62,7 @@ class Worker:
         self.settings = settings
         self.store = Store.of(settings, busy_seconds=30)
         self.jobs = Jobs(self.store, lease_seconds=lease_seconds)
+        self._file = DatabaseFile(self.store)
         self._schedule = Schedule(settings.monitor_cron, self.store, monitor)
         self._compute = compute or Explainer(settings)
         self._stopping = threading.Event()
@@ -164,19 +166,21 @@ class Worker:
                 log.warning("worker stops: its server is gone", server=self.parent)
                 self._stop_requests.put(None)
                 return
+            self._reopen_if_lost()
             self.renew()
             self.reclaim()
             self._schedule.beat()
             since_purge += _BEAT
             if since_purge >= _PURGE:
                 since_purge = 0.0
-                self._try(self._purge)
+                self._try(lambda: delete_old_rows(self.settings, self.jobs))
 
-    def _purge(self) -> None:
-        deleted = self.jobs.delete_old(days=self.settings.explanation_retention_days)
-        purged = purge(self.store, self.settings.retention_days)
-        if deleted or any(purged.values()):
-            log.info("old rows deleted", explanations=deleted, **purged)
+    def _reopen_if_lost(self) -> None:
+        """Open the database anew where its file was deleted: jobs wait in the new one."""
+        if self._file.is_lost():
+            log.error("database file was deleted or replaced; it is opened anew")
+            self.store.close()
+        self._file.remember()
 
     def _try(self, action: Callable[[], object]) -> None:
         # The database may be away for a while; the next beat tries again.

@@ -34,6 +34,8 @@ from lib.settings import ROOT, Settings
 from lib.storage.database import Store
 
 DAYS, LIVE = 1461, 1096
+SILENT_DAYS = 30  # without truth, which comes afterwards
+NAMES = ("series", "change", "silence", "days", "every", "seed")
 CONTEXT = 175  # days of history that are sent
 LEARNED = 366  # of the days before the service begins, those that challengers learn from
 TRAINING = {"HORIZON": "7", "MEMBERS": "1", "N_TRIALS": "1", "TRIAL_STEPS": "20"}
@@ -96,16 +98,15 @@ class Client:
         self.failed: list[str] = []
         self.version = 0
 
-    def evening(self, day: int) -> float:
-        """The truth of a day, and a forecast made on its evening. → MAE of the day after."""
-        panel, date = self.panel, str(self.panel.dates[day])
+    def evening(self, day: int, *, is_silent: bool = False) -> float:
+        """The truth of a day, and a forecast made on its evening. → MAE of the day after.
+
+        On a silent evening the truth is not sent, though forecasts are asked for with it.
+        """
+        panel = self.panel
         rows = panel.offsets[:-1] + day
-        told = [
-            {"series_id": name, "date": date, "value": value}
-            for name, value in zip(panel.ids, panel.values[rows].tolist(), strict=True)
-            if np.isfinite(value)
-        ]
-        self._post("/actuals", {"actuals": told})
+        if not is_silent:
+            self.send_truth(day)
         series = [
             {"series_id": name, "history": self.days[row - CONTEXT + 1 : row + 1]}
             for name, row in zip(panel.ids, rows, strict=True)
@@ -116,6 +117,16 @@ class Client:
         self.version = answer["model_version"]
         medians = [one["forecast"][0]["prediction"] for one in answer["forecasts"]]
         return float(np.nanmean(np.abs(np.array(medians) - panel.values[rows + 1])))
+
+    def send_truth(self, day: int) -> None:
+        """The truth of a day."""
+        date, values = str(self.panel.dates[day]), self.panel.values[self.panel.offsets[:-1] + day]
+        actuals = [
+            {"series_id": name, "date": date, "value": value}
+            for name, value in zip(self.panel.ids, values.tolist(), strict=True)
+            if np.isfinite(value)
+        ]
+        self._post("/actuals", {"actuals": actuals})
 
     def _post(self, path: str, body: dict) -> dict | None:
         try:
@@ -147,7 +158,9 @@ def train(folder: Path, data: Path) -> None:
     subprocess.run(command, check=True, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
 
 
-def simulate(folder: Path, *, series: int, change: int, days: int, every: int, seed: int) -> dict:
+def simulate(
+    folder: Path, *, series: int, change: int, silence: int, days: int, every: int, seed: int
+) -> dict:
     panel = world(series, change, seed)
     table = to_table(panel)
     start = panel.dates[LIVE]
@@ -171,15 +184,19 @@ def simulate(folder: Path, *, series: int, change: int, days: int, every: int, s
     with served(folder, free_port()) as url:
         client = Client(url, panel)
         for number in range(days):
-            error = client.evening(LIVE + number)
+            is_silent = 0 < silence <= number < silence + SILENT_DAYS
+            if silence and number == silence + SILENT_DAYS:  # all of it comes late, and at once
+                for late in range(silence, number):
+                    client.send_truth(LIVE + late)
+            error = client.evening(LIVE + number, is_silent=is_silent)
             timeline.append({"day": number, "mae": error, "version": client.version})
             if number < settings.monitor_window_days or number % every:
                 continue
             stop, beside = threading.Event(), Client(url, panel)
 
-            def go_on(day=LIVE + number, stop=stop, beside=beside):
+            def go_on(day=LIVE + number, stop=stop, beside=beside, is_silent=is_silent):
                 while not stop.wait(0.5):
-                    beside.evening(day)
+                    beside.evening(day, is_silent=is_silent)
 
             asking = threading.Thread(target=go_on)
             asking.start()
@@ -201,12 +218,13 @@ def simulate(folder: Path, *, series: int, change: int, days: int, every: int, s
                 events.append({"day": number, "trained": trained.status, "why": trained.reason})
             if trained is not None and trained.promoted:
                 for _ in range(100):  # served within ten seconds
-                    client.evening(LIVE + number)
+                    client.evening(LIVE + number, is_silent=is_silent)
                     if client.version == trained.version:
                         break
                     time.sleep(0.1)
                 events.append({"day": number, "served": client.version})
-    found = {"change": change, "timeline": timeline, "events": events, "failed": client.failed}
+    found = {"change": change, "silence": silence, "timeline": timeline, "events": events}
+    found["failed"] = client.failed
     return {"summary": summary(found)} | found
 
 
@@ -218,7 +236,8 @@ def flagged(report: Report) -> list[str]:
 
 def summary(found: dict) -> dict:
     """What has to be looked at, as numbers; None for what did not happen."""
-    change, events = found["change"], found["events"]
+    change, silence, events = found["change"], found["silence"], found["events"]
+    back = silence + SILENT_DAYS
 
     def first(name: str, **wanted: object) -> int | None:
         days = (
@@ -231,15 +250,25 @@ def summary(found: dict) -> dict:
         return next(days, None)
 
     error = np.array([row["mae"] for row in found["timeline"]])
-    opened = [event["day"] for event in events if "opened" in event]
+    opened = [(event["day"], event["opened"]) for event in events if "opened" in event]
+    of_change = [d for d, key in opened if 0 < change <= d and not key.startswith("evidence")]
+    of_silence = [d for d, key in opened if 0 < silence <= d <= back and key == "evidence truth"]
+    ended = [(event["day"], event["ended"]) for event in events if "ended" in event]
+    silent = {
+        "silence": silence,
+        "silence_told": min(of_silence, default=None),
+        "closed_in_silence": sum(silence <= day < back for day, _ in ended),
+        "silence_over": next((d for d, key in ended if d >= back and "truth" in key), None),
+    }
     return {
         "change": change or None,
         "found": first("found") if change else None,
-        "told": first("opened") if change else None,
+        "told": min(of_change, default=None),
+        **(silent if silence else {}),
         "trained": sum("trained" in event for event in events),
         "served": first("served"),
-        "ended": next((e["day"] for e in reversed(events) if "ended" in e), None),
-        "false_alarms": sum(day < change or not change for day in opened),
+        "ended": max((day for day, _ in ended), default=None),
+        "false_alarms": len(opened) - len(of_change) - len(of_silence),
         "failed_requests": len(found["failed"]),
         "mae_before": float(np.nanmean(error[:change])) if change else None,
         "mae_of_two_weeks_after": float(np.nanmean(error[change : change + 14])),
@@ -257,6 +286,9 @@ def draw(found: dict, path: Path) -> None:
     axis.plot(days[3:-3], smooth[3:-3], color="#c2410c", lw=1.8, label="mean of a week")
     if found["change"]:
         axis.axvline(found["change"], color="#1f2933", ls="--", label="the world changes")
+    if found["silence"]:
+        until = found["silence"] + SILENT_DAYS
+        axis.axvspan(found["silence"], until, color="#e2e8f0", zorder=0, label="no truth comes")
     marks = (("#ca8a04", "alarms", 0.04), ("#2563eb", "trained", 0.10), ("#15803d", "served", 0.16))
     for colour, name, height in marks:
         at = [event["day"] for event in found["events"] if name in event]
@@ -274,6 +306,7 @@ def main() -> None:
     add("--series", type=int, default=8, help="(default %(default)s)")
     add("--days", type=int, default=364, help="of service (default %(default)s)")
     add("--change", type=int, default=150, help="day of the change, 0 for none (%(default)s)")
+    add("--silence", type=int, default=0, help="day from which no truth comes for 30 days, 0: none")
     add("--every", type=int, default=2, help="days between checks (default %(default)s)")
     add("--seed", type=int, default=0)
     add("--out", type=Path, default=ROOT / "var" / "simulation")
@@ -281,7 +314,7 @@ def main() -> None:
     configure_logging("WARNING")
     shutil.rmtree(asked.out, ignore_errors=True)
     asked.out.mkdir(parents=True)
-    options = {name: getattr(asked, name) for name in ("series", "change", "days", "every", "seed")}
+    options = {name: getattr(asked, name) for name in NAMES}
     started = time.monotonic()
     found = simulate(asked.out.resolve(), **options)
     found["summary"]["seconds"] = round(time.monotonic() - started)

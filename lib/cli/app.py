@@ -65,6 +65,16 @@ def forecast(
     include_ended: Annotated[
         bool, typer.Option("--include-ended", help="Forecast also series that ended long ago.")
     ] = False,
+    totals: Annotated[
+        str, typer.Option(help="Days to add up, such as 7,28 or 8-14,weeks,months.")
+    ] = "",
+    totals_by: Annotated[
+        str,
+        typer.Option(
+            help="Add up series too: a column with one value a series, or all.",
+            show_default="each series",
+        ),
+    ] = "",
     relative_to: RelativeTo = None,
 ) -> None:
     """Forecast the coming days of a file: table, picture and report."""
@@ -78,6 +88,8 @@ def forecast(
         effort=effort or None,
         future=future,
         include_ended=include_ended,
+        totals=totals,
+        totals_by=totals_by,
         bases=relative_to or [],
     )
 

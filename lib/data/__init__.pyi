@@ -6,6 +6,7 @@ __all__ = [
     "SERIES_COLUMNS",
     "WEEKDAYS",
     "WINDOW_DAYS",
+    "Covariate",
     "DataSplit",
     "Panel",
     "SeriesError",
@@ -14,6 +15,7 @@ __all__ = [
     "choose_validation_days",
     "closed_days_ahead",
     "closed_weekdays",
+    "covariate_columns",
     "day_of_year",
     "describe_data",
     "find_frequency",
@@ -38,6 +40,7 @@ __all__ = [
     "split_planned",
     "split_without_test",
     "synthesize",
+    "take_series",
     "to_panel",
     "to_table",
     "validate",
@@ -53,6 +56,7 @@ from .closed_days import (
     is_closed,
     is_missing,
 )
+from .covariates import Covariate, covariate_columns
 from .description import describe_data
 from .frequency import find_frequency
 from .loading import load, mark_public_holidays, validate
@@ -63,6 +67,7 @@ from .panel import (
     Panel,
     SeriesError,
     fingerprint,
+    take_series,
     to_panel,
     to_table,
 )

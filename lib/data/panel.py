@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
+
+from lib.data.covariates import Covariate, read_covariates, write_covariates
 
 SERIES_COLUMNS = ("series_id", "date", "value", "fator_externo", "evento_especial")
 WINDOW_DAYS = 60  # of context
@@ -31,6 +33,7 @@ class Panel:
         values: (N,) float64, in the unit of the series, NaN where missing.
         factor: (N,) float64, the external factor, NaN where unknown.
         event: (N,) float64 in [0, 1], the special event, NaN where unknown.
+        covariates: what else is known of the rows, under the user's names.
     """
 
     ids: tuple[str, ...]
@@ -39,6 +42,7 @@ class Panel:
     values: np.ndarray
     factor: np.ndarray
     event: np.ndarray
+    covariates: tuple[Covariate, ...] = ()
 
     @property
     def n_series(self) -> int:
@@ -68,7 +72,8 @@ def to_panel(table: pd.DataFrame) -> Panel:
     """Return the panel of a canonical series table, as `load` and `validate` give it.
 
     Args:
-        table: the columns SERIES_COLUMNS, sorted by series and day, without missing days.
+        table: the columns SERIES_COLUMNS and those of covariates (`lib.data.covariates`), sorted
+            by series and day, without missing days.
 
     Raises:
         SeriesError: a column is missing, a series is in two places or a day is left out.
@@ -87,6 +92,7 @@ def to_panel(table: pd.DataFrame) -> Panel:
         values=np.ascontiguousarray(value),
         factor=np.ascontiguousarray(factor),
         event=np.ascontiguousarray(event),
+        covariates=read_covariates(table),
     )
 
 
@@ -123,7 +129,7 @@ def _check_consecutive(
 
 
 def to_table(panel: Panel) -> pd.DataFrame:
-    """Return the canonical series table of a panel, N rows with the columns SERIES_COLUMNS."""
+    """Return the canonical series table of a panel: N rows, SERIES_COLUMNS, then covariates."""
     lengths = np.diff(panel.offsets)
     names = pd.Series(list(panel.ids), dtype="str")
     return pd.DataFrame(
@@ -134,11 +140,27 @@ def to_table(panel: Panel) -> pd.DataFrame:
             "fator_externo": panel.factor,
             "evento_especial": panel.event,
         }
+        | write_covariates(panel.covariates)
+    )
+
+
+def take_series(panel: Panel, numbers: np.ndarray) -> Panel:
+    """Return the panel of some of the series, by their numbers."""
+    rows = np.concatenate([np.arange(panel.offsets[s], panel.offsets[s + 1]) for s in numbers])
+    lengths = np.diff(panel.offsets)[numbers]
+    return Panel(
+        ids=tuple(panel.ids[s] for s in numbers),
+        offsets=np.append(0, np.cumsum(lengths)),
+        dates=panel.dates[rows],
+        values=panel.values[rows],
+        factor=panel.factor[rows],
+        event=panel.event[rows],
+        covariates=tuple(replace(c, values=c.values[rows]) for c in panel.covariates),
     )
 
 
 def fingerprint(panel: Panel) -> str:
-    """Return the data hash: SHA-256, in hex, of ids, offsets, dates, values, factor and event.
+    """Return the data hash: SHA-256, in hex, of ids, offsets, dates, values and covariates.
 
     Equal panels have equal hashes on every machine: bytes are little-endian, every NaN is the
     same NaN and -0.0 is 0.0.
@@ -147,6 +169,13 @@ def fingerprint(panel: Panel) -> str:
     for numbers in (panel.offsets, panel.dates.astype("datetime64[D]").astype(np.int64)):
         digest.update(np.ascontiguousarray(numbers, dtype="<i8").tobytes())
     for column in (panel.values, panel.factor, panel.event):
-        normalized = np.where(np.isnan(column), np.nan, column + 0.0)
-        digest.update(np.ascontiguousarray(normalized, dtype="<f8").tobytes())
+        digest.update(_normalized_bytes(column))
+    for covariate in panel.covariates:
+        digest.update(json.dumps([covariate.column, covariate.labels]).encode())
+        digest.update(_normalized_bytes(covariate.values))
     return digest.hexdigest()
+
+
+def _normalized_bytes(column: np.ndarray) -> bytes:
+    normalized = np.where(np.isnan(column), np.nan, column + 0.0)
+    return np.ascontiguousarray(normalized, dtype="<f8").tobytes()

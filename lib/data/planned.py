@@ -18,11 +18,20 @@ def last_history_rows(panel: Panel) -> np.ndarray:
     rows = np.arange(len(panel.values))
     starts = panel.offsets[:-1]
     observed = np.where(np.isfinite(panel.values), rows, -1)
-    covariate = np.where(np.isfinite(panel.factor) | np.isfinite(panel.event), rows, -1)
+    covariate = np.where(_knows_covariate(panel), rows, -1)
     last_observed = np.maximum.reduceat(observed, starts)
     last_covariate = np.maximum.reduceat(covariate, starts)
     planned = (last_observed >= starts) & (last_covariate > last_observed)
     return np.where(planned, last_observed, panel.offsets[1:] - 1)
+
+
+def _knows_covariate(panel: Panel) -> np.ndarray:
+    """Return which rows know a covariate that somebody planned; holidays are not planned. (N,)."""
+    known = np.isfinite(panel.factor) | np.isfinite(panel.event)
+    for covariate in panel.covariates:
+        if covariate.role == "known" and covariate.kind != "holiday":
+            known |= np.isfinite(covariate.values)
+    return known
 
 
 def is_planned(panel: Panel) -> np.ndarray:

@@ -1,6 +1,7 @@
 __all__ = [
     "BASELINES",
     "BLOCKS",
+    "METRICS",
     "OURS",
     "SEASON",
     "Backtest",
@@ -32,9 +33,11 @@ __all__ = [
     "rmse",
     "run_backtest",
     "run_baselines",
+    "score_totals",
     "seasonal_naive",
     "seasonal_scale",
     "smape",
+    "standard_error",
     "wape",
     "wql",
 ]
@@ -68,4 +71,5 @@ from .scores import (
     metrics_by_block,
     metrics_by_day,
 )
-from .verdict import Difference, Verdict, compare, judge
+from .totals import score_totals
+from .verdict import METRICS, Difference, Verdict, compare, judge, standard_error

@@ -6,7 +6,8 @@ is the row of the last known day of a forecast, a cutoff is its date.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,8 @@ from lib.evaluation.baselines import last_known_value
 from lib.evaluation.metrics import seasonal_scale
 from lib.evaluation.scores import Backtest
 from lib.inference import ServedModel, forecast_panel
+
+REVISION_DAYS = 7  # between two forecasts of the same days
 
 
 def origin_rows(panel: Panel, *, horizon: int, cutoffs: int, step: int) -> np.ndarray:
@@ -62,6 +65,7 @@ def run_backtest(
     *,
     horizon: int | None = None,
     known_future: bool = True,
+    revisions: bool = False,
 ) -> Backtest:
     """Forecast from every origin with one forecaster, and join the actuals.
 
@@ -71,6 +75,7 @@ def run_backtest(
         origins: (n,) rows, as `origin_rows` returns them.
         horizon: days to score (default: those of the forecaster).
         known_future: pass on the planned events and the factor of the target days.
+        revisions: measure also how far the forecasts move within a week.
 
     Raises:
         ValueError: the forecaster's horizon is shorter than `horizon`, or a forecast is not
@@ -82,13 +87,52 @@ def run_backtest(
         raise ValueError(f"horizon: expected at most {longest}, the forecaster's, got {horizon}")
     quantiles = forecast_panel(forecaster, panel, origins, known_future=known_future)
     _check_finite(quantiles, panel, origins)
-    return collect_forecasts(
-        panel,
-        origins,
-        horizon,
-        quantiles=quantiles[:, :horizon],
-        levels=forecaster.contract.quantiles,
+    quantiles = quantiles[:, :horizon]
+    result = collect_forecasts(
+        panel, origins, horizon, quantiles=quantiles, levels=forecaster.contract.quantiles
     )
+    if not revisions:
+        return result
+
+    def forecast(rows: np.ndarray) -> np.ndarray:
+        later = forecast_panel(forecaster, panel, rows, known_future=known_future)[:, :horizon]
+        levels = forecaster.contract.quantiles
+        return collect_forecasts(panel, rows, horizon, quantiles=later, levels=levels).point
+
+    return replace(result, revision=measure_revisions(panel, origins, result.point, forecast))
+
+
+def measure_revisions(
+    panel: Panel,
+    origins: np.ndarray,
+    point: np.ndarray,
+    forecast: Callable[[np.ndarray], np.ndarray],
+) -> np.ndarray:
+    """Measure how far forecasts of the same days move between an origin and one a week later.
+
+    It is the mean absolute change of the point forecast (as of Van Belle et al. 2023, "Improving
+    forecast stability using deep learning"). What is ordered and staffed by a forecast has to be
+    changed with it. Of a horizon below two weeks the later origin is half a horizon away.
+
+    Args:
+        panel: the series.
+        origins: (n,) rows.
+        point: (n, horizon), the point forecasts from there.
+        forecast: returns the point forecasts from other origins.
+
+    Returns:
+        (n,) in the unit of each series, NaN where the series ends before the later origin, or
+        the horizon is a single day.
+    """
+    horizon = point.shape[1]
+    shift = min(REVISION_DAYS, horizon // 2)
+    found = np.full(len(origins), np.nan)
+    inside = origins + shift <= panel.last_row_of(origins)
+    if shift and inside.any():
+        later = forecast(origins[inside] + shift)
+        change = np.abs(later[:, : horizon - shift] - point[inside, shift:])
+        found[inside] = change.mean(axis=1)
+    return found
 
 
 def _check_finite(quantiles: np.ndarray, panel: Panel, origins: np.ndarray) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from lib import features as ft
 from lib.data import Panel
-from lib.evaluation.backtest import collect_forecasts
+from lib.evaluation.backtest import collect_forecasts, measure_revisions
 from lib.evaluation.baselines import BASELINES, Baseline
 from lib.evaluation.scores import Backtest
 
@@ -19,7 +20,12 @@ LEVELS = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 
 
 def run_baselines(
-    panel: Panel, origins: np.ndarray, horizon: int, levels: Sequence[float] = LEVELS
+    panel: Panel,
+    origins: np.ndarray,
+    horizon: int,
+    levels: Sequence[float] = LEVELS,
+    *,
+    revisions: bool = False,
 ) -> dict[str, Backtest]:
     """Forecast with every baseline from every origin, with quantiles, and join the actuals.
 
@@ -28,6 +34,7 @@ def run_baselines(
         origins: (n,) rows, as `origin_rows` returns them.
         horizon: days ahead.
         levels: of the quantiles, 0.5 among them.
+        revisions: measure also how far the forecasts move within a week.
 
     Returns:
         A backtest by name of the baseline. The points are those of the baseline itself.
@@ -45,7 +52,23 @@ def run_baselines(
         results[name] = collect_forecasts(
             panel, origins, horizon, point=points, quantiles=quantiles, levels=levels
         )
+        if revisions:
+            moved = _measure_revisions(panel, results[name], origins, forecast)
+            results[name] = replace(results[name], revision=moved)
     return results
+
+
+def _measure_revisions(
+    panel: Panel, result: Backtest, origins: np.ndarray, forecast: Baseline
+) -> np.ndarray:
+    """Return how far the forecasts of one baseline move within a week. (n,)."""
+    horizon = result.point.shape[1]
+
+    def repeat(rows: np.ndarray) -> np.ndarray:
+        points = forecast(panel, rows, horizon)
+        return collect_forecasts(panel, rows, horizon, point=points).point
+
+    return measure_revisions(panel, origins, result.point, repeat)
 
 
 def baseline_quantiles(

@@ -26,6 +26,8 @@ class Backtest:
         quantiles: (n, horizon, levels) or None for a point forecaster.
         levels: of the quantiles.
         scale: (n,) `seasonal_scale` up to the first cutoff, for MASE.
+        revision: (n,) how far each forecast moved within a week (`measure_revisions`), in the unit
+            of the series; None where that was not measured.
     """
 
     series: np.ndarray
@@ -35,6 +37,7 @@ class Backtest:
     quantiles: np.ndarray | None
     levels: tuple[float, ...]
     scale: np.ndarray
+    revision: np.ndarray | None = None
 
 
 def compute_metrics(
@@ -50,7 +53,8 @@ def compute_metrics(
     Returns:
         mae, rmse and bias (unit of the series), r2, mase (mean over series), smape and wape
         (per cent), days (the number scored). With quantiles also pinball_<level> (unit of the
-        series), wql (per cent) and coverage_<percent> of each central interval (per cent).
+        series), wql (per cent) and coverage_<percent> of each central interval (per cent). Of the
+        whole horizon also revision (in scales of MASE, mean over series), where it was measured.
 
     >>> result = Backtest(
     ...     series=np.array([0]),
@@ -80,6 +84,10 @@ def compute_metrics(
     }
     if result.quantiles is not None:
         scores |= _quantile_metrics(actual[seen], result.quantiles[:, days][seen], result.levels)
+    if result.revision is not None and first == 1 and last in (None, result.actual.shape[1]):
+        scores["revision"] = metrics.mase(
+            np.zeros_like(result.revision), result.revision, result.scale, result.series
+        )
     return scores
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from lib.evaluation.sanity import find_insane_series
 from lib.evaluation.scores import Backtest, compute_metrics
 
 METRICS = ("mase", "wql")
@@ -119,8 +120,9 @@ def judge(result: Backtest, baselines: Mapping[str, Backtest]) -> Verdict:
         baselines: of the simple forecasts from the same origins, as `run_baselines` returns them.
 
     Returns:
-        Better only with enough scored days, an 80 % interval that covers SANE_COVERAGE at least,
-        and lower scores than the best simple forecast in each metric.
+        Better only with an error that is a measure in every series, enough scored days, an 80 %
+        interval that covers SANE_COVERAGE at least, and lower scores than the best simple forecast
+        in each metric.
 
     >>> from lib.data import SynthesisSpec, synthesize
     >>> from lib.evaluation import origin_rows, run_baselines
@@ -129,6 +131,13 @@ def judge(result: Backtest, baselines: Mapping[str, Backtest]) -> Verdict:
     >>> judge(results["naive"], results).better
     False
     """
+    if insane := find_insane_series(result):
+        number, problem = next(iter(insane.items()))
+        reason = (
+            f"the expected error of {len(insane)} series is no measure: number {number + 1} of the "
+            f"data has {problem}; look for broken values in its last days"
+        )
+        return Verdict(False, reason)
     scores = compute_metrics(result)
     if scores["days"] < MIN_SCORED_DAYS:
         reason = (
@@ -194,7 +203,7 @@ def compare(
         score=float(first[seen].sum()) if seen.any() else math.nan,
         baseline_score=float(second[seen].sum()) if seen.any() else math.nan,
         difference=float(gap.sum()) if seen.any() else math.nan,
-        standard_error=_standard_error(gap[seen], clusters),
+        standard_error=standard_error(gap[seen], clusters),
         pairs=int(seen.sum()),
     )
 
@@ -270,7 +279,7 @@ def _pinball_losses(
     return np.maximum(level * gap, (level - 1) * gap).mean(axis=-1)
 
 
-def _standard_error(parts: np.ndarray, clusterings: Sequence[np.ndarray]) -> float:
+def standard_error(parts: np.ndarray, clusterings: Sequence[np.ndarray]) -> float:
     """Return the standard error of a sum of parts, the larger of several ways to cluster them.
 
     Args:

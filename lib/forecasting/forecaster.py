@@ -15,14 +15,16 @@ from lib.forecasting.effort import get_model
 from lib.forecasting.fitting import check_effort
 from lib.forecasting.history import Ahead, History, look_ahead
 from lib.forecasting.model_choice import REGISTERED, Choice, load_registered
+from lib.forecasting.planning import Planning
 from lib.forecasting.saving import Saved, read_folder, write_folder
 from lib.forecasting.tables import forecast_days, name_columns
+from lib.forecasting.totals import JointForecast, forecast_jointly
 from lib.inference import ServedModel
 
 COLUMN_ARGUMENTS = ("date", "value", "series", "external", "event")
 
 
-class Forecaster:
+class Forecaster(Planning):
     """Forecast the coming days of daily series.
 
     Args:
@@ -350,6 +352,13 @@ class Forecaster:
             horizon=self.horizon,
             include_ended=include_ended,
         )
+
+    def _forecast_jointly(
+        self, future: pd.DataFrame | None, *, include_ended: bool, seed: int, paths: int
+    ) -> JointForecast:
+        ahead = self._look_ahead(future, include_ended=include_ended)
+        model = self._require_model()
+        return forecast_jointly(model, ahead, self.horizon, paths=paths, seed=seed)
 
     def _require_model(self) -> ServedModel:
         if self._model is None:

@@ -44,6 +44,23 @@ def forecast_days(model: ServedModel, ahead: Ahead, horizon: int) -> tuple[pd.Da
     Returns:
         The tidy table of `forecast_table`, and notes on series with no forecast or closed days.
     """
+    origins, quantiles, notes = forecast_quantiles(model, ahead, horizon)
+    return forecast_table(ahead.panel, origins, quantiles, model.contract.quantiles), notes
+
+
+def forecast_quantiles(
+    model: ServedModel, ahead: Ahead, horizon: int
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Forecast the quantiles of the series that have a forecast, with 0 on closed days.
+
+    Args:
+        model: that forecasts.
+        ahead: history and horizon of the series.
+        horizon: days to return.
+
+    Returns:
+        The origins (n,), the quantiles (n, horizon, levels), and notes.
+    """
     panel, origins, notes = ahead.panel, ahead.origins, []
     quantiles = forecast_panel(model, panel, origins)[:, :horizon]
     finite = np.isfinite(quantiles).all(axis=(1, 2))
@@ -56,7 +73,13 @@ def forecast_days(model: ServedModel, ahead: Ahead, horizon: int) -> tuple[pd.Da
         names = [panel.ids[s] for s in panel.series_of(origins[closed.any(axis=1)])]
         notes.append(f"closed on some weekdays, where 0 is forecast: {list_names(names)}")
         quantiles = np.where(closed[..., None], 0.0, quantiles)
-    return forecast_table(panel, origins, quantiles, model.contract.quantiles), notes
+    return origins, quantiles, notes
+
+
+def least_values(panel: Panel, origins: np.ndarray) -> np.ndarray:
+    """Return 0 for series without a negative value, else -inf. (n,) for n origins."""
+    lowest = np.fmin.reduceat(panel.values, panel.offsets[:-1])[panel.series_of(origins)]
+    return np.where(lowest >= 0, 0.0, -np.inf)
 
 
 def forecast_table(
@@ -75,8 +98,7 @@ def forecast_table(
     """
     horizon = quantiles.shape[1]
     series = panel.series_of(origins)
-    lowest = np.fmin.reduceat(panel.values, panel.offsets[:-1])[series]
-    floor = np.where(lowest >= 0, 0.0, -np.inf)  # a series without negative values has no such mean
+    floor = least_values(panel, origins)  # a series without negative values has no such mean
     days = panel.dates[origins][:, None] + np.arange(1, horizon + 1)
     table = pd.DataFrame(
         {

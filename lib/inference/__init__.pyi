@@ -2,19 +2,35 @@ __all__ = [
     "CONTRACT",
     "FILES",
     "NONNEGATIVE_SERIES",
+    "OPTIONAL_FILES",
+    "PATHS",
+    "RANKS",
+    "SERIES_SPREAD",
     "ArtifactError",
     "Contract",
+    "DayRange",
+    "GroupSum",
     "Job",
+    "Order",
     "Partition",
     "PartitionForecaster",
+    "PathSampler",
+    "Ranks",
     "Result",
     "ServedModel",
+    "Total",
+    "align_ranges",
     "apply_floors",
+    "choose_order",
+    "collect_ranks",
     "cover_zeros",
     "example",
     "forecast_panel",
     "is_finished",
     "mean_of_quantiles",
+    "read_ranges",
+    "subtract",
+    "sum_series",
     "verify_file",
     "verify_folder",
 ]
@@ -23,6 +39,9 @@ from .artifact import (
     CONTRACT,
     FILES,
     NONNEGATIVE_SERIES,
+    OPTIONAL_FILES,
+    RANKS,
+    SERIES_SPREAD,
     ArtifactError,
     Contract,
     verify_file,
@@ -30,6 +49,11 @@ from .artifact import (
 )
 from .bounds import apply_floors, cover_zeros
 from .distribution import mean_of_quantiles
+from .orders import Order, choose_order
 from .partitions import Job, Partition, PartitionForecaster, Result, is_finished
+from .past_ranks import collect_ranks
+from .paths import PATHS, PathSampler
 from .pyfunc import example
+from .ranks import Ranks
 from .served_model import ServedModel, forecast_panel
+from .totals import DayRange, GroupSum, Total, align_ranges, read_ranges, subtract, sum_series

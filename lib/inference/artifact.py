@@ -11,11 +11,17 @@ from typing import Any
 from lib.features import FEATURES, FUTURE
 from lib.files import file_hash
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+READABLE_VERSIONS = (1, 2)
 FILES = ("model.onnx", "weights.safetensors", "background.npz", "reference.parquet")
+# What an artifact of format 2 may have beside them. Its contract lists those that it has.
+EFFECTS, RANKS = "effects.npz", "ranks.npz"
+OPTIONAL_FILES = (EFFECTS, RANKS)
 CONTRACT = "contract.json"
 # Key of the settings: the series without a negative value, where others have some.
 NONNEGATIVE_SERIES = "nonnegative_series"
+# Key of the settings: the factor of the widths of each series, by name.
+SERIES_SPREAD = "series_spread"
 _TUPLES = ("quantiles", "training_span", "features", "future")
 # This module is logged with each model, which runs where structlog may be missing.
 _log = logging.getLogger(__name__)
@@ -59,6 +65,11 @@ class Contract:
     future: tuple[str, ...] = FUTURE
     format_version: int = FORMAT_VERSION
     sha256: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names of the files beside the contract: FILES and the optional ones that it lists."""
+        return (*FILES, *(name for name in OPTIONAL_FILES if name in self.sha256))
 
     @classmethod
     def from_json(cls, text: str) -> Contract:
@@ -132,7 +143,7 @@ def verify_folder(folder: Path) -> Contract:
         ArtifactError: a file is missing, altered, or of another format.
     """
     contract = Contract.read(folder)
-    for name in FILES:
+    for name in contract.files:
         verify_file(folder / name, contract.sha256.get(name))
     return contract
 
@@ -148,9 +159,10 @@ def _parse_object(text: str) -> dict[str, Any]:
 
 
 def _check_version(version: Any) -> None:
-    if version == FORMAT_VERSION:
+    if version in READABLE_VERSIONS:
         return
-    message = f"{CONTRACT}: format_version {version}, expected {FORMAT_VERSION}"
+    expected = " or ".join(map(str, READABLE_VERSIONS))
+    message = f"{CONTRACT}: format_version {version}, expected {expected}"
     if isinstance(version, int) and version > FORMAT_VERSION:
         message += "; a later release of this package wrote it. Install that release to use it"
     raise ArtifactError(message)

@@ -2,7 +2,8 @@
 
 A model folder holds `model.onnx`, `weights.safetensors`, `contract.json`, `background.npz` (the
 windows that explanations compare with) and `reference.parquet` (the features that drift checks
-compare with). Nothing in it is executable, and the contract holds the SHA-256 of every file.
+compare with); since format 2 perhaps also `ranks.npz` (where the truth fell in past forecasts, to
+draw paths by). Nothing in it is executable, and the contract holds the SHA-256 of every file.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ import onnxruntime as ort
 from lib.data import Panel
 from lib.features import FEATURES, FUTURE, compute_features, gather_context
 from lib.features import known_future as gather_known_future
-from lib.inference.artifact import ArtifactError, Contract, verify_folder
-from lib.inference.bounds import apply_floors, cover_zeros
+from lib.inference.artifact import RANKS, ArtifactError, Contract, verify_folder
+from lib.inference.bounds import apply_floors, apply_spread, cover_zeros
+from lib.inference.ranks import Ranks
 
 
 class ServedModel:
@@ -25,6 +27,7 @@ class ServedModel:
     def __init__(self, contract: Contract, session: ort.InferenceSession, folder: Path) -> None:
         self.contract = contract
         self.folder = folder
+        self.ranks = Ranks.read(folder / RANKS) if RANKS in contract.sha256 else None
         self._session = session
 
     @classmethod
@@ -120,7 +123,8 @@ def forecast_panel(
         forecasts.append(model.predict(history, future))
     if not forecasts:
         return np.empty((0, contract.horizon, len(contract.quantiles)))
-    quantiles = apply_floors(contract, panel, origins, np.concatenate(forecasts))
+    quantiles = apply_spread(contract, panel, origins, np.concatenate(forecasts))
+    quantiles = apply_floors(contract, panel, origins, quantiles)
     return cover_zeros(contract, panel, origins, quantiles)
 
 

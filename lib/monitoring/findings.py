@@ -167,6 +167,7 @@ def write_latest(
     scores = expected.overall
     latest = {
         "checked_at": utcnow().isoformat(timespec="seconds"),
+        "model_name": store.model_name,
         "model_version": version,
         "accuracy": {
             "history": _accuracy_history(store),

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from lib import features as ft
 from lib.data import SERIES_COLUMNS, to_panel
 from lib.monitoring.actuals import join_actuals
-from lib.monitoring.arrivals import is_trusted
+from lib.monitoring.arrival_rows import is_trusted
 from lib.monitoring.plausibility import LARGEST, find_implausible
 from lib.storage import Store, actuals, predictions
 

@@ -32,7 +32,6 @@ from lib.data import SERIES_COLUMNS
 from lib.files import file_hash
 from lib.inference import (
     CONTRACT,
-    FILES,
     ArtifactError,
     Job,
     Partition,
@@ -137,11 +136,11 @@ def _make_job(
     as_of: np.datetime64 | None,
 ) -> Job:
     """Return what each process needs to forecast partitions. Raises ArtifactError."""
-    ServedModel.load(model)
+    contract = ServedModel.load(model).contract
     return Job(
         data=str(data.resolve()),
         out=str(out.resolve()),
-        model={name: (model / name).read_bytes() for name in (*FILES, CONTRACT)},
+        model={name: (model / name).read_bytes() for name in (*contract.files, CONTRACT)},
         sha256=file_hash(model / CONTRACT),
         version=version,
         columns=dict(columns or {}),

@@ -1,9 +1,9 @@
 """Trains a challenger on the data up to today: `python -m lib.pipeline.retraining`.
 
-Among all processes and hosts that share the database one retrains at a time, by a lease. The
-training is `python -m lib.pipeline train` in a child process: it registers the version, gates it,
-and promotes it or not. After a kill the next retraining resumes: with the same data at the stage
-that was cut off, otherwise from the start.
+Among all processes and hosts that share the database one retrains each registered model at a time,
+by a lease. The training is `python -m lib.pipeline train` in a child process: it registers the
+version, gates it, and promotes it or not. After a kill the next retraining resumes: with the same
+data at the stage that was cut off, otherwise from the start.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from lib.pipeline.retraining_data import (
     retraining_parameters,
 )
 from lib.settings import Settings, SettingsError, get_settings
-from lib.storage import Store, StoreError, checks, held, utcnow
+from lib.storage import DEFAULT_NAME, Store, StoreError, checks, held, lease_of, utcnow
 
 LEASE = "retraining"
 KEPT = 5  # run folders of retrainings that are not deleted; the registry has the models
@@ -90,7 +90,7 @@ def retrain(
         StoreError: the database cannot be used.
     """
     started = time.monotonic()
-    with held(store, LEASE) as lease:
+    with held(store, lease_of(store, LEASE)) as lease:
         if lease is None:
             return Retraining("busy", "another process is retraining")
         log.info("retraining started")
@@ -115,7 +115,7 @@ def _train(store: Store, settings: Settings, pipeline: Sequence[str], lost: Even
     data, digest = _write_data(table, settings)
     # The same data and parameters are the same run, which resumes where it was cut off.
     name = text_hash([digest, settings.retrain_profile, parameters])[:12]
-    run = settings.var_dir / "runs" / f"retrain-{name}"
+    run = settings.var_dir / "runs" / f"{_named('retrain', settings)}-{name}"
     run.mkdir(parents=True, exist_ok=True)
     command = [*pipeline, "train", "--profile", settings.retrain_profile, "--run-dir", str(run)]
     command += [f"{n}={v}" for n, v in (parameters | _data_parameters(table, data)).items()]
@@ -125,7 +125,7 @@ def _train(store: Store, settings: Settings, pipeline: Sequence[str], lost: Even
             stop=[lost],
             output=output,
             environment=_environment(settings),
-            lock=settings.var_dir / "retraining" / "lock",
+            lock=data.with_name("lock"),
         )
     until = str(table.loc[table["value"].notna(), "date"].max().date())
     failed = Retraining("failed", "", run=str(run), rows=len(table), added=added, until=until)
@@ -173,12 +173,18 @@ def last_rejected_day(store: Store) -> np.datetime64 | None:
 
 def _write_data(table: pd.DataFrame, settings: Settings) -> tuple[Path, str]:
     """Write the data to a file; return its path and the hash of its content."""
-    folder = settings.var_dir / "retraining"
+    folder = settings.var_dir / _named("retraining", settings)
     folder.mkdir(parents=True, exist_ok=True)
     part = folder / "series.parquet.tmp"
     table.to_parquet(part, index=False)
     digest = file_hash(part)
     return part.replace(folder / "series.parquet"), digest
+
+
+def _named(what: str, settings: Settings) -> str:
+    """Return the name of a folder that each registered model has to itself below one `var_dir`."""
+    name = settings.registered_model_name
+    return what if name == DEFAULT_NAME else f"{what}.{text_hash(name)[:16]}"
 
 
 def _environment(settings: Settings) -> dict[str, str]:
@@ -226,7 +232,7 @@ def _error_summary(log_file: Path, code: int) -> str:
 
 def _delete_old_runs(settings: Settings, run: Path) -> None:
     """Delete the run folders of earlier retrainings, except the last few."""
-    folders = (settings.var_dir / "runs").glob("retrain-*")
+    folders = (settings.var_dir / "runs").glob(f"{_named('retrain', settings)}-*")
     others = sorted((p for p in folders if p != run), key=lambda p: p.stat().st_mtime)
     for old in others[: max(0, len(others) - KEPT + 1)]:
         shutil.rmtree(old, ignore_errors=True)

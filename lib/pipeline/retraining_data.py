@@ -189,21 +189,18 @@ def _new_actuals(store: Store, table: pd.DataFrame, *, takes_unknown: bool) -> p
         if unknown and not takes_unknown:
             log.info("actuals of unknown series left out", series=sorted(unknown)[:10])
             rows = [row for row in rows if row.series_id in known]
-        names = {row.series_id for row in rows}
-        covariates = _known_covariates(connection, store.model_name, names)
     observed = table[table["value"].notna()]
     plausible = _plausible_rows(_believable(rows, observed), observed)
     short = _short_series(plausible, set(observed["series_id"]))
     if short:
         log.info("series too short to learn from yet", series=sorted(short)[:10])
     in_table = set(zip(observed["series_id"], observed["date"].dt.date, strict=True))
-    new = [
-        (name, day, value, *covariates.get((name, day), (np.nan, np.nan)))
-        for name, day, value in plausible
-        if name not in short and (name, day) not in in_table
-    ]
-    if not new:
+    used = [row for row in plausible if row[0] not in short and row[:2] not in in_table]
+    log.info("actuals to learn from", used=len(used), stored=len(rows))
+    if not used:
         return pd.DataFrame()
+    covariates = _known_covariates(store, used)
+    new = [(*row, *covariates.get(row[:2], (np.nan, np.nan))) for row in used]
     frame = pd.DataFrame(new, columns=pd.Index(SERIES_COLUMNS))
     return frame.astype({"series_id": "str", "date": "datetime64[us]"})
 
@@ -268,19 +265,23 @@ def _short_series(rows: Sequence[tuple[str, date, float]], in_data: set[str]) ->
 
 
 def _known_covariates(
-    connection: sa.Connection, model_name: str, names: set[str]
+    store: Store, used: Sequence[tuple[str, date, float]]
 ) -> dict[tuple[str, date], tuple[float, float]]:
-    """Return factor and event by series and day, from the forecasts made on those days."""
-    column = predictions.c
+    """Return factor and event by series and day, from the forecasts made on the days used."""
+    column, names = predictions.c, {name for name, _, _ in used}
     query = sa.select(column.series_id, column.first_date, column.features).where(
-        column.model_name == model_name, column.series_id.is_not(None), column.features.is_not(None)
+        column.model_name == store.model_name,
+        column.series_id.is_not(None),
+        column.features.is_not(None),
+        column.first_date > min(day for _, day, _ in used),  # older ones are learned from already
     )
     places = [FEATURES.index(name) for name in _COVARIATES]
     covariates: dict[tuple[str, date], tuple[float, float]] = {}
-    for name, first, features in connection.execute(query.order_by(column.id)):
-        if name in names:
-            factor, event = (_number(features[i]) for i in places)
-            covariates[name, date.fromordinal(first.toordinal() - 1)] = factor, event
+    with store.reading() as connection:
+        for name, first, features in connection.execute(query.order_by(column.id)):
+            if name in names:
+                factor, event = (_number(features[i]) for i in places)
+                covariates[name, date.fromordinal(first.toordinal() - 1)] = factor, event
     return covariates
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lib.files import file_hash
-from lib.inference import CONTRACT, FILES, ArtifactError, Contract, verify_file
+from lib.inference import CONTRACT, FILES, OPTIONAL_FILES, ArtifactError, Contract, verify_file
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 def artifact_hashes(folder: Path) -> dict[str, str | None]:
     """Return the SHA-256 of each artifact file: as the contract has it, and of the contract."""
-    recorded = Contract.read(folder).sha256
-    hashes = {name: recorded.get(name) for name in FILES}
+    contract = Contract.read(folder)
+    hashes = {name: contract.sha256.get(name) for name in contract.files}
     return {**hashes, CONTRACT: file_hash(folder / CONTRACT)}
 
 
@@ -61,7 +61,8 @@ def download(
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder.parent) as name:
         new = Path(name) / "new"
-        for file in (*FILES, CONTRACT):
+        optional = [file for file in OPTIONAL_FILES if file in listed]
+        for file in (*FILES, *optional, CONTRACT):
             download_artifacts(f"{uri}/{file}", dst_path=str(new), tracking_uri=tracking_uri)
         for file, expected in _registered_hashes(version, new).items():
             verify_file(new / file, expected)

@@ -12,6 +12,7 @@ __all__ = [
     "initial_loss",
     "initial_state",
     "load_weights",
+    "losses_by_window",
     "pinball_loss",
     "plot_loss",
     "prepare",
@@ -31,3 +32,4 @@ from .loss import pinball_loss
 from .plots import plot_loss
 from .provenance import code_hash
 from .state import initial_state
+from .validation import losses_by_window

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from lib.models import ModelConfig
 from lib.training.config import TrainingConfig
 from lib.training.data import TrainingData
 from lib.training.provenance import code_hash
+from lib.training.schedule import Schedule
 from lib.training.state import TrainingState
 
 log = structlog.get_logger()
@@ -40,7 +42,8 @@ class Checkpoint:
         for i, moments in state.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{i}.{k}": v for k, v in moments.items()}
         tensors = {k: v.detach().clone().contiguous() for k, v in tensors.items()}
-        facts = {name: getattr(state, name) for name in PROGRESS} | {"settings": self.settings}
+        facts = {name: getattr(state, name) for name in PROGRESS}
+        facts |= {"schedule": asdict(state.schedule), "settings": self.settings}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         part = self.path.with_suffix(".part")
         save_file(tensors, part, metadata={"facts": json.dumps(facts)})
@@ -70,6 +73,7 @@ class Checkpoint:
         state.optimizer.load_state_dict(state.optimizer.state_dict() | {"state": moments})
         for name in PROGRESS:
             setattr(state, name, facts[name])
+        state.schedule = Schedule(**facts["schedule"])
         log.info("training resumed", step=state.step)
 
 

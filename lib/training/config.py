@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -25,48 +26,55 @@ class TrainingConfig:
 
     Attributes:
         seed: of initial weights, batches, augmentation and dropout.
-        steps: batches at most.
+        steps: batches at most; the validation loss may end a fit earlier.
         batch_size: windows of one step.
-        learning_rate: peak of the one-cycle schedule.
+        learning_rate: peak of the schedule.
         weight_decay: of AdamW.
         clip_norm: largest norm of the gradient.
         evaluate_every: steps between two evaluations of the validation loss.
-        patience: evaluations without a better loss before training stops.
+        patience: evaluations without a better loss before the learning rate decays.
         ema_decay: weight of the past in the exponential moving average of the weights.
         covariate_dropout: share of windows trained without the known future, and separately
             without last year.
         level_shift_prob: share of windows whose past is given another level.
         validation_windows: windows of an evaluation, at most.
         pretrained: whether to start from the pretrained network, where it has this shape.
+        prior_windows: number of training windows at which the pull towards the pretrained weights
+            has strength 1. It falls with their third power: a short series cannot move the
+            network far, a long one hardly feels it. Of several members the first is not
+            pulled and the last is most. 0 is no pull.
 
     Raises:
         ValueError: a setting is out of range; the message names it.
 
     Examples:
         >>> TrainingConfig(steps=100).learning_rate
-        0.002
+        0.006
         >>> TrainingConfig.from_dict({"withhold": 0.5}).covariate_dropout
         0.5
     """
 
     seed: int = 0
-    steps: int = 800
+    steps: int = 1500
     batch_size: int = 64
-    learning_rate: float = 2e-3
+    learning_rate: float = 6e-3
     weight_decay: float = 1e-2
     clip_norm: float = 1.0
     evaluate_every: int = 50
-    patience: int = 6
+    patience: int = 3
     ema_decay: float = 0.98
     covariate_dropout: float = 0.25
     level_shift_prob: float = 0.1
     validation_windows: int = 256
     pretrained: bool = True
+    prior_windows: float = 850.0
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "evaluate_every", "patience", "validation_windows"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        if not 0 <= self.prior_windows < math.inf:
+            raise ValueError(f"prior_windows: expected 0 or more, got {self.prior_windows}")
         for name in ("level_shift_prob", "covariate_dropout"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}: expected a share of 0 to 1, got {getattr(self, name)}")

@@ -17,7 +17,16 @@ from safetensors.torch import load_file, save
 from lib import features as ft
 from lib.data import DataSplit, Panel, describe_data, fingerprint, is_planned
 from lib.files import file_hash
-from lib.inference import CONTRACT, FILES, NONNEGATIVE_SERIES, Contract, ServedModel
+from lib.inference import (
+    CONTRACT,
+    FILES,
+    NONNEGATIVE_SERIES,
+    RANKS,
+    SERIES_SPREAD,
+    Contract,
+    ServedModel,
+    collect_ranks,
+)
 from lib.models import LSTMForecaster, ModelConfig
 from lib.training.data import TrainingData
 from lib.training.loop import Fit
@@ -79,12 +88,27 @@ def save_artifact(
     (folder / CONTRACT).write_text(contract.to_json())
     served = ServedModel.load(folder)
     _compare(served, model, background, future)
-    return served
+    return _add_ranks(served, data)
+
+
+def _add_ranks(served: ServedModel, data: TrainingData) -> ServedModel:
+    """Add the ranks of the validation's truth to an artifact, which totals are made from."""
+    folder, windows = served.folder, data.validation
+    (folder / RANKS).unlink(missing_ok=True)
+    ranks = collect_ranks(served, windows.panel, windows.origins)
+    if ranks is None:
+        return served
+    ranks.write(folder / RANKS)
+    sha256 = served.contract.sha256 | {RANKS: file_hash(folder / RANKS)}
+    (folder / CONTRACT).write_text(replace(served.contract, sha256=sha256).to_json())
+    return ServedModel.load(folder)
 
 
 def _settings(fit: Fit, data: TrainingData) -> dict[str, Any]:
-    """Return the configuration of model and training, and the floors that series do not share."""
+    """Return the configuration of model and training, and what series do not share."""
     settings = {"model": fit.model.config.to_dict(), "training": fit.config.to_dict()}
+    if fit.series_spread:
+        settings[SERIES_SPREAD] = fit.series_spread
     if data.nonnegative or not data.nonnegative_series:
         return settings  # one floor, or none: the graph has it
     return settings | {NONNEGATIVE_SERIES: list(data.nonnegative_series)}

@@ -1,4 +1,4 @@
-"""Fit the forecaster: pinball loss, AdamW, one-cycle schedule, averaged weights, early stopping.
+"""Fit the forecaster: pinball loss, AdamW, averaged weights, as long as the validation improves.
 
 One thread, the whole panel in memory, windows gathered by index. The same data, settings and seed
 give the same bits on the same machine.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -23,23 +23,42 @@ from lib.progress import Progress, report_progress
 from lib.training.augmentation import drop_covariates, gather_augmented
 from lib.training.checkpoint import Checkpoint
 from lib.training.config import TrainingConfig, TrainingError
-from lib.training.data import Batch, TrainingData, batch_of
+from lib.training.data import Batch, TrainingData
 from lib.training.loss import pinball_loss
-from lib.training.state import TrainingState, initial_state, record_evaluation, update_average
+from lib.training.state import (
+    TrainingState,
+    initial_state,
+    pull_to_pretrained,
+    record_evaluation,
+    update_average,
+)
+from lib.training.validation import evaluate, validation_batch
 
 OnEvaluation = Callable[[int, float, float], None]  # step, training loss, validation loss
+PULL_POWER = 3  # between two years of one series, where it helps, and four, where it hurts
 BatchTransform = Callable[[Batch], Batch]
 
 
 @dataclass
 class Fit:
-    """A trained network and how training went. `history` has one entry per evaluation."""
+    """A trained network and how training went.
+
+    Attributes:
+        model: with the weights of the best step.
+        config: settings of the fit.
+        history: one entry per evaluation.
+        validation_loss: lowest of them, in scales.
+        best_step: the step it was reached at.
+        series_spread: factor of the widths of each series that was calibrated, by name; empty
+            before the calibration, and of a panel of one series.
+    """
 
     model: LSTMForecaster
     config: TrainingConfig
     history: list[dict[str, float]]
     validation_loss: float
     best_step: int
+    series_spread: dict[str, float] = field(default_factory=dict)
 
 
 def fit(
@@ -69,14 +88,16 @@ def fit(
     saved = Checkpoint(checkpoint, data, model_config, config) if checkpoint else None
     if saved:
         saved.resume(state)
-    validation = _validation_batch(data.validation, model_config, config)
+    validation = validation_batch(data.validation, model_config, config)
 
-    while state.step < config.steps and state.stale < config.patience:
-        n_steps = min(config.evaluate_every, config.steps - state.step)
+    while state.step < state.schedule.last_step:
+        n_steps = min(config.evaluate_every, state.schedule.last_step - state.step)
         losses = [train_step(state, data.train, config, transform) for _ in range(n_steps)]
         train_loss = float(np.mean(losses))
-        validation_loss = _evaluate(state, validation, config)
+        validation_loss = evaluate(state.average, validation, state.step, config)
         record_evaluation(state, train_loss, validation_loss)
+        if state.stale >= config.patience:
+            state.schedule.begin_decay(state.step)
         if saved:
             saved.save(state)
         if on_evaluation:
@@ -95,8 +116,9 @@ def initial_loss(data: TrainingData, model_config: ModelConfig, config: Training
         model_config: settings of the network.
         config: settings of the fit.
     """
-    validation = _validation_batch(data.validation, model_config, config)
-    return _evaluate(initial_state(data, model_config, config), validation, config)
+    validation = validation_batch(data.validation, model_config, config)
+    model = initial_state(data, model_config, config).average
+    return evaluate(model, validation, 0, config)
 
 
 def start_pretrained(data: TrainingData, model_config: ModelConfig, seed: int = 0) -> Fit:
@@ -137,30 +159,15 @@ def train_step(
     if not (torch.isfinite(loss) and torch.isfinite(norm)):
         raise TrainingError(_describe_failure(state.step, windows, index, config))
 
+    learning_rate = config.learning_rate * state.schedule.share(state.step)
     for group in state.optimizer.param_groups:
-        group["lr"] = config.learning_rate * one_cycle(state.step / config.steps)
+        group["lr"] = learning_rate
     state.optimizer.step()
+    strength = (config.prior_windows / len(windows.origins)) ** PULL_POWER
+    pull_to_pretrained(state, learning_rate * strength)
     state.step += 1
     update_average(state, config.ema_decay)
     return float(loss.detach())
-
-
-def one_cycle(progress: float, warm_up: float = 0.15, floor: float = 0.02) -> float:
-    """Return the share of the peak learning rate: linear up, cosine down (Smith 2018).
-
-    Args:
-        progress: share of the steps that are done.
-        warm_up: share of the steps until the peak.
-        floor: the share at both ends.
-
-    Examples:
-        >>> [round(one_cycle(progress), 2) for progress in (0.0, 0.15, 1.0)]
-        [0.02, 1.0, 0.02]
-    """
-    if progress < warm_up:
-        return floor + (1 - floor) * progress / warm_up
-    cosine = math.cos(math.pi * (progress - warm_up) / (1 - warm_up))
-    return floor + (1 - floor) * 0.5 * (1 + cosine)
 
 
 def progress_bar(config: TrainingConfig, run: Path | None = None) -> OnEvaluation:
@@ -189,27 +196,6 @@ def _draw_context_length(shape: ModelConfig, rng: np.random.Generator) -> int:
     if rng.random() < 0.5:
         return int(rng.integers(shape.context_length, shape.max_context + 1))
     return shape.max_context
-
-
-def _validation_batch(windows: Windows, shape: ModelConfig, config: TrainingConfig) -> Batch:
-    """Return evenly spaced validation windows, at most `validation_windows` of them."""
-    count = len(windows.origins)
-    index = np.linspace(0, count - 1, min(count, config.validation_windows)).astype(int)
-    return batch_of(windows, np.unique(index), shape.max_context)
-
-
-def _evaluate(state: TrainingState, validation: Batch, config: TrainingConfig) -> float:
-    """Return the validation loss of the averaged weights, in scales."""
-    model = state.average.eval()
-    with torch.no_grad():
-        median, offsets, scale = model.predict_distribution(validation.context, validation.future)
-        loss = float(pinball_loss(median, offsets, scale, validation.targets, _levels(model)))
-    if not math.isfinite(loss):
-        raise TrainingError(
-            f"validation loss is not finite at step {state.step}; lower the learning rate "
-            f"({config.learning_rate})"
-        )
-    return loss
 
 
 def _levels(model: LSTMForecaster) -> Tensor:

@@ -24,7 +24,9 @@ SOURCES = (
     "training/data",
     "training/augmentation",
     "training/loss",
+    "training/schedule",
     "training/state",
+    "training/validation",
     "training/loop",
 )
 

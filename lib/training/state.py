@@ -13,6 +13,7 @@ from lib import models
 from lib.models import LSTMForecaster, ModelConfig
 from lib.training.config import TrainingConfig
 from lib.training.data import TrainingData
+from lib.training.schedule import Schedule
 
 
 @dataclass
@@ -23,6 +24,9 @@ class TrainingState:
         model: the network that is trained.
         average: the same with exponentially averaged weights, which is evaluated.
         optimizer: of the weights of `model`.
+        schedule: learning rate and length, which the validation loss may shorten.
+        pretrained: parameters of `model`, the pretrained weights that each is pulled to, and how
+            strongly, 0 to 1.
         step: batches so far.
         stale: evaluations since the best.
         best_loss: lowest validation loss, in scales.
@@ -34,6 +38,8 @@ class TrainingState:
     model: LSTMForecaster
     average: LSTMForecaster
     optimizer: torch.optim.AdamW
+    schedule: Schedule
+    pretrained: list[tuple[Tensor, Tensor, float]] = field(default_factory=list)
     step: int = 0
     stale: int = 0
     best_loss: float = math.inf
@@ -48,8 +54,15 @@ def initial_state(
     """Return the state before the first step: pretrained weights, or random ones by the seed."""
     torch.manual_seed(config.seed)
     model = LSTMForecaster(model_config)
+    pretrained: list[tuple[Tensor, Tensor, float]] = []
     if config.pretrained and models.has_pretrained(model_config):
         models.load_pretrained(model)
+        # without the filter: what a covariate does is particular to the data
+        pretrained = [
+            (parameter, parameter.detach().clone(), _relative_pull(number, model_config.members))
+            for number, member in enumerate(model.members)
+            for parameter in member.parameters()
+        ]
     model.factor_mean.fill_(data.factor_mean)
     model.factor_std.fill_(data.factor_std)
     if data.nonnegative:
@@ -57,7 +70,32 @@ def initial_state(
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
     )
-    return TrainingState(model, copy.deepcopy(model), optimizer)
+    schedule = Schedule.up_to(config.steps)
+    return TrainingState(model, copy.deepcopy(model), optimizer, schedule, pretrained)
+
+
+def pull_to_pretrained(state: TrainingState, share: float) -> None:
+    """Move the weights towards the pretrained ones (L2-SP, Li et al. 2018).
+
+    Decoupled from the gradient, as the weight decay of AdamW is.
+
+    Args:
+        state: of the fit, changed in place; one that started at random stays as it is.
+        share: of the way to the pretrained weights, for the member that is pulled most.
+    """
+    with torch.no_grad():
+        for parameter, weights, relative_pull in state.pretrained if share else ():
+            parameter.lerp_(weights, min(relative_pull * share, 1.0))
+
+
+def _relative_pull(number: int, members: int) -> float:
+    """Return the pull on a member: none on the first, all of it on the last.
+
+    How far a short series should move the network, its own validation cannot tell. The average
+    of members that moved far and little is never far from the better of them (Wenzel et al.
+    2020, hyperparameter ensembles).
+    """
+    return number / (members - 1) if members > 1 else 1.0
 
 
 def update_average(state: TrainingState, decay: float) -> None:

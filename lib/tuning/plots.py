@@ -33,10 +33,16 @@ def plot_split(panel: Panel, split: DataSplit, series: int = 0) -> Figure:
     return figure
 
 
-def plot_history(study: optuna.Study) -> Figure:
-    """Plot the validation loss of each trial in order, the best so far, and which were pruned."""
-    figure, axis = plt.subplots(figsize=(9, 3), layout="constrained")
+def plot_history(study: optuna.Study) -> Figure | None:
+    """Plot the validation loss of each trial in order, the best so far, and which were pruned.
+
+    Returns:
+        None without trials, as of the other figures of a search.
+    """
     trials = study.get_trials(deepcopy=False)
+    if not trials:
+        return None
+    figure, axis = plt.subplots(figsize=(9, 3), layout="constrained")
     complete = [t for t in trials if t.state == TrialState.COMPLETE]
     pruned = [t for t in trials if t.state == TrialState.PRUNED and t.intermediate_values]
     numbers = [t.number for t in complete]
@@ -51,10 +57,13 @@ def plot_history(study: optuna.Study) -> Figure:
     return figure
 
 
-def plot_curves(study: optuna.Study) -> Figure:
+def plot_curves(study: optuna.Study) -> Figure | None:
     """Plot the lowest validation loss of each trial by batches, which the pruner decides by."""
+    trials = study.get_trials(deepcopy=False)
+    if not trials:
+        return None
     figure, axis = plt.subplots(figsize=(9, 3), layout="constrained")
-    for trial in study.get_trials(deepcopy=False):
+    for trial in trials:
         steps, losses = list(trial.intermediate_values), list(trial.intermediate_values.values())
         best = trial.number == study.best_trial.number
         axis.plot(steps, losses, color=FORECAST if best else MUTED, lw=2 if best else 0.9)
@@ -77,9 +86,11 @@ def plot_importance(study: optuna.Study, seed: int) -> Figure:
     return figure
 
 
-def plot_slices(study: optuna.Study, settings: tuple[str, ...]) -> Figure:
+def plot_slices(study: optuna.Study, settings: tuple[str, ...]) -> Figure | None:
     """Plot the loss of the complete trials against single settings, where they drew them."""
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if not complete:
+        return None
     figure, axes = plt.subplots(
         1, len(settings), figsize=(11, 2.8), layout="constrained", sharey=True, squeeze=False
     )

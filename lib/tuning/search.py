@@ -41,6 +41,8 @@ def tune(job: Job, *, workers: int = 1, progress: bool = True) -> optuna.Study:
     A worker that dies is replaced at once; its trial is queued again and counted once. Trials
     that are running on other hosts are waited for, not done twice.
 
+    A job without trials is no search: its study is empty, and no storage is used.
+
     Args:
         job: from `plan`.
         workers: processes at most, on this host.
@@ -52,6 +54,8 @@ def tune(job: Job, *, workers: int = 1, progress: bool = True) -> optuna.Study:
     """
     if workers < 1:
         raise TuningError(f"workers: expected at least 1, got {workers}")
+    if job.trials == 0:
+        return optuna.create_study(direction="minimize")
     study = open_study(job)
     requeue_dead(study)
     queue_default(study, job)

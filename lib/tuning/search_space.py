@@ -114,7 +114,7 @@ def plan(
         split: of its days.
         model: default settings of the network, inside the search space.
         training: default settings of the fit, inside the search space.
-        trials: finished trials the study is to have, at least 1.
+        trials: finished trials the study is to have; 0 is no search.
         trial_steps: batches of each, at least 1.
         storage: database URL, SQLite paths from the project root; empty for OPTUNA_STORAGE.
         repeatable: whether one worker alone searches. Its study is then not shared with searches
@@ -124,9 +124,9 @@ def plan(
         TuningError: a number is below 1, a default is outside of the search space, or processes
             cannot share the storage.
     """
-    for name, number in {"trials": trials, "trial_steps": trial_steps}.items():
-        if number < 1:
-            raise TuningError(f"{name}: expected at least 1, got {number}")
+    for name, number, least in (("trials", trials, 0), ("trial_steps", trial_steps, 1)):
+        if number < least:
+            raise TuningError(f"{name}: expected at least {least}, got {number}")
     settings = model.to_dict() | training.to_dict()
     for name, space in (SHAPE_SPACE | TRAINING_SPACE).items():
         if settings[name] not in space:

@@ -115,13 +115,20 @@ def default_value(study: optuna.Study) -> float:
     return values[0] if values else float("nan")
 
 
+def best_value(study: optuna.Study) -> float:
+    """Return the lowest validation loss of a complete trial, NaN without one."""
+    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    return min((t.value for t in trials if t.value is not None), default=float("nan"))
+
+
 def gain_percent(study: optuna.Study) -> float:
     """Return by how much per cent the best loss is lower than that of the default settings.
 
-    NaN where that is 0: every value of the training is zero, and there is nothing to learn.
+    NaN without a complete trial, and where that is 0: every value of the training is zero, and
+    there is nothing to learn.
     """
-    default = default_value(study)
-    return 100 * (1 - study.best_value / default) if default else float("nan")
+    best, default = best_value(study), default_value(study)
+    return 100 * (1 - best / default) if default else float("nan")
 
 
 def count_claimed(study: optuna.Study) -> int:

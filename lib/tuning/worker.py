@@ -20,7 +20,7 @@ import torch
 
 from lib.data import DataSplit, to_panel
 from lib.models import ModelConfig
-from lib.training import TrainingData, TrainingError, fit, prepare
+from lib.training import Fit, TrainingData, TrainingError, fit, losses_by_window, prepare
 from lib.tuning.recovery import identify_worker
 from lib.tuning.search_space import Job, TuningError, draw, settings_of
 from lib.tuning.study import count_claimed, exceeds_budget, open_study, queue_default
@@ -93,7 +93,18 @@ def _run_trial(trial: optuna.Trial, job: Job, data: TrainingData, parent: int) -
         log.warning("trial diverged", trial=trial.number, error=str(error))
         raise optuna.TrialPruned from error
     trial.set_user_attr("best_step", result.best_step)
+    trial.set_user_attr("losses", _describe_losses(result, data))
     return result.validation_loss
+
+
+def _describe_losses(result: Fit, data: TrainingData) -> dict[str, list[float]]:
+    """Return the validation losses of the single windows, as plain values."""
+    found = losses_by_window(result.model, data.validation, result.config)
+    return {
+        "loss": found.loss.tolist(),
+        "series": found.series.tolist(),
+        "block": found.block.tolist(),
+    }
 
 
 def _report_to(trial: optuna.Trial, parent: int) -> Callable[[int, float, float], None]:

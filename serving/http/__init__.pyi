@@ -9,26 +9,31 @@ __all__ = [
     "Metrics",
     "RequestError",
     "StrictRequest",
+    "TokenBuckets",
     "add_headers",
     "check_bind",
     "check_host",
+    "check_key_lengths",
     "count_keys",
     "decode_json",
+    "has_arrived",
     "invalid",
     "is_loopback",
     "is_open",
     "metrics",
     "problems",
     "refusal_of",
+    "refuse_beyond_turn",
+    "refuse_for",
     "release_memory",
-    "warn_of_short_keys",
 ]
 
 from . import metrics, problems
-from .limits import ConcurrencyLimit
+from .limits import ConcurrencyLimit, has_arrived, refuse_beyond_turn
 from .memory import release_memory
 from .metrics import Metrics
 from .problems import MEDIA_TYPE, RequestError, invalid, refusal_of
+from .rate_limits import TokenBuckets, refuse_for
 from .security import (
     HEADERS,
     KEY_HEADER,
@@ -38,8 +43,8 @@ from .security import (
     add_headers,
     check_bind,
     check_host,
+    check_key_lengths,
     is_loopback,
     is_open,
-    warn_of_short_keys,
 )
 from .strict_json import StrictRequest, count_keys, decode_json

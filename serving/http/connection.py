@@ -6,9 +6,12 @@ import errno
 import re
 import socket
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from serving.http.uploads import Upload
 
 _READ = 10.0  # seconds for a request to arrive,
 _RATE = 65536  # and one more for so many bytes; likewise for the answer to be read
@@ -19,6 +22,8 @@ _SMALL = 4096  # bytes that are held back, to be sent with what follows
 _IGNORED = 65536  # bytes that are read from a client after its last answer
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,18})[ \t]*\r\n")
 _CHUNKED = re.compile(rb"\r\ntransfer-encoding:")
+# Makes room for a body that is too large for memory, by the head and the length; None for no room.
+Reserve = Callable[[bytes, int], "Upload | None"]
 _EXPECT = re.compile(rb"\r\nexpect:[ \t]*100-continue[ \t]*\r\n")
 
 
@@ -28,7 +33,12 @@ class Client(socket.socket):
     deadline = float("inf")
     closing = False  # its last answer was sent
     ignored = 0  # bytes that came after that
-    stopping = False  # its process closes soon; the application reads it from the environ
+    # Of the request that is answered; the application reads these from the environ.
+    stopping = False  # its process closes soon
+    is_received = False  # all of it is here
+    refused = 0  # the status to refuse it with
+    size = 0  # bytes of it that are here
+    head = b""
     _held = b""
     _ended = False  # the client sends nothing more
     _continued = False  # it was told to send the body
@@ -38,6 +48,7 @@ class Client(socket.socket):
         """Take what a socket takes."""
         super().__init__(*args, **kwargs)
         self._ahead = bytearray()  # received, and not yet read by the parser
+        self._upload: Upload | None = None  # what follows it
 
     def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
         """Receive as a socket does, but more at once.
@@ -48,31 +59,54 @@ class Client(socket.socket):
             data, self._ahead = bytes(self._ahead), bytearray()
             self._since = None
             return data
+        if self._upload is not None:
+            if data := self._upload.read(max(bufsize, _CHUNK)):
+                return data
+            self._upload = None
         with self._within(self.deadline - time.monotonic()):
             data = super().recv(max(bufsize, _CHUNK), flags)
         self.deadline += len(data) / _RATE
         return data
 
-    def has_request(self, most: int) -> bool:
+    def has_request(self, most: int, reserve: Reserve) -> bool:
         """Receive what is there, and tell whether a thread can answer it. Never waits.
 
-        It can where the request is whole, where its body is larger than `most` bytes or of unknown
-        length, and where the connection has ended.
+        It can where the request is whole, where its body is of unknown length or larger than `most`
+        bytes without room for it, and where the connection has ended.
         """
+        self.is_received = False
         while not self._ended and len(self._ahead) <= max(most, _HEAD):
-            if (whole := self._is_whole(most)) is not None:
+            if (whole := self._is_whole(most, reserve)) is not None:
                 return whole
-            try:
-                data = super().recv(_CHUNK, socket.MSG_DONTWAIT)
-            except BlockingIOError:
+            if not self._receive():
                 return False
-            except OSError:
-                data = b""
-            self._ended = not data
-            self._ahead += data
-            if self._since is None:
-                self._since = time.monotonic()
         return True
+
+    def _receive(self) -> bool:
+        """Take what is there, and return whether anything was, or is to come no more."""
+        upload = self._upload
+        most = _CHUNK if upload is None else min(_CHUNK, upload.missing)
+        try:
+            data = super().recv(most, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            data = b""
+        self._ended = not data
+        if upload is None:
+            self._ahead += data
+        else:
+            self._store(upload, data)
+        if self._since is None:
+            self._since = time.monotonic()
+        return True
+
+    def _store(self, upload: Upload, data: bytes) -> None:
+        try:
+            upload.write(data)
+        except OSError:  # the disk is full: the request is answered as one without room
+            upload.close()
+            self._ended = True
 
     def begin(self) -> None:
         """Give the rest of a request its time to arrive."""
@@ -87,23 +121,44 @@ class Client(socket.socket):
     def latest(self) -> float:
         """Return when the request that arrives must be whole, by the monotonic clock."""
         since = float("inf") if self._since is None else self._since
-        return since + _READ + len(self._ahead) / _RATE
+        received = len(self._ahead) + (self._upload.received if self._upload else 0)
+        return since + _READ + received / _RATE
 
-    def _is_whole(self, most: int) -> bool | None:
+    def _is_whole(self, most: int, reserve: Reserve) -> bool | None:
         """Tell whether a thread can answer what was received; None where more may tell."""
+        if self._upload is not None:
+            self.is_received = not self._upload.missing
+            return True if self.is_received else None
         end = self._ahead.find(b"\r\n\r\n")
         if end < 0:
             return None
-        head = bytes(self._ahead[:end]).lower() + b"\r\n"
-        length = _LENGTH.search(head)
-        if length is None or int(length[1]) > most or _CHUNKED.search(head):
+        self.head = bytes(self._ahead[:end]) + b"\r\n"
+        head = self.head.lower()
+        found = _LENGTH.search(head)
+        if found is None or _CHUNKED.search(head):
+            self.size, self.is_received = end + 4, found is None
             return True
-        if len(self._ahead) >= end + 4 + int(length[1]):
+        length = int(found[1])
+        self.size = end + 4 + length
+        if len(self._ahead) >= self.size:
+            self.is_received = True
             return True
+        if length > most:
+            self._upload = reserve(self.head, length)
+            if self._upload is None:
+                return True
+            self._store(self._upload, bytes(self._ahead[end + 4 :]))
+            del self._ahead[end + 4 :]
         if not self._continued and _EXPECT.search(head):
             self._continued = True
             self.send(b"HTTP/1.1 100 Continue\r\n\r\n")
         return None
+
+    def close(self) -> None:
+        """Close the connection, and delete what it has on the disk."""
+        if self._upload is not None:
+            self._upload.close()
+        super().close()
 
     def sendall(self, data: Any, flags: int = 0, /) -> None:
         """Send as a socket does, but the head of an answer with its body: one packet, not two.

@@ -7,8 +7,10 @@ threaded worker, this one
 - lets an idle process take a connection before a busy one takes its second;
 - keeps the thread of a connection for a moment after an answer, which saves two changes of thread
   when the client's next request follows at once;
-- gives a thread to a request when it has arrived, a large body apart: a slow client costs none;
-- takes the thread back from a client that sends a large body or reads its answer too slowly;
+- gives a thread to a request when it has arrived, the body of a large forecast in a file: a slow
+  client costs none;
+- computes one dear request at a time, and lets the others wait without a thread;
+- takes the thread back from a client that sends a body in chunks or reads its answer too slowly;
 - closes a connection whose body nobody has read, rather than wait for it;
 - does not wait for a client that stays after the last answer;
 - stops in two steps: for some seconds it goes on, answers `Connection: close` and is not ready, so
@@ -18,6 +20,7 @@ threaded worker, this one
 from __future__ import annotations
 
 import json
+import re
 import select
 import socket
 import time
@@ -38,9 +41,11 @@ from gunicorn.http.errors import (
 from gunicorn.workers.gthread import ThreadWorker
 
 from lib.log import list_frames
+from serving.http.admission import Admission
 from serving.http.connection import Client
 from serving.http.problems import MEDIA_TYPE
-from serving.http.security import HEADERS
+from serving.http.security import HEADERS, Keys
+from serving.http.uploads import Upload, UploadSpace
 
 _COURTESY = 0.0003  # seconds that a busy process waits: an idle one takes a connection in less
 _STAY = 2  # milliseconds that a thread waits for its client's next request
@@ -50,6 +55,11 @@ _LEAVE = 1.0  # seconds for idle clients after that
 _SWEEP = 0.25  # seconds between two looks for requests that take too long to arrive
 _AHEAD = 2_000_000  # bytes of a request that are received before a thread gets it,
 _AHEAD_ALL = 64_000_000  # and of all connections together
+_DEAR = 200_000  # bytes of a request from which on only one is computed at a time
+_LARGEST = 64_000_000  # bytes of a body that is received into a file,
+_UPLOAD = re.compile(rb"POST (?:http://[^/ ]*)?/forecast[ ?]")  # for this call alone
+_KEY = re.compile(rb"\r\n(?:x-api-key:|authorization:[ \t]*bearer )[ \t]*([^\r]*)", re.IGNORECASE)
+_WAITS = object()  # the result of a request that waits for its turn
 _STATUS = {
     LimitRequestLine: 414,
     LimitRequestHeaders: 431,
@@ -65,6 +75,9 @@ class FairWorker(ThreadWorker):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Take what gunicorn gives a worker."""
         super().__init__(*args, **kwargs)
+        self.keys = Keys(())  # the server sets those that are accepted
+        self._admission = Admission()
+        self._uploads = UploadSpace()
         self._stopping_since: float | None = None
         self._swept_at = 0.0
 
@@ -95,9 +108,9 @@ class FairWorker(ThreadWorker):
         if not self._has_arrived(conn, wait=not conn.initialized and not conn.data_ready):
             return self._defer() if time.monotonic() < conn.sock.latest() else False
         conn.data_ready = True  # it was received, so gunicorn need not wait for it
-        result = self._handle_in_time(conn)
+        result = self._handle_in_turn(conn)
         while result is True and self.alive and self._has_next(conn):
-            result = self._handle_in_time(conn)
+            result = self._handle_in_turn(conn)
         return result or self._close(conn)
 
     def handle_request(self, req: Any, conn: Any) -> Any:
@@ -116,6 +129,8 @@ class FairWorker(ThreadWorker):
 
     def finish_request(self, conn: Any, fs: Any) -> None:
         """Wait for the client of a connection that has no request now, but not for ever."""
+        if not fs.cancelled() and fs.exception() is None and fs.result() is _WAITS:
+            return
         super().finish_request(conn, fs)
         if self.pending_conns and self.pending_conns[-1] is conn:
             conn.timeout = min(conn.timeout, conn.sock.latest())
@@ -128,6 +143,9 @@ class FairWorker(ThreadWorker):
             # gunicorn looks at the first of them until one has time left.
             self.pending_conns = deque(sorted(self.pending_conns, key=lambda conn: conn.timeout))
             super().murder_pending()
+            for conn in self._admission.take_overdue():
+                conn.sock.refused = 503
+                self.enqueue_req(conn)
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
         """Answer what is not HTTP with a problem document that quotes nothing of it.
@@ -167,6 +185,46 @@ class FairWorker(ThreadWorker):
             timeout = min(timeout, _LEAVE / 4)
         super().wait_for_and_dispatch_events(timeout)
 
+    def _handle_in_turn(self, conn: Any) -> Any:
+        """Answer a request; a dear one when it is its turn."""
+        sock = conn.sock
+        client = self._client_of(sock.head, conn) if sock.size > _DEAR else None
+        if client is None or sock.refused:
+            try:
+                return self._handle_in_time(conn)
+            finally:
+                sock.refused = 0
+        status = self._admission.enter(conn, client)
+        if status is None:
+            return _WAITS
+        if status:
+            sock.refused = status
+            return self._handle_in_turn(conn)
+        try:
+            return self._handle_in_time(conn)
+        finally:
+            if (following := self._admission.leave()) is not None:
+                self.method_queue.defer(self.enqueue_req, following)
+
+    def _client_of(self, head: bytes, conn: Any) -> str | None:
+        """Return who sends a request: a key or an address; None for one that is not let in."""
+        if not self.keys:
+            return str(conn.client[0] if isinstance(conn.client, tuple) else conn.client)
+        found = _KEY.search(head)
+        number = self.keys.number_of(found[1].strip().decode("latin-1")) if found else None
+        return None if number is None else f"key {number}"
+
+    def _reserve(self, head: bytes, length: int, conn: Any) -> Upload | None:
+        """Make room for a large body of a client that is let in."""
+        if length > _LARGEST or not _UPLOAD.match(head):
+            return None
+        client = self._client_of(head, conn)
+        try:
+            return None if client is None else self._uploads.reserve(client, length)
+        except OSError as error:
+            log.error("large body not received", error=error.strerror)
+            return None
+
     def _handle_in_time(self, conn: Any) -> Any:
         conn.sock.begin()
         result = super().handle(conn)
@@ -197,9 +255,13 @@ class FairWorker(ThreadWorker):
     def _has_arrived(self, conn: Any, *, wait: bool) -> bool:
         """Tell whether a request can be answered; with `wait`, after a moment."""
         most = min(_AHEAD, _AHEAD_ALL // max(1, self.nr_conns))
-        if conn.sock.has_request(most):
+
+        def reserve(head: bytes, length: int) -> Upload | None:
+            return self._reserve(head, length, conn)
+
+        if conn.sock.has_request(most, reserve):
             return True
-        return wait and _readable(conn.sock) and conn.sock.has_request(most)
+        return wait and _readable(conn.sock) and conn.sock.has_request(most, reserve)
 
 
 class _SilentConnection:

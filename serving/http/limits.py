@@ -1,4 +1,4 @@
-"""Limit how many threads of a process one kind of call may hold at a time."""
+"""Limit how much of a process one kind of call may hold at a time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,29 @@ import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from werkzeug.exceptions import ServiceUnavailable
+from flask import Request
+from werkzeug.exceptions import ServiceUnavailable, TooManyRequests
+
+_LATER = 5  # seconds after which to send a dear request again
+
+
+def refuse_beyond_turn(request: Request) -> None:
+    """Refuse a dear request that the server has no place for.
+
+    Raises:
+        TooManyRequests: 429, its client has as many waiting as it may.
+        ServiceUnavailable: 503, the process has.
+    """
+    status = getattr(request.environ.get("gunicorn.socket"), "refused", 0)
+    if status == 429:
+        raise TooManyRequests("As many large calls of this client wait as may", retry_after=_LATER)
+    if status:
+        raise ServiceUnavailable("Too many large calls wait; try again later", retry_after=_LATER)
+
+
+def has_arrived(request: Request) -> bool:
+    """Tell whether the body of a request is here: reading it then waits for no client."""
+    return getattr(request.environ.get("gunicorn.socket"), "is_received", True)
 
 
 class ConcurrencyLimit:

@@ -72,6 +72,12 @@ class Metrics:
             ["reason"],
             registry=registry,
         )
+        self.database = Gauge(
+            "database_bytes",
+            "Size of the database when it was last measured",
+            multiprocess_mode="livemostrecent",
+            registry=registry,
+        )
         self.depth = Gauge(
             "explanations",
             "Explanations by status",
@@ -81,7 +87,7 @@ class Metrics:
         )
         for reason in ("artifact", "registry", "cache"):
             self.failures.labels(reason)
-        for reason in ("full", "failed"):
+        for reason in ("full", "failed", "limit"):
             self.dropped.labels(reason)
         self._observers: dict[tuple[str, str, int], tuple[Callable[[float], None], Counter]] = {}
 

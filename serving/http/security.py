@@ -15,10 +15,13 @@ from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import BadRequest, Unauthorized
 
 from lib.settings import Settings, SettingsError
+from serving.http.rate_limits import TokenBuckets, refuse_for
 
 log = structlog.get_logger()
 KEY_HEADER = "X-API-Key"
 KEY_LENGTH = 16  # characters below which a key can be guessed
+_SHORTEST = 4  # characters below which it is refused
+_GUESSES = (1.0, 30.0)  # wrong keys of one address: a second, and at once
 LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
 # First parts of the paths that need no key.
 OPEN = frozenset({"", "health", "docs", "openapi.json", "metrics", "static"})
@@ -39,27 +42,58 @@ STYLED_POLICY = f"{_PAGE_POLICY}; style-src 'self' 'unsafe-inline'; img-src 'sel
 
 
 class Keys:
-    """The accepted API keys; without any, every call is accepted."""
+    """The accepted API keys; without any, every call is accepted.
+
+    An address that has sent many wrong keys gets 429 for further ones, and for a right one that is
+    so short that it may have been guessed.
+    """
 
     def __init__(self, keys: Sequence[SecretStr]) -> None:
+        values = [key.get_secret_value() for key in keys]
         # Of equal length, so that the time of a comparison tells nothing about a key's.
-        self._digests = [_digest(key.get_secret_value().encode()) for key in keys]
+        self._digests = [_digest(value.encode()) for value in values]
+        self._is_short = [len(value) < KEY_LENGTH for value in values]
+        self._guesses = TokenBuckets(*_GUESSES)
 
-    def check(self, request: Request) -> None:
-        """Raise Unauthorized (401) for a call that needs a key and has no accepted one."""
+    def __bool__(self) -> bool:
+        """Tell whether calls need a key."""
+        return bool(self._digests)
+
+    def check(self, request: Request) -> int | None:
+        """Check the key of a call.
+
+        Returns:
+            The number of its key in API_KEYS, from 1; None for a call that needs none.
+
+        Raises:
+            Unauthorized: 401, the call has no accepted key.
+            TooManyRequests: 429, its address has sent too many wrong ones.
+        """
         if not self._digests or is_open(request.path):
-            return
+            return None
         key = request.headers.get(KEY_HEADER, "")
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if not key and scheme.lower() == "bearer":
             key = token.strip()
+        number, address = self.number_of(key), request.remote_addr or ""
+        if number is not None and not (self._is_short[number - 1] and self._is_guesser(address)):
+            return number
+        if key and (seconds := self._guesses.take(address, 1.0)):
+            raise refuse_for(seconds, "This address has sent too many wrong keys; try again later")
+        raise Unauthorized(
+            f"A key of this API is needed, in the header {KEY_HEADER} or as a Bearer token",
+            www_authenticate=WWWAuthenticate("bearer", {"realm": "production-lstm"}),
+        )
+
+    def number_of(self, key: str) -> int | None:
+        """Return the number of a key in API_KEYS, from 1; None where it is none of them."""
         digest = _digest(key.encode("utf-8", "surrogateescape"))
         # All of them are compared, whichever matches.
-        if not sum([hmac.compare_digest(digest, known) for known in self._digests]):
-            raise Unauthorized(
-                f"A key of this API is needed, in the header {KEY_HEADER} or as a Bearer token",
-                www_authenticate=WWWAuthenticate("bearer", {"realm": "production-lstm"}),
-            )
+        matches = [hmac.compare_digest(digest, known) for known in self._digests]
+        return matches.index(True) + 1 if any(matches) else None
+
+    def _is_guesser(self, address: str) -> bool:
+        return self._guesses.is_empty(address)
 
 
 def check_host(request: Request, hosts: Container[str]) -> None:
@@ -110,10 +144,20 @@ def check_bind(host: str, settings: Settings, *, anyone: bool) -> None:
     )
 
 
-def warn_of_short_keys(keys: Sequence[SecretStr]) -> None:
-    """Log which keys are so short that they can be guessed."""
+def check_key_lengths(keys: Sequence[SecretStr]) -> None:
+    """Refuse keys of a few characters, and log which ones can be guessed.
+
+    Raises:
+        SettingsError: a key is too short to be one.
+    """
     for number, key in enumerate(keys, start=1):
-        if (length := len(key.get_secret_value())) < KEY_LENGTH:
+        length = len(key.get_secret_value())
+        if length < _SHORTEST:
+            raise SettingsError(
+                f"API_KEYS: key {number} has {length} characters; expected {_SHORTEST} at least, "
+                f"and {KEY_LENGTH} or more to be safe (openssl rand -hex 24)"
+            )
+        if length < KEY_LENGTH:
             log.warning(
                 "API_KEYS: a key can be guessed", key=number, characters=length, expected=KEY_LENGTH
             )

@@ -1,5 +1,15 @@
-__all__ = ["Prediction", "Recorder", "read_last_check", "store_actuals"]
+__all__ = [
+    "DatabaseFile",
+    "Prediction",
+    "Recorder",
+    "Retention",
+    "delete_old_rows",
+    "read_last_check",
+    "store_actuals",
+]
 
 from .actuals import store_actuals
 from .checks import read_last_check
+from .database_state import DatabaseFile
 from .predictions import Prediction, Recorder
+from .retention import Retention, delete_old_rows

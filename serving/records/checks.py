@@ -9,19 +9,22 @@ import sqlalchemy as sa
 import structlog
 from pydantic import ValidationError
 
-from lib.storage import Store, findings
+from lib.storage import DEFAULT_NAME, Store, findings
 from serving.schemas import Findings, Monitoring
 
 FILE = Path("monitoring") / "latest.json"
 log = structlog.get_logger()
 
 
-def read_last_check(var_dir: Path, store: Store | None = None) -> dict[str, Any]:
+def read_last_check(
+    var_dir: Path, store: Store | None = None, *, model_name: str = DEFAULT_NAME
+) -> dict[str, Any]:
     """Return the findings of the last check, for JSON (`Monitoring`).
 
     Args:
         var_dir: the folder below which a check of this host writes.
         store: the database, which has those of any host; the file counts where it has none.
+        model_name: registered name of the model; the file may be of another one.
 
     Returns:
         The findings; without any, why there are none.
@@ -38,15 +41,22 @@ def read_last_check(var_dir: Path, store: Store | None = None) -> dict[str, Any]
     try:
         text = (var_dir / FILE).read_bytes()
     except FileNotFoundError:
-        nothing = Monitoring(status="never checked", detail="No check of the model has run yet")
-        return nothing.model_dump()
+        return _never_checked()
     except OSError as error:
         return _unreadable(error.strerror or "it cannot be opened")
     try:
         found = Findings.model_validate_json(text)
     except ValidationError as error:
         return _unreadable(_first_problem(error))
+    if found.model_name not in (None, model_name):
+        return _never_checked()
     return Monitoring(status="checked", findings=found).model_dump()
+
+
+def _never_checked() -> dict[str, Any]:
+    return Monitoring(
+        status="never checked", detail="No check of the model has run yet"
+    ).model_dump()
 
 
 def _from_store(store: Store) -> dict[str, Any] | None:

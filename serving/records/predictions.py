@@ -1,13 +1,13 @@
 """Store predictions in the background.
 
 An answer never waits for the database: a record goes into a bounded queue, and one thread writes
-batches of them. A record that finds the queue full or the database failing is dropped and counted.
+batches of them. A record that finds the queue full, the database failing or at its size limit is
+dropped and counted, and the answer says so where that is known by then.
 """
 
 from __future__ import annotations
 
 import atexit
-import json
 import math
 import queue
 import threading
@@ -21,7 +21,9 @@ import sqlalchemy as sa
 import structlog
 
 from lib.settings import Settings
-from lib.storage import Store, predictions, utcnow
+from lib.storage import Store, StoreError, predictions, utcnow
+from serving.records.bodies import pack_body, unpack_body
+from serving.records.database_state import DatabaseFile, measure_bytes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,6 +34,8 @@ BYTES = 64_000_000  # that they may hold together
 BATCH = 500  # records a transaction
 _GATHER = 0.05  # seconds to wait for others after the first of a batch
 _QUIET = 60.0  # seconds between two log lines about dropped records
+_MEASURE = 30.0  # seconds between two looks at the size of the database
+_NOTICE = timedelta(hours=1)  # that a database which was deleted is reported
 log = structlog.get_logger()
 
 
@@ -44,7 +48,7 @@ class Prediction:
         model_version: that answered.
         levels: of the quantiles, rising.
         quantiles: (days, quantiles) in raw units, nested lists or an array.
-        body: of `/predict`, as it was sent.
+        body: of `/predict`: its window (days, 11), or JSON.
         series_id: of `/forecast`.
         first_date: the first forecast day of `/forecast`.
         features: (11,) of the last known day, NaN where missing.
@@ -55,7 +59,7 @@ class Prediction:
     model_version: int
     levels: Sequence[float]
     quantiles: Any
-    body: bytes | None = None
+    body: np.ndarray | bytes | None = None
     series_id: str | None = None
     first_date: date | None = None
     features: np.ndarray | None = None
@@ -63,7 +67,9 @@ class Prediction:
 
     def size(self) -> int:
         """Estimate the bytes it holds."""
-        return 500 + len(self.body or b"") + 32 * len(self.quantiles) * len(self.levels)
+        body = self.body
+        held = 0 if body is None else len(body) if isinstance(body, bytes) else body.nbytes
+        return 500 + held + 32 * len(self.quantiles) * len(self.levels)
 
     def row(self) -> dict[str, Any]:
         """Return its row of the table of predictions."""
@@ -80,7 +86,7 @@ class Prediction:
             "last_date": first and first + timedelta(days=len(quantiles) - 1),
             "levels": list(self.levels),
             "quantiles": quantiles,
-            "body": self.body,
+            "body": None if self.body is None else pack_body(self.body),
             "features": None if self.features is None else _null_where_missing(self.features),
         }
 
@@ -96,7 +102,7 @@ class Recorder:
     Attributes:
         store: the database.
         stored: records written since the start of this process.
-        dropped: records not written, by reason: "full" or "failed".
+        dropped: records not written, by reason: "full", "failed" or "limit".
     """
 
     def __init__(
@@ -104,6 +110,7 @@ class Recorder:
         settings: Settings,
         *,
         on_dropped: Callable[[str, int], None] | None = None,
+        on_measured: Callable[[int], None] | None = None,
         records: int = RECORDS,
     ) -> None:
         """Prepare a recorder; it may be made before a fork.
@@ -111,12 +118,20 @@ class Recorder:
         Args:
             settings: of this installation.
             on_dropped: called with reason and number of dropped records.
+            on_measured: called with the bytes of the database, now and then.
             records: that may wait to be written.
         """
         self.store = Store.of(settings)
         self.stored = 0
         self.dropped = {"full": 0, "failed": 0}
         self._on_dropped = on_dropped
+        self._on_measured = on_measured
+        self._limit = 1_000_000 * settings.database_max_mb
+        self._measured_at = -_MEASURE
+        self._is_over_limit = False
+        self._file = DatabaseFile(self.store)
+        self._trouble = ""  # why the last records were not written
+        self._lost_at: datetime | None = None
         self._waiting: queue.Queue[Prediction | None] = queue.Queue(records)
         self._bytes = 0
         # By trace, the last /predict of those that wait.
@@ -125,8 +140,13 @@ class Recorder:
         self._thread: threading.Thread | None = None
         self._logged_at = -_QUIET
 
-    def record(self, record: Prediction) -> None:
-        """Have a prediction written soon. Never waits and never raises."""
+    def record(self, record: Prediction) -> bool:
+        """Have a prediction written soon. Never waits and never raises.
+
+        Returns:
+            Whether it will be, as far as is known: False where too many wait, or the last ones
+            could not be written.
+        """
         size = record.size()
         with self._lock:
             if fits := self._bytes + size <= BYTES:
@@ -143,6 +163,30 @@ class Recorder:
                 atexit.register(self.close)
         if not fits:
             self._drop("full", 1)
+        return fits and not self.trouble()
+
+    def trouble(self) -> str:
+        """Return why predictions are not stored now; empty where they are."""
+        if self._file.is_lost():
+            return "the file of the database was deleted or replaced"
+        return self._trouble
+
+    def notice(self) -> str:
+        """Return what people should know although predictions are stored; mostly nothing."""
+        if self._lost_at is None or utcnow() - self._lost_at > _NOTICE:
+            return ""
+        return (
+            f"the file of the database was deleted while in use ({self._lost_at:%Y-%m-%d %H:%M} "
+            "UTC) and made anew: what it held is lost"
+        )
+
+    def reopen_if_lost(self) -> None:
+        """Open the database anew where its file is gone: what is written there is lost."""
+        if self._file.is_lost():
+            log.error("database file was deleted or replaced; it is opened anew")
+            self._lost_at = utcnow()
+            self.store.close()
+            self._file.forget()
 
     def body(self, trace_id: str) -> tuple[dict[str, Any], int] | None:
         """Return the last /predict body of a trace and the model version that answered it.
@@ -155,14 +199,14 @@ class Recorder:
         with self._lock:
             waits = self._bodies.get(trace_id)
         if waits is not None and waits.body is not None:
-            return json.loads(waits.body), waits.model_version
+            return unpack_body(pack_body(waits.body)), waits.model_version
         kept = predictions.c
         bodies = sa.select(kept.body, kept.model_version)
         bodies = bodies.where(kept.model_name == self.store.model_name)
         bodies = bodies.where(kept.trace_id == trace_id, kept.body.is_not(None))
         with self.store.reading() as connection:
             row = connection.execute(bodies.order_by(kept.id.desc()).limit(1)).one_or_none()
-        return None if row is None else (json.loads(row.body), row.model_version)
+        return None if row is None else (unpack_body(row.body), row.model_version)
 
     def depth(self) -> int:
         """Count the records that wait to be written."""
@@ -203,12 +247,22 @@ class Recorder:
         if not batch:
             return
         try:
+            self.reopen_if_lost()
+            self._measure()
+            if self._is_over_limit:
+                self._trouble = "the database is larger than DATABASE_MAX_MB"
+                self._drop("limit", len(batch), self._trouble)
+                return
             rows = [record.row() | {"model_name": self.store.model_name} for record in batch]
             with self.store.writing() as connection:
                 connection.execute(predictions.insert(), rows)
+            self._file.remember()
             self.stored += len(batch)
+            self._trouble = ""
         except Exception as error:  # noqa: BLE001 - no record may end the thread
-            self._drop("failed", len(batch), error)
+            if isinstance(error, StoreError):
+                self._trouble = "the database refused the last predictions"
+            self._drop("failed", len(batch), str(error))
         finally:
             with self._lock:
                 self._bytes -= sum(record.size() for record in batch)
@@ -216,9 +270,21 @@ class Recorder:
                     if self._bodies.get(record.trace_id) is record:
                         del self._bodies[record.trace_id]
 
-    def _drop(self, reason: str, count: int, error: Exception | None = None) -> None:
+    def _measure(self) -> None:
+        """Look now and then whether the database has reached its limit."""
+        if time.monotonic() - self._measured_at < _MEASURE:
+            return
+        size = measure_bytes(self.store)
+        self._measured_at = time.monotonic()
+        self._is_over_limit = 0 < self._limit < size
+        if self._on_measured is not None:
+            self._on_measured(size)
+
+    def _drop(
+        self, reason: str, count: int, cause: str = "more records than can be written"
+    ) -> None:
         with self._lock:
-            self.dropped[reason] += count
+            self.dropped[reason] = self.dropped.get(reason, 0) + count
             is_loud = time.monotonic() - self._logged_at > _QUIET
             if is_loud:
                 self._logged_at = time.monotonic()
@@ -226,5 +292,4 @@ class Recorder:
         if self._on_dropped is not None:
             self._on_dropped(reason, count)
         if is_loud:
-            cause = str(error) if error else "more records than can be written"
             log.warning("predictions not stored", reason=reason, cause=cause, dropped=total)

@@ -29,13 +29,14 @@ _REF = "#/components/schemas/{model}"
 _BODY = {400, 413, 415, 422}
 # Problems that each call answers, beside what its view declares.
 _PROBLEMS: dict[str, set[int]] = {
-    "/predict": _BODY | {503},
-    "/forecast": _BODY | {503},
+    "/predict": _BODY | {429, 503},
+    "/forecast": _BODY | {429, 503},
     "/request-explanation": _BODY | {404, 409, 429, 503},
-    "/explanations/{explanation_id}": {404, 503},
-    "/explanations/{explanation_id}/plot.png": {404, 503},
-    "/actuals": _BODY | {503},
-    "/model": {503},
+    "/explanations/{explanation_id}": {404, 429, 503},
+    "/explanations/{explanation_id}/plot.png": {404, 429, 503},
+    "/actuals": _BODY | {429, 503},
+    "/model": {429, 503},
+    "/monitoring": {429},
 }
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -165,6 +166,6 @@ _MEANINGS = {
     413: "The body is too large, or has more series or days than the limits allow",
     415: "The Content-Type is not application/json",
     422: "A field is wrong; `errors` names it",
-    429: "Too many explanations wait; see Retry-After",
+    429: "Too many explanations wait, or more was sent than one client may; see Retry-After",
     503: "No model, no store or no free slot at the moment; see Retry-After",
 }

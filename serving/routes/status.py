@@ -58,9 +58,10 @@ def model() -> Response:
 def last_check() -> Response:
     """Return what the last check of the model found; before the first, that there was none."""
     state = state_of()
+    folder, name = state.settings.var_dir, state.settings.registered_model_name
     with suppress(StoreError, ServiceUnavailable), _counting.slot():
-        return jsonify(read_last_check(state.settings.var_dir, state.recorder.store))
-    return jsonify(read_last_check(state.settings.var_dir))
+        return jsonify(read_last_check(folder, state.recorder.store, model_name=name))
+    return jsonify(read_last_check(folder, model_name=name))
 
 
 @calls.get("/metrics", responses={200: _TEXT})
@@ -77,13 +78,17 @@ def prometheus() -> Response:
 def _health() -> Response:
     model = state_of().model
     current = model.current()
+    recorder = state_of().recorder
+    trouble, notice = recorder.trouble(), recorder.notice()
+    details = [model.detail(), trouble and f"predictions are not stored: {trouble}", notice]
     document: dict[str, Any] = {
-        "status": "ok" if current else "unavailable",
+        "status": "unavailable" if not current else "degraded" if trouble or notice else "ok",
         "model_version": current and current.version,
         "source": current and current.source,
         "age": current and round(time.monotonic() - current.since, 1),
         "registry": model.registry_state,
-        "detail": model.detail(),
+        "store": "failing" if trouble else "ok",
+        "detail": "; ".join(filter(None, details)),
     }
     response = jsonify(document)
     if current is None:

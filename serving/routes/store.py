@@ -10,6 +10,7 @@ from werkzeug.exceptions import ServiceUnavailable
 
 from lib.storage import StoreError
 from serving.http import ConcurrencyLimit
+from serving.state import state_of
 
 AWAY = 5  # seconds after which to try again while the database or the model is away
 log = structlog.get_logger()
@@ -31,6 +32,7 @@ def store_access() -> Generator[None]:
     """
     try:
         with store_calls.slot():
+            state_of().recorder.reopen_if_lost()
             yield
     except StoreError as error:
         log.warning("store failed", error=str(error))

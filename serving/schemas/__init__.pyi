@@ -1,6 +1,4 @@
 __all__ = [
-    "ROWS",
-    "SERIES",
     "Actual",
     "ActualKept",
     "ActualsBody",
@@ -13,6 +11,7 @@ __all__ = [
     "FieldWarning",
     "Findings",
     "Forecast",
+    "ForecastCall",
     "ForecastRequest",
     "Health",
     "Live",
@@ -24,17 +23,15 @@ __all__ = [
     "Series",
     "check_forecast",
     "check_window",
-    "decode_series",
     "example_history",
     "example_rows",
     "join_series",
     "last_features",
     "make_question",
-    "read_histories",
+    "name_levels",
+    "read_forecast",
     "read_question",
     "read_sequence",
-    "read_series",
-    "split_body",
 ]
 
 from .actuals import Actual, ActualKept, ActualsBody, ActualsKept
@@ -47,17 +44,15 @@ from .explanations import (
     ExplanationState,
 )
 from .feature_rows import read_sequence
+from .forecast_body import ForecastCall, name_levels, read_forecast
 from .forecasts import (
-    ROWS,
-    SERIES,
     FeatureRow,
     Forecast,
     ForecastRequest,
     Prediction,
     PredictRequest,
 )
-from .histories import Series, join_series, last_features, read_histories, read_series
+from .histories import Series, join_series, last_features
 from .monitoring import Findings, Monitoring
 from .plausibility import FieldWarning, check_forecast, check_window
-from .series_body import decode_series, split_body
 from .status import Health, Live, ModelCard, Problem

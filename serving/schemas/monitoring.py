@@ -79,6 +79,7 @@ class Findings(_Part):
     """What one check found."""
 
     checked_at: str = Field(description="ISO time, UTC")
+    model_name: str | None = Field(None, description="Registered name")
     model_version: int | None = None
     accuracy: Accuracy | None = None
     drift: list[Drift] = Field([], description="Largest effect first")

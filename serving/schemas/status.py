@@ -10,11 +10,16 @@ from pydantic import BaseModel, Field
 class Health(BaseModel):
     """Whether a model is in memory, and which."""
 
-    status: Literal["ok", "unavailable"]
+    status: Literal["ok", "degraded", "unavailable"] = Field(
+        description="degraded: forecasts are answered, and something else is wrong; see detail"
+    )
     model_version: int | None
     source: Literal["production", "staging", "last-known-good"] | None
     age: float | None = Field(description="Seconds since the model was loaded")
     registry: Literal["reachable", "unreachable", "not asked yet"]
+    store: Literal["ok", "failing"] = Field(
+        "ok", description="Whether the last predictions could be stored"
+    )
     detail: str = ""
 
 

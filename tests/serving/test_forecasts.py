@@ -13,10 +13,11 @@ from lib.features import engineering, windows
 from lib.inference.served_model import ServedModel
 from lib.storage.tables import predictions
 from serving.http.problems import RequestError
-from serving.routes.forecasts import LARGE, _check_size, large_bodies
+from serving.routes.forecasts import LARGE, large_bodies
 from serving.schemas import forecasts as schemas
 from serving.schemas.examples import example_history, example_rows
 from serving.schemas.feature_rows import read_sequence
+from serving.schemas.forecast_body import check_size
 from serving.schemas.histories import read_histories
 from serving.state import state_of
 from tests.panels import TINY_MODEL, lively_panel
@@ -379,7 +380,7 @@ def test_forecast_of_several_names_the_series(client, series, field):
 def test_forecast_of_more_than_the_limits_is_refused_before_it_is_parsed(
     client, inside, monkeypatch
 ):
-    monkeypatch.setattr("serving.routes.forecasts.split_body", None)
+    monkeypatch.setattr("serving.schemas.forecast_body.split_body", None)
     body = b'{"history":[' + inside * 5_000_000 + b"1]}"
     answer = client.post("/forecast", data=body, content_type="application/json")
     refused(answer, 413)
@@ -391,7 +392,7 @@ def test_forecast_of_the_largest_allowed_size_is_not_refused_for_it(client):
     plan = [day | {"value": None}] * engineering.MAX_HORIZON
     one = {"series_id": "{[,", "history": [day] * 500, "future": plan}
     text = json.dumps(one, separators=(",", ":"))
-    _check_size(b'{"levels":[0.5],"series":[' + ",".join([text] * schemas.SERIES).encode() + b"]}")
+    check_size(b'{"levels":[0.5],"series":[' + ",".join([text] * schemas.SERIES).encode() + b"]}")
 
 
 def test_forecast_reads_one_large_body_at_a_time_and_small_ones_beside_it(client):

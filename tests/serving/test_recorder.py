@@ -4,6 +4,7 @@ import json
 import sqlite3
 import time
 from datetime import date
+from secrets import token_hex
 
 import numpy as np
 import pytest
@@ -157,7 +158,7 @@ def test_recorder_with_a_full_disk_counts(sqlite_recorder, tmp_path):
     assert rows(sqlite_recorder) == []
     with sqlite_recorder.store.writing() as connection:  # SQLite's own word for it, without a disk
         connection.exec_driver_sql("PRAGMA max_page_count=1")
-    sqlite_recorder.record(predicted(body={"long": "x" * 200_000}))
+    sqlite_recorder.record(predicted(body={"long": token_hex(100_000)}))  # does not compress
     sqlite_recorder.close()
     assert sqlite_recorder.dropped["failed"] == 1
 

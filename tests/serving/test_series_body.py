@@ -80,7 +80,7 @@ def test_series_of_more_rows_than_it_may_have_is_refused_before_it_is_decoded(mo
 
 
 def test_forecast_of_several_parts_answers_as_each_series_alone(client, monkeypatch):
-    monkeypatch.setattr("serving.routes.forecasts.BATCH", 2)
+    monkeypatch.setattr("serving.model.series_forecasts.BATCH", 2)
     items = [series(name, days=80 + i) for i, name in enumerate("abcde")]
     together = client.post("/forecast", json={"series": items}).json["forecasts"]
     monkeypatch.undo()

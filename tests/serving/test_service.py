@@ -16,7 +16,7 @@ from lib.log import configure_logging
 from lib.settings import ROOT, SettingsError, get_settings
 from serving.app import create_app
 from serving.explanations.jobs import Jobs
-from serving.http.security import KEY_HEADER, LOCAL_HOSTS, check_bind, warn_of_short_keys
+from serving.http.security import KEY_HEADER, LOCAL_HOSTS, check_bind, check_key_lengths
 from serving.request_log import trace_id_of
 from serving.schemas.examples import example_rows
 from serving.schemas.status import Health, ModelCard
@@ -247,7 +247,7 @@ def test_description_has_every_call_and_its_problems(client):
     sequence = spec["components"]["schemas"]["PredictRequest"]["properties"]["sequence"]
     assert (sequence["minItems"], sequence["maxItems"]) == (60, 60)
     assert set(spec["paths"]["/predict"]["post"]["responses"]) == {
-        "200", "400", "413", "415", "422", "503",
+        "200", "400", "413", "415", "422", "429", "503",
     }  # fmt: skip
 
 
@@ -367,7 +367,7 @@ def test_balancer_denies_metrics_however_they_are_written(path, denied):
 
 def test_short_keys_are_logged_by_their_number_alone():
     with structlog.testing.capture_logs() as logs:
-        warn_of_short_keys([SecretStr("long enough to stay"), SecretStr("horse")])
+        check_key_lengths([SecretStr("long enough to stay"), SecretStr("horse")])
     assert [entry["key"] for entry in logs] == [2]
     assert "horse" not in str(logs)
 

@@ -36,6 +36,7 @@ assert spec is not None
 assert spec.loader is not None
 pins = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(pins)
+KEY = "a key that nobody guesses"
 SCRIPT = str(ROOT / "deploy" / "container.sh")
 ENVIRONMENT = (ROOT / "environment.yml").read_text()
 # Reached by a URL alone, never by an import of ours.
@@ -205,7 +206,7 @@ def test_image_runs_without_root_and_forecasts(engine, image, registry, tmp_path
         "ENGINE": engine,
         "IMAGE": image,
         "PORT": str(port),
-        "API_KEYS": "key",
+        "API_KEYS": KEY,
         "PYTHON": sys.executable,
         "VAR_DIR": str(registry.settings.var_dir),
         "MLFLOW_TRACKING_URI": registry.settings.mlflow_tracking_uri,
@@ -239,7 +240,7 @@ def test_image_runs_without_root_and_forecasts(engine, image, registry, tmp_path
             assert shown["HostConfig"]["ReadonlyRootfs"]
             assert shown["EffectiveCaps"] in (None, [])
             assert [m["Destination"] for m in shown["Mounts"] if m["RW"]] == ["/data"]
-            assert "API_KEYS=key" not in shown["Config"]["CreateCommand"]
+            assert f"API_KEYS={KEY}" not in shown["Config"]["CreateCommand"]
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(server.pid, signal.SIGTERM)
@@ -272,7 +273,7 @@ def said(*command, env=None):
 def ask_until(port, path, method, body, alive=lambda: True, seconds=90):
     """The JSON of the first answer that is 200."""
     end, said = time.monotonic() + seconds, "nothing"
-    headers = {"Content-Type": "application/json", "X-API-Key": "key"}
+    headers = {"Content-Type": "application/json", "X-API-Key": KEY}
     while time.monotonic() < end and alive():
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
         try:

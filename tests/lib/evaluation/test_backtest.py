@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from lib.evaluation import backtest, baselines, scores
+from lib.evaluation.baseline_quantiles import run_baselines
 from tests.panels import FIRST, lively_panel, panel_of
 
 HORIZON = 7
@@ -194,3 +195,33 @@ def test_forecast_that_is_not_finite_is_an_error_and_not_left_out(tiny_model, mo
     monkeypatch.setattr(tiny_model, "predict", broken)
     with pytest.raises(ValueError, match=r"not finite \(1 of 4 forecasts\)"):
         backtest.run_backtest(tiny_model, panel, origins)
+
+
+def test_revision_is_the_change_of_a_forecast_of_the_same_days():
+    panel = panel_of(np.arange(100.0), np.arange(60.0))
+    origins = np.array([50, 89, 158])
+
+    def forecast(rows):
+        return np.repeat(panel.values[rows][:, None], 21, axis=1)  # the last value, repeated
+
+    found = backtest.measure_revisions(panel, origins, forecast(origins), forecast)
+    np.testing.assert_array_equal(found, [7.0, 7.0, np.nan])  # the last series ends before
+    short = backtest.measure_revisions(
+        panel, origins[:1], forecast(origins[:1])[:, :4], lambda rows: forecast(rows)[:, :4]
+    )
+    assert short[0] == 2.0  # half a horizon later
+    single = backtest.measure_revisions(panel, origins, forecast(origins)[:, :1], forecast)
+    assert np.isnan(single).all()
+
+
+def test_revision_is_scored_over_the_whole_horizon_alone():
+    panel = lively_panel(days=220)
+    origins = backtest.origin_rows(panel, horizon=14, cutoffs=3, step=14)
+    results = run_baselines(panel, origins, 14, revisions=True)
+    found = scores.compute_metrics(results["naive"])
+    scaled = pd.Series(results["naive"].revision / results["naive"].scale)
+    expected = scaled.groupby(results["naive"].series).mean().mean()
+    assert found["revision"] == pytest.approx(expected)
+    assert "revision" not in scores.compute_metrics(results["naive"], last=7)
+    steady = scores.compute_metrics(results["weekday_median"])["revision"]
+    assert steady < found["revision"]

@@ -207,6 +207,10 @@ def test_models_of_two_names_are_apart_in_one_database(settings, store):
         read_last_check(settings.var_dir, one)["findings"]["status"] for one in (store, theirs)
     ]
     assert shown == ["alarm", "ok"]
+    # The file is of the last check, and of one model: it is not shown for another.
+    file = read_last_check(settings.var_dir, model_name="stations")
+    assert file["findings"]["model_name"] == "stations"
+    assert read_last_check(settings.var_dir)["status"] == "never checked"
     theirs.close()
 
 
@@ -273,3 +277,16 @@ def test_old_rows_get_the_name_in_use(tmp_path):
     with store.reading() as connection:
         assert connection.scalar(sa.select(predictions.c.model_name)) == "shops"
     store.close()
+
+
+def test_series_with_usual_gaps_is_missed_after_twice_as_long(store):
+    write_forecasts(store, error=0.5)
+    days = [days_before(n) for n in range(60)]
+    truth = [day for n, day in enumerate(days) if n % 20 not in (3, 4, 5, 6) and n >= 7]
+    made = [forecast(day, "gappy", days=1) for day in days]
+    write(store, made, [actual_row(100.0, day, "gappy") for day in truth])
+    assert measure_arrivals(store, DAY, silent_days=3, usual_lag=0).silent_series == 0
+    with store.writing() as connection:
+        recent = actuals.c.date > days_before(12)
+        connection.execute(actuals.delete().where(actuals.c.series_id == "gappy", recent))
+    assert measure_arrivals(store, DAY, silent_days=3, usual_lag=0).silent_series == 1

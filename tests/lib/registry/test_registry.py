@@ -17,6 +17,7 @@ from onnx import TensorProto, helper
 from safetensors.numpy import save_file
 
 from lib import log
+from lib.evaluation.scores import Backtest
 from lib.evaluation.verdict import Difference, Verdict
 from lib.features.engineering import FEATURES, FUTURE
 from lib.files import file_hash
@@ -162,6 +163,15 @@ def test_decide_refuses_a_metric_that_should_be_high():
         decide_promotion({}, None, {}, metric="r2")
 
 
+@pytest.mark.parametrize(
+    "score", [{"mase": 3e304}, {"mase": 0.5, "wape": 2e5}, {"rmse@8-28": 1e19}]
+)
+def test_decide_refuses_an_expected_error_that_is_no_measure(score):
+    found = decide_promotion({"mase": 0.5} | score, None, {"mase": 1e305})
+    assert not found.promote
+    assert found.reason.startswith("the expected error is no measure")
+
+
 def test_decide_compares_unequal_horizons_over_the_shorter():
     scores = {"mase": 0.9}, {"mase": 0.5}, NAIVE
     assert decide_promotion(*scores, shared_horizon={"mase": 0.4}).promote
@@ -181,6 +191,68 @@ def test_decide_follows_the_verdict_beside_the_best_simple_forecast():
     worse = Verdict(False, "repeating last week is better here", differences)
     found = decide_promotion({"mase": 0.5}, None, NAIVE, verdict=worse)
     assert (found.promote, found.reason) == (False, worse.reason)
+
+
+def difference(metric, gain, error, score=0.5):
+    return Difference(metric, "production", score - gain, score, -gain, error, 12)
+
+
+@pytest.mark.parametrize(
+    ("mase", "wql", "promote", "word"),
+    [
+        ((0.05, 0.02), (0.05, 0.02), True, "beats production"),
+        ((0.01, 0.02), (0.05, 0.02), False, "too little to replace it"),  # within noise
+        ((0.004, 0.001), (0.05, 0.02), False, "too little to replace it"),  # below the margin
+        ((0.05, 0.02), (-0.05, 0.02), False, "wql 0.55 against 0.5 of production"),
+        ((0.05, 0.02), (-0.01, 0.02), True, "beats production"),  # a loss within noise
+        ((0.05, float("nan")), (0.05, float("nan")), True, "beats production"),
+    ],
+)
+def test_champion_is_replaced_by_more_than_noise_and_a_margin(mase, wql, promote, word):
+    differences = difference("mase", *mase), difference("wql", *wql)
+    scores = {"mase": 0.5 - mase[0]}
+    found = decide_promotion(scores, {"mase": 0.5}, NAIVE, differences=differences)
+    assert found.promote is promote
+    assert word in found.reason
+    assert found.figures["difference_from_champion_mase"] == pytest.approx(-mase[0])
+
+
+@pytest.mark.parametrize(("revision", "promote"), [(0.1, True), (0.195, False), (0.3, False)])
+def test_between_equals_the_steadier_forecast_wins(revision, promote):
+    differences = difference("mase", 0.004, 0.02), difference("wql", 0.0, 0.02)
+    scores, champion = {"mase": 0.496, "revision": revision}, {"mase": 0.5, "revision": 0.2}
+    found = decide_promotion(scores, champion, NAIVE, differences=differences)
+    assert found.promote is promote
+    assert (found.figures["revision"], found.figures["champion_revision"]) == (revision, 0.2)
+    assert ("move less" in found.reason) is promote
+
+
+def test_gate_pairs_the_backtests_of_challenger_and_champion(registry, add):
+    rng = np.random.default_rng(0)
+    cutoffs = np.repeat(np.datetime64("2024-01-01") + 7 * np.arange(6), 2)
+    noise = rng.normal(0, 1.0, (12, HORIZON))
+
+    def backtest(folder, days):
+        error = json.loads((folder / CONTRACT).read_text())["metrics"]["mase"]
+        point = (error + 0.01 * noise)[:, :days]
+        return Backtest(
+            series=np.tile([0, 1], 6),
+            cutoffs=cutoffs,
+            actual=np.zeros_like(point),
+            point=point,
+            quantiles=np.stack([point] * 3, axis=-1),
+            levels=(0.1, 0.5, 0.9),
+            scale=np.ones(12),
+        )
+
+    def run(version):
+        return registry.gate(version, evaluate=backtest, seasonal_naive=NAIVE)
+
+    assert run(add(0.5)).promote
+    assert not run(add(0.4999)).promote  # better on every origin, by nothing that matters
+    decision = run(add(0.4))
+    assert decision.promote
+    assert decision.figures["difference_from_champion_mase"] == pytest.approx(-0.1, abs=0.01)
 
 
 def test_register_makes_the_version_staging(registry, add):
@@ -226,7 +298,7 @@ def test_gate_reports_a_production_version_that_cannot_be_read(registry, add, tm
     gate(registry, add(0.3))
     place = registry.client.get_model_version_download_uri(registry.name, "1")
     path = Path(place.removeprefix("file://")) / "artifacts" / "model" / CONTRACT
-    path.write_text(path.read_text().replace('"format_version": 1', '"format_version": 0'))
+    path.write_text(path.read_text().replace('"format_version": 2', '"format_version": 0'))
     assert not gate(registry, add(1.1)).promote
     decision = gate(registry, add(0.5))
     assert decision.promote

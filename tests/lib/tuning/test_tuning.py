@@ -73,7 +73,7 @@ def done(job):
 
 def test_study_tries_the_default_first_and_keeps_the_best(job, tmp_path):
     found = search.tune(job, progress=False)
-    model, training = results.best_settings(found, job)
+    model, training = results.choose_settings(found, job)
     assert found.trials[0].params == search_space.default_trial(job)
     assert [t.number for t in study.finished_trials(found)] == [0, 1, 2]
     assert found.best_value <= study.default_value(found) == found.trials[0].value
@@ -342,7 +342,7 @@ def test_study_name_tells_searches_apart_that_do_not_compare(inputs, job):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"trials": 0}, "trials: expected at least 1, got 0"),
+        ({"trials": -1}, "trials: expected at least 0, got -1"),
         ({"trial_steps": -1}, "trial_steps: expected at least 1, got -1"),
         ({"storage": "sqlite://"}, "cannot be shared by workers"),
         ({"model": replace(SMALL, hidden=20)}, "hidden: 20 is outside of the search space"),
@@ -390,7 +390,7 @@ def test_study_without_a_complete_trial_has_no_best_settings(job):
     found.tell(found.ask(), state=TrialState.PRUNED)
     assert np.isnan(study.default_value(found))
     with pytest.raises(search_space.TuningError, match="no trial is complete"):
-        results.best_settings(found, job)
+        results.choose_settings(found, job)
 
 
 @pytest.mark.parametrize(("losses", "gain"), [((0.4, 0.3), 25.0), ((0.0, 0.0), np.nan)])
@@ -473,7 +473,47 @@ def test_figures_of_a_study_label_their_axes(job):
         plots.plot_importance(found, 0),
         plots.plot_slices(found, names),
     ]
-    for figure in figures:
+    drawn = [figure for figure in figures if figure is not None]
+    assert len(drawn) == 4
+    for figure in drawn:
         assert all(axis.get_xlabel() for axis in figure.axes)
         figure.canvas.draw()
-    assert [axis.get_xlabel() for axis in figures[3].axes] == list(names)
+    assert [axis.get_xlabel() for axis in drawn[3].axes] == list(names)
+
+
+def test_no_trials_are_no_search_and_keep_the_defaults(inputs, tmp_path):
+    job = search_space.plan(
+        *inputs, SMALL, QUICK, trials=0, trial_steps=6, storage="sqlite:///no/x"
+    )
+    found = search.tune(job, progress=False)
+    result = results.write_result(tmp_path, found, job)
+    assert (result["trials"], result["best_value"]) == (0, None)
+    kept = results.read_result(tmp_path)
+    assert ModelConfig.from_dict(kept["model"]) == SMALL
+    assert plots.plot_history(found) is plots.plot_curves(found) is None
+    assert plots.plot_slices(found, ("dropout",)) is None
+    assert np.isnan([study.default_value(found), study.gain_percent(found)]).all()
+
+
+@pytest.mark.parametrize(("noise", "number"), [(0.001, 1), (0.5, 0)])
+def test_best_trial_within_the_noise_of_the_default_is_not_chosen(noise, number):
+    rng = np.random.default_rng(0)
+    found = optuna.create_study(direction="minimize")
+    windows = {"series": [0] * 60, "block": np.repeat(np.arange(6), 10).tolist()}
+    base = rng.normal(1.0, 0.1, 60)
+    for is_default, gain in ((True, 0.0), (False, 0.01)):
+        losses = base - gain + (0 if is_default else np.repeat(rng.normal(0, noise, 6), 10))
+        losses += 1.0 - gain - losses.mean()
+        attributes = {"default": is_default, "losses": windows | {"loss": losses.tolist()}}
+        found.add_trial(
+            optuna.trial.create_trial(value=float(losses.mean()), user_attrs=attributes)
+        )
+    assert results.choose_trial(found).number == number
+
+
+def test_worker_keeps_the_losses_of_single_windows(job):
+    worker.run_trials(replace(job, trials=1))
+    (trial,) = done(job)
+    losses = trial.user_attrs["losses"]
+    assert len(losses["loss"]) == len(losses["series"]) == len(losses["block"])
+    assert np.mean(losses["loss"]) == pytest.approx(trial.value, rel=0.02)

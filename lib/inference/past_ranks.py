@@ -1,0 +1,134 @@
+"""Collect the ranks of the truth from past forecasts of a model."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lib.data import MIN_HISTORY_DAYS, Panel
+from lib.features import values_at
+from lib.inference.ranks import CODES, Ranks, normal_scores, score_actuals
+from lib.inference.served_model import ServedModel, forecast_panel
+
+MAX_WINDOWS = 20_000  # forecasts that ranks are collected from, which bounds seconds
+MAX_BYTES = 5_000_000  # of the ranks, before compression
+MIN_ORIGINS = 5  # below which there are no ranks
+
+
+def collect_ranks(model: ServedModel, panel: Panel, origins: np.ndarray) -> Ranks | None:
+    """Forecast from past origins and keep where the truth fell.
+
+    Args:
+        model: that forecasts.
+        panel: the series.
+        origins: (n,) rows that training has not seen the days after. Their series and dates are
+            used, whole dates at a time: as many as MAX_WINDOWS and MAX_BYTES allow, evenly spaced.
+
+    Returns:
+        None where fewer than MIN_ORIGINS dates have a known truth.
+    """
+    horizon = model.contract.horizon
+    numbers = np.unique(panel.series_of(origins))
+    dates = np.unique(panel.dates[origins])
+    if len(dates) < MIN_ORIGINS:
+        return None
+    windows = min(MAX_WINDOWS, MAX_BYTES // horizon)
+    numbers = _evenly(numbers, windows // min(len(dates), 4 * MIN_ORIGINS))
+    dates = _evenly(dates, windows // max(len(numbers), 1))
+    scores = _score_past(model, panel, numbers, dates)
+    complete = np.asarray(np.isfinite(scores).all(axis=2))  # (dates, series)
+    known = np.flatnonzero(complete.sum(axis=0) >= MIN_ORIGINS)
+    whole = np.flatnonzero(complete[:, known].any(axis=1))
+    if len(whole) < MIN_ORIGINS:
+        return None
+    numbers, chosen = numbers[known], np.ix_(whole, known)
+    scores = _fill_series(scores[chosen], complete[chosen])
+    ranked = _rank(scores)
+    span = int((dates[whole[-1]] - dates[whole[0]]).astype(np.int64))
+    persistence, shared = _measure_shift(scores, ranked, 1 + span / horizon)
+    codes = np.clip(np.rint(ranked * CODES), -127, 127).astype(np.int8)
+    return Ranks(tuple(panel.ids[s] for s in numbers), codes, persistence, shared)
+
+
+def _evenly(items: np.ndarray, most: int) -> np.ndarray:
+    """Return at most `most` items, evenly spaced, the last among them."""
+    if len(items) <= most:
+        return items
+    return items[np.linspace(0, len(items) - 1, max(most, 1)).astype(int)]
+
+
+def _score_past(
+    model: ServedModel, panel: Panel, numbers: np.ndarray, dates: np.ndarray
+) -> np.ndarray:
+    """Return the scores of all dates and series (dates, series, horizon), NaN where unknown."""
+    horizon, levels = model.contract.horizon, model.contract.quantiles
+    first = panel.offsets[numbers]
+    rows = first + (dates[:, None] - panel.dates[first]).astype(np.int64)
+    usable = (rows - first >= MIN_HISTORY_DAYS - 1) & (rows <= panel.offsets[numbers + 1] - 1)
+    scores = np.full((*rows.shape, horizon), np.nan)
+    quantiles = forecast_panel(model, panel, rows[usable])
+    actual = values_at(panel, panel.values, rows[usable], np.arange(1, horizon + 1))
+    actual[~np.isfinite(quantiles).all(axis=(1, 2))] = np.nan
+    scores[usable] = score_actuals(quantiles, actual, levels, np.random.default_rng(0))
+    return _fill_days(np.clip(scores, -127 / CODES, 127 / CODES))
+
+
+def _fill_days(scores: np.ndarray) -> np.ndarray:
+    """Give missing days the score of the nearest known day of their path.
+
+    Paths with fewer than half of their days stay incomplete.
+    """
+    known = np.isfinite(scores)
+    enough = 2 * known.sum(axis=2) >= scores.shape[2]
+    for o, s in zip(*np.nonzero(enough & ~known.all(axis=2)), strict=True):
+        days = np.flatnonzero(known[o, s])
+        distance = np.abs(np.arange(scores.shape[2])[:, None] - days)
+        scores[o, s] = scores[o, s, days[distance.argmin(axis=1)]]
+    return scores
+
+
+def _fill_series(scores: np.ndarray, complete: np.ndarray) -> np.ndarray:
+    """Give an incomplete path that of another series at the same origin, chosen at random."""
+    rng = np.random.default_rng(0)
+    for o, s in zip(*np.nonzero(~complete), strict=True):
+        scores[o, s] = scores[o, rng.choice(np.flatnonzero(complete[o]))]
+    return scores
+
+
+def _rank(scores: np.ndarray) -> np.ndarray:
+    """Return the normal scores of the ranks over the origins, for each series and day."""
+    count = len(scores)
+    order = scores.argsort(axis=0, kind="stable").argsort(axis=0, kind="stable")
+    return normal_scores((np.arange(count) + 0.5) / count)[order]
+
+
+def _measure_shift(scores: np.ndarray, ranked: np.ndarray, horizons: float) -> tuple[float, float]:
+    """Return how much of the variance is a shift of whole paths, and how much of it is common.
+
+    A sum of the days of a path has a mean square around zero in the scores as they fell. In the
+    ranked ones it is smaller, because each series and day then has mean zero over the origins. The
+    shift makes up for the difference, in the paths of series and in the sum of all series. A mean
+    square of k independent errors is uncertain itself: the interval is then that of Student's t
+    with k degrees of freedom, which is about as wide as if the mean square were 1 + 2/k times as
+    large. Forecasts a horizon apart count as independent, and so do series.
+
+    Args:
+        scores: (origins, series, horizon), as they fell.
+        ranked: the same, ranked over the origins.
+        horizons: number of horizons that the origins span.
+
+    Returns:
+        Two shares, 0 to 1.
+    """
+    count, horizon = scores.shape[1:]
+    unit = float(np.mean(scores**2))
+    if unit == 0 or horizon == 1:
+        return 0.0, 0.0
+    fell = (1 + 2 / (horizons * count)) * float(np.mean(scores.sum(axis=2) ** 2)) / unit
+    kept = float(np.mean(ranked.sum(axis=2) ** 2))
+    persistence = float(np.clip((fell - kept) / (horizon**2 - kept), 0, 0.95))
+    if count == 1 or persistence == 0:
+        return persistence, 0.0
+    fell = (1 + 2 / horizons) * float(np.mean(scores.mean(axis=(1, 2)) ** 2)) / unit
+    kept = float(np.mean(ranked.mean(axis=(1, 2)) ** 2))
+    common = (fell - (1 - persistence) * kept) / persistence
+    return persistence, float(np.clip((common - 1 / count) / (1 - 1 / count), 0, 1))

@@ -1,0 +1,208 @@
+"""What the database says of arrivals: forecasts that came true, and the days of each series."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+import numpy as np
+import sqlalchemy as sa
+
+from lib.storage import actuals, predictions
+
+PAIR_DAYS = 28  # last days with pairs that say what is usual
+_FEWEST = 3  # pairs that make a series one of the usual
+_PAST = 90  # days of forecasts and actuals that say how often a series has them
+_MOST_NAMES = 500  # of series in one query
+
+
+@dataclass(frozen=True)
+class Visits:
+    """On which days a series was forecast, or had its truth: first, last, and their number."""
+
+    first: np.datetime64
+    last: np.datetime64
+    count: int
+    last_target: np.datetime64
+
+    def is_overdue(self, day: np.datetime64, silent_days: int) -> bool:
+        """Tell whether the next visit should have come by `day`.
+
+        Three times the mean distance is waited for, since some come when a person clicks.
+        """
+        mean = (self.last - self.first).astype(np.int64) / max(1, self.count - 1)
+        return bool(self.waited(day) >= max(silent_days, 3 * mean))
+
+    def waited(self, day: np.datetime64) -> int:
+        """Return the days since the last visit."""
+        return int((day - self.last).astype(np.int64))
+
+
+def count_pairs(
+    connection: sa.Connection, model_name: str, until: date | None
+) -> dict[np.datetime64, int]:
+    """Count the forecasts that came true by day, of the usual series."""
+    days = _pairs_by(connection, model_name, until, None, by_day=True)
+    if not days:
+        return {}
+    newest = sorted(days)[-PAIR_DAYS:]
+    since = to_date(np.datetime64(newest[0], "D"))
+    by_series = _pairs_by(connection, model_name, until, since, by_day=False)
+    rare = [name for name, count in by_series.items() if count < _FEWEST]
+    if rare and len(rare) < len(by_series):
+        days = _pairs_by(connection, model_name, until, since, by_day=True, rare=rare)
+    return {np.datetime64(day, "D"): count for day, count in days.items()}
+
+
+def _pairs_by(
+    connection: sa.Connection,
+    model_name: str,
+    until: date | None,
+    since: date | None,
+    *,
+    by_day: bool,
+    rare: list[str] | None = None,
+) -> dict[Any, int]:
+    """Count the actuals of days that were forecast, by day (ISO) or by series ("" without)."""
+    kept = predictions.c
+    spans = sa.select(
+        kept.series_id,
+        sa.func.min(kept.first_date).label("first"),
+        sa.func.max(kept.last_date).label("last"),
+    ).where(kept.model_name == model_name, kept.series_id.is_not(None))
+    span = spans.group_by(kept.series_id).subquery().c
+    day, name = sa.cast(actuals.c.date, sa.Text), actuals.c.series_id
+    dated = sa.select(day if by_day else name, sa.func.count()).where(
+        actuals.c.series_id == span.series_id,
+        actuals.c.date >= span.first,
+        actuals.c.date <= span.last,
+        is_trusted(),
+    )
+    if until is not None:
+        dated = dated.where(actuals.c.date <= until)
+    if since is not None:
+        dated = dated.where(actuals.c.date >= since)
+    excluded = set(rare or ())
+    if len(excluded) <= _MOST_NAMES:
+        dated = dated.where(name.not_in(excluded)) if excluded else dated
+    rows = connection.execute(dated.group_by(day if by_day else name))
+    counts = {row[0]: row[1] for row in rows}
+    if "" in excluded:
+        return counts
+    # A forecast without a series is about the day after it was made.
+    made = sa.func.date(kept.created_at)
+    undated = sa.select(made, sa.func.count()).where(
+        kept.model_name == model_name,
+        kept.series_id.is_(None),
+        kept.trace_id == actuals.c.trace_id,
+        is_trusted(),
+    )
+    for made_on, count in connection.execute(undated.group_by(made)):
+        target = np.datetime64(str(made_on), "D") + 1
+        is_late = until is not None and target > np.datetime64(until, "D")
+        if not is_late and (since is None or target >= np.datetime64(since, "D")):
+            key = str(target) if by_day else ""
+            counts[key] = counts.get(key, 0) + count
+    return counts
+
+
+def is_trusted() -> sa.ColumnElement[bool]:
+    """Select the actuals that are not quarantined."""
+    return actuals.c.quality.is_distinct_from("quarantined")
+
+
+def read_forecasts(connection: sa.Connection, model_name: str, day: date) -> dict[str, Visits]:
+    """Return the origins of each series that is usually forecast; "" stands for `/predict`."""
+    kept = predictions.c
+    of_series = sa.select(
+        kept.series_id,
+        sa.func.min(kept.first_date),
+        sa.func.max(kept.first_date),
+        sa.func.count(kept.first_date.distinct()),
+        sa.func.max(kept.last_date),
+    ).where(
+        kept.model_name == model_name,
+        kept.series_id.is_not(None),
+        kept.first_date <= day + timedelta(days=1),
+    )
+    visits = {
+        name: Visits(_day(first) - 1, _day(last) - 1, count, _day(target))
+        for name, first, last, count, target in connection.execute(
+            of_series.group_by(kept.series_id)
+        )
+        if count >= _FEWEST
+    }
+    recent = {name: v for name, v in visits.items() if v.last > _day(day) - _PAST}
+    if recent or visits:
+        return recent or visits
+    made = sa.func.date(kept.created_at)
+    undated = sa.select(sa.func.min(made), sa.func.max(made), sa.func.count(made.distinct()))
+    query = undated.where(kept.model_name == model_name, kept.series_id.is_(None))
+    first, last, count = connection.execute(query).one()
+    if count < _FEWEST or _day(first) > _day(day):
+        return {}
+    return {"": Visits(_day(first), min(_day(last), _day(day)), count, _day(last) + 1)}
+
+
+def read_truth(connection: sa.Connection, day: date, names: Collection[str]) -> dict[str, Visits]:
+    """Return the days with truth of each of these series."""
+    kept = actuals.c
+    since = date.fromordinal(max(1, day.toordinal() - _PAST))
+    of_series = sa.select(
+        kept.series_id, sa.func.min(kept.date), sa.func.max(kept.date), sa.func.count()
+    ).where(kept.series_id.is_not(None), kept.date <= day, kept.date >= since, is_trusted())
+    wanted = set(names)
+    return {
+        name: Visits(_day(first), _day(last), count, _day(last))
+        for name, first, last, count in connection.execute(of_series.group_by(kept.series_id))
+        if name in wanted
+    }
+
+
+def read_forecast_gaps(
+    connection: sa.Connection, model_name: str, day: date, names: Collection[str]
+) -> dict[str, int]:
+    """Return the second longest gap between the origins of each of these series, in days."""
+    kept = predictions.c
+    query = sa.select(kept.series_id, kept.first_date).where(
+        kept.model_name == model_name, kept.first_date <= day + timedelta(days=1)
+    )
+    return _read_gaps(connection, query, kept.series_id, kept.first_date, day, names)
+
+
+def read_truth_gaps(connection: sa.Connection, day: date, names: Collection[str]) -> dict[str, int]:
+    """Return the second longest gap between the days with truth of each of these series."""
+    kept = actuals.c
+    query = sa.select(kept.series_id, kept.date).where(kept.date <= day, is_trusted())
+    return _read_gaps(connection, query, kept.series_id, kept.date, day, names)
+
+
+def _read_gaps(
+    connection: sa.Connection,
+    query: sa.Select[Any, Any],
+    series: sa.Column[Any],
+    dated: sa.Column[Any],
+    day: date,
+    names: Collection[str],
+) -> dict[str, int]:
+    """Return gaps of the last months; of the longest one an outage of then may be the reason."""
+    if not 0 < len(names) <= _MOST_NAMES:
+        return {}
+    since = date.fromordinal(max(1, day.toordinal() - _PAST))
+    days: dict[str, list[int]] = {}
+    query = query.where(series.in_(names), dated >= since).distinct().order_by(dated)
+    for name, visited in connection.execute(query):
+        days.setdefault(name, []).append(visited.toordinal())
+    gaps = {name: np.sort(np.diff(visited)) for name, visited in days.items()}
+    return {name: int(sizes[-2]) for name, sizes in gaps.items() if len(sizes) > 1}
+
+
+def _day(day: object) -> np.datetime64:
+    return np.datetime64(str(day), "D")
+
+
+def to_date(day: np.datetime64) -> Any:
+    """Return a day as the `date` that the database takes."""
+    return day.astype("datetime64[D]").astype(object)

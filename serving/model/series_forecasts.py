@@ -1,0 +1,49 @@
+"""Forecast the series of a `/forecast`, a part at a time, which bounds memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lib.inference import ServedModel, forecast_panel
+from serving.schemas import Series, join_series, last_features
+
+BATCH = 64  # series computed at a time
+
+
+@dataclass(frozen=True)
+class SeriesForecasts:
+    """Forecasts of up to BATCH series.
+
+    Attributes:
+        ids: names of the series.
+        first: (series,) datetime64[D], the first forecast day of each.
+        quantiles: (series, horizon, levels of the model), raw units.
+        features: (series, 11) of the last known day.
+    """
+
+    ids: tuple[str, ...]
+    first: np.ndarray
+    quantiles: np.ndarray
+    features: np.ndarray
+
+
+def forecast_series(
+    forecaster: ServedModel, series: Sequence[Series], context: int
+) -> Iterator[SeriesForecasts]:
+    """Yield the forecasts of series, part by part, in their order.
+
+    Args:
+        forecaster: the model.
+        series: checked series.
+        context: days that the model looks at.
+    """
+    for start in range(0, len(series), BATCH):
+        histories = join_series(series[start : start + BATCH])
+        panel, origins = histories.panel, histories.origins
+        quantiles = forecast_panel(forecaster, panel, origins, context=context, batch=BATCH)
+        quantiles[histories.closed_ahead(quantiles.shape[1])] = 0.0
+        first = panel.dates[origins] + 1
+        yield SeriesForecasts(panel.ids, first, quantiles, last_features(histories))
