@@ -15,6 +15,7 @@ import structlog
 from lib.settings import LogFormat, LogLevel, SettingsError
 
 _FRAMES = 12  # of each error, the innermost
+_LONGEST = 100  # characters of a value in a readable line, below a warning
 
 
 class LossyStream:
@@ -93,16 +94,18 @@ def _render_line(_logger: Any, _method: str, entry: MutableMapping[str, Any]) ->
     clock = datetime.fromisoformat(entry.pop("timestamp")).astimezone().strftime("%H:%M:%S")
     level, event, trace = (entry.pop(name, "") for name in ("level", "event", "exception"))
     loud = f"{level}: " if level in ("warning", "error", "critical") else ""
-    values = _render_values(entry)
+    values = _render_values(entry, None if loud or trace else _LONGEST)
     line = f"{clock}  {loud}{event}" + (f"  ({values})" if values else "")
     return f"{line}\n{trace}" if trace else line
 
 
-def _render_values(values: Mapping[str, Any]) -> str:
+def _render_values(values: Mapping[str, Any], longest: int | None) -> str:
     shown = {
         name: ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
         for name, value in values.items()
     }
+    if longest is not None:  # a summary follows, or a file has it whole
+        shown = {n: v if len(v) <= longest else f"{v[: longest - 1]}…" for n, v in shown.items()}
     return "; ".join(f"{name}: {value}" for name, value in shown.items())
 
 

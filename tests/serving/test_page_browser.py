@@ -175,7 +175,7 @@ def test_page_uploads_forecasts_and_explains_bike_sharing(server, visit, tmp_pat
         page.click("#download")
     rows = list(csv.DictReader(io.StringIO(download.value.path().read_text("utf-8-sig"))))
     assert [row["date"] for row in rows] == ["2013-01-01", "2013-01-02", "2013-01-03"]
-    assert list(rows[0]) == ["series_id", "date", "prediction", "q0.1", "q0.5", "q0.9"]
+    assert list(rows[0]) == ["series_id", "date", "prediction", "q0.1", "q0.5", "q0.9", "mean"]
 
     page.click("#table tbody tr:nth-child(2) button")
     page.wait_for_selector("#why-result:not([hidden])", timeout=60_000)
