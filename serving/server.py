@@ -231,7 +231,8 @@ def _serve(settings: Settings, options: argparse.Namespace) -> None:
             guarded = local and not settings.api_keys and not options.open_to_anyone
             return create_app(settings, hosts=LOCAL_HOSTS if guarded else None)
 
-    log.info("serving", host=options.host, port=options.port, workers=options.workers)
+    url = f"http://{options.host}:{options.port}" if ":" not in options.host else None
+    log.info("serving", url=url, host=options.host, port=options.port, workers=options.workers)
     Server().run()
 
 
