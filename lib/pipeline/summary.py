@@ -65,7 +65,7 @@ def summarize_run(run: Path) -> RunSummary:
     target = _as_arguments(values if values.get("DATA") else {"DATA": run / "series.parquet"})
     purpose = f"serve it, with its page, at {SERVICE}"
     if not outcome.get("promoted"):
-        purpose = f"serve the production model, if there is one, at {SERVICE}"
+        purpose = f"serve the production model, or else this version as staging, at {SERVICE}"
     name = _as_name()
     return RunSummary(
         scores=scores,
