@@ -1,4 +1,4 @@
-"""Name the covariates of a table for a model, and tell which of them are known ahead."""
+"""The covariates that a forecaster has learned, to read later tables by."""
 
 from __future__ import annotations
 
@@ -6,12 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from lib.data import Panel, covariate_columns, split_column
-
-CANONICAL = {"fator_externo": "factor", "evento_especial": "event"}  # to fields of a panel
+from lib.data import covariate_columns, split_column
 
 
 @dataclass(frozen=True)
@@ -59,28 +56,3 @@ class LearnedCovariates:
             for role, names in self.roles.items()
         }
         return options | {"kinds": self.kinds}
-
-
-def describe_ahead(panel: Panel, origins: np.ndarray, horizon: int) -> str:
-    """Return in words which covariates are known for the days ahead, "" without any.
-
-    Args:
-        panel: history and horizon of each series.
-        origins: (series,) row of the last known day.
-        horizon: days ahead.
-    """
-    rows = (origins[:, None] + np.arange(1, horizon + 1)).ravel()
-    columns = {name: getattr(panel, attribute) for name, attribute in CANONICAL.items()}
-    columns = {name: values for name, values in columns.items() if np.isfinite(values).any()}
-    columns |= {c.name: c.values for c in panel.covariates if c.role == "known"}
-    past = [c.name for c in panel.covariates if c.role == "past"]
-    share = {name: float(np.isfinite(values[rows]).mean()) for name, values in columns.items()}
-    groups = {
-        "Known for the days ahead": [name for name, part in share.items() if part == 1],
-        "known for some of them": [
-            f"{name} ({100 * part:.0f} %)" for name, part in share.items() if 0 < part < 1
-        ],
-        "not known": [name for name, part in share.items() if part == 0] + past,
-    }
-    text = "; ".join(f"{what}: {', '.join(names)}" for what, names in groups.items() if names)
-    return f"{text[0].upper()}{text[1:]}." if text else ""

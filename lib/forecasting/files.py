@@ -102,8 +102,9 @@ def forecast_file(
     check_ranges(totals, horizon)
     groups = read_groups(data, totals_by, reading) if totals else None
     forecaster = Forecaster(horizon, country, seed, state)
-    forecaster.fit_table(load(data, **reading), effort, progress=progress)
-    planned = _read_future(planned_file, reading, forecaster.history) if planned_file else None
+    table = load(data, **reading)
+    forecaster.fit_table(table, effort, columns=_name_columns(reading), progress=progress)
+    planned = _read_future(planned_file, reading, table) if planned_file else None
     forecast = forecaster.predict(planned, include_ended=include_ended)
     _write_table(forecast, out)
     totals_file = None
@@ -118,14 +119,7 @@ def forecast_file(
     choice = forecaster.choice
     notes = tuple(forecaster.notes)
     report = write_report(
-        out,
-        forecast,
-        choice,
-        notes,
-        data=data,
-        history=forecaster.history,
-        covariates=forecaster.covariates_ahead,
-        picture=picture,
+        out, forecast, choice, notes, data=data, history=forecaster.history, picture=picture
     )
     return ForecastFiles(forecast, choice, notes, out, report, picture, totals_file)
 
@@ -154,24 +148,27 @@ def _check_out(out: Path, bases: Sequence[Path]) -> Path:
 
 
 def _read_future(path: Path, reading: Mapping[str, Any], history: pd.DataFrame) -> pd.DataFrame:
-    """Read a file of planned covariates, the columns of SERIES_COLUMNS under these names."""
+    """Read a file of planned covariates, under the names of its columns; categories as text."""
+    if path.suffix == ".parquet":
+        return pd.read_parquet(path)
     columns = [split_column(name) for name in covariate_columns(history.columns)]
     categories: dict[Hashable, Any] = {
         name: "str" for _, kind, name, _ in columns if kind == "category"
     }
-    if path.suffix == ".parquet":
-        frame = pd.read_parquet(path)
-    else:
-        frame = pd.read_csv(
-            path,
-            sep=reading.get("separator") or None,
-            engine="python",  # it detects the separator
-            decimal=reading.get("decimal") or ".",
-            encoding=reading.get("encoding") or "utf-8-sig",
-            dtype=categories,
-        )
+    return pd.read_csv(
+        path,
+        sep=reading.get("separator") or None,
+        engine="python",  # it detects the separator
+        decimal=reading.get("decimal") or ".",
+        encoding=reading.get("encoding") or "utf-8-sig",
+        dtype=categories,
+    )
+
+
+def _name_columns(reading: Mapping[str, Any]) -> dict[str, str]:
+    """Return canonical names to those of the file, as far as they were given."""
     canonical = zip(COLUMN_PARAMETERS, SERIES_COLUMNS, strict=True)
-    return frame.rename(columns={reading[p]: name for p, name in canonical if p in reading})
+    return {name: reading[parameter] for parameter, name in canonical if parameter in reading}
 
 
 def _write_table(forecast: pd.DataFrame, out: Path) -> None:

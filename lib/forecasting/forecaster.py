@@ -39,7 +39,6 @@ class Forecaster(Planning):
 
     Attributes:
         notes: what a reader of the forecast should know, a sentence each.
-        covariates_ahead: which covariates the forecast knew for the days ahead, in words.
 
     >>> import numpy as np, pandas as pd
     >>> from lib import Forecaster
@@ -64,7 +63,6 @@ class Forecaster(Planning):
         self.state = state or ""
         self._choice: Choice | None = None
         self.notes: list[str] = []
-        self.covariates_ahead = ""
         self._history = History()
         self._model: ServedModel | None = None
 
@@ -222,7 +220,7 @@ class Forecaster(Planning):
         """
         ahead = self._look_ahead(future, include_ended=include_ended)
         forecast, notes = forecast_days(self._require_model(), ahead, self.horizon)
-        self.notes, self.covariates_ahead = ahead.notes + notes, ahead.covariates
+        self.notes = ahead.notes + notes
         return forecast
 
     def backtest(

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from lib.data import Panel, align_covariates, split_planned, to_panel
-from lib.forecasting.covariates import describe_ahead
 from lib.forecasting.future import append_horizon, read_planned, update_planned, with_holidays
+from lib.forecasting.known_ahead import describe_known_ahead
 from lib.forecasting.model_choice import list_names
 
 
@@ -59,14 +59,12 @@ class Ahead:
     Attributes:
         panel: of both; the values of the horizon are missing.
         origins: (series,) row of the last known day of each.
-        notes: on series that are left out, a sentence each.
-        covariates: which are known for the days ahead, in words; "" without any.
+        notes: on series that are left out and on covariates, a sentence each.
     """
 
     panel: Panel
     origins: np.ndarray
     notes: list[str]
-    covariates: str = ""
 
 
 def look_ahead(
@@ -112,4 +110,13 @@ def look_ahead(
     if covariates is not None:
         panel = align_covariates(panel, covariates)
     origins = panel.offsets[1:] - 1 - longest
-    return Ahead(panel, origins, notes, describe_ahead(panel, origins, horizon))
+    has_events = any(table["evento_especial"].notna().any() for table in (known, planned))
+    notes += describe_known_ahead(
+        panel,
+        origins,
+        horizon,
+        history.columns,
+        holidays="" if has_events else history.country,
+        country=history.country,
+    )
+    return Ahead(panel, origins, notes)

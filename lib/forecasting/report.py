@@ -21,7 +21,6 @@ def write_report(
     *,
     data: Path,
     history: pd.DataFrame,
-    covariates: str,
     picture: Path,
 ) -> Path:
     """Write the report as Markdown beside the forecast, and return its path."""
@@ -37,7 +36,6 @@ def write_report(
         f"**History.** {history['value'].notna().sum():,} known values, "
         f"{history['date'].min():%Y-%m-%d} to {history['date'].max():%Y-%m-%d}.",
         "",
-        *([f"**Covariates.** {covariates}", ""] if covariates else []),
         *(f"**Note.** {note[0].upper()}{note[1:]}.\n" for note in notes),
         f"![History and forecast]({picture.name})",
         "",

@@ -90,10 +90,16 @@ def lay_out_series(
         {
             "series_id": series_id,
             "forecast": [
-                {"date": d, "prediction": m, "quantiles": dict(zip(names, q, strict=True))}
-                for d, m, q in zip(
+                {
+                    "date": day,
+                    "prediction": median,
+                    "mean": mean,
+                    "quantiles": dict(zip(names, q, strict=True)),
+                }
+                for day, median, mean, q in zip(
                     dates[i].astype(str).tolist(),
                     medians[i].tolist(),
+                    part.means[i, :days].tolist(),
                     chosen[i].tolist(),
                     strict=True,
                 )

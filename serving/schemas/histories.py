@@ -128,17 +128,14 @@ def join_series(read: Sequence[Series], contract: Contract) -> Histories:
     """Join series into one panel, in their order, with the covariates of the model in its order."""
     lengths = [len(series.columns[VALUE]) for series in read]
     offsets = np.append(0, np.cumsum(lengths)).astype(np.int64)
-    value, factor, event = (
-        np.concatenate([s.columns[name] for s in read]) for name in (VALUE, FACTOR, EVENT)
-    )
     panel = Panel(
         tuple(series.name for series in read),
         offsets,
         np.concatenate([s.first + np.arange(n) for s, n in zip(read, lengths, strict=True)]),
-        value,
-        factor,
-        event,
-        _join_covariates(read, CovariateFields.of(contract)),
+        values=_join(read, VALUE),
+        factor=_join(read, FACTOR),
+        event=_join(read, EVENT),
+        covariates=_join_covariates(read, CovariateFields.of(contract)),
     )
     if described := contract.settings.get("covariates"):
         panel = align_covariates(panel, described)
@@ -154,11 +151,15 @@ def _join_covariates(read: Sequence[Series], covariates: CovariateFields) -> tup
     for name, item in (covariates.rows | covariates.static).items():
         if name in covariates.static:
             values = [np.full(len(s.columns[VALUE]), s.static.get(name, np.nan)) for s in read]
+            column = np.concatenate(values)
         else:
-            values = [s.columns[name] for s in read]
-        labels = tuple(item["labels"])
-        joined.append(Covariate(name, item["role"], item["kind"], np.concatenate(values), labels))
+            column = _join(read, name)
+        joined.append(Covariate(name, item["role"], item["kind"], column, tuple(item["labels"])))
     return tuple(joined)
+
+
+def _join(read: Sequence[Series], column: str) -> np.ndarray:
+    return np.concatenate([series.columns[column] for series in read])
 
 
 def last_features(histories: Histories) -> np.ndarray:

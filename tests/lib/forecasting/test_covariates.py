@@ -77,10 +77,11 @@ def test_days_ahead_have_plans_statics_and_holidays(fitted):
 
 def test_forecast_says_which_covariates_were_known(fitted):
     fitted.predict(plan(price=1.5).assign(weather=["Sun"] * 7 + [None] * 7))
-    assert fitted.covariates_ahead == (
-        "Known for the days ahead: evento_especial, price, holiday; known for some of them: "
-        "weather (50 %); not known: visits."
-    )
+    assert "weather is known for 14 of the 28 days ahead of all 2 series" in fitted.notes
+    assert "price is known for all days ahead" in fitted.notes
+    fitted.predict()
+    unknown = "price, weather are not known for the days ahead, so they are forecast without them"
+    assert any(note.startswith(unknown) for note in fitted.notes)
 
 
 def test_plans_by_row_and_by_file_are_the_same(fitted, tmp_path):
@@ -102,7 +103,7 @@ def test_plans_by_row_and_by_file_are_the_same(fitted, tmp_path):
     )
     pd.testing.assert_frame_equal(result.forecast, within, rtol=1e-9)
     report = result.report.read_text()
-    assert "**Covariates.** Known for the days ahead: evento_especial, price, weather" in report
+    assert "**Note.** Price, weather are known for all days ahead." in report
 
 
 def test_unknown_categories_of_a_plan_are_logged_and_unknown(fitted, caplog):
