@@ -1,5 +1,6 @@
 __all__ = [
     "CONTRACT",
+    "EFFECTS",
     "FILES",
     "NONNEGATIVE_SERIES",
     "OPTIONAL_FILES",
@@ -12,6 +13,7 @@ __all__ = [
     "DayRange",
     "GroupSum",
     "Job",
+    "LearnedEffects",
     "Order",
     "Partition",
     "PartitionForecaster",
@@ -39,6 +41,7 @@ __all__ = [
 
 from .artifact import (
     CONTRACT,
+    EFFECTS,
     FILES,
     NONNEGATIVE_SERIES,
     OPTIONAL_FILES,
@@ -53,6 +56,7 @@ from .artifact import (
 )
 from .bounds import apply_floors, cover_zeros
 from .distribution import mean_of_quantiles
+from .effects import LearnedEffects
 from .orders import Order, choose_order
 from .partitions import Job, Partition, PartitionForecaster, Result, is_finished
 from .past_ranks import collect_ranks

@@ -14,6 +14,7 @@ import zipfile
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import structlog
 
 from lib.data import DataSplit, Panel, last_history_day
@@ -55,7 +56,7 @@ def refit(
     if saved:
         saved.resume(state)
     while state.step < twin.best_step:
-        train_step(state, everything.train, config)
+        train_step(state, everything, config)
         if saved and state.step % config.evaluate_every == 0:
             saved.save(state)
     model = state.average
@@ -77,7 +78,7 @@ def prepare_every_day(panel: Panel, shape: ModelConfig) -> TrainingData:
 def save_refit(folder: Path, fit: Fit, panel: Panel) -> ServedModel:
     """Replace an artifact by the refit of its network, and keep the old one in it as its twin.
 
-    Metrics and ranks stay those of the twin.
+    Metrics, ranks and the widths where covariates are unknown stay those of the twin.
 
     Args:
         folder: of the twin's artifact, with its metrics.
@@ -90,7 +91,9 @@ def save_refit(folder: Path, fit: Fit, panel: Panel) -> ServedModel:
     last = last_history_day(panel)
     data = prepare_every_day(panel, fit.model.config)
     name = str(twin.settings.get("data", {}).get("name", ""))
-    served = save_artifact(folder, fit, data, panel, DataSplit(last, last, last), source=name)
+    spread = _hidden_spread(ServedModel.load(folder), data)
+    split = DataSplit(last, last, last)
+    served = save_artifact(folder, fit, data, panel, split, source=name, hidden_spread=spread)
     sha256 = dict(served.contract.sha256)
     (folder / TWIN).write_bytes(packed)
     sha256[TWIN] = file_hash(folder / TWIN)
@@ -101,6 +104,14 @@ def save_refit(folder: Path, fit: Fit, panel: Panel) -> ServedModel:
     contract = replace(served.contract, metrics=twin.metrics, sha256=sha256, settings=settings)
     (folder / CONTRACT).write_text(contract.to_json())
     return ServedModel.load(folder)
+
+
+def _hidden_spread(twin: ServedModel, data: TrainingData) -> np.ndarray | None:
+    """Return the twin's widths where covariates are unknown, if it has the same covariates."""
+    learned = twin.covariates
+    if learned is None or data.effects is None or learned.effects.names != data.effects.names:
+        return None
+    return learned.hidden_spread
 
 
 def _pack(folder: Path, contract: Contract) -> bytes:
