@@ -177,7 +177,7 @@ def test_page_uploads_forecasts_and_explains_bike_sharing(server, visit, tmp_pat
         page.click("#download")
     rows = list(csv.DictReader(io.StringIO(download.value.path().read_text("utf-8-sig"))))
     assert [row["date"] for row in rows] == ["2013-01-01", "2013-01-02", "2013-01-03"]
-    assert list(rows[0]) == ["series_id", "date", "prediction", "q0.1", "q0.5", "q0.9"]
+    assert list(rows[0]) == ["series_id", "date", "prediction", "q0.1", "q0.5", "q0.9", "mean"]
 
     page.click("#table tbody tr:nth-child(2) button")
     page.wait_for_selector("#why-result:not([hidden])", timeout=60_000)
@@ -221,7 +221,8 @@ def test_page_example_takes_one_click(light, visit):
     page.select_option("#series-pick", "Loja Norte")
     assert page.inner_text("#table tbody tr td.mid >> nth=0") != first
     page.uncheck("#interval-80")
-    assert page.locator("#table thead th").count() == 3
+    columns = page.locator("#table thead th").all_inner_texts()
+    assert columns == ["Day", "Median", "Mean", "Why?"]
 
 
 def test_page_forecasts_fewer_days_on_request(light, visit):
@@ -668,6 +669,7 @@ def test_page_warns_of_an_upload_unlike_what_was_learned(of_shops, visit):
     paste(page, "\n".join(["day,units", *rows]))
     assert "Of another size" in page.inner_text("#doubts")
     assert "usual value is 8 to 12" in page.inner_text("#doubts")
+    assert "(1 of 1)" not in page.inner_text("#doubts")
 
 
 def test_page_shows_the_warnings_of_the_answer(light, visit):
@@ -676,7 +678,7 @@ def test_page_shows_the_warnings_of_the_answer(light, visit):
     paste(page, "\n".join(["day,units", *weekdays]))
     page.click("#run")
     page.wait_for_selector("#doubts li")
-    assert page.inner_text("#doubts") == "Closed on Saturdays and Sundays: 0 is forecast there"
+    assert page.inner_text("#doubts") == "Closed (Saturday, Sunday): 0 is forecast there"
 
 
 def test_page_refuses_weekly_data_beside_the_button(light, visit):

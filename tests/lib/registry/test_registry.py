@@ -522,8 +522,21 @@ def test_log_run_keeps_all_of_a_run(store, tmp_path):
     artifacts = {
         f.path for d in ("figures", "files") for f in store.client.list_artifacts(run_id, d)
     }
-    assert artifacts == {"figures/fan.png", "files/notes.txt"}
+    assert artifacts == {"figures/fan.png", "files/notes.txt", "files/series.parquet"}
+    (tmp_path / "again").mkdir()
+    names = ["notes.txt", "series.parquet"]
+    files = tracking.download_files(store.client, run_id, names, tmp_path / "again")
+    assert files[0].read_text() == "hello"
+    pd.testing.assert_frame_equal(pd.read_parquet(files[1]), table)
+    assert sorted(path.name for path in (tmp_path / "again").iterdir()) == names
     assert str(store.settings.var_dir) in run.info.artifact_uri
+
+
+def test_log_run_leaves_out_a_large_series_table(store, monkeypatch):
+    monkeypatch.setattr(tracking, "MAX_SERIES_FILE", 10)
+    table = pd.DataFrame({"date": pd.date_range("2024-01-01", periods=3), "value": 1.0})
+    run_id = store.log_run(params={}, metrics={}, dataset=("series", table, "ab" * 32))
+    assert store.client.list_artifacts(run_id, "files") == []
 
 
 def test_log_run_that_fails_is_marked(store, tmp_path):
@@ -541,6 +554,7 @@ def test_git_commit_outside_a_repository_is_unversioned(tmp_path):
 def test_training_run_of_a_version_has_its_tags(registry, add, run_id):
     version = add(0.5)
     found, labels = registry.training_run(version)
+    assert registry.fetch_files(version, ["series.parquet"], Path()) == []  # it logged none
     assert found == run_id
     assert "git_commit" in labels
     with pytest.raises(RegistryError):
