@@ -93,9 +93,9 @@ def save_artifact(
 
 def _add_ranks(served: ServedModel, data: TrainingData) -> ServedModel:
     """Add the ranks of the validation's truth to an artifact, which totals are made from."""
-    folder, windows = served.folder, data.validation
+    folder, windows, learned = served.folder, data.validation, data.train.origins
     (folder / RANKS).unlink(missing_ok=True)
-    ranks = collect_ranks(served, windows.panel, windows.origins)
+    ranks = collect_ranks(served, windows.panel, windows.origins, learned=learned)
     if ranks is None:
         return served
     ranks.write(folder / RANKS)
