@@ -181,7 +181,8 @@ class DayForecast(BaseModel):
     """The forecast of one day."""
 
     date: date
-    prediction: float
+    prediction: float = Field(description="The median")
+    mean: float = Field(description="The expected value: sum it for a total")
     quantiles: dict[str, float]
 
 

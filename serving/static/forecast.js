@@ -260,6 +260,7 @@ function draw() {
     return [
       when,
       [t("table_median"), number(row.prediction)],
+      [t("table_mean"), number(row.mean)],
       ...(other ? [[other.name, number(other.days[index - past.days.length].prediction)]] : []),
       ...intervals.map((pair) => [`${share(pair)} %`, `${number(at(row, pair[0]))} – ${number(at(row, pair[1]))}`]),
     ];
@@ -301,6 +302,7 @@ function list() {
   const head = [
     h("th", { scope: "col" }, t("table_date")),
     h("th", { scope: "col" }, t("table_median")),
+    h("th", { scope: "col" }, t("table_mean")),
     ...intervals.map((pair) => h("th", { scope: "col" }, `${share(pair)} %`)),
     h("th", { scope: "col" }, h("span", { class: "quiet" }, t("table_why"))),
   ];
@@ -316,6 +318,7 @@ function list() {
       {},
       h("th", { scope: "row" }, date),
       h("td", { class: "mid" }, figure(row.prediction)),
+      h("td", {}, figure(row.mean)),
       ...intervals.map(([low, high]) => h("td", {}, `${figure(row.quantiles[String(low)])} – ${figure(row.quantiles[String(high)])}`)),
       h("td", {}, h("button", why, t("table_why"))),
     );
@@ -331,10 +334,10 @@ function download() {
   // A name that a spreadsheet would take for a formula is made text.
   const text = (value) => `"${value.replace(/^(?=[=+\-@\t])/, "'").replaceAll('"', '""')}"`;
   const names = answer.levels.map(String);
-  const lines = [["series_id", "date", "prediction", ...names.map((name) => `q${name}`)].join(separator)];
+  const lines = [["series_id", "date", "prediction", ...names.map((name) => `q${name}`), "mean"].join(separator)];
   for (const { series_id, forecast } of answer.forecasts) {
     for (const row of forecast) {
-      const numbers = [row.prediction, ...names.map((name) => row.quantiles[name])].map(figure);
+      const numbers = [row.prediction, ...names.map((name) => row.quantiles[name]), row.mean].map(figure);
       lines.push([text(series_id), row.date, ...numbers].join(separator));
     }
   }
