@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from lib.data import MIN_HISTORY_DAYS, Panel
 from lib.features import values_at
+from lib.inference.effect_error import measure_effect_error
 from lib.inference.ranks import CODES, Ranks, normal_scores, score_actuals
 from lib.inference.served_model import ServedModel, forecast_panel
 
@@ -38,6 +41,7 @@ def collect_ranks(
     numbers, dates = np.unique(panel.series_of(origins)), np.unique(panel.dates[origins])
     if len(dates) < MIN_ORIGINS:
         return None
+    panel = _forget_after(panel, dates[-1] + horizon)
     earlier = np.unique(panel.dates[learned]) if learned is not None else dates[:0]
     earlier = earlier[earlier < dates[0]]
     windows = min(MAX_WINDOWS, MAX_BYTES // horizon)
@@ -59,7 +63,20 @@ def collect_ranks(
     # Windows overlap: a horizon counts for half a forecast, a rule of thumb as in calibration.
     persistence, shared = _measure_shift(scores[unseen], ranked, (1 + span / horizon) / 2)
     codes = np.clip(np.rint(ranked * CODES), -127, 127).astype(np.int8)
-    return Ranks(tuple(panel.ids[s] for s in numbers), codes, persistence, shared)
+    ids = tuple(panel.ids[s] for s in numbers)
+    return Ranks(ids, codes, persistence, shared, measure_effect_error(model, panel, origins))
+
+
+def _forget_after(panel: Panel, last: np.datetime64) -> Panel:
+    """Return the panel with nothing known of the days after `last`, planned ones included."""
+    past = panel.dates <= last
+    values, factor, event = (
+        np.where(past, column, np.nan) for column in (panel.values, panel.factor, panel.event)
+    )
+    covariates = tuple(
+        replace(c, values=np.where(past, c.values, np.nan)) for c in panel.covariates
+    )
+    return replace(panel, values=values, factor=factor, event=event, covariates=covariates)
 
 
 def _evenly(items: np.ndarray, most: int) -> np.ndarray:
