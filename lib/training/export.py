@@ -112,9 +112,10 @@ def save_artifact(
 
 def _add_ranks(served: ServedModel, data: TrainingData) -> ServedModel:
     """Add the ranks of the validation's truth to an artifact, which totals are made from."""
-    if not len(data.validation.origins):
+    origins, learned = data.validation.origins, data.train.origins
+    if not len(origins):
         return served
-    ranks = collect_ranks(served, data.observed, data.validation.origins)
+    ranks = collect_ranks(served, data.observed, origins, learned=learned)
     if ranks is None:
         return served
     ranks.write(served.folder / RANKS)
