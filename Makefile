@@ -155,10 +155,10 @@ rollback: $(STAMP) ## Go back to the production version before this one
 	@$(CLI) rollback
 
 run-worker: $(STAMP) ## Compute explanations in the background, as they are requested
-	exec $(CLI) worker
+	@exec $(CLI) worker
 
 run-api: $(STAMP) ## Serve http://127.0.0.1:8000, and a worker beside it (PORT=8000 API_ARGS="--help")
-	exec $(CLI) serve \
+	@exec $(CLI) serve \
 	  $(if $(findstring command,$(origin PORT)),--port "$(PORT)") $(API_ARGS)
 
 example: $(STAMP) ## Make the synthetic example of the page again (seeded)

@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         settings = get_settings()
-        configure_logging(settings.log_level)
+        configure_logging(settings.log_level, settings.log_format)
         check_bind(options.host, settings, anyone=options.open_to_anyone)
         check_key_lengths(settings.api_keys)
     except SettingsError as error:
@@ -175,7 +175,9 @@ def _serve(settings: Settings, options: argparse.Namespace) -> None:
     def load_model(worker: Any) -> None:
         from serving.state import state_of
 
-        state = state_of(worker.app.wsgi())
+        app = worker.app.wsgi()
+        state = state_of(app)
+        worker.batches = app.wsgi_app
         worker.keys = Keys(settings.api_keys)
         state.retention.start()
         model = state.model
@@ -231,7 +233,8 @@ def _serve(settings: Settings, options: argparse.Namespace) -> None:
             guarded = local and not settings.api_keys and not options.open_to_anyone
             return create_app(settings, hosts=LOCAL_HOSTS if guarded else None)
 
-    log.info("serving", host=options.host, port=options.port, workers=options.workers)
+    url = f"http://{options.host}:{options.port}" if ":" not in options.host else None
+    log.info("serving", url=url, host=options.host, port=options.port, workers=options.workers)
     Server().run()
 
 

@@ -264,7 +264,8 @@ def _configure_logs() -> None:
     from lib.log import configure_logging
     from lib.settings import get_settings
 
-    configure_logging(get_settings().log_level)
+    settings = get_settings()
+    configure_logging(settings.log_level, settings.log_format)
 
 
 def _run_pipeline(

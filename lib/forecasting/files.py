@@ -101,7 +101,8 @@ def forecast_file(
     check_ranges(totals, horizon)
     groups = read_groups(data, totals_by, reading) if totals else None
     forecaster = Forecaster(horizon, country, seed)
-    forecaster.fit_table(load(data, **reading_options), effort, progress=progress)
+    table = load(data, **reading_options)
+    forecaster.fit_table(table, effort, columns=_name_columns(reading), progress=progress)
     planned = _read_future(planned_file, reading) if planned_file else None
     forecast = forecaster.predict(planned, include_ended=include_ended)
     _write_table(forecast, out)
@@ -146,19 +147,22 @@ def _check_out(out: Path, bases: Sequence[Path]) -> Path:
 
 
 def _read_future(path: Path, reading: Mapping[str, str]) -> pd.DataFrame:
-    """Read a file of planned covariates, its columns renamed to canonical ones."""
+    """Read a file of planned covariates, under the names of its columns."""
     if path.suffix == ".parquet":
-        frame = pd.read_parquet(path)
-    else:
-        frame = pd.read_csv(
-            path,
-            sep=reading.get("separator") or None,
-            engine="python",  # it detects the separator
-            decimal=reading.get("decimal") or ".",
-            encoding=reading.get("encoding") or "utf-8-sig",
-        )
+        return pd.read_parquet(path)
+    return pd.read_csv(
+        path,
+        sep=reading.get("separator") or None,
+        engine="python",  # it detects the separator
+        decimal=reading.get("decimal") or ".",
+        encoding=reading.get("encoding") or "utf-8-sig",
+    )
+
+
+def _name_columns(reading: Mapping[str, str]) -> dict[str, str]:
+    """Return canonical names to those of the file, as far as they were given."""
     canonical = zip(COLUMN_PARAMETERS, SERIES_COLUMNS, strict=True)
-    return frame.rename(columns={reading[p]: name for p, name in canonical if p in reading})
+    return {name: reading[parameter] for parameter, name in canonical if parameter in reading}
 
 
 def _write_table(forecast: pd.DataFrame, out: Path) -> None:

@@ -105,13 +105,15 @@ def plot_drift_ranking(drift: Drift) -> Figure:
     places = np.arange(len(judged))
     colors = [ALARM if f.flags else BLUE for f in judged]
     axis.barh(places, rarity - 1, left=1, color=colors, height=0.6)
+    # A usual feature has no bar: the dot says that it was looked at.
+    axis.scatter(rarity, places, s=22, color=colors, zorder=3, clip_on=False)
     axis.set_yticks(places, [f.feature for f in judged])
     for place, end, f in zip(places, rarity, judged, strict=True):
-        text = f" PSI {f.psi:.2f}" + (f", {', '.join(f.flags)}" if f.flags else "")
+        text = f"  PSI {f.psi:.2f}" + (f", {', '.join(f.flags)}" if f.flags else "")
         axis.text(end, place, text, va="center", fontsize=8, color=INK)
     ticks = [10**n for n in range(round(np.log10(RAREST)) + 1)]
     axis.set_xscale("log")
-    axis.set_xlim(1, 6 * RAREST)  # room for the text of the longest bar
+    axis.set_xlim(1, 30 * RAREST)  # room for the text of the longest bar
     axis.set_xticks(ticks, ["usual", *(f"1 in {tick:,}" for tick in ticks[1:])])
     axis.minorticks_off()
     axis.set_xlabel("so rarely does a healthy window differ as much in this feature")

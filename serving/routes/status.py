@@ -125,4 +125,5 @@ def _card(current: Served, name: str) -> dict[str, Any]:
         "fingerprint": contract.fingerprint,
         "format_version": contract.format_version,
         "settings": contract.settings,
+        "totals": current.forecaster.ranks is not None,
     }
