@@ -6,6 +6,7 @@ series that it refuses is decoded again, strictly, and `read_series` then names 
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -33,6 +34,7 @@ class _Series(msgspec.Struct, forbid_unknown_fields=True):
     future: list[Any] | msgspec.UnsetType = _UNSET
 
 
+_OPTIONAL = (attrgetter("fator_externo"), attrgetter("evento_especial"))
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _LIST = msgspec.json.Decoder(list[msgspec.Raw])
 _SERIES = msgspec.json.Decoder(_Series)
@@ -95,8 +97,8 @@ def decode_series(raw: msgspec.Raw, place: str) -> Any:
 def _keys_of(series: _Series) -> int:
     rows = series.history
     keys = 1 + 2 * len(rows)
-    keys += sum(row.fator_externo is not _UNSET for row in rows)
-    keys += sum(row.evento_especial is not _UNSET for row in rows)
+    for cell_of in _OPTIONAL:
+        keys += len(rows) - list(map(cell_of, rows)).count(_UNSET)
     keys += series.series_id is not _UNSET
     if isinstance(series.future, list):
         keys += 1 + count_keys(series.future)
