@@ -12,10 +12,10 @@ PORT    ?= 5000
 # Settings of the environment are taken too: the recipes see them as such.
 SETTINGS := VAR_DIR MLFLOW_TRACKING_URI MLFLOW_ARTIFACT_ROOT OPTUNA_STORAGE DATABASE_URL QUEUE_URL \
 	REGISTERED_MODEL_NAME LOG_LEVEL LOG_FORMAT \
-	MONITOR_WINDOW_DAYS MONITOR_CHECKS MONITOR_SILENT_DAYS MAX_MAE MAX_RMSE MIN_R2 MAX_DEGRADATION MAX_COVERAGE_LOSS \
+	MONITOR_WINDOW_DAYS MONITOR_CHECKS MONITOR_SILENT_DAYS MONITOR_GROUPS MAX_MAE MAX_RMSE MIN_R2 MAX_DEGRADATION MAX_COVERAGE_LOSS \
 	DRIFT_ALPHA DRIFT_MIN_EFFECT RETRAIN_AFTER_DAYS RETRAIN_AFTER_SAMPLES RETRAIN_LEARN_DAYS RETRAIN_PAUSE_DAYS \
 	COST_OVER COST_UNDER REVENUE_PER_ACCURATE ACCURATE_WITHIN INVENTORY_SAVING
-OWN    := $(SETTINGS) PROFILE FORCE RUN_DIR OUT PYTHON VERSION PORT PYTEST_ARGS API_ARGS ARGS TARGET IMAGE ENGINE BUILD_ARGS RUN_ARGS API_KEYS ENV PY STAMP SHELL MAKE MAKEFLAGS
+OWN    := $(SETTINGS) PROFILE FORCE RUN_DIR OUT PYTHON VERSION PORT PYTEST_ARGS API_ARGS ARGS PART TARGET IMAGE ENGINE BUILD_ARGS RUN_ARGS API_KEYS ENV PY STAMP SHELL MAKE MAKEFLAGS
 GIVEN   = $(foreach v,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(v)))),$(v)))
 PASSED  = $(foreach v,$(sort $(filter-out $(OWN),$(GIVEN))),$(v)="$$$(v)")
 # The shell's PWD stays the caller's under `make -C`: DATA is looked for there first.
@@ -27,7 +27,7 @@ export JUPYTER_PREFER_ENV_PATH := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help install lint format docs test test-slow test-3.13 test-services run-mlflow train pretrain tune backtest \
-	explain promote rollback run-api run-worker bench-serving bench-accuracy bench-starts bench-speed bench-monitoring example \
+	explain promote rollback run-api run-worker bench-serving bench-accuracy bench-public bench-starts bench-speed bench-monitoring example \
 	screenshots test-page docker-build docker-run forecast forecast-arguments forecast-folder bench-robustness monitor check \
 	simulate lab clean clean-var
 
@@ -155,10 +155,10 @@ rollback: $(STAMP) ## Go back to the production version before this one
 	@$(CLI) rollback
 
 run-worker: $(STAMP) ## Compute explanations in the background, as they are requested
-	exec $(CLI) worker
+	@exec $(CLI) worker
 
 run-api: $(STAMP) ## Serve http://127.0.0.1:8000, and a worker beside it (PORT=8000 API_ARGS="--help")
-	exec $(CLI) serve \
+	@exec $(CLI) serve \
 	  $(if $(findstring command,$(origin PORT)),--port "$(PORT)") $(API_ARGS)
 
 example: $(STAMP) ## Make the synthetic example of the page again (seeded)
@@ -185,11 +185,12 @@ forecast-arguments:
 	  exit 2; fi
 
 # A parameter of the notebooks, but for these, which are options of the command.
-FORECAST_PASSED = $(foreach v,$(sort $(filter-out $(OWN) EFFORT FUTURE ENDED,$(GIVEN))),$(v)="$$$(v)")
-forecast: forecast-arguments $(STAMP) ## Forecast the coming days of a file (DATA=sales.csv OUT=next.csv EFFORT= FUTURE=)
+FORECAST_PASSED = $(foreach v,$(sort $(filter-out $(OWN) EFFORT FUTURE ENDED TOTALS TOTALS_BY,$(GIVEN))),$(v)="$$$(v)")
+forecast: forecast-arguments $(STAMP) ## Forecast the coming days of a file (DATA=sales.csv OUT=next.csv EFFORT= FUTURE= TOTALS=7,28)
 	@if [ -d "$(DATA)" ]; then exit 0; fi; \
 	OMP_NUM_THREADS=1 $(CLI) forecast --out "$(OUT)" $(if $(EFFORT),--effort "$(EFFORT)") \
 	  $(if $(FUTURE),--future "$(FUTURE)") $(if $(ENDED),--include-ended) \
+	  $(if $(TOTALS),--totals "$(TOTALS)") $(if $(TOTALS_BY),--totals-by "$(TOTALS_BY)") \
 	  --relative-to "$(PWD)" $(FORECAST_PASSED)
 	@if [ -d "$(DATA)" ]; then $(MAKE) --no-print-directory forecast-folder; fi
 
@@ -218,6 +219,9 @@ $(PEERS)/.installed: benchmarks/accuracy/requirements.txt | $(STAMP)
 bench-accuracy: $(COMPARISON) ## Compare forecasts with those of other systems (ARGS="--help")
 	OMP_NUM_THREADS=1 $(PY) -m benchmarks.accuracy.bench $(ARGS)
 
+bench-public: $(STAMP) ## Score ours on the split of a public leaderboard, beside its rows (ARGS="--help")
+	OMP_NUM_THREADS=1 $(PY) -m benchmarks.accuracy.public $(ARGS)
+
 bench-starts: $(STAMP) ## Fits from random weights and from the pretrained network (ARGS="--help")
 	OMP_NUM_THREADS=1 $(PY) -m benchmarks.accuracy.starts $(ARGS)
 
@@ -231,8 +235,8 @@ lab: $(STAMP) ## Open the notebooks in JupyterLab (PORT=8888)
 	$(PY) -m jupyterlab --ServerApp.root_dir=notebooks $(if $(filter 0,$(shell id -u)),--allow-root) \
 	  $(if $(findstring command,$(origin PORT)),--port "$(PORT)")
 
-bench-monitoring: $(STAMP) ## Error rates of the monitoring's bounds, by simulation (ARGS="--windows 2000")
-	OMP_NUM_THREADS=1 $(PY) -m benchmarks.monitoring.bench $(ARGS)
+bench-monitoring: $(STAMP) ## Error rates of the monitoring's bounds (PART=delays or million; ARGS="--help")
+	OMP_NUM_THREADS=1 $(PY) -m benchmarks.monitoring.$(or $(PART),bench) $(ARGS)
 
 clean: ## Remove caches; keeps the environment and var/
 	rm -rf .pytest_cache .ruff_cache .hypothesis build dist site

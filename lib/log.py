@@ -15,6 +15,7 @@ import structlog
 from lib.settings import LogFormat, LogLevel, SettingsError
 
 _FRAMES = 12  # of each error, the innermost
+_LONGEST = 100  # characters of a value in a readable line, below a warning
 
 
 class LossyStream:
@@ -89,20 +90,34 @@ def configure_logging(level: str = "INFO", log_format: LogFormat = "json") -> No
 
 def _render_line(_logger: Any, _method: str, entry: MutableMapping[str, Any]) -> str:
     """Return an entry as a readable line: local time, level from warnings up, event, values."""
-    entry = dict(entry)
+    entry = {name: value for name, value in entry.items() if value is not None}
+    if entry["event"] == "request":
+        entry = _shorten_request(entry)
     clock = datetime.fromisoformat(entry.pop("timestamp")).astimezone().strftime("%H:%M:%S")
     level, event, trace = (entry.pop(name, "") for name in ("level", "event", "exception"))
     loud = f"{level}: " if level in ("warning", "error", "critical") else ""
-    values = _render_values(entry)
+    values = _render_values(entry, None if loud or trace else _LONGEST)
     line = f"{clock}  {loud}{event}" + (f"  ({values})" if values else "")
     return f"{line}\n{trace}" if trace else line
 
 
-def _render_values(values: Mapping[str, Any]) -> str:
+def _shorten_request(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a request of the server as its event alone; drop those of the page's own files."""
+    method, path, status = (entry.get(name, "") for name in ("method", "path", "status"))
+    if str(path).startswith("/static/") and status == 200:
+        raise structlog.DropEvent
+    event = f"{method} {path}: {status} in {entry.get('ms', 0):.3g} ms"
+    kept = ("timestamp", "level", "version", "trace_id")
+    return {name: entry[name] for name in kept if name in entry} | {"event": event}
+
+
+def _render_values(values: Mapping[str, Any], longest: int | None) -> str:
     shown = {
         name: ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
         for name, value in values.items()
     }
+    if longest is not None:  # a summary follows, or a file has it whole
+        shown = {n: v if len(v) <= longest else f"{v[: longest - 1]}…" for n, v in shown.items()}
     return "; ".join(f"{name}: {value}" for name, value in shown.items())
 
 

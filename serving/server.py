@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         settings = get_settings()
-        configure_logging(settings.log_level)
+        configure_logging(settings.log_level, settings.log_format)
         check_bind(options.host, settings, anyone=options.open_to_anyone)
         check_key_lengths(settings.api_keys)
     except SettingsError as error:
@@ -259,7 +259,8 @@ def _serve(settings: Settings, options: argparse.Namespace) -> None:
             hosts = LOCAL_HOSTS if guarded else None
             return create_app(settings, hosts=hosts, needs_worker=options.no_worker)
 
-    log.info("serving", host=options.host, port=options.port, workers=options.workers)
+    url = f"http://{options.host}:{options.port}" if ":" not in options.host else None
+    log.info("serving", url=url, host=options.host, port=options.port, workers=options.workers)
     Server().run()
 
 

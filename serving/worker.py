@@ -217,7 +217,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     try:
         settings = get_settings()
-        configure_logging(settings.log_level)
+        configure_logging(settings.log_level, settings.log_format)
         if settings.queue_url:
             log.warning("QUEUE_URL is ignored: jobs wait in DATABASE_URL; unset it")
         Worker(settings, parent=parent).run()

@@ -65,6 +65,16 @@ def forecast(
     include_ended: Annotated[
         bool, typer.Option("--include-ended", help="Forecast also series that ended long ago.")
     ] = False,
+    totals: Annotated[
+        str, typer.Option(help="Days to add up, such as 7,28 or 8-14,weeks,months.")
+    ] = "",
+    totals_by: Annotated[
+        str,
+        typer.Option(
+            help="Add up series too: a column with one value a series, or all.",
+            show_default="each series",
+        ),
+    ] = "",
     relative_to: RelativeTo = None,
 ) -> None:
     """Forecast the coming days of a file: table, picture and report."""
@@ -78,6 +88,8 @@ def forecast(
         effort=effort or None,
         future=future,
         include_ended=include_ended,
+        totals=totals,
+        totals_by=totals_by,
         bases=relative_to or [],
     )
 
@@ -252,7 +264,8 @@ def _configure_logs() -> None:
     from lib.log import configure_logging
     from lib.settings import get_settings
 
-    configure_logging(get_settings().log_level)
+    settings = get_settings()
+    configure_logging(settings.log_level, settings.log_format)
 
 
 def _run_pipeline(

@@ -31,6 +31,8 @@ def run_forecast(
     effort: str | None,
     future: Path | None,
     include_ended: bool,
+    totals: str = "",
+    totals_by: str = "",
     bases: Sequence[Path],
 ) -> None:
     """Forecast a file and report what was written.
@@ -51,6 +53,8 @@ def run_forecast(
         country=str(values.get("COUNTRY", "")),
         seed=int(values.get("SEED", 0)),
         include_ended=include_ended,
+        totals=[item for item in totals.split(",") if item.strip()],
+        totals_by=totals_by,
         reading={name.lower(): str(values.get(name, "")) for name in READING},
         bases=bases,
         progress=sys.stderr.isatty(),
@@ -93,6 +97,8 @@ def _print_result(result: ForecastFiles) -> None:
     for note in result.notes:
         console.print(f"  note     {note}", style="yellow", markup=False)
     console.print(f"  forecast {result.out}", markup=False)
+    if result.totals:
+        console.print(f"  totals   {result.totals}", markup=False)
     console.print(f"  picture  {result.picture}", markup=False)
     console.print(f"  report   {result.report}", markup=False)
     if result.choice.effort == "instant":
@@ -106,6 +112,7 @@ def _log_result(result: ForecastFiles) -> None:
     log.info(
         "forecast written",
         out=str(result.out),
+        **({"totals": str(result.totals)} if result.totals else {}),
         picture=str(result.picture),
         report=str(result.report),
         series=count,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -141,6 +141,21 @@ def to_table(panel: Panel) -> pd.DataFrame:
             "evento_especial": panel.event,
         }
         | write_covariates(panel.covariates)
+    )
+
+
+def take_series(panel: Panel, numbers: np.ndarray) -> Panel:
+    """Return the panel of some of the series, by their numbers."""
+    rows = np.concatenate([np.arange(panel.offsets[s], panel.offsets[s + 1]) for s in numbers])
+    lengths = np.diff(panel.offsets)[numbers]
+    return Panel(
+        ids=tuple(panel.ids[s] for s in numbers),
+        offsets=np.append(0, np.cumsum(lengths)),
+        dates=panel.dates[rows],
+        values=panel.values[rows],
+        factor=panel.factor[rows],
+        event=panel.event[rows],
+        covariates=tuple(replace(c, values=c.values[rows]) for c in panel.covariates),
     )
 
 

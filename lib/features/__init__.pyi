@@ -3,8 +3,11 @@ __all__ = [
     "FUTURE",
     "MAX_HORIZON",
     "YEAR",
+    "CovariateEffects",
+    "PanelEffects",
     "Windows",
     "compute_features",
+    "fit_effects",
     "gather_context",
     "index_windows",
     "known_future",
@@ -13,6 +16,8 @@ __all__ = [
     "values_at",
 ]
 
+from .covariate_effects import CovariateEffects, PanelEffects
+from .effect_fitting import fit_effects
 from .engineering import FEATURES, FUTURE, MAX_HORIZON, YEAR, compute_features, rolling_mean
 from .undated_windows import known_future_after
 from .windows import Windows, gather_context, index_windows, known_future, values_at

@@ -12,6 +12,7 @@ import pandas as pd
 from lib.data import SERIES_COLUMNS, load
 from lib.forecasting.fitting import check_effort
 from lib.forecasting.forecaster import Forecaster
+from lib.forecasting.groups import check_ranges, read_groups
 from lib.forecasting.model_choice import REGISTERED, Choice
 from lib.forecasting.report import write_report
 from lib.pipeline import ParameterError
@@ -38,6 +39,7 @@ class ForecastFiles:
         out: the forecast.
         report: Markdown.
         picture: of the first series.
+        totals: sums over days, None where none were wanted.
     """
 
     forecast: pd.DataFrame
@@ -46,6 +48,7 @@ class ForecastFiles:
     out: Path
     report: Path
     picture: Path
+    totals: Path | None = None
 
 
 def forecast_file(
@@ -58,6 +61,8 @@ def forecast_file(
     country: str = "",
     seed: int = 0,
     include_ended: bool = False,
+    totals: Sequence[str] = (),
+    totals_by: str = "",
     reading: Mapping[str, str] | None = None,
     bases: Sequence[Path] = (),
     progress: bool = False,
@@ -73,6 +78,10 @@ def forecast_file(
         country: as for `Forecaster`.
         seed: as for `Forecaster`.
         include_ended: as for `Forecaster.predict`.
+        totals: ranges of days as for `Forecaster.totals`; their sums are written beside `out`, as
+            `next.totals.csv` beside `next.csv`.
+        totals_by: "all", or a column of `data` with one value a series, whose groups are added up;
+            "" for each series.
         reading: other arguments of `lib.data.load`, such as date_column.
         bases: folders that a relative path counts from; the first one, for `out`.
         progress: whether to show bars on standard error.
@@ -89,11 +98,21 @@ def forecast_file(
     out = _check_out(out, bases)
     if effort not in (None, REGISTERED):
         check_effort(effort)
+    check_ranges(totals, horizon)
+    groups = read_groups(data, totals_by, reading) if totals else None
     forecaster = Forecaster(horizon, country, seed)
-    forecaster.fit_table(load(data, **reading_options), effort, progress=progress)
+    table = load(data, **reading_options)
+    forecaster.fit_table(table, effort, columns=_name_columns(reading), progress=progress)
     planned = _read_future(planned_file, reading) if planned_file else None
     forecast = forecaster.predict(planned, include_ended=include_ended)
     _write_table(forecast, out)
+    totals_file = None
+    if totals:
+        summed = forecaster.totals(
+            totals, groups, future=planned, include_ended=include_ended, seed=seed
+        )
+        totals_file = out.with_suffix(f".totals{out.suffix}")
+        _write_table(summed, totals_file)
     unit = reading.get("value_column", "value")
     picture = _write_picture(forecaster.history, forecast, out, unit)
     choice = forecaster.choice
@@ -101,7 +120,7 @@ def forecast_file(
     report = write_report(
         out, forecast, choice, notes, data=data, history=forecaster.history, picture=picture
     )
-    return ForecastFiles(forecast, choice, notes, out, report, picture)
+    return ForecastFiles(forecast, choice, notes, out, report, picture, totals_file)
 
 
 def _find_file(parameter: str, path: Path, bases: Sequence[Path]) -> Path:
@@ -128,19 +147,22 @@ def _check_out(out: Path, bases: Sequence[Path]) -> Path:
 
 
 def _read_future(path: Path, reading: Mapping[str, str]) -> pd.DataFrame:
-    """Read a file of planned covariates, its columns renamed to canonical ones."""
+    """Read a file of planned covariates, under the names of its columns."""
     if path.suffix == ".parquet":
-        frame = pd.read_parquet(path)
-    else:
-        frame = pd.read_csv(
-            path,
-            sep=reading.get("separator") or None,
-            engine="python",  # it detects the separator
-            decimal=reading.get("decimal") or ".",
-            encoding=reading.get("encoding") or "utf-8-sig",
-        )
+        return pd.read_parquet(path)
+    return pd.read_csv(
+        path,
+        sep=reading.get("separator") or None,
+        engine="python",  # it detects the separator
+        decimal=reading.get("decimal") or ".",
+        encoding=reading.get("encoding") or "utf-8-sig",
+    )
+
+
+def _name_columns(reading: Mapping[str, str]) -> dict[str, str]:
+    """Return canonical names to those of the file, as far as they were given."""
     canonical = zip(COLUMN_PARAMETERS, SERIES_COLUMNS, strict=True)
-    return frame.rename(columns={reading[p]: name for p, name in canonical if p in reading})
+    return {name: reading[parameter] for parameter, name in canonical if parameter in reading}
 
 
 def _write_table(forecast: pd.DataFrame, out: Path) -> None:

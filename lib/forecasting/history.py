@@ -10,6 +10,7 @@ import pandas as pd
 
 from lib.data import Panel, split_planned, to_panel
 from lib.forecasting.future import append_horizon, mark_holidays, read_planned, update_planned
+from lib.forecasting.known_ahead import describe_known_ahead
 from lib.forecasting.model_choice import list_names
 
 
@@ -53,7 +54,7 @@ class Ahead:
     Attributes:
         panel: of both; the values of the horizon are missing.
         origins: (series,) row of the last known day of each.
-        notes: on series that are left out, a sentence each.
+        notes: on series that are left out and on covariates, a sentence each.
     """
 
     panel: Panel
@@ -100,4 +101,14 @@ def look_ahead(
         ids = tuple(known["series_id"].unique())
         planned = update_planned(planned, read_planned(future, history.columns, ids))
     panel = to_panel(append_horizon(known, planned, longest, history.country))
-    return Ahead(panel, panel.offsets[1:] - 1 - longest, notes)
+    origins = panel.offsets[1:] - 1 - longest
+    has_events = any(table["evento_especial"].notna().any() for table in (known, planned))
+    notes += describe_known_ahead(
+        panel,
+        origins,
+        horizon,
+        history.columns,
+        holidays="" if has_events else history.country,
+        country=history.country,
+    )
+    return Ahead(panel, origins, notes)

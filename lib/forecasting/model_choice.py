@@ -6,6 +6,7 @@ panel if it has learned each of its series, with the same values and the same co
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -140,7 +141,17 @@ def choose_registered(
     try:
         registered = load_registered(folder, settings=settings)
     except RegistryError as error:
-        return None, str(error).partition(". ")[0].replace(": nothing is registered", " yet")
+        return None, _why_none(error, settings or get_settings())
     if problem := why_unfit(registered.model, panel, horizon):
         return None, f"not {registered.label}, because {problem}"
     return registered, "it has learned these series and columns"
+
+
+def _why_none(error: RegistryError, settings: Settings) -> str:
+    """Return why there is no production version, and the other names that have one."""
+    reason = str(error).partition(". ")[0]
+    others = Registry(settings).others_with(PRODUCTION) if _may_have_versions(settings) else []
+    if not others:
+        return reason
+    first = shlex.quote(f"REGISTERED_MODEL_NAME={others[0]}")
+    return f"{reason}; {list_names(others)} has one ({first} takes it)"

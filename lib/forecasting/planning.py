@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from lib.forecasting.scenarios import compare_scenarios
 from lib.forecasting.totals import JointForecast, draw_paths, order_table, sum_forecast
 from lib.inference import PATHS
 
@@ -137,3 +138,40 @@ class Planning(ABC):
             cost_over=cost_over,
             cost_under=cost_under,
         )
+
+    def scenarios(
+        self,
+        scenarios: Mapping[str, pd.DataFrame],
+        days: Sequence[int | str] | None = None,
+        by: str | Mapping[str, str] | None = None,
+        *,
+        seed: int = 0,
+    ) -> pd.DataFrame:
+        """Compare the totals of several futures with that of the days planned so far, the base.
+
+        They are compared path by path, so that a difference has an interval of its own, which is
+        much narrower than the intervals of the totals.
+
+        Args:
+            scenarios: planned covariates as for `predict`, by the name of the scenario. What a
+                table leaves out stays as in the base.
+            days: as for `totals`.
+            by: as for `totals`.
+            seed: of the paths.
+
+        Returns:
+            One row for each scenario, group, range and measure (`total`, and `difference` from the
+            base): scenario, group, measure, first, last, days, series, mean and q0.05 … q0.95.
+
+        Raises:
+            ValueError: a scenario is named `base`, or a range is wrong.
+            SeriesError: a table cannot be used.
+            ArtifactError: the model cannot draw paths; the message says why.
+        """
+        base, *others = (
+            self._forecast_jointly(future, include_ended=False, paths=PATHS, seed=seed)
+            for future in (None, *scenarios.values())
+        )
+        compared = compare_scenarios(base, dict(zip(scenarios, others, strict=True)), days, by)
+        self.notes = base.notes
+        return compared

@@ -104,20 +104,36 @@ def sum_forecast(joint: JointForecast, days: Days | None, by: By) -> pd.DataFram
         ValueError: a range is wrong.
         SeriesError: a series has no group.
     """
+    rows = [
+        _row(group, total, joint.levels)
+        for group, numbers, ranges in plan_groups(joint, days, by)
+        for total in _add_up(joint, numbers, ranges)
+    ]
+    names = ["group", "first", "last", "days", "series", "mean"]
+    return pd.DataFrame(rows, columns=[*names, *(f"q{level:g}" for level in joint.levels)])
+
+
+def plan_groups(
+    joint: JointForecast, days: Days | None, by: By
+) -> list[tuple[str, list[int], list[DayRange]]]:
+    """Return the groups of a forecast: name, numbers of their series, and ranges of days.
+
+    The arguments are those of `sum_forecast`. Ranges that not all series of a group reach are left
+    out, and noted.
+    """
     days = list(days) if days is not None else [min(7, joint.horizon), joint.horizon]
     members: dict[str, list[int]] = {}
     for number, group in enumerate(_group_names(joint.names, by)):
         members.setdefault(group, []).append(number)
-    rows = []
+    groups = []
     for group, numbers in members.items():
-        start = joint.starts[numbers].max()
-        ranges = read_ranges(days, joint.horizon, start)
-        ranges, beyond = align_ranges(ranges, joint.starts[numbers], joint.horizon)
+        starts = joint.starts[numbers]
+        ranges = read_ranges(days, joint.horizon, starts.max())
+        ranges, beyond = align_ranges(ranges, starts, joint.horizon)
         if beyond:
             joint.notes.append(_describe_beyond(group, beyond))
-        rows += [_row(group, total, joint.levels) for total in _add_up(joint, numbers, ranges)]
-    names = ["group", "first", "last", "days", "series", "mean"]
-    return pd.DataFrame(rows, columns=[*names, *(f"q{level:g}" for level in joint.levels)])
+        groups.append((group, numbers, ranges))
+    return groups
 
 
 def draw_paths(joint: JointForecast) -> pd.DataFrame:

@@ -1,15 +1,19 @@
 __all__ = [
     "CONTRACT",
+    "EFFECTS",
     "FILES",
     "NONNEGATIVE_SERIES",
     "OPTIONAL_FILES",
     "PATHS",
     "RANKS",
+    "SERIES_SPREAD",
+    "TWIN",
     "ArtifactError",
     "Contract",
     "DayRange",
     "GroupSum",
     "Job",
+    "LearnedEffects",
     "Order",
     "Partition",
     "PartitionForecaster",
@@ -28,24 +32,31 @@ __all__ = [
     "is_finished",
     "mean_of_quantiles",
     "read_ranges",
+    "subtract",
     "sum_series",
+    "unpack_twin",
     "verify_file",
     "verify_folder",
 ]
 
 from .artifact import (
     CONTRACT,
+    EFFECTS,
     FILES,
     NONNEGATIVE_SERIES,
     OPTIONAL_FILES,
     RANKS,
+    SERIES_SPREAD,
+    TWIN,
     ArtifactError,
     Contract,
+    unpack_twin,
     verify_file,
     verify_folder,
 )
 from .bounds import apply_floors, cover_zeros
 from .distribution import mean_of_quantiles
+from .effects import LearnedEffects
 from .orders import Order, choose_order
 from .partitions import Job, Partition, PartitionForecaster, Result, is_finished
 from .past_ranks import collect_ranks
@@ -53,4 +64,4 @@ from .paths import PATHS, PathSampler
 from .pyfunc import example
 from .ranks import Ranks
 from .served_model import ServedModel, forecast_panel
-from .totals import DayRange, GroupSum, Total, align_ranges, read_ranges, sum_series
+from .totals import DayRange, GroupSum, Total, align_ranges, read_ranges, subtract, sum_series

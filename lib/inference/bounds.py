@@ -6,10 +6,39 @@ import numpy as np
 
 from lib.data import Panel
 from lib.features import values_at
-from lib.inference.artifact import NONNEGATIVE_SERIES, Contract
+from lib.inference.artifact import NONNEGATIVE_SERIES, SERIES_SPREAD, Contract
 
 LOOK_BACK_DAYS = 182
 INTERMITTENT = 0.3  # share of zeros from which demand is intermittent
+
+
+def apply_spread(
+    contract: Contract, panel: Panel, origins: np.ndarray, quantiles: np.ndarray
+) -> np.ndarray:
+    """Widen or narrow the quantiles of each series about their median, as it was calibrated.
+
+    The graph has the factors of all series together. A series that the contract does not name
+    keeps those, and so does a window without a series.
+
+    Args:
+        contract: of the model.
+        panel: that was forecast.
+        origins: (n,) rows.
+        quantiles: (n, horizon, levels), raw units.
+
+    Returns:
+        The same shape.
+    """
+    factors = contract.settings.get(SERIES_SPREAD, {})
+    if not factors:
+        return quantiles
+    by_series = np.array([factors.get(name, 1.0) for name in panel.ids])
+    factor = by_series[panel.series_of(origins)][:, None, None]
+    middle = contract.quantiles.index(0.5)
+    median = quantiles[..., middle : middle + 1]
+    spread = median + (quantiles - median) * factor
+    floor = contract.scaling.get("floor")
+    return spread if floor is None else np.maximum(spread, floor)
 
 
 def apply_floors(

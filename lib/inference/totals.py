@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -52,6 +52,11 @@ class Total:
     def quantiles(self, levels: Sequence[float]) -> np.ndarray:
         """Return the quantiles (levels,) of the paths."""
         return np.quantile(self.paths, levels)
+
+
+def subtract(total: Total, other: Total) -> Total:
+    """Return the difference of two totals of the same days, path by path."""
+    return replace(total, mean=total.mean - other.mean, paths=total.paths - other.paths)
 
 
 def read_ranges(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -105,13 +105,15 @@ def plot_drift_ranking(drift: Drift) -> Figure:
     places = np.arange(len(judged))
     colors = [ALARM if f.flags else BLUE for f in judged]
     axis.barh(places, rarity - 1, left=1, color=colors, height=0.6)
+    # A usual feature has no bar: the dot says that it was looked at.
+    axis.scatter(rarity, places, s=22, color=colors, zorder=3, clip_on=False)
     axis.set_yticks(places, [f.feature for f in judged])
     for place, end, f in zip(places, rarity, judged, strict=True):
-        text = f" PSI {f.psi:.2f}" + (f", {', '.join(f.flags)}" if f.flags else "")
+        text = f"  PSI {f.psi:.2f}" + (f", {', '.join(f.flags)}" if f.flags else "")
         axis.text(end, place, text, va="center", fontsize=8, color=INK)
     ticks = [10**n for n in range(round(np.log10(RAREST)) + 1)]
     axis.set_xscale("log")
-    axis.set_xlim(1, 6 * RAREST)  # room for the text of the longest bar
+    axis.set_xlim(1, 30 * RAREST)  # room for the text of the longest bar
     axis.set_xticks(ticks, ["usual", *(f"1 in {tick:,}" for tick in ticks[1:])])
     axis.minorticks_off()
     axis.set_xlabel("so rarely does a healthy window differ as much in this feature")
@@ -171,4 +173,32 @@ def plot_business(reports: Sequence[Report]) -> Figure:
     axes[0].axhline(0, color=INK, lw=0.8)
     axes[0].set_ylabel("money in the window")
     draw_legend_beside(axes[0])
+    return figure
+
+
+def plot_digest(findings: Mapping[str, Any]) -> Figure:
+    """Plot mean error and coverage of the last checks: the picture of the digest.
+
+    Args:
+        findings: of the last check, as the service shows them.
+    """
+    accuracy = findings["accuracy"]
+    days = np.array([point["date"] for point in accuracy["history"]], dtype="datetime64[D]")
+    figure, axes = make_date_axes(2, 1.9, sharex=True)
+    expected = accuracy["promise"].get("mae")
+    for axis, name, level, color, label in (
+        (axes[0], "mae", expected, FORECAST, "mean error"),
+        (axes[1], "coverage", 100 * accuracy["interval"], BLUE, "inside the\n80 % interval (%)"),
+    ):
+        values = np.array([point[name] for point in accuracy["history"]], dtype=np.float64)
+        axis.plot(days, values, color=color, lw=1.6, marker=".", ms=6)
+        if level is not None:
+            axis.axhline(level, color=MUTED, lw=1.0, ls="--", label="expected")
+        axis.set_ylabel(label)
+        if not len(days):
+            axis.text(0.5, 0.5, "nothing has come true yet", transform=axis.transAxes, ha="center")
+    axes[0].set_ylim(bottom=0)
+    axes[1].set_ylim(0, 100)
+    for axis in axes:
+        axis.legend(frameon=False, fontsize=8, loc="lower left")
     return figure

@@ -23,6 +23,7 @@ from lib.settings import NOTEBOOKS, Settings, get_settings
 
 log = structlog.get_logger()
 CONTRACT, REGISTERED = "model/contract.json", "mlflow.json"
+RUN_FILES = ("series.parquet", "forecasts.parquet")  # that monitoring reads
 
 
 def run_monitoring(
@@ -65,7 +66,7 @@ def _production_run(settings: Settings) -> Path | None:
     """Return the run folder of the production model; None without one.
 
     Where the model was trained on another machine, or its folder is gone, that is a folder with
-    the registered model alone. The forecasts to check are then in the service's database.
+    the registered model, and with series and backtest as far as its run has logged them.
     """
     database = settings.mlflow_tracking_uri.removeprefix("sqlite:///")
     if database != settings.mlflow_tracking_uri and not Path(database).is_file():
@@ -85,6 +86,7 @@ def _production_run(settings: Settings) -> Path | None:
         run = settings.var_dir / "runs" / f"production-{version}"
         if not (run / CONTRACT).is_file():
             registry.fetch(version, run / "model")
+            registry.fetch_files(version, RUN_FILES, run)
             write_json(run / REGISTERED, {"version": version, "run_id": run_id})
             log.info("production model fetched from the registry", version=version, run=str(run))
         return run.resolve()

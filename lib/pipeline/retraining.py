@@ -255,7 +255,7 @@ def main() -> int:
     """Retrain once, also without AUTO_RETRAIN; return 0 (done), 1 (failed) or 3 (another does)."""
     try:
         settings = get_settings()
-        configure_logging(settings.log_level)
+        configure_logging(settings.log_level, settings.log_format)
         with closing(Store.of(settings, busy_seconds=30)) as store:
             result = retrain(store, settings)
     except (SettingsError, StoreError) as error:

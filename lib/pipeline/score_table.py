@@ -21,10 +21,10 @@ Scores = Mapping[str, Mapping[str, float | None]]  # by forecast and metric
 def format_score(value: float | None) -> str:
     """Return a score with three digits, a dash where it is not defined.
 
-    >>> format_score(0.70049), format_score(None)
-    ('0.700', '–')
+    >>> format_score(0.70049), format_score(138.2), format_score(None)
+    ('0.700', '138', '–')
     """
-    return f"{value:#.3g}" if is_number(value) else "–"
+    return f"{value:#.3g}".removesuffix(".") if is_number(value) else "–"
 
 
 def is_best(scores: Scores, forecast: str, metric: str) -> bool:

@@ -65,7 +65,7 @@ def summarize_run(run: Path) -> RunSummary:
     target = _as_arguments(values if values.get("DATA") else {"DATA": run / "series.parquet"})
     purpose = f"serve it, with its page, at {SERVICE}"
     if not outcome.get("promoted"):
-        purpose = f"serve the production model, if there is one, at {SERVICE}"
+        purpose = f"serve the production model, or else this version as staging, at {SERVICE}"
     name = _as_name()
     return RunSummary(
         scores=scores,
@@ -87,6 +87,7 @@ def summarize_backtest(out: Path, parameters: Mapping[str, Any]) -> RunSummary:
         parameters: DATA and the names of its columns, as they were given.
     """
     scores = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
+    scores = {name: scores[name] for name in sorted(scores, key=_place)}  # the file is sorted
     target = _as_arguments(parameters)
     return RunSummary(
         scores=scores,
@@ -164,6 +165,12 @@ def _describe_decision(outcome: Mapping[str, Any], judged: Mapping[str, Any]) ->
         reason = reason.replace(judged["reason"], known)
     place = "is now in production" if promoted else "was not promoted"
     return f"Version {outcome['version']} {place}: {_spell(reason)}."
+
+
+def _place(name: str) -> int:
+    """Return where a forecast stands in tables: ours first, then the simple ones."""
+    names = list(NAMES)
+    return names.index(name) if name in names else len(names)
 
 
 def _as_name() -> str:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import math
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,6 +61,11 @@ class Registry:
         """Log a finished training run and return its id (arguments: `tracking.log_run`)."""
         return tracking.log_run(self.client, self.settings, **run)
 
+    def others_with(self, alias: str) -> list[str]:
+        """Return the other registered names of this store that have a version of an alias."""
+        models = self.client.search_registered_models()
+        return sorted(m.name for m in models if m.name != self.name and alias in m.aliases)
+
     def register(self, folder: Path, *, run_id: str, metrics: Mapping[str, float]) -> int:
         """Register an artifact folder as the new staging version and return its number.
 
@@ -82,6 +87,8 @@ class Registry:
             )
         scores = {name: score for name, score in metrics.items() if math.isfinite(score)}
         tags = {"sha256": json.dumps(hashes), "metrics": json.dumps(scores)}
+        if twin := Contract.read(folder).settings.get("twin"):
+            tags["judged"] = f"its twin, which has learned until {twin['training_span'][1]}"
         version = self._versions.add(source, run_id=run_id, model_id=model_id, tags=tags)
         log.info("model registered", name=self.name, version=version)
         return version
@@ -102,6 +109,25 @@ class Registry:
         """
         run = self.client.get_run(self._versions.find(which).run_id or "")
         return run.info.run_id, dict(run.data.tags)
+
+    def fetch_files(self, which: str | int, names: Sequence[str], folder: Path) -> list[Path]:
+        """Download files that the training run of an alias or a version logged.
+
+        Args:
+            which: alias or number.
+            names: of the files; what the run did not log is left out.
+            folder: to put them into.
+
+        Raises:
+            RegistryError: no such alias or version.
+        """
+        run_id, _ = self.training_run(which)
+        logged = {
+            Path(file.path).name for file in self.client.list_artifacts(run_id, tracking.FILES)
+        }
+        return tracking.download_files(
+            self.client, run_id, [name for name in names if name in logged], folder
+        )
 
     def fetch(self, which: str | int, folder: Path) -> Path:
         """Download the artifact of an alias or a version into `folder` and return `folder`.

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+import structlog
 from filelock import FileLock
 
 from lib.settings import PACKAGE, ROOT, Settings
@@ -27,6 +29,10 @@ EXPERIMENT = "production-lstm"  # of the model of the default name
 _MAX_METRICS = 1000
 _MAX_PARAMS = 100
 _DIGEST_LENGTH = 36  # characters of a data set's digest
+FILES = "files"  # folder of the files of a run
+SERIES_FILE = "series.parquet"
+MAX_SERIES_FILE = 20_000_000  # bytes: two million values or so
+log = structlog.get_logger()
 
 
 def connect(settings: Settings) -> MlflowClient:
@@ -111,7 +117,8 @@ def log_run(
         history: one entry for each evaluation, with its `step` or `epoch` (default: its number).
         figures: logged as `figures/<name>.png`.
         files: logged below `files/`.
-        dataset: name, series table and fingerprint (hexadecimal) of the data.
+        dataset: name, series table and fingerprint (hexadecimal) of the data. The table is logged
+            too, as `files/series.parquet`, unless that is larger than MAX_SERIES_FILE.
         tags: labels of the run.
         name: name of the run; MLflow invents one by default.
     """
@@ -123,12 +130,38 @@ def log_run(
         for key, figure in (figures or {}).items():
             client.log_figure(run_id, figure, f"figures/{key}.png")
         for file in files:
-            client.log_artifact(run_id, str(file), "files")
+            client.log_artifact(run_id, str(file), FILES)
+        if dataset is not None:
+            _log_series(client, run_id, dataset[1])
     except BaseException:
         client.set_terminated(run_id, "FAILED")
         raise
     client.set_terminated(run_id)
     return run_id
+
+
+def download_files(
+    client: MlflowClient, run_id: str, names: Iterable[str], folder: Path
+) -> list[Path]:
+    """Download logged files of a run into a folder, each whole or not at all."""
+    found = []
+    for name in names:
+        with tempfile.TemporaryDirectory(dir=folder) as part:
+            file = Path(client.download_artifacts(run_id, f"{FILES}/{name}", part))
+            found.append(file.replace(folder / name))
+    return found
+
+
+def _log_series(client: MlflowClient, run_id: str, table: pd.DataFrame) -> None:
+    """Log the series, so that another machine can monitor the model; not where they are large."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / SERIES_FILE
+        table.to_parquet(file, index=False)
+        size = file.stat().st_size
+        if size <= MAX_SERIES_FILE:
+            client.log_artifact(run_id, str(file), FILES)
+        else:
+            log.info("series not logged: the file is large", bytes=size, most=MAX_SERIES_FILE)
 
 
 def git_commit(folder: Path = PACKAGE) -> str:

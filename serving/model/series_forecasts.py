@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lib.inference import ServedModel, forecast_panel
+from lib.inference import ServedModel, forecast_panel, mean_of_quantiles
 from serving.schemas import Series, join_series, last_features
 
 BATCH = 64  # series computed at a time
@@ -21,12 +21,14 @@ class SeriesForecasts:
         ids: names of the series.
         first: (series,) datetime64[D], the first forecast day of each.
         quantiles: (series, horizon, levels of the model), raw units.
+        means: (series, horizon), the expected values.
         features: (series, 11) of the last known day.
     """
 
     ids: tuple[str, ...]
     first: np.ndarray
     quantiles: np.ndarray
+    means: np.ndarray
     features: np.ndarray
 
 
@@ -45,5 +47,9 @@ def forecast_series(
         panel, origins = histories.panel, histories.origins
         quantiles = forecast_panel(forecaster, panel, origins, context=context, batch=BATCH)
         quantiles[histories.closed_ahead(quantiles.shape[1])] = 0.0
+        # Of a series without negative values nothing below 0 is expected.
+        lowest = np.fmin.reduceat(panel.values, panel.offsets[:-1])
+        floor = np.where(lowest >= 0, 0.0, -np.inf)[:, None]
+        means = mean_of_quantiles(quantiles, forecaster.contract.quantiles, floor=floor)
         first = panel.dates[origins] + 1
-        yield SeriesForecasts(panel.ids, first, quantiles, last_features(histories))
+        yield SeriesForecasts(panel.ids, first, quantiles, means, last_features(histories))

@@ -52,38 +52,62 @@ def make_response(model: Served, answer: Answer) -> Response:
 
 
 def encode_series(
-    part: SeriesForecasts, days: int, known: tuple[float, ...], levels: list[float]
+    part: SeriesForecasts,
+    days: int,
+    known: tuple[float, ...],
+    levels: list[float],
+    further: Sequence[dict[str, Any]] = (),
 ) -> bytes:
     """Encode forecasts as the members of a JSON list, without its brackets.
+
+    The arguments are those of `lay_out_series`.
+    """
+    return orjson.dumps(lay_out_series(part, days, known, levels, further))[1:-1]
+
+
+def lay_out_series(
+    part: SeriesForecasts,
+    days: int,
+    known: tuple[float, ...],
+    levels: list[float],
+    further: Sequence[dict[str, Any]] = (),
+) -> list[dict[str, Any]]:
+    """Lay out forecasts as objects, one a series.
 
     Args:
         part: forecasts of some series.
         days: of each to answer.
         known: levels of the model.
         levels: those to answer.
+        further: other fields of each series, or none.
     """
     dates = part.first[:, None] + np.arange(days)  # (series, days)
     quantiles = part.quantiles[:, :days]
     medians = interpolate_medians(quantiles, known)
     chosen = quantiles[:, :, [known.index(level) for level in levels]]
     names = name_levels(levels)
-    return orjson.dumps(
-        [
-            {
-                "series_id": series_id,
-                "forecast": [
-                    {"date": d, "prediction": m, "quantiles": dict(zip(names, q, strict=True))}
-                    for d, m, q in zip(
-                        dates[i].astype(str).tolist(),
-                        medians[i].tolist(),
-                        chosen[i].tolist(),
-                        strict=True,
-                    )
-                ],
-            }
-            for i, series_id in enumerate(part.ids)
-        ]
-    )[1:-1]
+    return [
+        {
+            "series_id": series_id,
+            "forecast": [
+                {
+                    "date": day,
+                    "prediction": median,
+                    "mean": mean,
+                    "quantiles": dict(zip(names, q, strict=True)),
+                }
+                for day, median, mean, q in zip(
+                    dates[i].astype(str).tolist(),
+                    medians[i].tolist(),
+                    part.means[i, :days].tolist(),
+                    chosen[i].tolist(),
+                    strict=True,
+                )
+            ],
+            **(further[i] if further else {}),
+        }
+        for i, series_id in enumerate(part.ids)
+    ]
 
 
 def interpolate_medians(quantiles: np.ndarray, known: tuple[float, ...]) -> np.ndarray:

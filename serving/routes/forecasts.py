@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import orjson
@@ -15,6 +15,7 @@ from serving.model import SeriesForecasts, forecast_series
 from serving.records import Prediction as Record
 from serving.routes.answers import Answer, encode_series, make_response
 from serving.routes.next_day import UNUSABLE, answer_window, read_window
+from serving.routes.planning import plan_forecasts
 from serving.schemas import (
     FieldWarning,
     Forecast,
@@ -22,6 +23,7 @@ from serving.schemas import (
     Prediction,
     check_forecast,
     read_forecast,
+    read_plan,
 )
 from serving.state import served, state_of
 
@@ -96,15 +98,21 @@ def _read_body() -> list[bytes]:
 def _forecast(model: Served, body: list[bytes]) -> Response:
     contract = model.forecaster.contract
     call = read_forecast(body.pop(), contract)
+    plan = read_plan(call.options, call.series, contract, call.horizon)
     parts = list(forecast_series(model.forecaster, call.series, call.context))
     warnings = _check_forecasts(call, parts)
+    further: list[list[dict[str, Any]]] = [[] for _ in parts]
+    fields: dict[str, Any] = {}
+    if plan is not None:
+        warnings += plan.warnings
+        further, fields = plan_forecasts(model.forecaster, call, plan, parts)
     forecasts, not_stored = [], 0
-    for part in parts:
+    for part, beside in zip(parts, further, strict=True):
         not_stored += _record_part(model, part, call.horizon)
         # Encoded part by part: as objects the answer would take ten times its memory.
-        forecasts.append(encode_series(part, call.horizon, contract.quantiles, call.levels))
+        forecasts.append(encode_series(part, call.horizon, contract.quantiles, call.levels, beside))
     fragment = orjson.Fragment(b"[" + b",".join(forecasts) + b"]")
-    fields = {"forecasts": fragment, "levels": call.levels}
+    fields |= {"forecasts": fragment, "levels": call.levels}
     return make_response(model, Answer(fields, warnings, not_stored))
 
 

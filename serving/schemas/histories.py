@@ -123,21 +123,22 @@ def join_series(read: Sequence[Series]) -> Histories:
     """Join series into one panel, in their order."""
     lengths = [len(series.columns[VALUE]) for series in read]
     offsets = np.append(0, np.cumsum(lengths)).astype(np.int64)
-    columns = {
-        name: np.concatenate([s.columns[name] for s in read]) for name in (VALUE, FACTOR, EVENT)
-    }
     panel = Panel(
         tuple(series.name for series in read),
         offsets,
         np.concatenate([s.first + np.arange(n) for s, n in zip(read, lengths, strict=True)]),
-        columns[VALUE],
-        columns[FACTOR],
-        columns[EVENT],
+        values=_join(read, VALUE),
+        factor=_join(read, FACTOR),
+        event=_join(read, EVENT),
     )
     origins = [start + s.days - 1 for start, s in zip(offsets[:-1], read, strict=True)]
     return Histories(
         panel, np.array(origins, dtype=np.int64), np.stack([series.closed for series in read])
     )
+
+
+def _join(read: Sequence[Series], column: str) -> np.ndarray:
+    return np.concatenate([series.columns[column] for series in read])
 
 
 def last_features(histories: Histories) -> np.ndarray:
@@ -148,8 +149,15 @@ def last_features(histories: Histories) -> np.ndarray:
     lengths = origins + 1 - first
     offsets = np.append(0, np.cumsum(lengths)).astype(np.int64)
     rows = np.arange(offsets[-1]) + np.repeat(first - offsets[:-1], lengths)
-    columns = (panel.dates, panel.values, panel.factor, panel.event)
-    return compute_features(Panel(panel.ids, offsets, *(c[rows] for c in columns)))[offsets[1:] - 1]
+    recent = Panel(
+        panel.ids,
+        offsets,
+        panel.dates[rows],
+        panel.values[rows],
+        panel.factor[rows],
+        panel.event[rows],
+    )
+    return compute_features(recent)[offsets[1:] - 1]
 
 
 def _series(item: Any, contract: Contract, context: int, place: str) -> Series:

@@ -3,6 +3,8 @@
 
 import { day, number, t } from "./i18n.js";
 
+const WEEKDAYS = ["Mondays", "Tuesdays", "Wednesdays", "Thursdays", "Fridays", "Saturdays", "Sundays"];
+
 const TIMES = 10; // a level so many times beyond those learned is another one
 const SHOWN = 5;
 
@@ -31,7 +33,8 @@ export function unlike(card, series) {
     const level = median(one.history.map((row) => row.value).filter((value) => value !== null).map(Math.abs));
     return low !== undefined && level > 0 && (level < low / TIMES || level > high * TIMES);
   });
-  if (far.length) words.push(t("unlike_level", { ...listed(far, series), low: number(low), high: number(high) }));
+  const key = series.length > 1 ? "unlike_level" : "unlike_level_one";
+  if (far.length) words.push(t(key, { ...listed(far, series), low: number(low), high: number(high) }));
   return words;
 }
 
@@ -63,7 +66,16 @@ const KNOWN = [
 function worded(detail) {
   for (const [pattern, key] of KNOWN) {
     const found = pattern.exec(detail);
-    if (found) return t(key, found.groups);
+    if (found) return t(key, translated(found.groups));
   }
   return detail;
+}
+
+/** The groups of a warning, its weekdays in the language of the page. */
+function translated({ days, ...rest }) {
+  const named = days?.split(" and ").map((name) => {
+    const at = WEEKDAYS.indexOf(name);
+    return at < 0 ? name : day(`2024-01-0${at + 1}`, { weekday: "long" }); // a Monday
+  });
+  return { ...rest, days: named?.join(", ") };
 }

@@ -169,10 +169,14 @@ def test_configure_logging_writes_readable_lines_for_people(monkeypatch, log_for
         monkeypatch.setattr(sys, "stderr", after)  # as a live display does
         structlog.get_logger().info("run started", stages=["01", "02"], seconds=1.5)
         structlog.get_logger().warning("worker replaced")
+        request = {"method": "GET", "status": 200, "ms": 1.25, "version": 3, "key": None}
+        structlog.get_logger().info("request", path="/model", **request)
+        structlog.get_logger().info("request", path="/static/1/page.js", **request)
     finally:
         structlog.reset_defaults()
     assert before.getvalue() == ""
-    first, second = after.getvalue().splitlines()
+    first, second, third = after.getvalue().splitlines()
+    assert third.endswith("  GET /model: 200 in 1.25 ms  (version: 3)")
     assert re.fullmatch(r"\d\d:\d\d:\d\d  run started  \(stages: 01, 02; seconds: 1.5\)", first)
     assert second.endswith("  warning: worker replaced")
 

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lib.inference import mean_of_quantiles
 from lib.settings import ROOT
 from serving import schemas
 from tests.panels import lively_panel
@@ -236,3 +237,25 @@ def test_case_short_series_is_refused_with_its_length(client, name, short, days)
     error = refusal(client, series)
     assert f"at least 60 days from first to last, got {days}" in error["detail"]
     forecast(client, [one for one in series if one["series_id"] != short])
+
+
+# --- The mean beside the median -------------------------------------------------------------------
+
+
+def test_mean_of_intermittent_sales_is_that_of_the_quantiles_and_not_below_zero(client):
+    rng = np.random.default_rng(0)
+    dates = pd.date_range(end=LAST, periods=200).strftime("%Y-%m-%d")
+    sales = np.where(rng.random(200) < 0.25, 1.0 + rng.poisson(3, 200), 0.0)
+    (series,) = series_of(pd.DataFrame({"date": dates, "value": sales}))
+    found, _ = forecast(client, [series])
+    for day in found["series"]:
+        quantiles = np.array(list(day["quantiles"].values()))
+        expected = mean_of_quantiles(quantiles, (0.1, 0.5, 0.9), floor=0.0)
+        assert day["mean"] == pytest.approx(expected)
+        assert day["mean"] >= 0
+
+
+def test_mean_of_a_closed_day_is_0(client):
+    found, _ = forecast(client, [made_up(last="2025-06-27", weekdays=range(5))])
+    assert [day["mean"] for day in found["a"]][:2] == [0, 0]
+    assert found["a"][2]["mean"] == pytest.approx(found["a"][2]["prediction"], rel=0.2)

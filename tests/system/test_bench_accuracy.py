@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.accuracy import peers, report, robustness
+from benchmarks.accuracy import peers, public, report, robustness
 from benchmarks.accuracy.scores import score
 from lib.data.panel import to_table
 from lib.evaluation import backtest, baselines, scores
@@ -86,6 +86,7 @@ def test_report_writes_rows_of_exactly_the_columns_it_names(tmp_path):
     assert json.loads((tmp_path / "results.json").read_text()) == [row, other]
     assert "| ours | yes | 0.900 |" in text
     assert (tmp_path / "mase.png").is_file()
+    assert (tmp_path / "seconds.png").is_file()
 
 
 def test_rank_is_the_mean_over_sets_and_metrics_of_models_that_ran_on_all(tmp_path):
@@ -130,3 +131,35 @@ def test_conditions_spoil_what_is_given_and_not_what_is_scored():
     short, whole, _ = robustness.world(robustness.Condition(robustness.HISTORY, 90), 2, 1)
     assert len(short) == 2 * (90 + robustness.HORIZON)
     assert len(whole.values) == len(truth.values)
+
+
+def test_public_scores_equal_a_plain_loop():
+    rng = np.random.default_rng(0)
+    dates = pd.date_range("2024-01-01", periods=40)
+    table = pd.DataFrame({"date": dates, "value": rng.uniform(50, 100, 40)})
+    quantiles = np.sort(rng.uniform(50, 100, (20, len(QUANTILES))), axis=1)
+    forecasts = pd.DataFrame(quantiles, columns=LEVELS)
+    forecasts["date"] = dates[20:]
+    forecasts["cutoff"] = np.repeat(dates[[19, 29]], 10)
+    found = public.score(forecasts, table)
+    values, errors, losses = table["value"].to_numpy(), [], np.zeros(9)
+    for i in range(20):
+        known = values[: 20 if i < 10 else 30]
+        scale = np.mean([abs(a - b) for a, b in zip(known[1:], known, strict=False)])
+        errors.append(abs(values[20 + i] - quantiles[i, 3]) / scale)
+        for k, level in enumerate(public.LEVELS):
+            gap = values[20 + i] - public.interpolate(quantiles[[i]])[0, k]
+            losses[k] += 2 * (level * gap if gap > 0 else (level - 1) * gap)
+    assert found["mase"] == pytest.approx(np.mean(errors), abs=1e-4)
+    assert found["quantile_loss"] == pytest.approx((losses / values[20:].sum()).mean(), abs=1e-5)
+
+
+def test_public_table_shows_our_rows_beside_the_published_ones():
+    rows = [
+        {"covariates": c, "mase": 0.3, "quantile_loss": 0.015, "seconds": 100.0, "seed": 0}
+        for c in (False, True)
+    ]
+    table = public.describe(rows)
+    assert "| **ours**, the series alone | 0.300 | 0.0150 | 100 |" in table
+    assert "| Chronos-2* | 0.327 | 0.0165 |  |" in table
+    assert "GIFT-Eval leaderboard" in table

@@ -193,6 +193,27 @@ def test_without_an_effort_and_a_registry_the_pretrained_network_forecasts(shops
     assert "no production version" in model.choice.reason
 
 
+def test_notes_say_which_covariates_are_known_ahead(shops):
+    model = Forecaster(horizon=28).fit(shops, **COLUMNS, effort="instant")
+    model.predict()
+    assert model.notes[0].startswith("temperature is not known for the days ahead")
+    assert model.notes[1].startswith("promo is not known for the days ahead")
+    days = pd.date_range("2024-05-30", periods=28)
+    model.predict(pd.DataFrame({"day": days, "temperature": 20.0}))
+    assert model.notes[0] == "temperature is known for all days ahead"
+    model.predict(pd.DataFrame({"day": days[:3], "shop": "north", "promo": 1.0}))
+    assert model.notes[1] == "promo is known for 3 of the 56 days ahead of all 2 series"
+
+
+def test_notes_say_whether_the_holidays_of_the_country_are_used(shops):
+    table = shops[["shop", "day", "units"]]
+    model = Forecaster(horizon=7, country="BR").fit(table, "day", "units", "shop", effort="instant")
+    model.predict()
+    assert model.notes == ["the public holidays of BR are known for all days ahead"]
+    model.update(shops, event="promo").predict()
+    assert model.notes[0] == "the holidays of BR are not used, because promo has the events"
+
+
 @pytest.mark.slow
 def test_fit_by_a_profile_trains_on_all_known_days(shops):
     model = Forecaster(horizon=7, seed=1).fit(shops, **COLUMNS, effort="ci")

@@ -77,3 +77,9 @@ def test_production_model_forecasts_the_series_it_has_learned(fitted, shops, tmp
     other = Forecaster(horizon=7).fit(shop_table(seed=1), **COLUMNS, effort=None)
     assert other.choice.effort == "instant"
     assert "had other values" in other.choice.reason
+    monkeypatch.setenv("REGISTERED_MODEL_NAME", "other")
+    unnamed = Forecaster(horizon=7).fit(shops, **COLUMNS, effort=None)
+    assert unnamed.choice.reason == (
+        "other has no production version; 'ProductionLSTM-Forecast' has one "
+        "(REGISTERED_MODEL_NAME=ProductionLSTM-Forecast takes it)"
+    )

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lib import Forecaster
 from lib.models.config import QUANTILES
 from lib.pipeline.backtest import run_backtest
 from lib.settings import Settings
@@ -109,3 +110,37 @@ def test_backtest_does_not_know_what_follows_the_first_cutoff(tmp_path, columns,
     after = backtest(changed(table, columns), tmp_path / "after", COVARIATES=covariates)
     pd.testing.assert_frame_equal(of_first_cutoff(before), of_first_cutoff(after))
     assert not np.array_equal(before["q0.5"], after["q0.5"])  # later cutoffs know some of it
+
+
+@pytest.mark.slow
+def test_backtest_in_python_has_the_scores_of_the_command(tmp_path):
+    table = shops()
+    own = {name: PARAMETERS[name] for name in PARAMETERS if name.endswith("_COLUMN")}
+    spans = {"HORIZON": str(HORIZON), "CUTOFFS": str(CUTOFFS), "STEP": str(STEP)}
+    (tmp_path / "shops.csv").write_text(table.to_csv(index=False))
+    out = run_backtest(
+        "ci",
+        own | spans | {"DATA": "shops.csv"},
+        out=tmp_path / "judged",
+        settings=Settings(var_dir=tmp_path / "var"),
+        bases=[tmp_path],
+    )
+    command = pd.DataFrame(json.loads((out / "metrics.json").read_text())).T
+    columns = {
+        "date": "day",
+        "value": "units",
+        "series": "shop",
+        "external": "heat",
+        "event": "promotion",
+    }
+    python = Forecaster(horizon=HORIZON).backtest(
+        table, cutoffs=CUTOFFS, step=STEP, effort="ci", **columns
+    )
+    assert python["forecaster"].iloc[0] == "ours"
+    assert set(python["forecaster"]) == set(command.index)
+    command = command.loc[python["forecaster"]]
+    assert python["days"].tolist() == command["n"].tolist()
+    for name in ("mase", "wape", "wql", "coverage_80"):
+        # Ten decimals in the run's scores.json, of which metrics.json has ten digits
+        written = [float(f"{round(value, 10):.10g}") for value in python[name]]
+        assert written == command[name].tolist()

@@ -525,6 +525,10 @@ class FakeRegistry:
     def fetch(self, version, folder):
         write_model(folder.parent)
 
+    def fetch_files(self, version, names, folder):
+        for name in names:
+            (folder / name).write_text(f"logged with version {version}")
+
 
 def write_model(run, **outcome):
     (run / "model").mkdir(parents=True)
@@ -563,6 +567,8 @@ def test_monitoring_fetches_a_production_model_that_was_trained_on_another_machi
     write_model(registered.settings.var_dir / "runs" / "other", version=1, run_id="x")
     run = monitor(registered).parent.parent
     assert run.name == "production-4"
+    for name in ("series.parquet", "forecasts.parquet"):
+        assert (run / name).read_text() == "logged with version 4"
     assert json.loads((run / "mlflow.json").read_text()) == {"version": 4, "run_id": "abc"}
 
 

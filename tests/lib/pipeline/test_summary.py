@@ -76,10 +76,11 @@ def test_summary_says_where_nothing_was_registered_or_promoted(run):
 
 
 def test_summary_of_a_backtest_is_read_from_its_results(tmp_path):
-    write(tmp_path, "metrics.json", SCORES)
+    write(tmp_path, "metrics.json", dict(reversed(SCORES.items())))
     write(tmp_path, "verdict.json", {"better": True, "reason": "mase 0.7 beats x; wql 7 beats y"})
     parameters = {"DATA": "/data/shops.csv", "VALUE_COLUMN": "units", "COVARIATES": True}
     text = printed(summarize_backtest(tmp_path, parameters))
+    assert text.index("ours") < text.index("yesterday's value") < text.index("median of 8")
     assert f"Report: {tmp_path}/report.html" in text
     assert "make train DATA=/data/shops.csv VALUE_COLUMN=units" in text
     assert "Better than the best simple forecast: MASE 0.7 beats x; WQL 7 beats y." in text

@@ -10,7 +10,7 @@ from lib.data.panel import Panel, to_panel
 from lib.data.splits import choose_validation_days, split_days
 from lib.evaluation.backtest import origin_rows, run_backtest
 from lib.evaluation.metrics import coverage
-from lib.inference.artifact import NONNEGATIVE_SERIES
+from lib.inference.artifact import NONNEGATIVE_SERIES, SERIES_SPREAD
 from lib.inference.bounds import cover_zeros
 from lib.inference.served_model import forecast_panel
 from lib.models.config import ModelConfig
@@ -23,6 +23,7 @@ from tests.networks import MODEL, TRAINING, weights_hash
 from tests.panels import lively_panel, panel_of, split_of
 
 CASES = ROOT.parent / "shared" / "cases"
+ENDS = np.array([150, 350])  # an origin of each of two series of 200 days
 SPANS = {"horizon": 14, "cutoffs": 3, "step": 14}
 
 
@@ -158,3 +159,57 @@ def test_case_intermittent_covers_its_zeros(tmp_path):
     mine = result.series == panel.ids.index("inter")
     q = result.quantiles[mine]
     assert coverage(result.actual[mine], q[..., 1], q[..., -2]) >= 72
+
+
+def noisy_and_quiet(days=500):
+    """Two series with the same week, one of twice the noise in its validation and after."""
+    rng = np.random.default_rng(4)
+    week = 100 + 10 * np.sin(2 * np.pi * np.arange(days) / 7)
+    return panel_of(week + rng.normal(0, 8, days), week + rng.standard_t(3, days) * 2)
+
+
+def test_each_series_has_its_own_coverage_on_the_validation_span(tmp_path):
+    panel = noisy_and_quiet()
+    split = replace(split_of(panel), train_end=split_of(panel).validation_end - 150)
+    data = prepare(panel, split, MODEL)
+    fit = loop.fit(data, MODEL, TRAINING)
+    pooled, apart = [], []
+    for shares, spread in ((pooled, False), (apart, True)):
+        fit = calibration.calibrate(fit, data)
+        if not spread:
+            fit.series_spread = {}
+        model = save_artifact(tmp_path / str(spread), fit, data, panel, split)
+        origins = data.validation.origins
+        quantiles = forecast_panel(model, panel, origins)
+        truth = data.validation.targets(np.arange(len(origins)))
+        series = panel.series_of(origins)
+        for number in (0, 1):
+            mine = series == number
+            shares.append(coverage(truth[mine], quantiles[mine, :, 1], quantiles[mine, :, -2]))
+    assert max(abs(share - 80) for share in apart) < max(abs(share - 80) for share in pooled)
+    assert set(model.contract.settings[SERIES_SPREAD]) == {"s0", "s1"}
+
+
+def test_spread_of_a_series_leaves_its_median_and_the_order_of_quantiles(tmp_path):
+    panel = lively_panel(days=200)
+    split, data, fit = trained(panel)
+    plain = replace_spread(fit, {})
+    before = forecast_panel(save_artifact(tmp_path / "a", plain, data, panel, split), panel, ENDS)
+    wider = replace_spread(fit, {"s0": 2.0, "unknown": 9.0})
+    model = save_artifact(tmp_path / "b", wider, data, panel, split)
+    after = forecast_panel(model, panel, ENDS)
+    np.testing.assert_array_equal(after[1], before[1])  # not named
+    np.testing.assert_array_equal(after[0, :, 3], before[0, :, 3])
+    np.testing.assert_allclose(
+        after[0, :, -1] - after[0, :, 3], 2 * (before[0, :, -1] - before[0, :, 3])
+    )
+    assert (np.diff(after, axis=-1) >= 0).all()
+
+
+def replace_spread(fit, factors):
+    return replace(fit, series_spread=factors)
+
+
+def test_single_series_has_the_factors_of_the_graph_alone():
+    fit = trained(lively_panel(days=200, series=1, covariates=False))[2]
+    assert fit.series_spread == {}

@@ -1,0 +1,253 @@
+"""What covariates do to a series, in closed form: taken off before a network, added after it.
+
+The network forecasts the series without the effects that are known for the days ahead, and these
+are then put back on its quantiles. An effect that is not known ahead stays in the series.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+
+from lib.data import Panel
+from lib.features.covariate_bases import Basis, known_covariates, series_medians
+from lib.features.engineering import position_in_series, rolling_mean
+from lib.features.local_deviations import WeeklyGrid, additive_unit
+from lib.features.windows import values_at
+
+LARGEST = 3.0  # effect, as a logarithm, or in units of the series
+RECENT_DAYS = 28  # whose mean effect stands for an unknown one
+MULTIPLY, ADD = 0, 1
+
+
+@dataclass(frozen=True)
+class SeriesTraits:
+    """What effects have of their own in each of S series.
+
+    Attributes:
+        additive: (S,) whether effects add, in units of the series, instead of multiply.
+        units: (S,) of additive effects.
+        references: (S, K) medians of the covariates that are numbers.
+        gains: (S, K) by which a series multiplies the common effect.
+        slopes: (S, K) by which it adds to the linear one.
+    """
+
+    additive: np.ndarray
+    units: np.ndarray
+    references: np.ndarray
+    gains: np.ndarray
+    slopes: np.ndarray
+
+    @classmethod
+    def measure(cls, panel: Panel, bases: tuple[Basis, ...], past: np.ndarray) -> SeriesTraits:
+        """Measure the traits of series on the `past` rows, (N,), with the common effects."""
+        values = np.where(past, panel.values, np.nan)
+        covariates = known_covariates(panel)
+        references = np.full((panel.n_series, len(bases)), np.nan)
+        for k, basis in enumerate(bases):
+            if basis.relative and basis.name in covariates:
+                known = np.where(past, covariates[basis.name].values, np.nan)
+                references[:, k] = series_medians(panel, known)
+        grid = WeeklyGrid.of(panel, np.arange(panel.n_series), past)
+        return cls(
+            additive=np.fmin.reduceat(values, panel.offsets[:-1]) < 0,
+            units=additive_unit(grid.gather(values)),
+            references=references,
+            gains=np.ones(references.shape),
+            slopes=np.zeros(references.shape),
+        )
+
+
+@dataclass(frozen=True)
+class CovariateEffects:
+    """Effects of K covariates, learned from S series.
+
+    Attributes:
+        bases: of the covariates.
+        weights: (2, p) of the columns of all bases, where effects multiply and where they add.
+        centres: (2, p) of the columns, where the effect is zero.
+        ids: names of the series.
+        traits: of the series.
+    """
+
+    bases: tuple[Basis, ...]
+    weights: np.ndarray
+    centres: np.ndarray
+    ids: tuple[str, ...]
+    traits: SeriesTraits
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the covariates."""
+        return tuple(basis.name for basis in self.bases)
+
+    def apply(self, panel: Panel) -> PanelEffects:
+        """Compute the effects on the rows of a panel, which may have other series and days."""
+        traits = self._traits_of(panel)
+        covariates = known_covariates(panel)
+        effects = np.zeros((len(self.bases), len(panel.values)), dtype=np.float32)
+        linear, known = np.zeros_like(effects), np.zeros(effects.shape, dtype=bool)
+        for k, basis in enumerate(self.bases):
+            if basis.name not in covariates:
+                continue
+            covariate = covariates[basis.name]
+            columns, known[k] = basis.columns(panel, covariate, traits.references[:, k])
+            effects[k], linear[k] = self._effect(k, columns, traits, panel)
+            if not known[k].all():
+                effects[k] = _fill_unknown(effects[k], known[k], panel)
+        units = np.where(traits.additive, traits.units, np.nan)
+        units = np.repeat(units, np.diff(panel.offsets))
+        return PanelEffects(self, panel, effects, linear, known, units)
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Return the arrays that `from_arrays` reads; none holds objects."""
+        text = json.dumps({"bases": [b.to_dict() for b in self.bases], "ids": list(self.ids)})
+        traits = {f.name: getattr(self.traits, f.name) for f in fields(SeriesTraits)}
+        settings = np.frombuffer(text.encode(), dtype=np.uint8)
+        return traits | {"settings": settings, "weights": self.weights, "centres": self.centres}
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, np.ndarray]) -> CovariateEffects:
+        """Read what `to_arrays` returns."""
+        settings = json.loads(arrays["settings"].tobytes().decode())
+        return cls(
+            bases=tuple(Basis.from_dict(values) for values in settings["bases"]),
+            weights=arrays["weights"],
+            centres=arrays["centres"],
+            ids=tuple(settings["ids"]),
+            traits=SeriesTraits(**{f.name: arrays[f.name] for f in fields(SeriesTraits)}),
+        )
+
+    def _effect(
+        self, k: int, columns: np.ndarray, traits: SeriesTraits, panel: Panel
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the effect of a covariate on each row, and its first column. Two (N,)."""
+        place = self.places[k]
+        length = np.diff(panel.offsets)
+        effect = np.empty(len(columns))
+        linear = np.empty(len(columns))
+        additive = np.repeat(traits.additive, length)
+        for mode in (MULTIPLY, ADD):
+            rows = additive == bool(mode)
+            if rows.any():
+                centred = columns[rows] - self.centres[mode, place]
+                effect[rows], linear[rows] = centred @ self.weights[mode, place], centred[:, 0]
+        gain, slope = np.repeat(traits.gains[:, k], length), np.repeat(traits.slopes[:, k], length)
+        return effect * gain + linear * slope, linear
+
+    @property
+    def places(self) -> list[slice]:
+        """Where the columns of each basis are among all."""
+        ends = np.cumsum([len(basis.groups) for basis in self.bases])
+        return [slice(e - len(b.groups), e) for b, e in zip(self.bases, ends, strict=True)]
+
+    def _traits_of(self, panel: Panel) -> SeriesTraits:
+        """Return the traits of the series of a panel; of new ones, those of its own days."""
+        places = {name: s for s, name in enumerate(self.ids)}
+        found = np.array([places.get(name, -1) for name in panel.ids])
+        learned = {f.name: getattr(self.traits, f.name)[found] for f in fields(SeriesTraits)}
+        if (found >= 0).all():
+            return SeriesTraits(**learned)
+        measured = SeriesTraits.measure(panel, self.bases, np.isfinite(panel.values))
+        new = found < 0
+        for name, values in learned.items():
+            values[new] = getattr(measured, name)[new]
+        return SeriesTraits(**learned)
+
+
+@dataclass(frozen=True)
+class PanelEffects:
+    """Effects on the N rows of a panel.
+
+    Attributes:
+        learned: what is applied.
+        panel: as it is observed.
+        effects: (K, N) float32, logarithms or units.
+        linear: (K, N) float32, the covariates without unit, where they are numbers or events.
+        known: (K, N) whether the covariate is known; if not, its effect is a recent mean.
+        units: (N,) of additive effects, NaN where effects multiply.
+    """
+
+    learned: CovariateEffects
+    panel: Panel
+    effects: np.ndarray
+    linear: np.ndarray
+    known: np.ndarray
+    units: np.ndarray
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the K covariates."""
+        return self.learned.names
+
+    def known_ahead(self, origins: np.ndarray, horizon: int) -> np.ndarray:
+        """Return which covariates are known on the days after each origin. (n, horizon, K)."""
+        steps = np.arange(1, horizon + 1)
+        known = [values_at(self.panel, row, origins, steps) == 1 for row in self.known]
+        return np.stack(known, axis=-1)
+
+    def remove(self, visible: np.ndarray) -> Panel:
+        """Return the panel without the effects of the visible covariates, (K,) bool."""
+        if not visible.any():
+            return self.panel
+        effect = self._total(visible)
+        values = self.panel.values
+        removed = np.where(
+            np.isnan(self.units), values * np.exp(-effect), values - self.units * effect
+        )
+        return replace(self.panel, values=removed)
+
+    def restore(
+        self, quantiles: np.ndarray, origins: np.ndarray, visible: np.ndarray
+    ) -> np.ndarray:
+        """Put the effects of the days ahead back.
+
+        Args:
+            quantiles: (n, horizon, levels) of the panel that `remove` returns.
+            origins: (n,) rows.
+            visible: (K,) bool.
+
+        Returns:
+            The same shape.
+        """
+        if not visible.any():
+            return quantiles
+        steps = np.arange(1, quantiles.shape[1] + 1)
+        effect = np.nan_to_num(values_at(self.panel, self._total(visible), origins, steps))
+        units = self.units[origins][:, None, None]
+        effect = effect[..., None]
+        return np.where(np.isnan(units), quantiles * np.exp(effect), quantiles + units * effect)
+
+    def put_back(self, values: np.ndarray, rows: np.ndarray, hidden: np.ndarray) -> np.ndarray:
+        """Put the effects of hidden covariates back into values that all were removed from.
+
+        Args:
+            values: (n, days), of the panel that `remove` returns.
+            rows: (n, days) of the panel.
+            hidden: (n, K) bool.
+
+        Returns:
+            (n, days).
+        """
+        effects = self.effects[:, rows].astype(np.float64)  # (K, n, days)
+        every = np.clip(effects.sum(axis=0), -LARGEST, LARGEST)
+        left = np.where(hidden.T[:, :, None], 0.0, effects).sum(axis=0)
+        back = every - np.clip(left, -LARGEST, LARGEST)
+        units = self.units[rows]
+        return np.where(np.isnan(units), values * np.exp(back), values + units * back)
+
+    def _total(self, visible: np.ndarray) -> np.ndarray:
+        total = self.effects[visible].sum(axis=0, dtype=np.float64)
+        return np.clip(total, -LARGEST, LARGEST)
+
+
+def _fill_unknown(effect: np.ndarray, known: np.ndarray, panel: Panel) -> np.ndarray:
+    """Return the effect with the mean of the days known last where it is unknown. (N,)."""
+    position = position_in_series(panel)
+    recent, _ = rolling_mean(np.where(known, effect, np.nan), position, RECENT_DAYS)
+    rows = np.where(np.isfinite(recent), np.arange(len(recent)), -1)
+    last = np.maximum.accumulate(rows)
+    own = last >= np.arange(len(recent)) - position
+    return np.where(known, effect, np.where(own, recent[np.maximum(last, 0)], 0.0))

@@ -1,0 +1,188 @@
+"""Learn the effects of covariates from the days up to an origin."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from lib.data import Panel, take_series
+from lib.features.covariate_bases import Basis, known_covariates, learn_basis
+from lib.features.covariate_effects import ADD, LARGEST, MULTIPLY, CovariateEffects, SeriesTraits
+from lib.features.effect_regression import Problem, regress, regress_by_series
+from lib.features.local_deviations import WeeklyGrid, deviations, local_columns
+
+PASSES = 2  # level and week are measured again without the effects found first
+MIN_DAYS = 56  # observed, to learn effects from
+POOL_CELLS = 16_000_000  # rows times columns that the common effects are learned from
+CHUNK_CELLS = 4_000_000
+MIN_SERIES = 8  # from which series may differ
+BLOCKS = 5  # of days that are held out in turn
+
+
+def fit_effects(panel: Panel, until: np.datetime64) -> CovariateEffects | None:
+    """Learn what the known-future covariates of a panel do to its series.
+
+    Deviations from the local level and week are regressed on basis functions of the covariates, for
+    all series together; from MIN_SERIES on each may differ from the others. Large panels learn the
+    common effects from evenly spaced series.
+
+    Args:
+        panel: N rows.
+        until: last day to learn from; nothing after it is used.
+
+    Returns:
+        The effects, or None where there is no covariate that varies, or too few days.
+    """
+    past = panel.dates <= until.astype("datetime64[D]")
+    if np.isfinite(panel.values[past]).sum() < MIN_DAYS:
+        return None
+    learned = (learn_basis(panel, c, past) for c in known_covariates(panel).values())
+    bases = tuple(basis for basis in learned if basis is not None)
+    if not bases:
+        return None
+    traits = SeriesTraits.measure(panel, bases, past)
+    columns = sum(len(basis.groups) for basis in bases)
+    weights, centres = np.zeros((2, columns)), np.zeros((2, columns))
+    noise = np.ones(2)
+    for mode in (MULTIPLY, ADD):
+        series = np.flatnonzero(traits.additive == bool(mode))
+        pool = _choose_pool(panel, series, columns)
+        if len(pool):
+            weights[mode], centres[mode], noise[mode] = _fit_pool(
+                panel, pool, bases, traits, past, additive=bool(mode)
+            )
+    effects = CovariateEffects(bases, weights, centres, panel.ids, traits)
+    return _let_series_differ(effects, panel, past, noise)
+
+
+def _choose_pool(panel: Panel, series: np.ndarray, columns: int) -> np.ndarray:
+    """Return evenly spaced series that have at most POOL_CELLS cells."""
+    rows = np.diff(panel.offsets)[series]
+    count = max(1, int(POOL_CELLS / columns / max(rows.mean(), 1))) if len(series) else 0
+    if count >= len(series):
+        return series
+    return series[np.linspace(0, len(series) - 1, count).astype(int)]
+
+
+def _fit_pool(
+    panel: Panel,
+    series: np.ndarray,
+    bases: tuple[Basis, ...],
+    traits: SeriesTraits,
+    past: np.ndarray,
+    *,
+    additive: bool,
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return the common weights (p,), the centres of the columns (p,) and the noise."""
+    past = past[_rows_of(panel, series)]
+    panel = take_series(panel, series)
+    covariates = known_covariates(panel)
+    columns = np.concatenate(
+        [
+            basis.columns(panel, covariates[basis.name], traits.references[series, k])[0]
+            if basis.name in covariates
+            else np.zeros((len(panel.values), len(basis.groups)))
+            for k, basis in enumerate(bases)
+        ],
+        axis=1,
+    )
+    centres = columns[past].mean(axis=0)
+    grid = WeeklyGrid.of(panel, np.arange(panel.n_series), past)
+    centred = grid.gather(columns - centres)
+    local = local_columns(centred)
+    values, units = grid.gather(panel.values), traits.units[series][:, None]
+    groups, owners = _number_groups(bases)
+    block = _blocks(grid.gather(panel.dates.astype(np.int64)))
+    weights, noise = np.zeros(len(centres)), 1.0
+    for number in range(PASSES):
+        effect = np.clip(np.nan_to_num(centred @ weights), -LARGEST, LARGEST)
+        without = values - units * effect if additive else values * np.exp(-effect)
+        found = deviations(without, additive)
+        if number:
+            back = np.clip(local @ weights, -LARGEST, LARGEST)
+            found = found + back if additive else found * np.exp(back)
+        used = np.isfinite(found)
+        problem = Problem(local[used], found[used], groups, owners, block[used], additive)
+        weights, noise = regress(problem)
+    return weights, centres, noise
+
+
+def _let_series_differ(
+    effects: CovariateEffects, panel: Panel, past: np.ndarray, noise: np.ndarray
+) -> CovariateEffects:
+    """Return the effects with gains and slopes of each series, where there are enough of them."""
+    traits = effects.traits
+    gains, slopes = traits.gains.copy(), traits.slopes.copy()
+    count = len(effects.bases)
+    linear = np.array([basis.kind in ("number", "event") for basis in effects.bases])
+    for mode in (MULTIPLY, ADD):
+        series = np.flatnonzero(traits.additive == bool(mode))
+        if len(series) < MIN_SERIES:
+            continue
+        parts = [
+            _series_problem(effects, panel, chunk, past, linear, additive=bool(mode))
+            for chunk in _chunks(panel, series, 4 * count)
+        ]
+        gram, moment = (np.concatenate([part[i] for part in parts]) for i in range(2))
+        differs = regress_by_series(gram, moment, float(noise[mode]))
+        gains[series] += differs[:, :count]
+        slopes[np.ix_(series, np.flatnonzero(linear))] = differs[:, count:]
+    return replace(effects, traits=replace(traits, gains=gains, slopes=slopes))
+
+
+def _series_problem(
+    effects: CovariateEffects,
+    panel: Panel,
+    series: np.ndarray,
+    past: np.ndarray,
+    linear: np.ndarray,
+    *,
+    additive: bool,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the normal equations of what each series adds to the common effects.
+
+    Returns:
+        (S, q, q) and (S, q): the effects of all covariates, then the linear columns of some.
+    """
+    past = past[_rows_of(panel, series)]
+    panel = take_series(panel, series)
+    applied = effects.apply(panel)
+    columns = [*applied.effects, *(applied.linear[linear])]
+    grid = WeeklyGrid.of(panel, np.arange(panel.n_series), past)
+    without = applied.remove(np.full(len(effects.bases), True))
+    found = deviations(grid.gather(without.values), additive)
+    local = local_columns(grid.gather(np.stack(columns, axis=1)))
+    used = np.isfinite(found)
+    effect = np.clip(local[..., : len(effects.bases)].sum(axis=-1), -LARGEST, LARGEST)
+    importance = np.where(used, 1.0 if additive else np.exp(effect), 0.0)
+    residuals = np.where(used, found - 1, 0.0)
+    weighted = local * importance[..., None]
+    return (
+        np.einsum("stp,stq->spq", weighted, local, optimize=True),
+        np.einsum("stp,st->sp", weighted, residuals),
+    )
+
+
+def _chunks(panel: Panel, series: np.ndarray, columns: int) -> list[np.ndarray]:
+    """Divide series into parts of about CHUNK_CELLS cells."""
+    cells = np.diff(panel.offsets)[series].sum() * columns
+    return np.array_split(series, max(1, int(np.ceil(cells / CHUNK_CELLS))))
+
+
+def _rows_of(panel: Panel, series: np.ndarray) -> np.ndarray:
+    return np.concatenate([np.arange(panel.offsets[s], panel.offsets[s + 1]) for s in series])
+
+
+def _number_groups(bases: tuple[Basis, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the number of the group and of the covariate of each column. Two (p,)."""
+    names = [group for basis in bases for group in basis.groups]
+    order = {name: i for i, name in enumerate(dict.fromkeys(names))}
+    owners = [k for k, basis in enumerate(bases) for _ in basis.groups]
+    return np.array([order[name] for name in names]), np.array(owners)
+
+
+def _blocks(days: np.ndarray) -> np.ndarray:
+    """Return the number of the block of consecutive days that each day is in, the same shape."""
+    first, last = np.nanmin(days), np.nanmax(days)
+    return np.nan_to_num((days - first) * BLOCKS // (last - first + 1)).astype(np.int64)

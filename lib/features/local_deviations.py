@@ -1,0 +1,164 @@
+"""What moves a series from day to day: its deviations from level, week and neighbouring days.
+
+Covariates and values share seasons and trends that have nothing to do with each other. Effects are
+therefore learned from what is left of both when local means and the profile of the week are taken
+off.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lib.data import Panel, weekday_of
+
+LEVEL_DAYS = 57  # over which a level is measured
+NEAR_DAYS = 29  # over which deviations are centred
+PROFILE_WEEKS = 9  # over which the profile of the week is measured
+MANY_ZEROS = 0.3  # share of zeros from which a median would be zero
+SMALLEST_PROFILE = 0.05  # of the level
+CLIPPED = 0.01  # share of the deviations on either side that are pulled in
+
+
+@dataclass(frozen=True)
+class WeeklyGrid:
+    """Rows of a panel as whole weeks: S series by T days, where day j has weekday j % 7.
+
+    Attributes:
+        rows: (S, T) int64, row numbers of the panel.
+        used: (S, T) bool, False where the grid is longer than the series or past a day.
+    """
+
+    rows: np.ndarray
+    used: np.ndarray
+
+    @classmethod
+    def of(cls, panel: Panel, series: np.ndarray, past: np.ndarray) -> WeeklyGrid:
+        """Return the grid of some series; `past` (N,) bool says which rows are used."""
+        start = panel.offsets[series]
+        lead = weekday_of(panel.dates[start])
+        length = panel.offsets[series + 1] - start
+        days = int(-(-(lead + length).max() // 7) * 7)
+        place = np.arange(days) - lead[:, None]
+        inside = (place >= 0) & (place < length[:, None])
+        rows = np.where(inside, start[:, None] + place, start[:, None])
+        return cls(rows, inside & past[rows])
+
+    def gather(self, column: np.ndarray) -> np.ndarray:
+        """Return a column of the panel (N, ...) on the grid (S, T, ...), NaN where unused."""
+        gathered = column[self.rows].astype(np.float64)
+        gathered[~self.used] = np.nan
+        return gathered
+
+
+def deviations(values: np.ndarray, additive: bool) -> np.ndarray:
+    """Return the values of days in relation to what is usual around them.
+
+    Args:
+        values: (S, T) on a weekly grid, NaN where missing.
+        additive: differences in units of the series plus one, where a ratio means nothing.
+
+    Returns:
+        (S, T), about 1, NaN where missing. The outermost per cent on either side is pulled in.
+    """
+    level = _extend(centred_mean(values, LEVEL_DAYS))
+    if additive:
+        rest = values - level
+        rest = rest - np.nan_to_num(weekday_profile(rest))
+        rest = rest - centred_mean(rest, NEAR_DAYS)
+        found = 1 + rest / additive_unit(values)[:, None]
+    else:
+        rest = values / np.maximum(np.abs(level), 1e-12)
+        profile = weekday_profile(rest)
+        rest = rest / np.maximum(np.where(np.isnan(profile), 1.0, profile), SMALLEST_PROFILE)
+        near = centred_mean(rest, NEAR_DAYS)
+        found = rest / np.where(near > 0, near, np.nan)
+    observed = found[np.isfinite(found)]
+    if len(observed):
+        found = np.clip(found, *np.quantile(observed, [CLIPPED, 1 - CLIPPED]))
+    return found
+
+
+def additive_unit(values: np.ndarray) -> np.ndarray:
+    """Return what additive effects are measured in: the mean absolute change in a week. (S,)."""
+    change = np.abs(values[:, 7:] - values[:, :-7])
+    count = np.isfinite(change).sum(axis=1)
+    unit = np.nansum(change, axis=1) / np.maximum(count, 1)
+    return np.where(unit > 0, unit, 1.0)
+
+
+def local_columns(columns: np.ndarray) -> np.ndarray:
+    """Return columns less their local mean and their mean on the weekday.
+
+    Args:
+        columns: (S, T, p) on a weekly grid, NaN where unused.
+
+    Returns:
+        (S, T, p), 0 where unused.
+    """
+    local = columns - centred_mean(columns, NEAR_DAYS)
+    weeks = local.reshape(len(local), -1, 7, local.shape[2])
+    count = np.isfinite(weeks).sum(axis=1, keepdims=True)
+    local = (weeks - np.nansum(weeks, axis=1, keepdims=True) / np.maximum(count, 1)).reshape(
+        local.shape
+    )
+    return np.nan_to_num(local)
+
+
+def centred_mean(values: np.ndarray, days: int) -> np.ndarray:
+    """Return the mean over the days around each day, NaN where a quarter of them are not there.
+
+    Args:
+        values: (S, T, ...), NaN where missing.
+        days: an odd number.
+
+    Returns:
+        The same shape.
+    """
+    half = days // 2
+    total = _window_sum(np.nan_to_num(values), half)
+    count = _window_sum(np.isfinite(values).astype(np.float64), half)
+    return np.where(count >= max(3, days // 4), total / np.maximum(count, 1), np.nan)
+
+
+def _window_sum(values: np.ndarray, half: int) -> np.ndarray:
+    sums = np.zeros((len(values), values.shape[1] + 1, *values.shape[2:]))
+    np.cumsum(values, axis=1, out=sums[:, 1:])
+    days = np.arange(values.shape[1])
+    last = np.minimum(days + half + 1, values.shape[1])
+    return sums[:, last] - sums[:, np.maximum(days - half, 0)]
+
+
+def weekday_profile(values: np.ndarray) -> np.ndarray:
+    """Return the median of the same weekday in the weeks around, NaN with fewer than two.
+
+    Where a third of the days are zero, it is the mean. (S, T) to (S, T).
+    """
+    weeks = values.reshape(len(values), -1, 7)
+    half = PROFILE_WEEKS // 2
+    padded = np.pad(weeks, ((0, 0), (half, half), (0, 0)), constant_values=np.nan)
+    around = np.lib.stride_tricks.sliding_window_view(padded, PROFILE_WEEKS, axis=1)
+    around = np.sort(around, axis=-1)  # NaN last
+    count = np.isfinite(around).sum(axis=-1)
+    last = np.maximum(count - 1, 0)
+    low, high = (
+        np.take_along_axis(around, i[..., None], -1)[..., 0] for i in (last // 2, -(-last // 2))
+    )
+    median = (low + high) / 2
+    mean = np.nansum(around, axis=-1) / np.maximum(count, 1)
+    observed = np.isfinite(values).sum(axis=1)
+    zeros = (values == 0).sum(axis=1) > MANY_ZEROS * observed
+    profile = np.where(zeros[:, None, None], mean, median)
+    return np.where(count >= 2, profile, np.nan).reshape(values.shape)
+
+
+def _extend(values: np.ndarray) -> np.ndarray:
+    """Return (S, T) with the last known value carried on, and the first one carried back."""
+    for flipped in (False, True):
+        values = values[:, ::-1] if flipped else values
+        days = np.where(np.isfinite(values), np.arange(values.shape[1]), 0)
+        last = np.maximum.accumulate(days, axis=1)
+        values = np.take_along_axis(values, last, axis=1)
+        values = values[:, ::-1] if flipped else values
+    return values

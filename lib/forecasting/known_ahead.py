@@ -1,0 +1,60 @@
+"""Say which covariates are known for the coming days, and which are not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from lib.data import Panel
+
+COVARIATES = {"fator_externo": "factor", "evento_especial": "event"}  # to the panel's arrays
+
+
+def describe_known_ahead(
+    panel: Panel,
+    origins: np.ndarray,
+    horizon: int,
+    columns: Mapping[str, str],
+    *,
+    holidays: str = "",
+    country: str = "",
+) -> list[str]:
+    """Return a sentence for each covariate of a panel: for how many coming days it is known.
+
+    Args:
+        panel: known days and horizon.
+        origins: (n,) row of the last known day of each series.
+        horizon: days ahead.
+        columns: canonical names to the names of the user's columns.
+        holidays: country whose public holidays are the events of the panel, "" for none.
+        country: that was named.
+    """
+    ahead = origins[:, None] + np.arange(1, horizon + 1)
+    notes = []
+    if holidays:
+        notes.append(f"the public holidays of {holidays} are known for all days ahead")
+    elif country:
+        events = columns.get("evento_especial", "evento_especial")
+        notes.append(f"the holidays of {country} are not used, because {events} has the events")
+    for name, field in COVARIATES.items():
+        if name == "evento_especial" and holidays:
+            continue
+        values = getattr(panel, field)
+        if not np.isfinite(values).any():
+            continue
+        known = int(np.isfinite(values[ahead]).sum())
+        notes.append(_describe(columns.get(name, name), known, ahead.size, len(origins)))
+    return notes
+
+
+def _describe(column: str, known: int, days: int, series: int) -> str:
+    if known == days:
+        return f"{column} is known for all days ahead"
+    if not known:
+        return (
+            f"{column} is not known for the days ahead, so they are forecast without it; give it "
+            "in FUTURE, or in rows behind the last value"
+        )
+    of_all = "" if series == 1 else f" of all {series} series"
+    return f"{column} is known for {known} of the {days} days ahead{of_all}"

@@ -1,0 +1,68 @@
+"""Compare futures: the totals of each, and their difference on common paths."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from lib.forecasting.totals import By, Days, JointForecast, plan_groups
+from lib.inference import GroupSum, Total, subtract
+
+BASE, TOTAL, DIFFERENCE = "base", "total", "difference"
+
+
+def compare_scenarios(
+    base: JointForecast, scenarios: Mapping[str, JointForecast], days: Days | None, by: By
+) -> pd.DataFrame:
+    """Return the totals of each scenario and their differences from the base.
+
+    Args:
+        base: the forecast to compare with.
+        scenarios: forecasts of the same series, by name, with the seed of the base.
+        days: as for `Forecaster.totals`.
+        by: as for `Forecaster.totals`.
+
+    Returns:
+        One row for each scenario, group, range and measure (`total`, and `difference` from the
+        base): scenario, group, measure, first, last, days, series, mean and q0.05 … q0.95. The
+        base comes first.
+
+    Raises:
+        ValueError: a scenario is named `base`, or a range is wrong.
+    """
+    if BASE in scenarios:
+        raise ValueError(f"scenarios: {BASE!r} is the forecast that they are compared with")
+    rows = []
+    for group, numbers, ranges in plan_groups(base, days, by):
+        start = base.starts[numbers].max()
+        before = GroupSum(ranges, start)
+        after = {name: GroupSum(ranges, start) for name in scenarios}
+        for number in numbers if ranges else ():
+            name, first = base.names[number], base.starts[number]
+            before.add(first, base.means[number], base.draw(number))
+            for scenario, joint in scenarios.items():
+                paths = base.sampler.draw_scenario(
+                    name,
+                    base.quantiles[number],
+                    joint.quantiles[number],
+                    floor=base.floors[number],
+                )
+                after[scenario].add(first, joint.means[number], paths)
+        bases = before.totals()
+        rows += [_row(BASE, group, TOTAL, total, base.levels) for total in bases]
+        for scenario, sums in after.items():
+            for total, other in zip(sums.totals(), bases, strict=True):
+                rows.append(_row(scenario, group, TOTAL, total, base.levels))
+                difference = subtract(total, other)
+                rows.append(_row(scenario, group, DIFFERENCE, difference, base.levels))
+    names = ["scenario", "group", "measure", "first", "last", "days", "series", "mean"]
+    return pd.DataFrame(rows, columns=[*names, *(f"q{level:g}" for level in base.levels)])
+
+
+def _row(
+    scenario: str, group: str, measure: str, total: Total, levels: tuple[float, ...]
+) -> list[object]:
+    first, last = (day.astype("datetime64[us]") for day in (total.first, total.last))
+    facts = [scenario, group, measure, first, last, total.days.days, total.series, total.mean]
+    return [*facts, *total.quantiles(levels).tolist()]

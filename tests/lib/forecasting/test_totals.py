@@ -1,0 +1,140 @@
+"""Totals, paths, orders and scenarios of `Forecaster`, and the file of totals."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lib.data import SeriesError
+from lib.forecasting.files import forecast_file
+from lib.pipeline.parameters import ParameterError
+from tests.lib.forecasting.conftest import COLUMNS, shop_table
+
+LEVELS = [0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95]
+QUANTILES = [f"q{level:g}" for level in LEVELS]
+
+
+def test_means_of_totals_are_the_sums_of_the_means(fitted):
+    forecast, totals = fitted.predict(), fitted.totals(days=[7, "8-28", 28])
+    daily = forecast.groupby("series_id")["mean"].apply(lambda mean: mean.to_numpy())
+    expected = [daily[s][part].sum() for s in daily.index for part in np.s_[:7, 7:, :]]
+    np.testing.assert_allclose(totals["mean"], expected, rtol=1e-12, atol=1e-9)
+    whole = fitted.totals(days=[28], by="all")
+    assert whole["mean"].item() == pytest.approx(forecast["mean"].sum(), abs=1e-9)
+    assert whole["series"].item() == 2
+
+
+def test_totals_have_the_columns_of_the_contract(fitted):
+    totals = fitted.totals()
+    expected = ["group", "first", "last", "days", "series", "mean", *QUANTILES]
+    assert totals.columns.tolist() == expected
+    assert totals["days"].tolist() == [7, 28, 7, 28]
+    assert totals.loc[0, "first"] == fitted.predict()["date"].iloc[0]
+    assert (totals[QUANTILES].diff(axis=1).iloc[:, 1:] >= 0).all(axis=None)
+
+
+def test_groups_are_the_sums_of_their_series(fitted):
+    groups = fitted.totals(days=[7], by={"north": "A", "south": "B"}).set_index("group")
+    each = fitted.totals(days=[7]).set_index("group")
+    pd.testing.assert_frame_equal(groups, each.set_axis(["A", "B"]).rename_axis("group"))
+    both = fitted.totals(days=[7], by=pd.Series({"north": "A", "south": "A"}))
+    assert both["mean"].item() == pytest.approx(each["mean"].sum(), abs=1e-9)
+
+
+def test_series_without_a_group_is_named(fitted):
+    with pytest.raises(SeriesError, match="no group for 'south'"):
+        fitted.totals(by={"north": "A"})
+    with pytest.raises(ValueError, match="got 'region', expected None, 'all'"):
+        fitted.totals(by="region")
+
+
+def test_totals_are_sums_of_the_paths(fitted):
+    paths = fitted.paths(n=1000, seed=3)
+    assert paths.shape == (56, 1002)
+    week = paths.groupby("series_id", sort=False).head(7).groupby("series_id", sort=False)
+    sums = week[list(range(1000))].sum()
+    totals = fitted.totals(days=[7], seed=3)
+    np.testing.assert_allclose(totals[QUANTILES], np.quantile(sums, LEVELS, axis=1).T)
+
+
+def test_days_of_paths_have_the_quantiles_of_the_forecast(fitted):
+    paths = fitted.paths(n=2000).iloc[:, 2:].to_numpy()
+    forecast = fitted.predict()[QUANTILES].to_numpy()
+    shares = (paths[:, None] <= forecast[..., None]).mean(axis=(0, 2))
+    assert np.abs(shares - LEVELS).max() < 0.02
+
+
+def test_same_seed_gives_the_same_bits(fitted):
+    assert fitted.totals(seed=1).equals(fitted.totals(seed=1))
+    assert not fitted.totals(seed=1).equals(fitted.totals(seed=2))
+
+
+def test_order_covers_the_demand_of_the_lead_time(fitted):
+    orders = fitted.order(lead_time=7, service_level=0.95, stock={"north": 50.0})
+    totals = fitted.totals(days=[7])
+    np.testing.assert_allclose(orders["quantity"] + orders["stock"], totals["q0.95"])
+    assert orders["stock"].tolist() == [50, 0]
+    assert orders["covers"].between(0.94, 0.96).all()
+
+
+def test_scenario_changes_only_what_it_plans(fitted):
+    day = fitted.predict()["date"].iloc[2]
+    promotion = pd.DataFrame({"day": [day], "shop": ["north"], "promo": [1.0]})
+    table = fitted.scenarios({"promotion": promotion}, days=[2, 28])
+    assert table["scenario"].unique().tolist() == ["base", "promotion"]
+    difference = table[table["measure"] == "difference"].set_index(["group", "days"])
+    assert difference.loc["south", QUANTILES].abs().max(axis=None) < 1e-9
+    changed = difference.loc[("north", 28)]
+    assert changed["mean"] != 0
+    total = table[(table["measure"] == "total") & (table["group"] == "north")]
+    before, after = total.loc[total["days"] == 28, "mean"]
+    assert changed["mean"] == pytest.approx(after - before, abs=1e-9)
+
+
+def test_scenario_named_base_is_refused(fitted):
+    planned = pd.DataFrame({"day": [fitted.predict()["date"].iloc[0]], "promo": [1.0]})
+    with pytest.raises(ValueError, match="'base' is the forecast"):
+        fitted.scenarios({"base": planned})
+
+
+READING = {f"{name}_column": column for name, column in COLUMNS.items()}
+
+
+@pytest.fixture
+def shops_file(tmp_path):
+    table = shop_table().assign(region=lambda t: t["shop"].map({"north": "up", "south": "down"}))
+    table.to_csv(tmp_path / "shops.csv", index=False)
+    return tmp_path / "shops.csv"
+
+
+def test_file_of_totals_lies_beside_the_forecast(shops_file, tmp_path):
+    result = forecast_file(
+        shops_file,
+        tmp_path / "next.csv",
+        effort="instant",
+        totals=["7", "weeks"],
+        totals_by="region",
+        reading=READING,
+    )
+    assert result.totals == tmp_path / "next.totals.csv"
+    totals = pd.read_csv(str(result.totals), parse_dates=["first", "last"])
+    assert set(totals["group"]) == {"up", "down"}
+    weeks = totals[totals["first"].dt.day_of_week == 0]
+    assert (weeks["last"].dt.day_of_week == 6).any()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"totals": ["29"]}, "TOTALS: got '29', expected days from 1 to 28"),
+        ({"totals": ["7"], "totals_by": "colour"}, "TOTALS_BY: shops.csv has no column 'colour'"),
+        ({"totals": ["7"], "totals_by": "promo"}, "series 'north' has 2 values, expected one"),
+    ],
+)
+def test_wrong_totals_are_refused_before_anything_is_forecast(
+    shops_file, tmp_path, options, message
+):
+    with pytest.raises((ParameterError, SeriesError), match=message):
+        forecast_file(
+            shops_file, tmp_path / "next.csv", effort="instant", reading=READING, **options
+        )
+    assert not (tmp_path / "next.csv").exists()
