@@ -80,6 +80,7 @@ def _make_state(settings: Settings, model: LiveModel | None, needs_worker: bool)
         on_failure=lambda reason: metrics.failures.labels(reason).inc(),
         on_loaded=lambda version: metrics.version.set(version),
     )
+    metrics.database_limit.set(1_000_000 * settings.database_max_mb)
     recorder = Recorder(
         settings,
         on_dropped=lambda reason, n: metrics.dropped.labels(reason).inc(n),
