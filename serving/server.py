@@ -23,9 +23,10 @@ from typing import Any
 
 import structlog
 
-from lib.log import configure_logging
+from lib.log import LossyStream, configure_logging
 from lib.settings import ROOT, Settings, SettingsError, get_settings, usable_cores
 from serving.http import LOCAL_HOSTS, Keys, check_bind, check_key_lengths, is_loopback
+from serving.log_writer import log_in_background
 
 THREADS = 4  # a process; one of them computes, others read and write
 _MODEL_WAIT = 20.0  # seconds that a process waits for its model before it accepts requests
@@ -195,6 +196,7 @@ def _serve(settings: Settings, options: argparse.Namespace) -> None:
     def load_model(worker: Any) -> None:
         from serving.state import state_of
 
+        log_in_background(LossyStream(sys.stderr))  # here: a thread does not survive a fork
         app = worker.app.wsgi()
         state = state_of(app)
         worker.batches = app.wsgi_app
@@ -221,7 +223,7 @@ def _serve(settings: Settings, options: argparse.Namespace) -> None:
         state = state_of(worker.app.wsgi())
         state.retention.stop()
         state.model.stop(1)
-        state.recorder.close()
+        state.recorder.close()  # what waits of the log is written at the end of the process
 
     class Server(BaseApplication):
         def load_config(self) -> None:
