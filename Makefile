@@ -12,10 +12,10 @@ PORT    ?= 5000
 # Settings of the environment are taken too: the recipes see them as such.
 SETTINGS := VAR_DIR MLFLOW_TRACKING_URI MLFLOW_ARTIFACT_ROOT OPTUNA_STORAGE DATABASE_URL QUEUE_URL \
 	REGISTERED_MODEL_NAME LOG_LEVEL LOG_FORMAT \
-	MONITOR_WINDOW_DAYS MONITOR_CHECKS MONITOR_SILENT_DAYS MAX_MAE MAX_RMSE MIN_R2 MAX_DEGRADATION MAX_COVERAGE_LOSS \
+	MONITOR_WINDOW_DAYS MONITOR_CHECKS MONITOR_SILENT_DAYS MONITOR_GROUPS MAX_MAE MAX_RMSE MIN_R2 MAX_DEGRADATION MAX_COVERAGE_LOSS \
 	DRIFT_ALPHA DRIFT_MIN_EFFECT RETRAIN_AFTER_DAYS RETRAIN_AFTER_SAMPLES RETRAIN_LEARN_DAYS RETRAIN_PAUSE_DAYS \
 	COST_OVER COST_UNDER REVENUE_PER_ACCURATE ACCURATE_WITHIN INVENTORY_SAVING
-OWN    := $(SETTINGS) PROFILE FORCE RUN_DIR OUT PYTHON VERSION PORT PYTEST_ARGS API_ARGS ARGS TARGET IMAGE ENGINE BUILD_ARGS RUN_ARGS API_KEYS ENV PY STAMP SHELL MAKE MAKEFLAGS
+OWN    := $(SETTINGS) PROFILE FORCE RUN_DIR OUT PYTHON VERSION PORT PYTEST_ARGS API_ARGS ARGS PART TARGET IMAGE ENGINE BUILD_ARGS RUN_ARGS API_KEYS ENV PY STAMP SHELL MAKE MAKEFLAGS
 GIVEN   = $(foreach v,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(v)))),$(v)))
 PASSED  = $(foreach v,$(sort $(filter-out $(OWN),$(GIVEN))),$(v)="$$$(v)")
 # The shell's PWD stays the caller's under `make -C`: DATA is looked for there first.
@@ -238,8 +238,8 @@ lab: $(STAMP) ## Open the notebooks in JupyterLab (PORT=8888)
 	$(PY) -m jupyterlab --ServerApp.root_dir=notebooks $(if $(filter 0,$(shell id -u)),--allow-root) \
 	  $(if $(findstring command,$(origin PORT)),--port "$(PORT)")
 
-bench-monitoring: $(STAMP) ## Error rates of the monitoring's bounds, by simulation (ARGS="--windows 2000")
-	OMP_NUM_THREADS=1 $(PY) -m benchmarks.monitoring.bench $(ARGS)
+bench-monitoring: $(STAMP) ## Error rates of the monitoring's bounds (PART=delays or million; ARGS="--help")
+	OMP_NUM_THREADS=1 $(PY) -m benchmarks.monitoring.$(or $(PART),bench) $(ARGS)
 
 clean: ## Remove caches; keeps the environment and var/
 	rm -rf .pytest_cache .ruff_cache .hypothesis build dist site

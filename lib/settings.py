@@ -180,6 +180,8 @@ class Settings(BaseSettings):
     alert_cooldown_hours: float = Field(24, ge=0, le=8760)
     alert_webhook_url: WebUrl = Field("", repr=False)  # it may hold a secret
     alert_urls: AlertUrls = ()  # of apprise: mailtos://, slack://
+    digest: bool = False  # send the state of the model each day, where alerts go
+    public_url: WebUrl = ""  # where people open the page; for links
     # By mail; without smtp_host or alert_email none is sent
     smtp_host: str = ""
     smtp_port: int = Field(587, ge=1, le=65535)
@@ -206,6 +208,7 @@ class Settings(BaseSettings):
     monitor_checks: int = Field(3, ge=1, le=100)
     # Days beyond the usual after which truth, forecasts or series are missed
     monitor_silent_days: int = Field(3, ge=1, le=366)
+    monitor_groups: str = ""  # CSV or Parquet: series_id, and columns by which series are grouped
     max_mae: float | None = Field(None, gt=0)  # units of the series; none is no limit
     max_rmse: float | None = Field(None, gt=0)
     min_r2: float | None = Field(None, le=1)

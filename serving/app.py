@@ -11,6 +11,8 @@ from flask_openapi3 import Info, OpenAPI
 from lib.settings import Settings, get_settings
 from serving import request_log
 from serving.explanations import Jobs
+from serving.fast_predict import FastPredict
+from serving.gate import Gate
 from serving.http import Metrics, StrictRequest, problems
 from serving.model import LiveModel
 from serving.records import Recorder, Retention, delete_old_rows
@@ -56,13 +58,15 @@ def create_app(
     # The keys of an explanation are in the order of its map's rows and columns.
     cast(DefaultJSONProvider, app.json).sort_keys = False
     app.config["MAX_CONTENT_LENGTH"] = _MAX_BODY
-    attach(app, _make_state(settings, model))
+    state, gate = _make_state(settings, model), Gate(settings, hosts)
+    attach(app, state)
     problems.register(app)
-    request_log.register(app, hosts)
+    request_log.register(app, gate)
     for blueprint in (forecasts, explanations, actuals, status):
         app.register_api(blueprint.calls)
     for blueprint in (docs, pages):
         app.register_blueprint(blueprint.pages)
+    app.wsgi_app = FastPredict(app.wsgi_app, state, gate)
     return app
 
 

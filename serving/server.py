@@ -175,7 +175,9 @@ def _serve(settings: Settings, options: argparse.Namespace) -> None:
     def load_model(worker: Any) -> None:
         from serving.state import state_of
 
-        state = state_of(worker.app.wsgi())
+        app = worker.app.wsgi()
+        state = state_of(app)
+        worker.batches = app.wsgi_app
         worker.keys = Keys(settings.api_keys)
         state.retention.start()
         model = state.model

@@ -225,7 +225,7 @@ def simulate(
                 events.append({"day": number, "served": client.version})
     found = {"change": change, "silence": silence, "timeline": timeline, "events": events}
     found["failed"] = client.failed
-    return {"summary": summary(found)} | found
+    return {"summary": summary(found, panel)} | found
 
 
 def flagged(report: Report) -> list[str]:
@@ -234,7 +234,13 @@ def flagged(report: Report) -> list[str]:
     return [name for part in parts for name in part.consecutive_flags]
 
 
-def summary(found: dict) -> dict:
+def has_gap(panel: Panel, day: int) -> bool:
+    """Whether the truth of a series is missing for three days up to a day of the service."""
+    values = panel.values.reshape(panel.n_series, DAYS)[:, : LIVE + day + 1]
+    return bool(np.isnan(values[:, -3:]).all(axis=1).any())
+
+
+def summary(found: dict, panel: Panel) -> dict:
     """What has to be looked at, as numbers; None for what did not happen."""
     change, silence, events = found["change"], found["silence"], found["events"]
     back = silence + SILENT_DAYS
@@ -253,6 +259,7 @@ def summary(found: dict) -> dict:
     opened = [(event["day"], event["opened"]) for event in events if "opened" in event]
     of_change = [d for d, key in opened if 0 < change <= d and not key.startswith("evidence")]
     of_silence = [d for d, key in opened if 0 < silence <= d <= back and key == "evidence truth"]
+    gaps = [d for d, key in opened if key == "evidence series truth" and has_gap(panel, d)]
     ended = [(event["day"], event["ended"]) for event in events if "ended" in event]
     silent = {
         "silence": silence,
@@ -268,7 +275,8 @@ def summary(found: dict) -> dict:
         "trained": sum("trained" in event for event in events),
         "served": first("served"),
         "ended": max((day for day, _ in ended), default=None),
-        "false_alarms": len(opened) - len(of_change) - len(of_silence),
+        "series_missed": len(gaps),
+        "false_alarms": len(opened) - len(of_change) - len(of_silence) - len(gaps),
         "failed_requests": len(found["failed"]),
         "mae_before": float(np.nanmean(error[:change])) if change else None,
         "mae_of_two_weeks_after": float(np.nanmean(error[change : change + 14])),

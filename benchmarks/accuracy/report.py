@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -25,7 +26,7 @@ OURS = "#c2410c"
 
 
 def write_report(rows: list[dict[str, Any]], out: Path) -> str:
-    """Write results.json, table.md and mase.png; return the table."""
+    """Write results.json, table.md, mase.png and seconds.png; return the table."""
     out.mkdir(parents=True, exist_ok=True)
     rows = [{name: row[name] for name in (*FIELDS, *SCORES)} for row in rows]
     (out / "results.json").write_text(json.dumps(rows, indent=1) + "\n")
@@ -34,6 +35,7 @@ def write_report(rows: list[dict[str, Any]], out: Path) -> str:
     text = "\n\n".join([NOTE, *_ranks(table), *sections])
     (out / "table.md").write_text(text + "\n")
     _draw(table).savefig(out / "mase.png", dpi=110)
+    _draw_seconds(table).savefig(out / "seconds.png", dpi=110)
     return text + "\n"
 
 
@@ -93,6 +95,44 @@ def _draw(table: pd.DataFrame) -> Figure:
     axis.set(yticks=range(len(order)), yticklabels=list(order))
     axis.set(xlabel="MASE, relative to the best of the data set (1 is best)")
     axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def relative_to_seasonal_naive(table: pd.DataFrame) -> pd.DataFrame:
+    """Return WQL and processor seconds of each model that has run on every data set.
+
+    Each with the covariates that it takes.
+
+    Returns:
+        Indexed by model: wql, the geometric mean of the ratio to SeasonalNaive, and seconds, the
+        geometric mean, at least 0.1.
+    """
+    best = table.sort_values("covariates").drop_duplicates(["data_set", "model"], keep="last")
+    wql = best.pivot(index="model", columns="data_set", values="wql").dropna()
+    seconds = best.pivot(index="model", columns="data_set", values="seconds").loc[wql.index]
+    ratio = wql / wql.loc["SeasonalNaive"] if "SeasonalNaive" in wql.index else wql / wql.min()
+    means = {"wql": np.log(ratio), "seconds": np.log(seconds.clip(lower=0.1))}
+    return pd.DataFrame({name: np.exp(logs.mean(axis=1)) for name, logs in means.items()})
+
+
+def _draw_seconds(table: pd.DataFrame) -> Figure:
+    """WQL against processor seconds: what more time buys, and from whom."""
+    means = relative_to_seasonal_naive(table)
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axis = figure.subplots()
+    for model, row in means.iterrows():
+        color = OURS if str(model).startswith("ours") else "#475569"
+        axis.plot(row["seconds"], row["wql"], marker="o", ms=7, color=color)
+        place = (float(row["seconds"]), float(row["wql"]))
+        offset = {"xytext": (6, 4), "textcoords": "offset points"}
+        axis.annotate(str(model), place, fontsize=8, color=color, **offset)
+    axis.set_xscale("log")
+    axis.set(
+        xlabel="processor seconds a data set (geometric mean)",
+        ylabel="WQL, relative to SeasonalNaive",
+    )
+    axis.grid(color="#e2e8f0")
+    axis.set_axisbelow(True)
     return figure
 
 

@@ -8,10 +8,12 @@ __all__ = [
     "WINDOW_DAYS",
     "Covariate",
     "DataSplit",
+    "Kind",
     "Panel",
     "SeriesError",
     "Source",
     "SynthesisSpec",
+    "add_holidays",
     "choose_validation_days",
     "closed_days_ahead",
     "closed_weekdays",
@@ -28,14 +30,17 @@ __all__ = [
     "last_history_day",
     "last_history_rows",
     "load",
+    "mark_holidays",
     "mark_public_holidays",
     "match_columns",
+    "name_holidays",
     "plot_components",
     "plot_events",
     "plot_factor",
     "plot_seasons",
     "plot_series",
     "spike_rows",
+    "split_calendar",
     "split_days",
     "split_planned",
     "split_without_test",
@@ -56,10 +61,17 @@ from .closed_days import (
     is_closed,
     is_missing,
 )
-from .covariates import Covariate, covariate_columns
+from .covariates import Covariate, Kind, covariate_columns
 from .description import describe_data
 from .frequency import find_frequency
-from .loading import load, mark_public_holidays, validate
+from .holidays import (
+    add_holidays,
+    mark_holidays,
+    mark_public_holidays,
+    name_holidays,
+    split_calendar,
+)
+from .loading import load, validate
 from .panel import (
     MIN_HISTORY_DAYS,
     SERIES_COLUMNS,

@@ -1,7 +1,8 @@
 """Covariates of a panel: what else is known of each day, with its role and kind.
 
 In a series table, the column of a covariate is named `role:kind:name`, such as
-`known:number:price`, so that a table in a file says what each of its columns is.
+`known:number:price`, so that a table in a file says what each of its columns is. Holidays add
+their calendar: `known:holiday:holiday:BR:SP`.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ class Covariate:
             the label "" is an ordinary day.
         values: (N,) float64, NaN where unknown. Of a category the position in `labels`.
         labels: of the categories.
+        calendar: of holidays, country and state (`BR:SP`), so that days ahead get theirs; "" if
+            it is not known. Either may be the name of a static covariate.
     """
 
     name: str
@@ -40,11 +43,13 @@ class Covariate:
     kind: Kind
     values: np.ndarray
     labels: tuple[str, ...] = ()
+    calendar: str = ""
 
     @property
     def column(self) -> str:
         """Name of its column in a series table."""
-        return SEPARATOR.join((self.role, self.kind, self.name))
+        parts = (self.role, self.kind, self.name, *([self.calendar] if self.calendar else []))
+        return SEPARATOR.join(parts)
 
 
 def is_covariate_column(name: str) -> bool:
@@ -68,13 +73,26 @@ def read_covariates(table: pd.DataFrame) -> tuple[Covariate, ...]:
 
 
 def _read_covariate(column: pd.Series, name: str) -> Covariate:
-    role, kind, label = cast("tuple[Role, Kind, str]", name.split(SEPARATOR, 2))
+    role, kind, label, calendar = split_column(name)
     if kind in ("number", "event"):
         values = column.to_numpy(np.float64, na_value=np.nan)
         return Covariate(label, role, kind, values)
     codes, labels = pd.factorize(column, sort=True)
     values = np.where(codes < 0, np.nan, codes.astype(np.float64))
-    return Covariate(label, role, kind, values, tuple(str(name) for name in labels))
+    return Covariate(label, role, kind, values, tuple(str(name) for name in labels), calendar)
+
+
+def split_column(name: str) -> tuple[Role, Kind, str, str]:
+    """Return role, kind, name and calendar of the column of a covariate.
+
+    >>> split_column("known:holiday:holiday:BR:SP")
+    ('known', 'holiday', 'holiday', 'BR:SP')
+    """
+    role, kind, label = cast("tuple[Role, Kind, str]", name.split(SEPARATOR, 2))
+    calendar = ""
+    if kind == "holiday":
+        label, _, calendar = label.partition(SEPARATOR)
+    return role, kind, label, calendar
 
 
 def write_covariates(covariates: Iterable[Covariate]) -> dict[str, np.ndarray | ExtensionArray]:
@@ -101,8 +119,8 @@ def find_kind(column: pd.Series, *, categorical: bool = False) -> Kind:
         column: as numbers or booleans where all its values are, otherwise as text.
         categorical: the user says that it is.
 
-    >>> find_kind(pd.Series([0, 1, 1])), find_kind(pd.Series([0.5, 2.5]))
-    ('event', 'number')
+    >>> [find_kind(pd.Series(cells)) for cells in ([0, 1, 1], [0.5, 2.5], ["a"])]
+    ['event', 'number', 'category']
     """
     if categorical or not pd.api.types.is_numeric_dtype(column):
         return "category"
@@ -119,7 +137,7 @@ def as_categories(column: pd.Series) -> pd.Series:
     """Return categories as text, whole numbers without a decimal point, missing where unknown."""
     if pd.api.types.is_numeric_dtype(column):
         numbers = column.astype(np.float64)
-        text = numbers.map(lambda x: f"{x:g}", na_action="ignore").astype("str")
+        text = numbers.map(lambda x: f"{x:.15g}", na_action="ignore").astype("str")
         return text.where(numbers.notna())
     text = column.astype("str").str.strip()
     return text.where(column.notna() & (text != ""))

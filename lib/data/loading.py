@@ -10,7 +10,7 @@ the local day (which counts).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,9 +18,17 @@ import numpy as np
 import pandas as pd
 import structlog
 
+from lib.data.covariate_columns import (
+    CovariateNames,
+    convert_covariates,
+    fill_static,
+    number_texts,
+)
+from lib.data.covariates import Covariate, Kind, read_covariates
 from lib.data.frequency import check_frequency
+from lib.data.holidays import add_holidays, mark_holidays
 from lib.data.names import unify_names
-from lib.data.panel import SERIES_COLUMNS, WINDOW_DAYS, Panel, SeriesError, to_table
+from lib.data.panel import SERIES_COLUMNS, WINDOW_DAYS, Panel, to_table
 from lib.data.parsing import Days, check_decimal, find_decimal, parse_days, parse_numbers
 from lib.data.planned import is_planned
 from lib.data.readers import read
@@ -48,7 +56,12 @@ def load(
     decimal: str = "",
     separator: str = "",
     encoding: str = "",
+    covariates: Sequence[str] = (),
+    past_covariates: Sequence[str] = (),
+    static_covariates: Sequence[str] = (),
+    categorical: Sequence[str] = (),
     country: str = "",
+    state: str = "",
     min_days: int = WINDOW_DAYS,
 ) -> pd.DataFrame:
     """Read a CSV or Parquet file of daily series into the canonical table.
@@ -64,12 +77,19 @@ def load(
         decimal: the decimal mark; "" detects it, as for separator and encoding.
         separator: between the fields of a text file.
         encoding: of a text file.
-        country: such as "BR": its public holidays are the events where there is no event column.
+        covariates: names of columns that are known for the days ahead as well.
+        past_covariates: names of columns that are known up to today only.
+        static_covariates: names of columns with one value a series.
+        categorical: those of them that are categories though they look like numbers.
+        country: such as "BR", or the name of a static covariate that holds such a code a series:
+            its named holidays are a known covariate, and its public holidays are the events where
+            there is no event column.
+        state: of the country, such as "SP", or the name of a static covariate.
         min_days: observed values that one series must have, by default one window.
 
     Returns:
-        The columns SERIES_COLUMNS, sorted by series and day, every day from first to last of a
-        series, NaN where missing or unknown.
+        The columns SERIES_COLUMNS, then those of covariates, named `role:kind:name`; sorted by
+        series and day, every day from first to last of a series, NaN where missing or unknown.
 
     Raises:
         SeriesError: the file cannot be used as daily series.
@@ -87,52 +107,83 @@ def load(
     names = (series_column, date_column, value_column, external_column, event_column)
     wanted = dict(zip(SERIES_COLUMNS, names, strict=True))
     wanted |= {name: wanted[name] or name for name in ("date", "value")}
+    columns = CovariateNames(covariates, past_covariates, static_covariates, categorical)
+    wanted |= columns.wanted()
     frame, source = read(Path(path), wanted, separator=separator, encoding=encoding)
-    return _canonical_table(frame, source, decimal=decimal, country=country, min_days=min_days)
+    table = _canonical_table(frame, source, columns, decimal=decimal, min_days=min_days)
+    return _with_holidays(table, country, state, fill_events="evento_especial" not in frame)
 
 
 def validate(
     table: pd.DataFrame,
     *,
     columns: Mapping[str, str] | None = None,
+    covariates: Sequence[str] = (),
+    past_covariates: Sequence[str] = (),
+    static_covariates: Sequence[str] = (),
+    categorical: Sequence[str] = (),
+    kinds: Mapping[str, Kind] | None = None,
     country: str = "",
+    state: str = "",
     min_days: int = WINDOW_DAYS,
 ) -> pd.DataFrame:
     """Check a table as `load` checks a file, and complete its days.
 
     Args:
         table: `date` (days, timestamps or text), `value` and others of SERIES_COLUMNS. It is left
-            as it is.
+            as it is. Covariates that it has in canonical columns stay.
         columns: names that the table has for them, where they differ.
+        covariates: as for `load`, and so are the next three.
+        past_covariates: known up to today only.
+        static_covariates: one value a series.
+        categorical: categories though they look like numbers.
+        kinds: of covariates by name, where a model has learned them; the others tell theirs.
         country: as for `load`.
+        state: as for `load`.
         min_days: as for `load`.
 
     Raises:
         SeriesError: names a row by its position, the first being 0.
     """
     source = Source("series table")
-    wanted = {"date": "date", "value": "value", **(columns or {})}
+    names = CovariateNames(covariates, past_covariates, static_covariates, categorical, kinds or {})
+    wanted = {"date": "date", "value": "value", **(columns or {}), **names.wanted()}
     matched = match_columns(list(table.columns), wanted, source)
     frame = table[list(matched.values())].reset_index(drop=True)
     frame.columns = list(matched)
     source = replace(source, columns=matched)
-    return _canonical_table(frame, source, decimal="", country=country, min_days=min_days)
+    canonical = _canonical_table(frame, source, names, decimal="", min_days=min_days)
+    fill_events = "evento_especial" not in matched
+    return _with_holidays(canonical, country, state, fill_events=fill_events)
 
 
 def _canonical_table(
-    frame: pd.DataFrame, source: Source, *, decimal: str, country: str, min_days: int
-) -> pd.DataFrame:
-    """Return the canonical table of columns as written, row for row those of `source`."""
+    frame: pd.DataFrame, source: Source, names: CovariateNames, *, decimal: str, min_days: int
+) -> Panel:
+    """Return the panel of columns as written, row for row those of `source`."""
     frame, source = _drop_blank_rows(frame, source)
-    table, source = _convert(frame, source, decimal)
-    check_cells(table, source)
+    table, source = _convert(frame, source, names, decimal)
+    check_cells(table[list(SERIES_COLUMNS)], source)
     rows = _sort_rows(table, source)
     check_days(rows)
     check_frequency(rows)
     check_series(rows, min_days)
-    panel = _complete_days(table, rows)
-    if country and "evento_especial" not in frame:
-        panel = replace(panel, event=_mark_history(panel, country))
+    return _complete_days(table, rows)
+
+
+def _with_holidays(panel: Panel, country: str, state: str, *, fill_events: bool) -> pd.DataFrame:
+    """Return the canonical table of a panel, with the holidays of a country.
+
+    Args:
+        panel: without them.
+        country: "" for none.
+        state: of the country.
+        fill_events: whether they are also the events.
+    """
+    if country:
+        panel = add_holidays(panel, country, state)
+        if fill_events:
+            panel = replace(panel, event=_mark_history(panel, country, state))
     return to_table(panel)
 
 
@@ -156,9 +207,12 @@ def _text_columns(frame: pd.DataFrame) -> list[str]:
     return [name for name in frame if isinstance(frame[name].dtype, pd.StringDtype)]
 
 
-def _convert(frame: pd.DataFrame, source: Source, decimal: str) -> tuple[pd.DataFrame, Source]:
+def _convert(
+    frame: pd.DataFrame, source: Source, names: CovariateNames, decimal: str
+) -> tuple[pd.DataFrame, Source]:
     """Return the columns with their types, and a source whose remedies can read the file."""
     text = {name: frame[name] for name in NUMBER_COLUMNS if name in _text_columns(frame)}
+    text |= number_texts(frame, names)
     if text and not decimal:
         decimal = find_decimal(text, source)
         if decimal == ",":
@@ -173,7 +227,7 @@ def _convert(frame: pd.DataFrame, source: Source, decimal: str) -> tuple[pd.Data
             table[name] = parse_numbers(text[name], name, decimal, source)
         else:
             table[name] = _convert_numbers(frame, name, source)
-    return table, source
+    return table.assign(**convert_covariates(frame, names, decimal, source)), source
 
 
 def _convert_names(frame: pd.DataFrame, days: np.ndarray, source: Source) -> pd.Series:
@@ -254,36 +308,43 @@ def _complete_days(table: pd.DataFrame, rows: GroupedRows) -> Panel:
         values=columns["value"],
         factor=columns["fator_externo"],
         event=columns["evento_especial"],
+        covariates=tuple(
+            _complete_covariate(covariate, rows, at, lengths)
+            for covariate in read_covariates(table)
+        ),
     )
 
 
-def _mark_history(panel: Panel, country: str) -> np.ndarray:
+def _complete_covariate(
+    covariate: Covariate, rows: GroupedRows, at: np.ndarray, lengths: np.ndarray
+) -> Covariate:
+    """Return a covariate of the rows of a table for all days of its series.
+
+    Args:
+        covariate: of the rows, in the order of the table.
+        rows: of the table.
+        at: (N,) the day of each row, in the order of `rows`.
+        lengths: (S,) days of each series.
+    """
+    if covariate.role == "static":
+        codes = np.empty(len(rows.codes), dtype=np.int64)
+        codes[rows.order] = rows.codes
+        values = np.repeat(fill_static(covariate, codes, rows.ids, rows.source), lengths)
+    else:
+        values = np.full(lengths.sum(), np.nan)
+        values[at] = covariate.values[rows.order]
+        if covariate.kind == "holiday":  # days without a row are ordinary ones, as far as is known
+            values[np.isnan(values)] = (
+                covariate.labels.index("") if "" in covariate.labels else np.nan
+            )
+    return replace(covariate, values=values)
+
+
+def _mark_history(panel: Panel, country: str, state: str) -> np.ndarray:
     """Return the public holidays as events, unknown on the blank rows at the end of a series.
 
     There an event would make planned days of missing values. (N,).
     """
-    holidays = mark_public_holidays(panel.dates, country)
+    holidays = mark_holidays(panel, country, state)
     blank = is_planned(replace(panel, event=holidays)) & ~is_planned(panel)
     return np.where(blank, np.nan, holidays)
-
-
-def mark_public_holidays(dates: np.ndarray, country: str) -> np.ndarray:
-    """Return 1.0 on the public holidays of a country, else 0.0.
-
-    Args:
-        dates: (N,) datetime64[D].
-        country: a two-letter code, such as BR.
-
-    Raises:
-        SeriesError: no holidays are known of this country.
-    """
-    import holidays
-
-    years = dates.astype("datetime64[Y]").astype(np.int64) + 1970
-    try:
-        calendar = holidays.country_holidays(country, years=range(years.min(), years.max() + 1))
-    except NotImplementedError as error:
-        raise SeriesError(
-            f"COUNTRY: got {country!r}, expected a two-letter code such as BR or US"
-        ) from error
-    return np.isin(dates, np.array(list(calendar), dtype="datetime64[D]")).astype(np.float64)

@@ -288,6 +288,8 @@ def _number_error(
 ) -> SeriesError:
     expected = f"a number such as 1234{decimal}5, or nothing where it is missing"
     remedy = "Correct it or leave it blank; set DECIMAL if the decimal mark is another"
+    if ":" in name:  # a covariate
+        remedy += ", or name the column in CATEGORICAL if it holds labels"
     if name == "evento_especial":
         expected = "0 to 1, or a word such as true or no"
         remedy = "Write 1 on the days of an event and 0 on all others"

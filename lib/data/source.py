@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from lib.data.covariates import covariate_columns
 from lib.data.panel import SERIES_COLUMNS, SeriesError
 
 # The parameter that names each column, as users of the notebooks know it.
@@ -16,6 +17,14 @@ COLUMN_PARAMETERS = {
     "fator_externo": "EXTERNAL_COLUMN",
     "evento_especial": "EVENT_COLUMN",
 }
+# The parameter that names covariates, by their role. Until its kind is known, a covariate stands
+# under `role:name`.
+COVARIATE_PARAMETERS = {
+    "known": "COVARIATES",
+    "past": "PAST_COVARIATES",
+    "static": "STATIC_COVARIATES",
+}
+RESERVED_NAMES = ("date", "value", *SERIES_COLUMNS[3:])  # fields of a day in a request
 
 
 @dataclass(frozen=True)
@@ -77,6 +86,7 @@ def match_columns(header: list[str], wanted: Mapping[str, str], source: Source) 
     Args:
         header: the names of the file's columns.
         wanted: canonical names to names of the file; "" means the canonical name, if it is there.
+            Covariates under `role:name`. Those of a canonical table come along by themselves.
         source: of the file, for messages.
 
     Raises:
@@ -89,7 +99,28 @@ def match_columns(header: list[str], wanted: Mapping[str, str], source: Source) 
             continue
         _check_column(name, canonical, header, matched, source)
         matched[canonical] = name
-    return matched
+    for canonical, name in wanted.items():
+        if canonical not in SERIES_COLUMNS:
+            _check_covariate_name(name, canonical, source)
+            _check_column(name, canonical, header, matched, source)
+            matched[canonical] = name
+    return matched | {name: name for name in covariate_columns(header)}
+
+
+def _parameter_of(canonical: str) -> str:
+    """Return the parameter that names a column."""
+    role = canonical.partition(":")[0]
+    return COLUMN_PARAMETERS.get(canonical) or COVARIATE_PARAMETERS[role]
+
+
+def _check_covariate_name(name: str, canonical: str, source: Source) -> None:
+    if name in RESERVED_NAMES:
+        raise source.error(
+            f"{_parameter_of(canonical)} names {name!r}, which is the name of a field of each day",
+            expected=f"other names than {', '.join(RESERVED_NAMES)}",
+            remedy="Rename the column. The columns that EXTERNAL_COLUMN and EVENT_COLUMN name are "
+            "covariates already",
+        )
 
 
 def _check_column(
@@ -102,7 +133,7 @@ def _check_column(
         raise source.error(
             f"there is no column {name!r}",
             expected=f"it among the columns {header}",
-            remedy=f"{hint}Set {COLUMN_PARAMETERS[canonical]} to the column that holds it, or "
+            remedy=f"{hint}Set {_parameter_of(canonical)} to the column that holds it, or "
             "SEPARATOR or ENCODING if these names look wrong",
         )
     if header.count(name) > 1:
@@ -114,7 +145,7 @@ def _check_column(
     if name in matched.values():
         other = next(key for key, column in matched.items() if column == name)
         raise source.error(
-            f"{COLUMN_PARAMETERS[other]} and {COLUMN_PARAMETERS[canonical]} both name {name!r}",
+            f"{_parameter_of(other)} and {_parameter_of(canonical)} both name {name!r}",
             expected="a different column for each",
-            remedy="Leave the one that the file does not have empty",
+            remedy="Leave it out of one of them",
         )

@@ -99,7 +99,7 @@ class CovariateEffects:
                 effects[k] = _fill_unknown(effects[k], known[k], panel)
         units = np.where(traits.additive, traits.units, np.nan)
         units = np.repeat(units, np.diff(panel.offsets))
-        return PanelEffects(panel, effects, linear, known, units)
+        return PanelEffects(self, panel, effects, linear, known, units)
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Return the arrays that `from_arrays` reads; none holds objects."""
@@ -162,6 +162,7 @@ class PanelEffects:
     """Effects on the N rows of a panel.
 
     Attributes:
+        learned: what is applied.
         panel: as it is observed.
         effects: (K, N) float32, logarithms or units.
         linear: (K, N) float32, the covariates without unit, where they are numbers or events.
@@ -169,22 +170,23 @@ class PanelEffects:
         units: (N,) of additive effects, NaN where effects multiply.
     """
 
+    learned: CovariateEffects
     panel: Panel
     effects: np.ndarray
     linear: np.ndarray
     known: np.ndarray
     units: np.ndarray
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the K covariates."""
+        return self.learned.names
+
     def known_ahead(self, origins: np.ndarray, horizon: int) -> np.ndarray:
-        """Return which covariates are known for any of the days after each origin. (n, K)."""
+        """Return which covariates are known on the days after each origin. (n, horizon, K)."""
         steps = np.arange(1, horizon + 1)
-        return np.stack(
-            [
-                (values_at(self.panel, known, origins, steps) == 1).any(axis=1)
-                for known in self.known
-            ],
-            axis=1,
-        )
+        known = [values_at(self.panel, row, origins, steps) == 1 for row in self.known]
+        return np.stack(known, axis=-1)
 
     def remove(self, visible: np.ndarray) -> Panel:
         """Return the panel without the effects of the visible covariates, (K,) bool."""
@@ -217,6 +219,24 @@ class PanelEffects:
         units = self.units[origins][:, None, None]
         effect = effect[..., None]
         return np.where(np.isnan(units), quantiles * np.exp(effect), quantiles + units * effect)
+
+    def put_back(self, values: np.ndarray, rows: np.ndarray, hidden: np.ndarray) -> np.ndarray:
+        """Put the effects of hidden covariates back into values that all were removed from.
+
+        Args:
+            values: (n, days), of the panel that `remove` returns.
+            rows: (n, days) of the panel.
+            hidden: (n, K) bool.
+
+        Returns:
+            (n, days).
+        """
+        effects = self.effects[:, rows].astype(np.float64)  # (K, n, days)
+        every = np.clip(effects.sum(axis=0), -LARGEST, LARGEST)
+        left = np.where(hidden.T[:, :, None], 0.0, effects).sum(axis=0)
+        back = every - np.clip(left, -LARGEST, LARGEST)
+        units = self.units[rows]
+        return np.where(np.isnan(units), values * np.exp(back), values + units * back)
 
     def _total(self, visible: np.ndarray) -> np.ndarray:
         total = self.effects[visible].sum(axis=0, dtype=np.float64)

@@ -9,6 +9,7 @@ import numpy as np
 from lib.data import Panel
 from lib.features.engineering import (
     FEATURES,
+    FUTURE,
     MAX_HORIZON,
     YEAR,
     calendar_features,
@@ -30,12 +31,14 @@ class Windows:
         features: (N, 11), as `compute_features` returns them.
         origins: (n,) int64, row numbers.
         horizon: days ahead.
+        hidden: names among `fator_externo` and `evento_especial` that are unknown ahead.
     """
 
     panel: Panel
     features: np.ndarray
     origins: np.ndarray
     horizon: int
+    hidden: tuple[str, ...] = ()
 
     def context(self, index: np.ndarray, days: int) -> np.ndarray:
         """Return the features of the last `days` days of windows, as `gather_context` does."""
@@ -43,7 +46,10 @@ class Windows:
 
     def known_future(self, index: np.ndarray) -> np.ndarray:
         """Return the known future of windows, (len(index), horizon, len(FUTURE))."""
-        return known_future(self.panel, self.origins[index], self.horizon)
+        future = known_future(self.panel, self.origins[index], self.horizon)
+        for name in self.hidden:
+            future[..., FUTURE.index(name)] = np.nan
+        return future
 
     def targets(self, index: np.ndarray) -> np.ndarray:
         """Return the values after each origin, (len(index), horizon), NaN where missing."""

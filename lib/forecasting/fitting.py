@@ -133,7 +133,11 @@ def choose_and_fit(
     fit = training.calibrate(fit, data)
     for name in ("search.parquet", "search.db", "tuning.json"):
         (folder / name).unlink(missing_ok=True)
-    return training.save_artifact(folder, fit, data, panel, split)
+    model = training.save_artifact(folder, fit, data, panel, split)
+    is_last = split.validation_end == split.test_end  # else the days of a test would be learned
+    if final["REFIT"] and is_last and (again := training.refit(fit, data, panel)):
+        return training.save_refit(folder, again, panel)
+    return model
 
 
 def check_effort(effort: str) -> None:

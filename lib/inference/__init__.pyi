@@ -1,16 +1,19 @@
 __all__ = [
     "CONTRACT",
+    "EFFECTS",
     "FILES",
     "NONNEGATIVE_SERIES",
     "OPTIONAL_FILES",
     "PATHS",
     "RANKS",
     "SERIES_SPREAD",
+    "TWIN",
     "ArtifactError",
     "Contract",
     "DayRange",
     "GroupSum",
     "Job",
+    "LearnedEffects",
     "Order",
     "Partition",
     "PartitionForecaster",
@@ -31,24 +34,29 @@ __all__ = [
     "read_ranges",
     "subtract",
     "sum_series",
+    "unpack_twin",
     "verify_file",
     "verify_folder",
 ]
 
 from .artifact import (
     CONTRACT,
+    EFFECTS,
     FILES,
     NONNEGATIVE_SERIES,
     OPTIONAL_FILES,
     RANKS,
     SERIES_SPREAD,
+    TWIN,
     ArtifactError,
     Contract,
+    unpack_twin,
     verify_file,
     verify_folder,
 )
 from .bounds import apply_floors, cover_zeros
 from .distribution import mean_of_quantiles
+from .effects import LearnedEffects
 from .orders import Order, choose_order
 from .partitions import Job, Partition, PartitionForecaster, Result, is_finished
 from .past_ranks import collect_ranks

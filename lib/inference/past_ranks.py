@@ -44,7 +44,7 @@ def collect_ranks(model: ServedModel, panel: Panel, origins: np.ndarray) -> Rank
     scores = _fill_series(scores[chosen], complete[chosen])
     ranked = _rank(scores)
     span = int((dates[whole[-1]] - dates[whole[0]]).astype(np.int64))
-    persistence, shared = _measure_shift(scores, ranked, 1 + span / horizon)
+    persistence, shared = _measure_shift(scores, ranked, (1 + span / horizon) / 2)
     codes = np.clip(np.rint(ranked * CODES), -127, 127).astype(np.int8)
     return Ranks(tuple(panel.ids[s] for s in numbers), codes, persistence, shared)
 
@@ -101,7 +101,9 @@ def _rank(scores: np.ndarray) -> np.ndarray:
     return normal_scores((np.arange(count) + 0.5) / count)[order]
 
 
-def _measure_shift(scores: np.ndarray, ranked: np.ndarray, horizons: float) -> tuple[float, float]:
+def _measure_shift(
+    scores: np.ndarray, ranked: np.ndarray, independent: float
+) -> tuple[float, float]:
     """Return how much of the variance is a shift of whole paths, and how much of it is common.
 
     A sum of the days of a path has a mean square around zero in the scores as they fell. In the
@@ -109,12 +111,12 @@ def _measure_shift(scores: np.ndarray, ranked: np.ndarray, horizons: float) -> t
     shift makes up for the difference, in the paths of series and in the sum of all series. A mean
     square of k independent errors is uncertain itself: the interval is then that of Student's t
     with k degrees of freedom, which is about as wide as if the mean square were 1 + 2/k times as
-    large. Forecasts a horizon apart count as independent, and so do series.
+    large. Forecasts two horizons apart count as independent, and so do series.
 
     Args:
         scores: (origins, series, horizon), as they fell.
         ranked: the same, ranked over the origins.
-        horizons: number of horizons that the origins span.
+        independent: number of independent forecasts of a series.
 
     Returns:
         Two shares, 0 to 1.
@@ -123,12 +125,12 @@ def _measure_shift(scores: np.ndarray, ranked: np.ndarray, horizons: float) -> t
     unit = float(np.mean(scores**2))
     if unit == 0 or horizon == 1:
         return 0.0, 0.0
-    fell = (1 + 2 / (horizons * count)) * float(np.mean(scores.sum(axis=2) ** 2)) / unit
+    fell = (1 + 2 / (independent * count)) * float(np.mean(scores.sum(axis=2) ** 2)) / unit
     kept = float(np.mean(ranked.sum(axis=2) ** 2))
     persistence = float(np.clip((fell - kept) / (horizon**2 - kept), 0, 0.95))
     if count == 1 or persistence == 0:
         return persistence, 0.0
-    fell = (1 + 2 / horizons) * float(np.mean(scores.mean(axis=(1, 2)) ** 2)) / unit
+    fell = (1 + 2 / independent) * float(np.mean(scores.mean(axis=(1, 2)) ** 2)) / unit
     kept = float(np.mean(ranked.mean(axis=(1, 2)) ** 2))
     common = (fell - (1 - persistence) * kept) / persistence
     return persistence, float(np.clip((common - 1 / count) / (1 - 1 / count), 0, 1))

@@ -2,8 +2,9 @@
 
 A model folder holds `model.onnx`, `weights.safetensors`, `contract.json`, `background.npz` (the
 windows that explanations compare with) and `reference.parquet` (the features that drift checks
-compare with); since format 2 perhaps also `ranks.npz` (where the truth fell in past forecasts, to
-draw paths by). Nothing in it is executable, and the contract holds the SHA-256 of every file.
+compare with); since format 2 perhaps also `effects.npz` (what covariates do to a series) and
+`ranks.npz` (where the truth fell in past forecasts, to draw paths by). Nothing in it is executable,
+and the contract holds the SHA-256 of every file.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ import onnxruntime as ort
 from lib.data import Panel
 from lib.features import FEATURES, FUTURE, compute_features, gather_context
 from lib.features import known_future as gather_known_future
-from lib.inference.artifact import RANKS, ArtifactError, Contract, verify_folder
+from lib.inference.artifact import EFFECTS, RANKS, ArtifactError, Contract, verify_folder
 from lib.inference.bounds import apply_floors, apply_spread, cover_zeros
+from lib.inference.effects import LearnedEffects
 from lib.inference.ranks import Ranks
 
 
@@ -28,6 +30,10 @@ class ServedModel:
         self.contract = contract
         self.folder = folder
         self.ranks = Ranks.read(folder / RANKS) if RANKS in contract.sha256 else None
+        self.covariates: LearnedEffects | None = None
+        if EFFECTS in contract.sha256:
+            median = contract.quantiles.index(0.5)
+            self.covariates = LearnedEffects.read(folder / EFFECTS, median)
         self._session = session
 
     @classmethod
@@ -113,19 +119,41 @@ def forecast_panel(
         (n, horizon, quantiles).
     """
     contract = model.contract
-    days = contract.max_context if context is None else context
+    if not len(origins):
+        return np.empty((0, contract.horizon, len(contract.quantiles)))
+
+    def forecast(panel: Panel, origins: np.ndarray) -> np.ndarray:
+        days = contract.max_context if context is None else context
+        quantiles = _forecast_windows(model, panel, origins, days, known_future, batch)
+        return apply_spread(contract, panel, origins, quantiles)
+
+    if model.covariates is None:
+        quantiles = forecast(panel, origins)
+    else:
+        quantiles = model.covariates.forecast(panel, origins, forecast, known_future=known_future)
+    quantiles = apply_floors(contract, panel, origins, quantiles)
+    return cover_zeros(contract, panel, origins, quantiles)
+
+
+def _forecast_windows(
+    model: ServedModel,
+    panel: Panel,
+    origins: np.ndarray,
+    days: int,
+    known_future: bool,
+    batch: int,
+) -> np.ndarray:
+    """Return the quantiles that the graph gives, `batch` windows at a time."""
     features = compute_features(panel)
     forecasts = []
     for start in range(0, len(origins), batch):
         rows = origins[start : start + batch]
         history = gather_context(panel, features, rows, days)
-        future = gather_known_future(panel, rows, contract.horizon, with_covariates=known_future)
+        future = gather_known_future(
+            panel, rows, model.contract.horizon, with_covariates=known_future
+        )
         forecasts.append(model.predict(history, future))
-    if not forecasts:
-        return np.empty((0, contract.horizon, len(contract.quantiles)))
-    quantiles = apply_spread(contract, panel, origins, np.concatenate(forecasts))
-    quantiles = apply_floors(contract, panel, origins, quantiles)
-    return cover_zeros(contract, panel, origins, quantiles)
+    return np.concatenate(forecasts)
 
 
 def _open_session(path: Path) -> ort.InferenceSession:

@@ -13,6 +13,7 @@ __all__ = [
     "last_day",
     "list_quarantined",
     "load_baseline",
+    "load_groups",
     "plot_accuracy",
     "plot_business",
     "plot_drift_distributions",
@@ -25,6 +26,7 @@ __all__ = [
 ]
 
 from .arrivals import last_day
+from .by_series import load_groups
 from .frames import between, from_run, from_store
 from .job import MonitorError, NoActualError, report_retraining, run_check
 from .plausibility import PAST_DAYS, find_implausible

@@ -14,7 +14,7 @@ again: rather twice than never.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -22,7 +22,8 @@ from typing import Any
 import sqlalchemy as sa
 import structlog
 
-from lib.monitoring.channels import SEVERITIES, Channel, Event, Notice, Severity, channels_of
+from lib.monitoring.channels import Channel, channels_of
+from lib.monitoring.messages import SEVERITIES, Event, Notice, Severity
 from lib.settings import Settings
 from lib.storage import Store, alerts, exclusive_transaction, utcnow
 
@@ -101,7 +102,8 @@ def raise_alerts(
         events = due.get(channel.name, {})
         if not events:
             continue
-        error = _deliver(channel, list(events.values()))
+        notices = list(events.values())
+        error = deliver_in_time(lambda channel=channel, notices=notices: channel.send(notices))
         if error:
             log.warning("alerts not delivered", channel=channel.name, error=error)
         with store.writing() as connection:
@@ -252,13 +254,13 @@ def _record_attempt(
     connection.execute(change.values(deliveries=kept | {channel: state}, **values))
 
 
-def _deliver(channel: Channel, notices: list[Notice]) -> str:
-    """Send notices, for at most DEADLINE seconds; return the error, "" for none."""
+def deliver_in_time(send: Callable[[], None]) -> str:
+    """Send something, for at most DEADLINE seconds; return the error, "" for none."""
     problem = [f"no answer within {DEADLINE:g} seconds"]
 
     def work() -> None:
         try:
-            channel.send(notices)
+            send()
         except Exception as error:  # noqa: BLE001 - no channel may end the check
             problem[0] = f"{type(error).__name__}: {error}"[:300]
         else:

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 
+from lib.features import MAX_HORIZON
 from lib.storage import actuals, predictions
 
 PAIR_DAYS = 28  # last days with pairs that say what is usual
 _FEWEST = 3  # pairs that make a series one of the usual
 _PAST = 90  # days of forecasts and actuals that say how often a series has them
 _MOST_NAMES = 500  # of series in one query
+_LOOK_BACK = 60  # days that are looked through for pairs first, and twice as many from then on
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ def count_pairs(
     connection: sa.Connection, model_name: str, until: date | None
 ) -> dict[np.datetime64, int]:
     """Count the forecasts that came true by day, of the usual series."""
-    days = _pairs_by(connection, model_name, until, None, by_day=True)
+    days = _newest_days(connection, model_name, until)
     if not days:
         return {}
     newest = sorted(days)[-PAIR_DAYS:]
@@ -54,6 +56,24 @@ def count_pairs(
     if rare and len(rare) < len(by_series):
         days = _pairs_by(connection, model_name, until, since, by_day=True, rare=rare)
     return {np.datetime64(day, "D"): count for day, count in days.items()}
+
+
+def _newest_days(connection: sa.Connection, model_name: str, until: date | None) -> dict[str, int]:
+    """Count the pairs of the last PAIR_DAYS days with any, at least; older ones are seldom read."""
+    kept, query = actuals.c, sa.select(sa.func.min(actuals.c.date), sa.func.max(actuals.c.date))
+    oldest, newest = connection.execute(query.where(kept.date.is_not(None), is_trusted())).one()
+    if newest is None:
+        return _pairs_by(connection, model_name, until, None, by_day=True)
+    newest = newest if until is None else min(newest, until)
+    reach, days = _LOOK_BACK, {}
+    while True:
+        since = date.fromordinal(max(1, newest.toordinal() - reach))
+        days = _pairs_by(connection, model_name, until, since, by_day=True)
+        if len(days) >= PAIR_DAYS or since <= oldest:
+            break
+        reach *= 2
+    # A forecast of `/predict` may be older than any actual of a day.
+    return days or _pairs_by(connection, model_name, until, None, by_day=True)
 
 
 def _pairs_by(
@@ -72,6 +92,8 @@ def _pairs_by(
         sa.func.min(kept.first_date).label("first"),
         sa.func.max(kept.last_date).label("last"),
     ).where(kept.model_name == model_name, kept.series_id.is_not(None))
+    if since is not None:
+        spans = spans.where(kept.first_date >= earliest_first_date(since), kept.last_date >= since)
     span = spans.group_by(kept.series_id).subquery().c
     day, name = sa.cast(actuals.c.date, sa.Text), actuals.c.series_id
     dated = sa.select(day if by_day else name, sa.func.count()).where(
@@ -95,7 +117,7 @@ def _pairs_by(
     made = sa.func.date(kept.created_at)
     undated = sa.select(made, sa.func.count()).where(
         kept.model_name == model_name,
-        kept.series_id.is_(None),
+        kept.first_date.is_(None),
         kept.trace_id == actuals.c.trace_id,
         is_trusted(),
     )
@@ -108,6 +130,11 @@ def _pairs_by(
     return counts
 
 
+def earliest_first_date(day: date) -> date:
+    """Return the earliest first day of a forecast that reaches a day: none is longer."""
+    return date.fromordinal(max(1, day.toordinal() - MAX_HORIZON))
+
+
 def is_trusted() -> sa.ColumnElement[bool]:
     """Select the actuals that are not quarantined."""
     return actuals.c.quality.is_distinct_from("quarantined")
@@ -115,6 +142,23 @@ def is_trusted() -> sa.ColumnElement[bool]:
 
 def read_forecasts(connection: sa.Connection, model_name: str, day: date) -> dict[str, Visits]:
     """Return the origins of each series that is usually forecast; "" stands for `/predict`."""
+    kept, recent = predictions.c, date.fromordinal(max(1, day.toordinal() - _PAST))
+    for since in (recent, None):
+        if visits := _read_origins(connection, model_name, day, since):
+            return visits
+    made = sa.func.date(kept.created_at)
+    undated = sa.select(sa.func.min(made), sa.func.max(made), sa.func.count(made.distinct()))
+    query = undated.where(kept.model_name == model_name, kept.first_date.is_(None))
+    first, last, count = connection.execute(query).one()
+    if count < _FEWEST or _day(first) > _day(day):
+        return {}
+    return {"": Visits(_day(first), min(_day(last), _day(day)), count, _day(last) + 1)}
+
+
+def _read_origins(
+    connection: sa.Connection, model_name: str, day: date, since: date | None
+) -> dict[str, Visits]:
+    """Return the origins of each series that has enough of them, from a day on."""
     kept = predictions.c
     of_series = sa.select(
         kept.series_id,
@@ -127,23 +171,14 @@ def read_forecasts(connection: sa.Connection, model_name: str, day: date) -> dic
         kept.series_id.is_not(None),
         kept.first_date <= day + timedelta(days=1),
     )
-    visits = {
+    if since is not None:
+        of_series = of_series.where(kept.first_date > since + timedelta(days=1))
+    rows = connection.execute(of_series.group_by(kept.series_id))
+    return {
         name: Visits(_day(first) - 1, _day(last) - 1, count, _day(target))
-        for name, first, last, count, target in connection.execute(
-            of_series.group_by(kept.series_id)
-        )
+        for name, first, last, count, target in rows
         if count >= _FEWEST
     }
-    recent = {name: v for name, v in visits.items() if v.last > _day(day) - _PAST}
-    if recent or visits:
-        return recent or visits
-    made = sa.func.date(kept.created_at)
-    undated = sa.select(sa.func.min(made), sa.func.max(made), sa.func.count(made.distinct()))
-    query = undated.where(kept.model_name == model_name, kept.series_id.is_(None))
-    first, last, count = connection.execute(query).one()
-    if count < _FEWEST or _day(first) > _day(day):
-        return {}
-    return {"": Visits(_day(first), min(_day(last), _day(day)), count, _day(last) + 1)}
 
 
 def read_truth(connection: sa.Connection, day: date, names: Collection[str]) -> dict[str, Visits]:

@@ -9,65 +9,26 @@ import json
 import logging
 import smtplib
 import ssl
+import tempfile
 import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from email.message import EmailMessage
 from email.utils import format_datetime, make_msgid
-from typing import Any, Literal, Protocol
+from pathlib import Path
+from typing import Any, Protocol, cast
 
 import structlog
 from pydantic import SecretStr
 
+from lib.monitoring.messages import SEVERITIES, Digest, Notice, Severity
 from lib.settings import Settings
 
 SECONDS = 10.0  # that a server may take for one step
 IMPLICIT_TLS_PORT = 465  # where a mail server expects TLS from the first byte (RFC 8314)
-Severity = Literal["info", "warning", "critical"]
-SEVERITIES: tuple[Severity, ...] = ("info", "warning", "critical")  # from bad to worse
-Event = Literal["opened", "worse", "back", "ended"]
-_WORDS = {"opened": "new", "worse": "worse", "back": "still there", "ended": "ended"}
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True)
-class Notice:
-    """One change of an incident that a channel has to deliver. Times are in UTC."""
-
-    key: str
-    event: Event
-    severity: Severity
-    title: str
-    detail: str
-    opened_at: datetime
-    last_seen: datetime
-    ended_at: datetime | None
-
-    def line(self) -> str:
-        """Return severity, change and title in one line."""
-        return " ".join(f"[{self.severity}, {_WORDS[self.event]}] {self.title}".split())
-
-    def text(self) -> str:
-        """Return the notice for people, in a few lines."""
-        lines = [self.line(), self.detail, f"since {_utc(self.opened_at)}"]
-        if self.ended_at is not None:
-            lines[-1] += f", last seen {_utc(self.last_seen)}, ended {_utc(self.ended_at)}"
-        return "\n".join(line for line in lines if line)
-
-    def document(self) -> dict[str, Any]:
-        """Return the notice in JSON's kinds."""
-        times = ("opened_at", "last_seen", "ended_at")
-        at = {name: getattr(self, name) for name in times}
-        return {
-            "incident": self.key,
-            "event": self.event,
-            "severity": self.severity,
-            "title": self.title,
-            "detail": self.detail,
-        } | {name: when and when.isoformat() for name, when in at.items()}
 
 
 class Channel(Protocol):
@@ -80,9 +41,17 @@ class Channel(Protocol):
         ...
 
 
-def channels_of(settings: Settings) -> list[Channel]:
+class DigestChannel(Channel, Protocol):
+    """A way to send the digest of a day too."""
+
+    def send_digest(self, digest: Digest) -> None:
+        """Send it; raise what went wrong."""
+        ...
+
+
+def channels_of(settings: Settings) -> list[DigestChannel]:
     """Return the channels that are configured: the log always."""
-    channels: list[Channel] = [Log()]
+    channels: list[DigestChannel] = [Log()]
     if settings.smtp_host and settings.alert_email:
         channels.append(Mail(settings))
     if settings.alert_webhook_url:
@@ -110,6 +79,10 @@ class Log:
             document = notice.document()
             write("alert", change=document.pop("event"), **document)
 
+    def send_digest(self, digest: Digest) -> None:
+        """Log the numbers; never fails."""
+        log.info("digest", title=digest.title, **dict(digest.numbers))
+
 
 class Mail:
     """SMTP: with implicit TLS at port 465, else with STARTTLS unless that is turned off.
@@ -125,6 +98,21 @@ class Mail:
 
     def send(self, notices: Sequence[Notice]) -> None:
         """Send one mail. Raises OSError, of which smtplib's errors are."""
+        message = self._message(_subject(notices), max(n.last_seen for n in notices))
+        message.set_content(_text(notices) + "\n")
+        self._send(message)
+
+    def send_digest(self, digest: Digest) -> None:
+        """Send one mail with the picture in it. Raises OSError."""
+        message = self._message(digest.title, digest.at)
+        message.set_content(digest.text() + "\n")
+        number = make_msgid("picture")
+        message.add_alternative(digest.html(f"cid:{number[1:-1]}"), subtype="html")
+        html = cast(EmailMessage, message.get_payload(1))
+        html.add_related(digest.picture, "image", "png", cid=number, filename="digest.png")
+        self._send(message)
+
+    def _send(self, message: EmailMessage) -> None:
         settings, context = self._settings, ssl.create_default_context()
         is_implicit = settings.smtp_port == IMPLICIT_TLS_PORT
         address = settings.smtp_host, settings.smtp_port
@@ -137,21 +125,20 @@ class Mail:
                 server.starttls(context=context)
             if settings.smtp_user:
                 server.login(settings.smtp_user, settings.smtp_password.get_secret_value())
-            refused = server.send_message(self._message(notices))
+            refused = server.send_message(message)
         if refused:  # some of several recipients; it raises where all are
             log.warning("alert mail refused", recipients=sorted(refused))
 
-    def _message(self, notices: Sequence[Notice]) -> EmailMessage:
+    def _message(self, subject: str, at: datetime) -> EmailMessage:
         settings = self._settings
         user = settings.smtp_user if "@" in settings.smtp_user else ""
         sender = settings.smtp_from or user or settings.alert_email.split(",")[0].strip()
         message = EmailMessage()
-        message["Subject"] = _subject(notices)
+        message["Subject"] = " ".join(subject.split())
         message["From"], message["To"] = sender, settings.alert_email
-        message["Date"] = format_datetime(max(n.last_seen for n in notices))
+        message["Date"] = format_datetime(at)
         message["Message-ID"] = make_msgid(domain=sender.rpartition("@")[2].strip("> "))
         message["Auto-Submitted"] = "auto-generated"
-        message.set_content(_text(notices) + "\n")
         return message
 
 
@@ -169,6 +156,14 @@ class Webhook:
             "text": _text(notices),
             "alerts": [notice.document() for notice in notices],
         }
+        self._post(document)
+
+    def send_digest(self, digest: Digest) -> None:
+        """Post its text and numbers, without the picture. Raises OSError as `send` does."""
+        text = f"{digest.title}\n\n{digest.text()}"
+        self._post({"text": text, "digest": dict(digest.numbers), "links": dict(digest.links)})
+
+    def _post(self, document: dict[str, Any]) -> None:
         body = json.dumps(document).encode()
         headers = {"Content-Type": "application/json", "User-Agent": "production-lstm"}
         request = urllib.request.Request(self._url, body, headers, method="POST")
@@ -194,6 +189,18 @@ class AppriseService:
 
     def send(self, notices: Sequence[Notice]) -> None:
         """Send one message. Raises OSError where apprise could not deliver it."""
+        self._notify(_subject(notices), _text(notices), _worst(notices).severity)
+
+    def send_digest(self, digest: Digest) -> None:
+        """Send one message, with the picture where the service takes files. Raises OSError."""
+        with tempfile.TemporaryDirectory(prefix="digest-") as folder:
+            picture = Path(folder) / "digest.png"
+            picture.write_bytes(digest.picture)
+            self._notify(digest.title, digest.text(), "info", picture)
+
+    def _notify(
+        self, title: str, body: str, severity: Severity, picture: Path | None = None
+    ) -> None:
         from apprise import Apprise, AppriseAsset, NotifyFormat, NotifyType  # a second to import
 
         # Its warnings may show parts of the URL, and it returns no reasons.
@@ -202,10 +209,11 @@ class AppriseService:
         service.add(self._url.get_secret_value())
         kinds = {"critical": NotifyType.FAILURE, "warning": NotifyType.WARNING}
         is_delivered = service.notify(
-            title=_subject(notices),
-            body=_text(notices),
+            title=title,
+            body=body,
             body_format=NotifyFormat.TEXT,
-            notify_type=kinds.get(_worst(notices).severity, NotifyType.INFO),
+            notify_type=kinds.get(severity, NotifyType.INFO),
+            attach=None if picture is None else str(picture),
         )
         if not is_delivered:
             raise OSError(f"apprise could not deliver; for the reason: apprise -vv {self.name}://…")
@@ -231,7 +239,3 @@ def _subject(notices: Sequence[Notice]) -> str:
 
 def _text(notices: Sequence[Notice]) -> str:
     return "\n\n".join(notice.text() for notice in notices)
-
-
-def _utc(when: datetime) -> str:
-    return f"{when:%Y-%m-%d %H:%M} UTC"

@@ -7,6 +7,7 @@ below VAR_DIR is a copy.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -156,15 +157,32 @@ def keep_report(store: Store, report: Report, version: int) -> None:
 
 
 def write_latest(
-    settings: Settings, store: Store, report: Report, version: int, expected: ExpectedError
-) -> Path:
+    settings: Settings,
+    store: Store,
+    report: Report,
+    version: int,
+    expected: ExpectedError,
+    pictures: Mapping[str, list[dict[str, Any]]] | None = None,
+) -> dict[str, Any]:
     """Write what the service shows of the last check, to the database and as one whole file.
 
-    The API reads the database: it may run on another host. Returns the path of the file.
+    The API reads the database: it may run on another host.
 
-    Raises StoreError.
+    Args:
+        settings: where the file is.
+        store: the database.
+        report: of the check.
+        version: of the model.
+        expected: its scores in the backtest.
+        pictures: `draw_history` of the worst series.
+
+    Returns:
+        What was written.
+
+    Raises:
+        StoreError: the database cannot be used.
     """
-    scores = expected.overall
+    scores, drawn = expected.overall, pictures or {}
     latest = {
         "checked_at": utcnow().isoformat(timespec="seconds"),
         "model_name": store.model_name,
@@ -199,11 +217,16 @@ def write_latest(
         "status": report.status,
         "evidence": report.evidence.to_json(),
         "arrivals": report.arrivals.to_json() if report.arrivals else None,
+        "stability": report.stability.to_json() if report.stability else None,
+        "worst_series": [
+            one.to_json() | {"history": drawn.get(one.name, [])} for one in report.worst_series
+        ],
+        "groups": [one.to_json() for one in report.groups],
+        "anomalies": [one.to_json() for one in report.anomalies],
     }
     _keep_latest(store, latest)
-    path = settings.var_dir / LATEST
-    write_json(path, latest)
-    return path
+    write_json(settings.var_dir / LATEST, latest)
+    return latest
 
 
 def _keep_latest(store: Store, latest: dict[str, Any]) -> None:

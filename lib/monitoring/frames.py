@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from lib import features as ft
 from lib.data import SERIES_COLUMNS, to_panel
 from lib.monitoring.actuals import join_actuals
-from lib.monitoring.arrival_rows import is_trusted
+from lib.monitoring.arrival_rows import earliest_first_date, is_trusted
 from lib.monitoring.plausibility import LARGEST, find_implausible
 from lib.storage import Store, actuals, predictions
 
@@ -65,14 +65,15 @@ def from_store(
 
     Of forecasts of the same series, day and version the last one counts. One without a series (of
     `/predict`) is about the day after it was made. Of more than `most` forecasts a sample is read,
-    the same each time: all of some series. Actuals that are quarantined or implausible are left
-    out. Raises StoreError.
+    the same each time: all of some series, and the actuals of these. Actuals that are quarantined
+    or implausible are left out. Raises StoreError.
     """
     start, end = _date(first), _date(last)
     with store.reading() as connection:
         name = store.model_name
         stored, share = _read_predictions(connection, name, start, end, most)
-        read = _read_history(connection, start - timedelta(days=HISTORY_DAYS), end)
+        names = None if share == 1 or (stored["series_id"] == "").any() else stored["series_id"]
+        read = _read_history(connection, start - timedelta(days=HISTORY_DAYS), end, names)
         by_trace = _read_actuals_by_trace(connection, name, start, end)
     known, quarantined = _leave_out_implausible(read)
     stored = stored.drop_duplicates(
@@ -138,11 +139,20 @@ def _read_predictions(
     """Read the predictions about these days, JSON still as text, and the share drawn."""
     kept = predictions.c
     zone = _midnight(start - timedelta(days=1)), _midnight(end + timedelta(days=1))
-    dated = sa.and_(kept.first_date <= end + timedelta(days=1), kept.last_date >= start)
-    undated = sa.and_(
-        kept.series_id.is_(None), kept.created_at >= zone[0], kept.created_at < zone[1]
+    # The name in both, or no index would serve them.
+    dated = sa.and_(
+        kept.model_name == model_name,
+        kept.first_date >= earliest_first_date(start),
+        kept.first_date <= end + timedelta(days=1),
+        kept.last_date >= start,
     )
-    about = sa.and_(kept.model_name == model_name, sa.or_(dated, undated))
+    undated = sa.and_(
+        kept.model_name == model_name,
+        kept.first_date.is_(None),
+        kept.created_at >= zone[0],
+        kept.created_at < zone[1],
+    )
+    about = sa.or_(dated, undated)
     about, share = _choose_sample(connection, about, most)
     # cast, or both SQLAlchemy and psycopg would build lists of Python floats
     text = ("levels", "quantiles", "features")
@@ -252,12 +262,17 @@ def _parse_numbers(texts: pd.Series) -> np.ndarray:
     return table.column("n").to_numpy().astype(np.float64)
 
 
-def _read_history(connection: sa.Connection, start: date, end: date) -> pd.DataFrame:
+def _read_history(
+    connection: sa.Connection, start: date, end: date, names: pd.Series | None
+) -> pd.DataFrame:
+    """Read the actuals of these days, of all series (`names` is None) or of some."""
     kept = actuals.c
     query = sa.select(kept.series_id, sa.cast(kept.date, sa.Text), kept.value, kept.quality)
     query = query.where(
         kept.series_id.is_not(None), kept.date >= start, kept.date <= end, is_trusted()
     )
+    if names is not None:
+        query = query.where(kept.series_id.in_(sorted(set(names))))
     # tuples of the driver: SQLAlchemy's rows would take as long again, and nothing is to convert
     cursor = connection.execute(query).cursor
     rows = cursor.fetchall() if cursor else ()
@@ -301,7 +316,7 @@ def _read_actuals_by_trace(
         actuals.c.trace_id.is_not(None),
         is_trusted(),
         kept.model_name == model_name,
-        kept.series_id.is_(None),
+        kept.first_date.is_(None),
         kept.created_at >= _midnight(start - timedelta(days=1)),
         kept.created_at < _midnight(end + timedelta(days=1)),
     )

@@ -8,11 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import structlog
 
 from lib.inference import ArtifactError
 from lib.monitoring.alerts import Finding, raise_alerts
 from lib.monitoring.arrivals import Arrivals, measure_arrivals
+from lib.monitoring.by_series import GroupsError, draw_history, load_groups
+from lib.monitoring.digest import send_digest
 from lib.monitoring.findings import (
     keep_report,
     list_findings,
@@ -68,9 +71,10 @@ def run_check(settings: Settings, store: Store, *, day: np.datetime64 | None = N
     first = day - settings.monitor_window_days - settings.monitor_checks
     frames = from_store(store, first, day)
     quarantine(store, frames.quarantined)
+    frames = _select_version(frames, version)
     try:
         report = check_day(
-            _select_version(frames, version),
+            frames,
             reference,
             expected,
             day=day,
@@ -78,6 +82,7 @@ def run_check(settings: Settings, store: Store, *, day: np.datetime64 | None = N
             settings=settings,
             previous=previous_report(store, version, str(day)),
             arrivals=arrivals,
+            groups=_load_groups(settings),
         )
     except ArithmeticError as error:
         overflow = Finding("evidence sums", "critical", "The check cannot be computed", str(error))
@@ -86,7 +91,10 @@ def run_check(settings: Settings, store: Store, *, day: np.datetime64 | None = N
     keep_report(store, report, version)
     findings = list_findings(report, version) + list_missing(report, count_quarantined(store))
     raise_alerts(store, findings, settings=settings, within=_judged(report))
-    write_latest(settings, store, report, version, expected)
+    pictures = draw_history(frames.forecasts, [s.name for s in report.worst_series], day)
+    latest = write_latest(settings, store, report, version, expected, pictures)
+    if settings.digest:
+        send_digest(store, settings, latest)
     log.info(
         "model checked",
         day=report.day,
@@ -136,6 +144,15 @@ def _judged(report: Report) -> tuple[str, ...]:
     if report.evidence.drift_enough and not (report.arrivals and report.arrivals.stopped):
         judged.append("model drift")
     return tuple(judged)
+
+
+def _load_groups(settings: Settings) -> pd.DataFrame | None:
+    """Return the groups of series; without them, where they cannot be read, the check goes on."""
+    try:
+        return load_groups(settings.monitor_groups)
+    except GroupsError as error:
+        log.warning("groups of series left out", error=str(error))
+        return None
 
 
 def _last_day_with_actuals(store: Store, settings: Settings, arrivals: Arrivals) -> np.datetime64:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -173,4 +173,32 @@ def plot_business(reports: Sequence[Report]) -> Figure:
     axes[0].axhline(0, color=INK, lw=0.8)
     axes[0].set_ylabel("money in the window")
     draw_legend_beside(axes[0])
+    return figure
+
+
+def plot_digest(findings: Mapping[str, Any]) -> Figure:
+    """Plot mean error and coverage of the last checks: the picture of the digest.
+
+    Args:
+        findings: of the last check, as the service shows them.
+    """
+    accuracy = findings["accuracy"]
+    days = np.array([point["date"] for point in accuracy["history"]], dtype="datetime64[D]")
+    figure, axes = make_date_axes(2, 1.9, sharex=True)
+    expected = accuracy["promise"].get("mae")
+    for axis, name, level, color, label in (
+        (axes[0], "mae", expected, FORECAST, "mean error"),
+        (axes[1], "coverage", 100 * accuracy["interval"], BLUE, "inside the\n80 % interval (%)"),
+    ):
+        values = np.array([point[name] for point in accuracy["history"]], dtype=np.float64)
+        axis.plot(days, values, color=color, lw=1.6, marker=".", ms=6)
+        if level is not None:
+            axis.axhline(level, color=MUTED, lw=1.0, ls="--", label="expected")
+        axis.set_ylabel(label)
+        if not len(days):
+            axis.text(0.5, 0.5, "nothing has come true yet", transform=axis.transAxes, ha="center")
+    axes[0].set_ylim(bottom=0)
+    axes[1].set_ylim(0, 100)
+    for axis in axes:
+        axis.legend(frameon=False, fontsize=8, loc="lower left")
     return figure

@@ -12,8 +12,10 @@ import pandas as pd
 
 from lib.inference import CONTRACT, ArtifactError, Contract, verify_file
 from lib.monitoring.accuracy import Accuracy, ExpectedError, Limits, measure_accuracy
+from lib.monitoring.anomalies import Anomaly, find_anomalies
 from lib.monitoring.arrivals import Arrivals
 from lib.monitoring.business_impact import BusinessImpact, Prices, compute_business_impact
+from lib.monitoring.by_series import PartScore, score_groups, score_series
 from lib.monitoring.drift import Drift, detect_drift
 from lib.monitoring.drift_reference import DriftReference, build_reference
 from lib.monitoring.evidence import Evidence, weigh_evidence
@@ -24,6 +26,7 @@ from lib.monitoring.retraining_policy import (
     RetrainingRecommendation,
     recommend_retraining,
 )
+from lib.monitoring.stability import Stability, measure_stability
 from lib.settings import Settings
 
 
@@ -39,6 +42,10 @@ class Report(Result):
         recommendation: whether to train again.
         evidence: how much was seen; without enough of it nothing wrong means nothing.
         arrivals: what arrives and what has stopped; None for the run of a notebook.
+        stability: how much forecasts of the same day move.
+        worst_series: the series with the largest errors, worst first.
+        groups: of series, worst first; empty where none are given.
+        anomalies: of the last day, by series.
     """
 
     day: str
@@ -48,6 +55,10 @@ class Report(Result):
     recommendation: RetrainingRecommendation = field(metadata=json_name("verdict"))
     evidence: Evidence
     arrivals: Arrivals | None = None
+    stability: Stability | None = None
+    worst_series: tuple[PartScore, ...] = ()
+    groups: tuple[PartScore, ...] = ()
+    anomalies: tuple[Anomaly, ...] = ()
 
     @property
     def status(self) -> Literal["ok", "alarm", "unknown"]:
@@ -76,6 +87,7 @@ def check_day(
     settings: Settings,
     previous: Mapping[str, Any] | Report | None = None,
     arrivals: Arrivals | None = None,
+    groups: pd.DataFrame | None = None,
 ) -> Report:
     """Check the window of `settings.monitor_window_days` days up to `day`. Pure.
 
@@ -88,6 +100,7 @@ def check_day(
         settings: limits, prices, and the retraining policy.
         previous: the report before this one, as it was or as JSON.
         arrivals: what has stopped; None where that is unknown.
+        groups: of series, a row each with series_id and further columns; None without.
 
     Raises:
         ArithmeticError: forecasts or actuals are so large that their sums overflow.
@@ -119,14 +132,26 @@ def check_day(
         drift,
         day=day,
         trained=trained,
-        new_samples=_count_actuals(frames.history, trained, day),
+        new_samples=round(_count_actuals(frames.history, trained, day) / frames.share),
         policy=RetrainingPolicy.of(settings),
     )
     business = compute_business_impact(
         frames.forecasts, _prices(settings), first=first, last=day, share=frames.share
     )
     evidence = weigh_evidence(frames, accuracy, drift, first=first, last=day, arrivals=arrivals)
-    return Report(str(day), accuracy, drift, business, recommendation, evidence, arrivals)
+    return Report(
+        day=str(day),
+        accuracy=accuracy,
+        drift=drift,
+        business=business,
+        recommendation=recommendation,
+        evidence=evidence,
+        arrivals=arrivals,
+        stability=measure_stability(frames.forecasts, first, day),
+        worst_series=score_series(frames.forecasts, first, day),
+        groups=score_groups(frames.forecasts, groups, first, day),
+        anomalies=find_anomalies(frames.forecasts, day),
+    )
 
 
 def check_days(
@@ -137,6 +162,7 @@ def check_days(
     days: Sequence[np.datetime64] | np.ndarray,
     trained: np.datetime64,
     settings: Settings,
+    groups: pd.DataFrame | None = None,
 ) -> list[Report]:
     """Check several days in order, each with what was known then and the report before.
 
@@ -153,6 +179,7 @@ def check_days(
                 trained=trained,
                 settings=settings,
                 previous=reports[-1] if reports else None,
+                groups=groups,
             )
         )
     return reports

@@ -31,14 +31,21 @@ class ScoredForecasts:
         return ScoredForecasts(*(getattr(self, column.name)[rows] for column in fields(self)))
 
 
+def find_scored(forecasts: pd.DataFrame, first: np.datetime64, last: np.datetime64) -> np.ndarray:
+    """Find the forecasts of these target days that have an actual and a median: (rows,) bool."""
+    date = forecasts["date"].to_numpy().astype("datetime64[D]")
+    inside = (date >= first) & (date <= last)
+    for name in ("actual", "q0.5"):
+        inside &= np.isfinite(forecasts[name].to_numpy(np.float64))
+    return inside
+
+
 def select_scored(
     forecasts: pd.DataFrame, first: np.datetime64, last: np.datetime64
 ) -> ScoredForecasts:
     """Return the forecasts of these target days that have an actual and a median."""
     date = forecasts["date"].to_numpy().astype("datetime64[D]")
-    inside = (date >= first) & (date <= last)
-    for name in ("actual", "q0.5"):
-        inside &= np.isfinite(forecasts[name].to_numpy(np.float64))
+    inside = find_scored(forecasts, first, last)
     chosen = forecasts[inside]
 
     def column(name: str) -> np.ndarray:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from lib.inference import Contract
+from lib.inference import Contract, unpack_twin
 from lib.registry.promotion import Decision, decide_promotion
 from lib.registry.versions import RegistryError
 
@@ -58,8 +58,8 @@ class PromotionGate:
 
     @cached_property
     def result(self) -> Backtest | Mapping[str, float]:
-        """The challenger's backtest over its horizon."""
-        return self.evaluate(self.challenger, _horizon(self.challenger))
+        """The challenger's backtest over its horizon, of its twin where it has one."""
+        return self.evaluate(unpack_twin(self.challenger), _horizon(self.challenger))
 
     def decide(self, champion: int | None) -> Decision:
         """Decide against a production version, None where there is none.
@@ -94,10 +94,10 @@ class PromotionGate:
         try:
             champion = self.fetch(version, self.challenger.with_name("champion"))
             days, champion_days = _horizon(self.challenger), _horizon(champion)
-            other = self.evaluate(champion, min(days, champion_days))
+            other = self.evaluate(unpack_twin(champion), min(days, champion_days))
             if champion_days >= days:
                 return _Comparison(_scores(other), None, _compare_paired(self.result, other))
-            result = self.evaluate(self.challenger, champion_days)
+            result = self.evaluate(unpack_twin(self.challenger), champion_days)
             return _Comparison(_scores(other), _scores(result), _compare_paired(result, other))
         except (OSError, MemoryError, MlflowException, RegistryError):
             raise  # the store or the machine failed: that says nothing about the champion

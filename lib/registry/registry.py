@@ -87,6 +87,8 @@ class Registry:
             )
         scores = {name: score for name, score in metrics.items() if math.isfinite(score)}
         tags = {"sha256": json.dumps(hashes), "metrics": json.dumps(scores)}
+        if twin := Contract.read(folder).settings.get("twin"):
+            tags["judged"] = f"its twin, which has learned until {twin['training_span'][1]}"
         version = self._versions.add(source, run_id=run_id, model_id=model_id, tags=tags)
         log.info("model registered", name=self.name, version=version)
         return version

@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-REVISION = "0003"  # of the last file in lib/storage/migrations/versions
+REVISION = "0004"  # of the last file in lib/storage/migrations/versions
 VERSION_TABLE = "store_version"  # not alembic's default: MLflow and Optuna may share the database
 metadata = sa.MetaData()
 _Id = sa.BigInteger().with_variant(sa.Integer, "sqlite")
@@ -64,6 +64,8 @@ predictions = sa.Table(
     # missing. SQL's NULL in rows older than this column.
     sa.Column("features", sa.JSON(none_as_null=True)),
     sa.Index("predictions_days", "series_id", "first_date"),
+    # Of the forecasts about a window of days all that is counted, without their rows.
+    sa.Index("predictions_window", "model_name", "first_date", "series_id", "last_date"),
 )
 actuals = sa.Table(
     "actuals",
@@ -82,6 +84,7 @@ actuals = sa.Table(
     sa.Column("quality", sa.String(12)),
     sa.Column("reason", sa.Text),
     sa.Index("actuals_days", "series_id", "date"),
+    sa.Index("actuals_window", "date", "series_id", "quality"),
 )
 # The values of actuals before they were corrected.
 corrections = sa.Table(

@@ -18,7 +18,9 @@ __all__ = [
     "prepare",
     "prepare_zero_shot",
     "progress_bar",
+    "refit",
     "save_artifact",
+    "save_refit",
     "start_pretrained",
     "train_step",
 ]
@@ -31,5 +33,6 @@ from .loop import Fit, fit, initial_loss, progress_bar, start_pretrained, train_
 from .loss import pinball_loss
 from .plots import plot_loss
 from .provenance import code_hash
+from .refitting import refit, save_refit
 from .state import initial_state
 from .validation import losses_by_window

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from lib import features as ft
 from lib.data import Panel
-from lib.training.data import Batch, batch_of
+from lib.training.config import TrainingConfig
+from lib.training.data import Batch, TrainingData, batch_of
 
 SHIFT_DAYS = (4, 42)  # before the origin, between which a level shifts
 LEVEL_SIGMA = 0.35  # of the logarithm of a shift, before it is bounded
@@ -25,6 +26,8 @@ MIN_SHIFT, MAX_SHIFT = 2.0, 4.0
 MIN_SHIFT_CAP = 0.5  # of the level: the smallest shift of a noisy series is no larger
 SEASONALITY_SIGMA = 0.4  # of the logarithm by which the weekly amplitude changes
 SEASONALITY_PROB = 0.5  # share of the shifts that change it
+COVARIATES = ("fator_externo", "evento_especial")
+LAST_YEAR = ("last_year", "last_year_week", "last_year_level")
 HISTORY_DAYS = ft.YEAR + 28  # that a window reaches back, last year's level the farthest
 
 
@@ -43,19 +46,65 @@ def shift_levels(windows: ft.Windows, index: np.ndarray, rng: np.random.Generato
     Returns:
         n windows of a new panel with one series each.
     """
-    panel, origins = windows.panel, windows.origins[index]
+    values, rows, in_series = _gather_series(windows, index)
     steps = np.arange(-HISTORY_DAYS, windows.horizon + 1)
-    values = ft.values_at(panel, panel.values, origins, steps)  # (n, steps)
-    in_series = (origins - panel.first_row_of(origins))[:, None] >= -steps
-    rows = (origins[:, None] + steps)[in_series]
-    offsets = np.concatenate([[0], np.cumsum(in_series.sum(axis=1))])
-    before = steps <= -rng.integers(SHIFT_DAYS[0], SHIFT_DAYS[1] + 1, size=(len(origins), 1))
+    before = steps <= -rng.integers(SHIFT_DAYS[0], SHIFT_DAYS[1] + 1, size=(len(index), 1))
     since = np.isfinite(values) & ~before & (steps <= 0)
     before &= since.any(axis=1, keepdims=True)
     past = draw_shifted_past(values[:, : HISTORY_DAYS + 1], rng)
     values[before] = past[before[:, : HISTORY_DAYS + 1]]
-    shifted = Panel(
-        ids=tuple(map(str, range(len(origins)))),
+    return _cut_out(windows, values, rows, in_series)
+
+
+def hide_covariates(
+    windows: ft.Windows, index: np.ndarray, effects: ft.PanelEffects, rng: np.random.Generator
+) -> tuple[ft.Windows, np.ndarray]:
+    """Return windows that do not know all covariates of the days ahead.
+
+    In half of the windows none is known, in the others one at random is not. The effects of those
+    stay in the series.
+
+    Args:
+        windows: of the panel without effects.
+        index: (n,) numbers of the windows to change.
+        effects: on the panel.
+        rng: for the choice of covariates.
+
+    Returns:
+        n windows of a new panel with one series each, and which of the K covariates each does not
+        know, (n, K) bool.
+    """
+    count = len(effects.names)
+    one = rng.integers(count, size=len(index))
+    hidden = (rng.random(len(index)) < 0.5)[:, None] | (np.arange(count) == one[:, None])
+    values, rows, in_series = _gather_series(windows, index)
+    values = effects.put_back(values, rows, hidden)
+    return _cut_out(windows, values, rows, in_series), hidden
+
+
+def _gather_series(
+    windows: ft.Windows, index: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Gather the days that windows reach back on and forecast.
+
+    Returns:
+        (n, HISTORY_DAYS + 1 + horizon) each: values, row numbers, and whether the series has begun.
+    """
+    panel, origins = windows.panel, windows.origins[index]
+    steps = np.arange(-HISTORY_DAYS, windows.horizon + 1)
+    values = ft.values_at(panel, panel.values, origins, steps)
+    in_series = (origins - panel.first_row_of(origins))[:, None] >= -steps
+    return values, np.where(in_series, origins[:, None] + steps, origins[:, None]), in_series
+
+
+def _cut_out(
+    windows: ft.Windows, values: np.ndarray, rows: np.ndarray, in_series: np.ndarray
+) -> ft.Windows:
+    """Return windows of a new panel with one series each, of other values."""
+    panel, rows = windows.panel, rows[in_series]
+    offsets = np.concatenate([[0], np.cumsum(in_series.sum(axis=1))])
+    cut = Panel(
+        ids=tuple(map(str, range(len(values)))),
         offsets=offsets,
         dates=panel.dates[rows],
         values=values[in_series],
@@ -63,7 +112,7 @@ def shift_levels(windows: ft.Windows, index: np.ndarray, rng: np.random.Generato
         event=panel.event[rows],
     )
     origins = offsets[1:] - 1 - windows.horizon
-    return replace(windows, panel=shifted, features=ft.compute_features(shifted), origins=origins)
+    return replace(windows, panel=cut, features=ft.compute_features(cut), origins=origins)
 
 
 def draw_shifted_past(past: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -97,46 +146,73 @@ def draw_shifted_past(past: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def gather_augmented(
+    data: TrainingData,
+    index: np.ndarray,
+    days: int,
+    config: TrainingConfig,
+    rng: np.random.Generator,
+) -> Batch:
+    """Gather a training batch: some windows with a level shift, some without known covariates.
+
+    Args:
+        data: to learn from.
+        index: (batch,) numbers of training windows.
+        days: length of the context.
+        config: with the shares of both.
+        rng: for which windows, and how.
+
+    Returns:
+        The batch, windows with a shift first, then those without covariates.
+    """
+    windows = data.train
+    shifts = int(rng.binomial(len(index), config.level_shift_prob))
+    parts, rest = [], index[shifts:]
+    if shifts:
+        shifted = shift_levels(windows, index[:shifts], rng)
+        parts.append(batch_of(shifted, np.arange(shifts), days))
+    if data.effects:
+        count = int(rng.binomial(len(rest), config.covariate_dropout))
+        if count:
+            parts.append(_gather_hidden(windows, rest[:count], days, data.effects, rng))
+        rest = rest[count:]
+    if len(rest):
+        parts.append(batch_of(windows, rest, days))
+    batch = Batch(*(torch.cat(part) for part in zip(*parts, strict=True)))
+    if not data.effects:
+        _forget(batch.future, COVARIATES, config.covariate_dropout, rng)
+    _forget(batch.future, LAST_YEAR, config.covariate_dropout, rng)
+    return batch
+
+
+def _gather_hidden(
     windows: ft.Windows,
     index: np.ndarray,
     days: int,
-    level_shift_prob: float,
+    effects: ft.PanelEffects,
     rng: np.random.Generator,
 ) -> Batch:
-    """Gather a batch in which each window has a level shift with the given probability.
-
-    Args:
-        windows: of a panel.
-        index: (batch,) numbers of windows.
-        days: length of the context.
-        level_shift_prob: between 0 and 1.
-        rng: for the number, days and sizes of the shifts.
-
-    Returns:
-        The batch, windows with a shift first.
-    """
-    count = int(rng.binomial(len(index), level_shift_prob))
-    plain = batch_of(windows, index[count:], days)
-    if not count:
-        return plain
-    shifted = batch_of(shift_levels(windows, index[:count], rng), np.arange(count), days)
-    return Batch(*(torch.cat(pair) for pair in zip(shifted, plain, strict=True)))
+    """Gather windows that do not know all covariates, neither by effect nor as an input."""
+    cut, hidden = hide_covariates(windows, index, effects, rng)
+    batch = batch_of(cut, np.arange(len(index)), days)
+    for name in COVARIATES:
+        if name in effects.names:
+            unknown = torch.from_numpy(hidden[:, effects.names.index(name)])
+            batch.future[unknown, :, ft.FUTURE.index(name)] = torch.nan
+    return batch
 
 
-def drop_covariates(future: Tensor, rng: np.random.Generator, covariate_dropout: float) -> None:
-    """Set known-future covariates of random windows to unknown, and separately last year.
+def _forget(future: Tensor, names: tuple[str, ...], share: float, rng: np.random.Generator) -> None:
+    """Set columns of random windows to unknown.
 
-    A request may know neither, so a network has to be trained without them too.
+    A request may know neither the covariates nor the last year, so a network has to be trained
+    without them too.
 
     Args:
         future: (batch, horizon, len(FUTURE)), changed in place.
+        names: of the columns.
+        share: of the windows.
         rng: for the choice of windows.
-        covariate_dropout: share of the windows.
     """
-    for names in (
-        ("fator_externo", "evento_especial"),
-        ("last_year", "last_year_week", "last_year_level"),
-    ):
-        rows = torch.from_numpy(np.flatnonzero(rng.random(len(future)) < covariate_dropout))
-        for name in names:
-            future[rows, :, ft.FUTURE.index(name)] = torch.nan
+    rows = torch.from_numpy(np.flatnonzero(rng.random(len(future)) < share))
+    for name in names:
+        future[rows, :, ft.FUTURE.index(name)] = torch.nan

@@ -10,6 +10,7 @@ from lib.models import TINY, LSTMForecaster
 from lib.training.data import TrainingData, batch_of
 from lib.training.loop import Fit
 
+BLOCKS = (1, 7, 14, 28)  # last days of the blocks of the horizon
 BATCH_SIZE = 512  # windows of one pass, which bounds memory
 MIN_FACTOR, MAX_FACTOR = 0.3, 4.0
 MIN_TARGETS = 5  # independent ones, below which nothing is calibrated
@@ -17,7 +18,7 @@ PRIOR_TARGETS = 30  # how many targets the factor 1 counts for
 CENTRAL = (0.1, 0.9)  # levels of the interval that a series is calibrated by
 
 
-def calibrate(fit: Fit, data: TrainingData, *, blocks: tuple[int, ...] = (1, 7, 14, 28)) -> Fit:
+def calibrate(fit: Fit, data: TrainingData) -> Fit:
     """Widen or narrow the quantiles so that each has its nominal coverage on the validation span.
 
     In the manner of CQR (Romano et al. 2019), multiplicative: per block of the horizon, the offset
@@ -31,22 +32,35 @@ def calibrate(fit: Fit, data: TrainingData, *, blocks: tuple[int, ...] = (1, 7, 
     Args:
         fit: its network is changed in place.
         data: that it was trained on.
-        blocks: last day of each block of the horizon; days after the last are one more block.
 
     Returns:
         The same fit.
     """
     model = fit.model
-    horizon, levels = model.config.horizon, model.config.quantiles
     residuals, offsets = _predict_residuals(model, data.validation)
+    spread = _factors(residuals, offsets, model.config.quantiles)
+    model.spread.copy_(torch.from_numpy(spread))
+    calibrated = offsets * spread
+    fit.series_spread = _spread_by_series(
+        data.validation, residuals, calibrated, model.config.quantiles
+    )
+    return fit
+
+
+def factors_by_block(model: LSTMForecaster, windows: Windows) -> np.ndarray:
+    """Return the factors that calibrate the widths of a network. (horizon, levels)."""
+    return _factors(*_predict_residuals(model, windows), model.config.quantiles)
+
+
+def _factors(residuals: np.ndarray, offsets: np.ndarray, levels: tuple[float, ...]) -> np.ndarray:
+    """Return the factors of the levels on each day of the horizon, the same within a block."""
+    horizon = residuals.shape[1]
     spread = np.ones((horizon, len(levels)))
     start = 0
-    for end in (*[block for block in blocks if block < horizon], horizon):
+    for end in (*[block for block in BLOCKS if block < horizon], horizon):
         spread[start:end] = _compute_factors(residuals[:, start:end], offsets[:, start:end], levels)
         start = end
-    model.spread.copy_(torch.from_numpy(spread))
-    fit.series_spread = _spread_by_series(data.validation, residuals, offsets * spread, levels)
-    return fit
+    return spread
 
 
 def _spread_by_series(

@@ -28,6 +28,8 @@ class TrainingData:
         factor_std: its standard deviation, in its units.
         nonnegative: whether no value of the training span is below zero.
         nonnegative_series: names of the series of which that is true.
+        effects: of the covariates on the series as they were observed, None without covariates.
+            The windows are of a panel without them.
     """
 
     train: ft.Windows
@@ -36,6 +38,12 @@ class TrainingData:
     factor_std: float
     nonnegative: bool
     nonnegative_series: tuple[str, ...] = ()
+    effects: ft.PanelEffects | None = None
+
+    @property
+    def observed(self) -> Panel:
+        """The panel as it was observed, but for spikes."""
+        return self.effects.panel if self.effects else self.train.panel
 
 
 class Batch(NamedTuple):
@@ -49,14 +57,16 @@ class Batch(NamedTuple):
 def prepare(panel: Panel, split: DataSplit, config: ModelConfig) -> TrainingData:
     """Index the training and validation windows of a panel.
 
-    Units and floor are measured on the training span alone. Values a thousand times their
-    surroundings are taken for missing. A series that is constant has no scale to learn in: beside
-    others it is left out, so that they are learned and calibrated as without it.
+    Units, floor and the effects of covariates are measured on the training span alone. Values a
+    thousand times their surroundings are taken for missing. A series that is constant has no scale
+    to learn in: beside others it is left out, so that they are learned and calibrated as without
+    it.
 
     Raises:
         TrainingError: a span holds no window.
     """
     panel = without_spikes(panel, split.validation_end)
+    panel, effects = _remove_effects(panel, split.train_end)
     features = ft.compute_features(panel)
     history = min(config.context_length, MIN_HISTORY_DAYS)
     train = ft.index_windows(
@@ -70,8 +80,9 @@ def prepare(panel: Panel, split: DataSplit, config: ModelConfig) -> TrainingData
         until=split.validation_end,
         min_history=history,
     )
+    until = split.validation_end  # that of a refit has no days, since there is nothing to stop by
     for name, windows in (("training", train), ("validation", validation)):
-        if len(windows.origins) == 0:
+        if len(windows.origins) == 0 and (name == "training" or split.train_end < until):
             raise TrainingError(
                 f"no {name} window: a series needs {history} days before a cutoff and "
                 f"{config.horizon} after it inside the {name} span; give more days or a "
@@ -79,7 +90,8 @@ def prepare(panel: Panel, split: DataSplit, config: ModelConfig) -> TrainingData
             )
     train = _without_constants(train, split.train_end)
     validation = _without_constants(validation, split.validation_end)
-    return _measure_units(panel, panel.dates <= split.train_end, train, validation)
+    past = panel.dates <= split.train_end
+    return replace(_measure_units(panel, past, train, validation), effects=effects)
 
 
 def prepare_zero_shot(panel: Panel, config: ModelConfig) -> TrainingData:
@@ -89,6 +101,7 @@ def prepare_zero_shot(panel: Panel, config: ModelConfig) -> TrainingData:
     ones, at most CALIBRATION_WINDOWS evenly spaced; there may be none. The training windows have
     their origins on all days, since nothing but their inputs is used.
     """
+    panel, effects = _remove_effects(panel, panel.dates.max())
     features = ft.compute_features(panel)
     history = min(config.context_length, MIN_HISTORY_DAYS)
     whole = ft.index_windows(panel, features, config.horizon, min_history=history)
@@ -99,7 +112,17 @@ def prepare_zero_shot(panel: Panel, config: ModelConfig) -> TrainingData:
     if len(chosen):
         validation = _without_constants(validation, panel.dates.max())
     train = ft.Windows(panel, features, np.arange(len(panel.dates)), config.horizon)
-    return _measure_units(panel, np.full(len(panel.dates), True), train, validation)
+    past = np.full(len(panel.dates), True)
+    return replace(_measure_units(panel, past, train, validation), effects=effects)
+
+
+def _remove_effects(panel: Panel, until: np.datetime64) -> tuple[Panel, ft.PanelEffects | None]:
+    """Return the panel without the effects of its covariates, as learned up to a day."""
+    learned = ft.fit_effects(panel, until)
+    if learned is None:
+        return panel, None
+    effects = learned.apply(panel)
+    return effects.remove(np.full(len(learned.bases), True)), effects
 
 
 def _measure_units(

@@ -19,16 +19,20 @@ from lib.data import DataSplit, Panel, describe_data, fingerprint, is_planned
 from lib.files import file_hash
 from lib.inference import (
     CONTRACT,
+    EFFECTS,
     FILES,
     NONNEGATIVE_SERIES,
+    OPTIONAL_FILES,
     RANKS,
     SERIES_SPREAD,
     Contract,
+    LearnedEffects,
     ServedModel,
     collect_ranks,
 )
 from lib.models import LSTMForecaster, ModelConfig
 from lib.training.data import TrainingData
+from lib.training.hidden_covariates import calibrate_hidden
 from lib.training.loop import Fit
 
 BACKGROUND_WINDOWS = 8
@@ -48,6 +52,7 @@ def save_artifact(
     split: DataSplit,
     *,
     source: str = "",
+    hidden_spread: np.ndarray | None = None,
 ) -> ServedModel:
     """Write the artifact of a fit, without metrics yet, and load it.
 
@@ -58,6 +63,8 @@ def save_artifact(
         panel: all series.
         split: of the days of `panel`.
         source: name of the data, such as that of its file, for people.
+        hidden_spread: as `calibrate_hidden` returns it; by default it is measured on the
+            validation days.
 
     Raises:
         ExportError: graph and network differ on the background windows.
@@ -66,7 +73,8 @@ def save_artifact(
     model, config = fit.model.eval(), fit.model.config
     background, future = _choose_background(data, config)
     np.savez_compressed(folder / "background.npz", features=background, future=future)
-    _sample_reference(panel, data.train.features).to_parquet(folder / "reference.parquet")
+    features = ft.compute_features(data.observed) if data.effects else data.train.features
+    _sample_reference(panel, features).to_parquet(folder / "reference.parquet")
     save_weights(folder / "weights.safetensors", model)
     export_onnx(folder / "model.onnx", model, background, future)
     contract = Contract(
@@ -88,20 +96,44 @@ def save_artifact(
     (folder / CONTRACT).write_text(contract.to_json())
     served = ServedModel.load(folder)
     _compare(served, model, background, future)
-    return _add_ranks(served, data)
+    for name in OPTIONAL_FILES:
+        (folder / name).unlink(missing_ok=True)
+    learned = data.effects.learned if data.effects else None
+    if learned is None:
+        return _add_ranks(served, data)
+    spread = calibrate_hidden(fit, data) if hidden_spread is None else hidden_spread
+    served = _add_ranks(_add_effects(served, learned, spread), data)
+    # The ranks are of effects that have not seen the validation days. Those that forecast have.
+    newest = ft.fit_effects(data.observed, split.validation_end)
+    same = newest is not None and newest.names == learned.names
+    return _add_effects(served, newest, spread) if newest and same else served
 
 
 def _add_ranks(served: ServedModel, data: TrainingData) -> ServedModel:
     """Add the ranks of the validation's truth to an artifact, which totals are made from."""
-    folder, windows = served.folder, data.validation
-    (folder / RANKS).unlink(missing_ok=True)
-    ranks = collect_ranks(served, windows.panel, windows.origins)
+    if not len(data.validation.origins):
+        return served
+    ranks = collect_ranks(served, data.observed, data.validation.origins)
     if ranks is None:
         return served
-    ranks.write(folder / RANKS)
-    sha256 = served.contract.sha256 | {RANKS: file_hash(folder / RANKS)}
-    (folder / CONTRACT).write_text(replace(served.contract, sha256=sha256).to_json())
-    return ServedModel.load(folder)
+    ranks.write(served.folder / RANKS)
+    return _add_file(served, RANKS)
+
+
+def _add_effects(
+    served: ServedModel, effects: ft.CovariateEffects, hidden_spread: np.ndarray
+) -> ServedModel:
+    """Add the effects of covariates to an artifact, in the place of former ones."""
+    median = served.contract.quantiles.index(0.5)
+    LearnedEffects(effects, hidden_spread, median).write(served.folder / EFFECTS)
+    return _add_file(served, EFFECTS)
+
+
+def _add_file(served: ServedModel, name: str) -> ServedModel:
+    """Enter a file that was written into the contract, and load the artifact again."""
+    sha256 = served.contract.sha256 | {name: file_hash(served.folder / name)}
+    (served.folder / CONTRACT).write_text(replace(served.contract, sha256=sha256).to_json())
+    return ServedModel.load(served.folder)
 
 
 def _settings(fit: Fit, data: TrainingData) -> dict[str, Any]:

@@ -20,11 +20,12 @@ from tqdm import tqdm
 from lib.features import Windows
 from lib.models import LSTMForecaster, ModelConfig
 from lib.progress import Progress, report_progress
-from lib.training.augmentation import drop_covariates, gather_augmented
+from lib.training.augmentation import gather_augmented
 from lib.training.checkpoint import Checkpoint
 from lib.training.config import TrainingConfig, TrainingError
 from lib.training.data import Batch, TrainingData
 from lib.training.loss import pinball_loss
+from lib.training.schedule import Schedule
 from lib.training.state import (
     TrainingState,
     initial_state,
@@ -51,6 +52,7 @@ class Fit:
         best_step: the step it was reached at.
         series_spread: factor of the widths of each series that was calibrated, by name; empty
             before the calibration, and of a panel of one series.
+        schedule: that was followed; None without training.
     """
 
     model: LSTMForecaster
@@ -59,6 +61,7 @@ class Fit:
     validation_loss: float
     best_step: int
     series_spread: dict[str, float] = field(default_factory=dict)
+    schedule: Schedule | None = None
 
 
 def fit(
@@ -92,7 +95,7 @@ def fit(
 
     while state.step < state.schedule.last_step:
         n_steps = min(config.evaluate_every, state.schedule.last_step - state.step)
-        losses = [train_step(state, data.train, config, transform) for _ in range(n_steps)]
+        losses = [train_step(state, data, config, transform) for _ in range(n_steps)]
         train_loss = float(np.mean(losses))
         validation_loss = evaluate(state.average, validation, state.step, config)
         record_evaluation(state, train_loss, validation_loss)
@@ -105,7 +108,14 @@ def fit(
 
     best = copy.deepcopy(state.model)
     best.load_state_dict(state.best)
-    return Fit(best.eval(), config, state.history, state.best_loss, state.best_step)
+    return Fit(
+        best.eval(),
+        config,
+        state.history,
+        state.best_loss,
+        state.best_step,
+        schedule=state.schedule,
+    )
 
 
 def initial_loss(data: TrainingData, model_config: ModelConfig, config: TrainingConfig) -> float:
@@ -130,7 +140,7 @@ def start_pretrained(data: TrainingData, model_config: ModelConfig, seed: int = 
 
 def train_step(
     state: TrainingState,
-    windows: Windows,
+    data: TrainingData,
     config: TrainingConfig,
     transform: BatchTransform | None = None,
 ) -> float:
@@ -141,12 +151,12 @@ def train_step(
     Raises:
         TrainingError: the loss or its gradient is not finite.
     """
+    windows = data.train
     rng = np.random.default_rng([config.seed, state.step])
     torch.manual_seed(int(rng.integers(2**62)))  # dropout
     index = rng.integers(len(windows.origins), size=config.batch_size)
     days = _draw_context_length(state.model.config, rng)
-    batch = gather_augmented(windows, index, days, config.level_shift_prob, rng)
-    drop_covariates(batch.future, rng, config.covariate_dropout)
+    batch = gather_augmented(data, index, days, config, rng)
     if transform:
         batch = transform(batch)
 

@@ -1,5 +1,6 @@
 __all__ = [
     "HEADERS",
+    "JSON_HEADERS",
     "KEY_HEADER",
     "LOCAL_HOSTS",
     "MEDIA_TYPE",
@@ -18,8 +19,10 @@ __all__ = [
     "decode_json",
     "has_arrived",
     "invalid",
+    "is_host",
     "is_loopback",
     "is_open",
+    "key_of",
     "metrics",
     "problems",
     "refusal_of",
@@ -36,6 +39,7 @@ from .problems import MEDIA_TYPE, RequestError, invalid, refusal_of
 from .rate_limits import TokenBuckets, refuse_for
 from .security import (
     HEADERS,
+    JSON_HEADERS,
     KEY_HEADER,
     LOCAL_HOSTS,
     STYLED_POLICY,
@@ -44,7 +48,9 @@ from .security import (
     check_bind,
     check_host,
     check_key_lengths,
+    is_host,
     is_loopback,
     is_open,
+    key_of,
 )
 from .strict_json import StrictRequest, count_keys, decode_json

@@ -10,6 +10,8 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from serving.http.usual_request import LINE
+
 if TYPE_CHECKING:
     from serving.http.uploads import Upload
 
@@ -37,8 +39,10 @@ class Client(socket.socket):
     stopping = False  # its process closes soon
     is_received = False  # all of it is here
     refused = 0  # the status to refuse it with
-    size = 0  # bytes of it that are here
+    size = 0  # its bytes,
+    length = 0  # and those of its body
     head = b""
+    is_usual = False  # it begins as the usual one does, and is here
     _held = b""
     _ended = False  # the client sends nothing more
     _continued = False  # it was told to send the body
@@ -74,7 +78,7 @@ class Client(socket.socket):
         It can where the request is whole, where its body is of unknown length or larger than `most`
         bytes without room for it, and where the connection has ended.
         """
-        self.is_received = False
+        self.is_received = self.is_usual = False
         while not self._ended and len(self._ahead) <= max(most, _HEAD):
             if (whole := self._is_whole(most, reserve)) is not None:
                 return whole
@@ -112,6 +116,26 @@ class Client(socket.socket):
         """Give the rest of a request its time to arrive."""
         self.deadline = time.monotonic() + _READ
 
+    def peek_body(self) -> bytes:
+        """Return the body of a request that is here; `take_request` takes it."""
+        return bytes(self._ahead[self.size - self.length : self.size])
+
+    def take_request(self) -> None:
+        """Take the request that is here, as the parser would; what follows it stays."""
+        del self._ahead[: self.size]
+        self._since = time.monotonic() if self._ahead else None
+
+    def has_more(self) -> bool:
+        """Tell whether anything of a further request was received."""
+        return bool(self._ahead)
+
+    def send_at_once(self, data: bytes) -> bool:
+        """Send an answer without waiting; return whether the client has room for it."""
+        try:
+            return super().send(data, socket.MSG_DONTWAIT) == len(data)
+        except OSError:
+            return False
+
     def give_back(self, data: bytes) -> None:
         """Take back what the parser has received beyond a request."""
         if data.strip(b"\r\n"):
@@ -136,12 +160,13 @@ class Client(socket.socket):
         head = self.head.lower()
         found = _LENGTH.search(head)
         if found is None or _CHUNKED.search(head):
-            self.size, self.is_received = end + 4, found is None
+            self.size, self.length, self.is_received = end + 4, 0, found is None
             return True
-        length = int(found[1])
+        self.length = length = int(found[1])
         self.size = end + 4 + length
         if len(self._ahead) >= self.size:
             self.is_received = True
+            self.is_usual = self.head.startswith(LINE)
             return True
         if length > most:
             self._upload = reserve(self.head, length)

@@ -7,6 +7,7 @@ threaded worker, this one
 - lets an idle process take a connection before a busy one takes its second;
 - keeps the thread of a connection for a moment after an answer, which saves two changes of thread
   when the client's next request follows at once;
+- answers the usual requests that arrive together in one thread and one batch;
 - gives a thread to a request when it has arrived, the body of a large forecast in a file: a slow
   client costs none;
 - computes one dear request at a time, and lets the others wait without a thread;
@@ -25,9 +26,11 @@ import select
 import socket
 import time
 from collections import deque
+from collections.abc import Sequence
+from concurrent import futures
 from contextlib import suppress
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 from gunicorn.http.errors import (
@@ -46,11 +49,12 @@ from serving.http.connection import Client
 from serving.http.problems import MEDIA_TYPE
 from serving.http.security import HEADERS, Keys
 from serving.http.uploads import Upload, UploadSpace
+from serving.http.usual_request import read_usual_head, write_answer
 
 _COURTESY = 0.0003  # seconds that a busy process waits: an idle one takes a connection in less
 _STAY = 2  # milliseconds that a thread waits for its client's next request
-_DOOR = 1.0  # seconds that a process which stops goes on to accept, without any connection
-_DRAIN = 6.0  # and with some: a balancer has seen by then that it is not ready
+_DOOR = 1.0  # seconds that a process which stops goes on to accept, where nobody connects
+_DRAIN = 6.0  # and where clients do: a balancer has seen by then that it is not ready
 _LEAVE = 1.0  # seconds for idle clients after that
 _SWEEP = 0.25  # seconds between two looks for requests that take too long to arrive
 _AHEAD = 2_000_000  # bytes of a request that are received before a thread gets it,
@@ -59,6 +63,7 @@ _DEAR = 200_000  # bytes of a request from which on only one is computed at a ti
 _LARGEST = 64_000_000  # bytes of a body that is received into a file,
 _UPLOAD = re.compile(rb"POST (?:http://[^/ ]*)?/forecast[ ?]")  # for this call alone
 _KEY = re.compile(rb"\r\n(?:x-api-key:|authorization:[ \t]*bearer )[ \t]*([^\r]*)", re.IGNORECASE)
+_BATCH = 16  # requests of a batch: more would make the first wait for the last
 _WAITS = object()  # the result of a request that waits for its turn
 _STATUS = {
     LimitRequestLine: 414,
@@ -69,16 +74,37 @@ _STATUS = {
 log = structlog.get_logger()
 
 
+class Batches(Protocol):
+    """What answers several usual requests at once."""
+
+    def prepare(self, environ: dict[str, Any], body: bytes) -> Any:
+        """Read a request; None for one that has to be answered by the long way."""
+        ...
+
+    def answer(self, calls: list[Any]) -> Sequence[tuple[bytes, list[tuple[str, str]]] | None]:
+        """Return body and headers of each answer; None as above."""
+        ...
+
+
 class FairWorker(ThreadWorker):
-    """gunicorn's threaded worker with fair sharing and time limits."""
+    """gunicorn's threaded worker with fair sharing and time limits.
+
+    Attributes:
+        batches: what answers several usual requests at once; the server sets it.
+        keys: that are accepted; the server sets them, too.
+    """
+
+    batches: Batches | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Take what gunicorn gives a worker."""
         super().__init__(*args, **kwargs)
         self.keys = Keys(())  # the server sets those that are accepted
+        self._ready: list[Any] | None = None  # connections with usual requests, while looked for
         self._admission = Admission()
         self._uploads = UploadSpace()
         self._stopping_since: float | None = None
+        self._is_used = False  # while it stops
         self._swept_at = 0.0
 
     def handle_exit(self, sig: int, frame: Any) -> None:
@@ -99,7 +125,10 @@ class FairWorker(ThreadWorker):
         """Let a thread answer the requests of a connection."""
         if not isinstance(conn.sock, Client):
             conn.sock = Client(fileno=conn.sock.detach())
-        super().enqueue_req(conn)
+        if self._ready is not None and self._is_usual(conn):
+            self._ready.append(conn)
+        else:
+            super().enqueue_req(conn)
 
     def handle(self, conn: Any) -> Any:
         """Answer a request, and those that follow at once while no other client waits."""
@@ -173,8 +202,11 @@ class FairWorker(ThreadWorker):
     def wait_for_and_dispatch_events(self, timeout: float) -> None:
         """Wait for connections; when the server stops, not for idle ones."""
         if self.alive and self._stopping_since is not None:
+            # Each answer closes its connection, and a balancer opens the next: there may be none
+            # at this moment, and one that is not accepted any more when the socket closes is lost.
+            self._is_used |= self.nr_conns > 0
             passed = time.monotonic() - self._stopping_since
-            self.alive = passed < (_DRAIN if self.nr_conns else _DOOR)
+            self.alive = passed < (_DRAIN if self._is_used else _DOOR)
             timeout = min(timeout, _DOOR / 4)
         if self.pending_conns:
             timeout = min(timeout, _SWEEP)
@@ -183,11 +215,76 @@ class FairWorker(ThreadWorker):
             for idle in (*self.keepalived_conns, *self.pending_conns):
                 idle.timeout = min(idle.timeout, latest)
             timeout = min(timeout, _LEAVE / 4)
+        self._ready = ready = []
         super().wait_for_and_dispatch_events(timeout)
+        self._ready = None
+        if len(ready) == 1:
+            self.enqueue_req(ready[0])
+        elif ready:
+            pool: Any = self.tpool
+            size = -(-len(ready) // -(-len(ready) // _BATCH))  # batches of about the same size
+            for start in range(0, len(ready), size):
+                pool.submit(self._handle_batch, ready[start : start + size])
+
+    def _is_usual(self, conn: Any) -> bool:
+        """Tell whether a whole request is here that can be answered in a batch."""
+        if self.batches is None or conn.sock.closing:
+            return False
+        return self._has_arrived(conn, wait=False) and conn.sock.is_usual
+
+    def _handle_batch(self, conns: list[Any]) -> None:
+        """Answer one request of each connection."""
+        results = []
+        for conn, result in zip(conns, self._answer_batch(conns), strict=True):
+            if result is None:  # by the long way, in a thread of its own
+                self.method_queue.defer(super().enqueue_req, conn)
+            else:
+                results.append((conn, result or self._close(conn)))
+        self.method_queue.defer(self._finish_batch, results)
+
+    def _finish_batch(self, results: list[tuple[Any, Any]]) -> None:
+        for conn, result in results:
+            if result is True and conn.sock.has_more():
+                super().enqueue_req(conn)  # no event would announce what was received already
+                continue
+            done: futures.Future[Any] = futures.Future()
+            done.set_result(result)
+            self.finish_request(conn, done)
+
+    def _answer_batch(self, conns: list[Any]) -> list[bool | None]:
+        """Answer usual requests. Returns whether each connection is kept; None for no answer."""
+        results: list[bool | None] = [None] * len(conns)
+        if self.batches is None:
+            return results
+        calls = {}
+        for number, conn in enumerate(conns):
+            environ: dict[str, Any] | None = read_usual_head(conn.sock.head)
+            if environ is not None:
+                environ["REMOTE_ADDR"] = conn.client[0] if isinstance(conn.client, tuple) else ""
+                call = self.batches.prepare(environ, conn.sock.peek_body())
+                if call is not None:
+                    calls[number] = call
+        if not calls:
+            return results
+        answers = self.batches.answer(list(calls.values()))
+        for number, answer in zip(calls, answers, strict=True):
+            if answer is not None:
+                results[number] = self._send(conns[number], *answer)
+        return results
+
+    def _send(self, conn: Any, text: bytes, headers: list[tuple[str, str]]) -> bool:
+        """Send an answer, and return whether the connection is kept."""
+        conn.init()
+        conn.sock.take_request()
+        closes = self._stopping_since is not None or not self.alive
+        is_sent = conn.sock.send_at_once(write_answer(text, headers, closes=closes))
+        return is_sent and not closes
 
     def _handle_in_turn(self, conn: Any) -> Any:
         """Answer a request; a dear one when it is its turn."""
         sock = conn.sock
+        if sock.is_usual and (kept := self._answer_batch([conn])[0]) is not None:
+            return kept
         client = self._client_of(sock.head, conn) if sock.size > _DEAR else None
         if client is None or sock.refused:
             try:

@@ -6,7 +6,10 @@ process writes its numbers into files of that folder; otherwise they are those o
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
 
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
@@ -37,6 +40,18 @@ _BUCKETS = (
     30.0,
 )
 MEDIA_TYPE = CONTENT_TYPE_LATEST
+# Of the last check: name and description of the gauge, and its label.
+_CHECK = {
+    "error": ("forecast_live_error", "Error of forecasts that came true", ["metric"]),
+    "expected": ("forecast_expected_error", "Error that the backtest lets expect", ["metric"]),
+    "coverage": ("forecast_live_coverage", "Share of actuals inside the 80 % interval", []),
+    "evidence": ("forecast_evidence", "Share of the forecasts that came true", []),
+    "moved": ("forecast_moved", "How far the forecast of a day moves, share", []),
+    "anomalies": ("forecast_anomalies", "Actuals of the last day out of the interval", ["kind"]),
+    "incidents": ("monitoring_incidents", "Open incidents", ["severity"]),
+    "status": ("monitoring_status", "1 for the outcome of the last check", ["status"]),
+    "checked": ("monitoring_checked_seconds", "Time of the last check, Unix", []),
+}
 
 
 class Metrics:
@@ -85,6 +100,10 @@ class Metrics:
             multiprocess_mode="livemostrecent",
             registry=registry,
         )
+        self._check = {
+            key: Gauge(name, text, labels, multiprocess_mode="livemostrecent", registry=registry)
+            for key, (name, text, labels) in _CHECK.items()
+        }
         for reason in ("artifact", "registry", "cache"):
             self.failures.labels(reason)
         for reason in ("full", "failed", "limit"):
@@ -102,6 +121,28 @@ class Metrics:
         observe(seconds)
         count.inc()
 
+    def show_check(self, findings: Mapping[str, Any]) -> None:
+        """Set the gauges of live error, coverage and incidents to what the last check found."""
+        check = self._check
+        accuracy = findings.get("accuracy") or {}
+        last = (accuracy.get("history") or [{}])[-1]
+        for name in ("mae", "mase"):
+            _set(check["error"].labels(name), last.get(name))
+            _set(check["expected"].labels(name), (accuracy.get("promise") or {}).get(name))
+        _set(check["coverage"], last.get("coverage"), 0.01)
+        _set(check["evidence"], (findings.get("evidence") or {}).get("share"))
+        _set(check["moved"], (findings.get("stability") or {}).get("moved"), 0.01)
+        anomalies, alerts = findings.get("anomalies") or [], findings.get("alerts") or []
+        for kind, lasts in (("single", False), ("persistent", True)):
+            count = sum(one["persistent"] == lasts for one in anomalies)
+            check["anomalies"].labels(kind).set(count)
+        for severity in ("info", "warning", "critical"):
+            count = sum(alert["severity"] == severity for alert in alerts)
+            check["incidents"].labels(severity).set(count)
+        for status in ("ok", "alarm", "unknown"):
+            check["status"].labels(status).set(findings.get("status") == status)
+        check["checked"].set(datetime.fromisoformat(findings["checked_at"]).timestamp())
+
     def text(self) -> bytes:
         """Return the metrics of all processes in Prometheus's text format."""
         registry = self._registry
@@ -109,6 +150,10 @@ class Metrics:
             registry = CollectorRegistry()
             multiprocess.MultiProcessCollector(registry)
         return generate_latest(registry)
+
+
+def _set(gauge: Gauge, value: float | None, unit: float = 1.0) -> None:
+    gauge.set(math.nan if value is None else unit * value)
 
 
 def is_shared() -> bool:

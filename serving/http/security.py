@@ -32,6 +32,13 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 _POLICY = "default-src 'none'; frame-ancestors 'none'"
+# Of an answer in JSON.
+JSON_HEADERS = [
+    ("Content-Type", "application/json"),
+    *HEADERS.items(),
+    ("Content-Security-Policy", _POLICY),
+    ("Cache-Control", "no-store"),
+]
 # Nothing inline, and nothing of another host.
 _PAGE_POLICY = (
     "default-src 'self'; object-src 'none'; frame-ancestors 'none'; base-uri 'none'; "
@@ -71,12 +78,9 @@ class Keys:
         """
         if not self._digests or is_open(request.path):
             return None
-        key = request.headers.get(KEY_HEADER, "")
-        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        if not key and scheme.lower() == "bearer":
-            key = token.strip()
+        key = key_of(request.headers.get(KEY_HEADER, ""), request.headers.get("Authorization", ""))
         number, address = self.number_of(key), request.remote_addr or ""
-        if number is not None and not (self._is_short[number - 1] and self._is_guesser(address)):
+        if number is not None and not (self.is_short(number) and self._is_guesser(address)):
             return number
         if key and (seconds := self._guesses.take(address, 1.0)):
             raise refuse_for(seconds, "This address has sent too many wrong keys; try again later")
@@ -84,6 +88,10 @@ class Keys:
             f"A key of this API is needed, in the header {KEY_HEADER} or as a Bearer token",
             www_authenticate=WWWAuthenticate("bearer", {"realm": "production-lstm"}),
         )
+
+    def is_short(self, number: int) -> bool:
+        """Tell whether a key may have been guessed."""
+        return self._is_short[number - 1]
 
     def number_of(self, key: str) -> int | None:
         """Return the number of a key in API_KEYS, from 1; None where it is none of them."""
@@ -96,13 +104,25 @@ class Keys:
         return self._guesses.is_empty(address)
 
 
+def key_of(header: str, authorization: str) -> str:
+    """Return the key that a call brings, in KEY_HEADER or as a Bearer token."""
+    if header:
+        return header
+    scheme, _, token = authorization.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def is_host(host: str, hosts: Container[str] | None) -> bool:
+    """Tell whether a Host header names this server; None takes any."""
+    return hosts is None or not host or re.sub(r":\d*$", "", host.lower()) in hosts
+
+
 def check_host(request: Request, hosts: Container[str]) -> None:
     """Raise BadRequest (400) for a call that addresses this server by another name.
 
     The page of another site could have its name point at this machine, and read what it answers.
     """
-    host = re.sub(r":\d*$", "", request.headers.get("Host", "").lower())
-    if host and host not in hosts:
+    if not is_host(request.headers.get("Host", ""), hosts):
         raise BadRequest(
             "This server has no API_KEYS and answers to localhost only; set them, or give "
             "--open-to-anyone, to call it by another name"

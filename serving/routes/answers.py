@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,63 +19,95 @@ if TYPE_CHECKING:
 NOT_STORED = "X-Not-Stored"  # header: how many forecasts of an answer could not be stored
 
 
-def make_answer(
-    model: Served, warnings: Sequence[FieldWarning], not_stored: int, **fields: Any
-) -> Response:
-    """Make the answer of a call that forecasts.
+@dataclass(frozen=True)
+class Answer:
+    """The answer of a call that forecasts.
 
-    Args:
-        model: that answers.
+    Attributes:
+        fields: of its document, beside those that all answers have.
         warnings: of the body.
         not_stored: forecasts that could not be stored.
-        fields: of the answer, beside those that all of them have.
     """
-    document = fields | {"trace_id": g.trace_id, "model_version": model.version}
-    if warnings:
-        document["warnings"] = [doubt._asdict() for doubt in warnings]
-    headers = {NOT_STORED: str(not_stored)} if not_stored else None
-    return Response(orjson.dumps(document), mimetype="application/json", headers=headers)
+
+    fields: dict[str, Any]
+    warnings: Sequence[FieldWarning] = ()
+    not_stored: int = 0
+
+    def encode(self, trace_id: str, version: int) -> bytes:
+        """Return the document as JSON, with what all answers have."""
+        document = self.fields | {"trace_id": trace_id, "model_version": version}
+        if self.warnings:
+            document["warnings"] = [doubt._asdict() for doubt in self.warnings]
+        return orjson.dumps(document)
+
+    def headers(self) -> list[tuple[str, str]]:
+        """Return the headers that only some answers have."""
+        return [(NOT_STORED, str(self.not_stored))] if self.not_stored else []
+
+
+def make_response(model: Served, answer: Answer) -> Response:
+    """Make the response of a call that forecasts."""
+    text = answer.encode(g.trace_id, model.version)
+    return Response(text, mimetype="application/json", headers=answer.headers())
 
 
 def encode_series(
-    part: SeriesForecasts, days: int, known: tuple[float, ...], levels: list[float]
+    part: SeriesForecasts,
+    days: int,
+    known: tuple[float, ...],
+    levels: list[float],
+    further: Sequence[dict[str, Any]] = (),
 ) -> bytes:
     """Encode forecasts as the members of a JSON list, without its brackets.
+
+    The arguments are those of `lay_out_series`.
+    """
+    return orjson.dumps(lay_out_series(part, days, known, levels, further))[1:-1]
+
+
+def lay_out_series(
+    part: SeriesForecasts,
+    days: int,
+    known: tuple[float, ...],
+    levels: list[float],
+    further: Sequence[dict[str, Any]] = (),
+) -> list[dict[str, Any]]:
+    """Lay out forecasts as objects, one a series.
 
     Args:
         part: forecasts of some series.
         days: of each to answer.
         known: levels of the model.
         levels: those to answer.
+        further: other fields of each series, or none.
     """
     dates = part.first[:, None] + np.arange(days)  # (series, days)
     quantiles = part.quantiles[:, :days]
     medians = interpolate_medians(quantiles, known)
     chosen = quantiles[:, :, [known.index(level) for level in levels]]
     names = name_levels(levels)
-    return orjson.dumps(
-        [
-            {
-                "series_id": series_id,
-                "forecast": [
-                    {
-                        "date": day,
-                        "prediction": median,
-                        "mean": mean,
-                        "quantiles": dict(zip(names, q, strict=True)),
-                    }
-                    for day, median, mean, q in zip(
-                        dates[i].astype(str).tolist(),
-                        medians[i].tolist(),
-                        part.means[i, :days].tolist(),
-                        chosen[i].tolist(),
-                        strict=True,
-                    )
-                ],
-            }
-            for i, series_id in enumerate(part.ids)
-        ]
-    )[1:-1]
+    return [
+        {
+            "series_id": series_id,
+            "forecast": [
+                {
+                    "date": day,
+                    "prediction": median,
+                    "mean": mean,
+                    "quantiles": dict(zip(names, q, strict=True)),
+                }
+                for day, median, mean, q in zip(
+                    dates[i].astype(str).tolist(),
+                    medians[i].tolist(),
+                    part.means[i, :days].tolist(),
+                    chosen[i].tolist(),
+                    strict=True,
+                )
+            ],
+            **(further[i] if further else {}),
+        }
+        for i, series_id in enumerate(part.ids)
+    ]
 
 
 def interpolate_medians(quantiles: np.ndarray, known: tuple[float, ...]) -> np.ndarray:

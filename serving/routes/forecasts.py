@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import orjson
@@ -10,21 +10,20 @@ from flask import Response, g, request
 from flask_openapi3 import APIBlueprint, Tag
 from werkzeug.exceptions import ServiceUnavailable
 
-from lib.features import FEATURES, known_future_after
 from serving.http import ConcurrencyLimit, StrictRequest, has_arrived, invalid, release_memory
 from serving.model import SeriesForecasts, forecast_series
 from serving.records import Prediction as Record
-from serving.routes.answers import encode_series, interpolate_medians, make_answer
+from serving.routes.answers import Answer, encode_series, make_response
+from serving.routes.next_day import UNUSABLE, answer_window, read_window
+from serving.routes.planning import plan_forecasts
 from serving.schemas import (
     FieldWarning,
     Forecast,
     ForecastCall,
     Prediction,
     check_forecast,
-    check_window,
-    name_levels,
     read_forecast,
-    read_sequence,
+    read_plan,
 )
 from serving.state import served, state_of
 
@@ -36,8 +35,6 @@ MAX_PREDICT = 1_000_000  # bytes
 MAX_FORECAST = 64_000_000
 LARGE = 2_000_000  # bytes; of larger bodies only one is decoded at a time
 LATER = 5  # seconds after which to send a large body again
-_LAG_1 = FEATURES.index("lag_1")
-_UNUSABLE = "the model has no forecast for these numbers; they are too large, or none is known"
 large_bodies = ConcurrencyLimit(
     1,
     wait=0,
@@ -60,26 +57,10 @@ def predict() -> Response:
     g.version = model.version
     request.max_content_length = MAX_PREDICT
     body = cast(StrictRequest, request).json_bytes()
-    contract = model.forecaster.contract
-    rows = read_sequence(body, contract.context_length)
-    warnings = check_window(rows, contract)
-    near = np.datetime64(contract.training_span[1], "D")
-    future = known_future_after(rows, contract.horizon, near)
-    quantiles = model.batcher.predict(rows[None], future)[0]
-    if not np.isfinite(quantiles).all():
-        raise invalid("sequence", _UNUSABLE)
-    largest = float(np.nan_to_num(np.abs(rows[:, _LAG_1])).max())
-    warnings += check_forecast(quantiles, largest, "sequence")
-    values, levels = quantiles.tolist(), contract.quantiles
-    record = Record(g.trace_id, model.version, levels, [values], body=rows, features=rows[-1])
-    stored = state_of().recorder.record(record)
-    return make_answer(
-        model,
-        warnings,
-        not_stored=int(not stored),
-        prediction=float(interpolate_medians(quantiles, levels)),
-        quantiles=dict(zip(name_levels(levels), values, strict=True)),
-    )
+    window = read_window(model.forecaster.contract, body)
+    quantiles = window.forecast(model)
+    answer = answer_window(model, window, quantiles, g.trace_id, state_of().recorder)
+    return make_response(model, answer)
 
 
 @calls.post("/forecast", responses={200: Forecast})
@@ -117,15 +98,22 @@ def _read_body() -> list[bytes]:
 def _forecast(model: Served, body: list[bytes]) -> Response:
     contract = model.forecaster.contract
     call = read_forecast(body.pop(), contract)
+    plan = read_plan(call.options, call.series, contract, call.horizon)
     parts = list(forecast_series(model.forecaster, call.series, call.context))
     warnings = _check_forecasts(call, parts)
+    further: list[list[dict[str, Any]]] = [[] for _ in parts]
+    fields: dict[str, Any] = {}
+    if plan is not None:
+        warnings += plan.warnings
+        further, fields = plan_forecasts(model.forecaster, call, plan, parts)
     forecasts, not_stored = [], 0
-    for part in parts:
+    for part, beside in zip(parts, further, strict=True):
         not_stored += _record_part(model, part, call.horizon)
         # Encoded part by part: as objects the answer would take ten times its memory.
-        forecasts.append(encode_series(part, call.horizon, contract.quantiles, call.levels))
+        forecasts.append(encode_series(part, call.horizon, contract.quantiles, call.levels, beside))
     fragment = orjson.Fragment(b"[" + b",".join(forecasts) + b"]")
-    return make_answer(model, warnings, not_stored, forecasts=fragment, levels=call.levels)
+    fields |= {"forecasts": fragment, "levels": call.levels}
+    return make_response(model, Answer(fields, warnings, not_stored))
 
 
 def _check_forecasts(call: ForecastCall, parts: list[SeriesForecasts]) -> list[FieldWarning]:
@@ -134,7 +122,7 @@ def _check_forecasts(call: ForecastCall, parts: list[SeriesForecasts]) -> list[F
     of_series = [quantiles for part in parts for quantiles in part.quantiles]
     for i, quantiles in enumerate(of_series):
         if not np.isfinite(quantiles).all():
-            raise invalid(call.field(i, "history"), _UNUSABLE)
+            raise invalid(call.field(i, "history"), UNUSABLE)
     for i, (series, quantiles) in enumerate(zip(call.series, of_series, strict=True)):
         field = call.field(i, "history")
         warnings += check_forecast(quantiles[: call.horizon], series.largest, field)

@@ -10,7 +10,7 @@ from flask import Response, g, jsonify, request
 from flask_openapi3 import APIBlueprint, Tag
 from werkzeug.exceptions import ServiceUnavailable
 
-from lib.storage import StoreError
+from lib.storage import Store, StoreError
 from serving.http import ConcurrencyLimit, metrics
 from serving.model import Served
 from serving.records import read_last_check
@@ -57,11 +57,9 @@ def model() -> Response:
 @calls.get("/monitoring", responses={200: Monitoring})
 def last_check() -> Response:
     """Return what the last check of the model found; before the first, that there was none."""
-    state = state_of()
-    folder, name = state.settings.var_dir, state.settings.registered_model_name
     with suppress(StoreError, ServiceUnavailable), _counting.slot():
-        return jsonify(read_last_check(folder, state.recorder.store, model_name=name))
-    return jsonify(read_last_check(folder, model_name=name))
+        return jsonify(_read_check(state_of().recorder.store))
+    return jsonify(_read_check())
 
 
 @calls.get("/metrics", responses={200: _TEXT})
@@ -72,7 +70,16 @@ def prometheus() -> Response:
     with suppress(StoreError, ServiceUnavailable), _counting.slot():
         for status, count in state.jobs.count().items():
             state.metrics.depth.labels(status).set(count)
+        check = _read_check(state.recorder.store)
+        if check["status"] == "checked":
+            state.metrics.show_check(check["findings"])
     return Response(state.metrics.text(), content_type=metrics.MEDIA_TYPE)
+
+
+def _read_check(store: Store | None = None) -> dict[str, Any]:
+    settings = state_of().settings
+    name = settings.registered_model_name
+    return read_last_check(settings.var_dir, store, model_name=name)
 
 
 def _health() -> Response:
@@ -118,4 +125,5 @@ def _card(current: Served, name: str) -> dict[str, Any]:
         "fingerprint": contract.fingerprint,
         "format_version": contract.format_version,
         "settings": contract.settings,
+        "totals": current.forecaster.ranks is not None,
     }

@@ -17,6 +17,7 @@ __all__ = [
     "Live",
     "ModelCard",
     "Monitoring",
+    "Plan",
     "PredictRequest",
     "Prediction",
     "Problem",
@@ -27,9 +28,11 @@ __all__ = [
     "example_rows",
     "join_series",
     "last_features",
+    "least_value",
     "make_question",
     "name_levels",
     "read_forecast",
+    "read_plan",
     "read_question",
     "read_sequence",
 ]
@@ -54,5 +57,6 @@ from .forecasts import (
 )
 from .histories import Series, join_series, last_features
 from .monitoring import Findings, Monitoring
+from .plans import Plan, least_value, read_plan
 from .plausibility import FieldWarning, check_forecast, check_window
 from .status import Health, Live, ModelCard, Problem

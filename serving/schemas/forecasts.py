@@ -13,7 +13,19 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lib.data import WINDOW_DAYS
 from lib.features import MAX_HORIZON
-from serving.schemas.fields import STRICT, LongName, SeriesDay, Share, Unit
+from serving.schemas.fields import STRICT, LongName, Name, SeriesDay, Share, Unit
+from serving.schemas.planning import (
+    GROUPS,
+    RANGES,
+    SCENARIOS,
+    Days,
+    GroupForecast,
+    GroupScenario,
+    Members,
+    OrderForecast,
+    OrderRequest,
+    TotalForecast,
+)
 
 SERIES = 1_000  # of one /forecast
 DAYS = 4_000  # of one history: eleven years
@@ -102,6 +114,13 @@ class SeriesHistory(BaseModel):
     future: list[FutureRow] = Field(default=[], max_length=MAX_HORIZON)
 
 
+Rows = Annotated[list[FutureRow], Field(min_length=1, max_length=MAX_HORIZON)]
+Scenario = Annotated[
+    Rows | dict[LongName, Rows],
+    Field(description="Rows as in `future`, of all series or by their names; the rest stays"),
+]
+
+
 class ForecastRequest(BaseModel):
     """Either `history` (and `future`, `series_id`) of one series, or `series` for several."""
 
@@ -124,6 +143,33 @@ class ForecastRequest(BaseModel):
         default=None, ge=1, description="Days of history to look at; default: the most it can"
     )
 
+    totals: list[Days] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=RANGES,
+        description="Sums over days, of each series",
+        examples=[[7, 28, "8-14", "weeks"]],
+    )
+    groups: dict[LongName, Members] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=GROUPS,
+        description="Sums over series as well, by the name of the group",
+        examples=[{"north": ["shop 1", "shop 2"], "all": True}],
+    )
+    order: OrderRequest | None = Field(
+        default=None,
+        description="How much to order of each series",
+        examples=[{"lead_time": 7, "service_level": 0.95, "stock": 20}],
+    )
+    scenarios: dict[Name, Scenario] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=SCENARIOS,
+        description="Other futures, by name, each compared with the forecast",
+        examples=[{"promotion": [{"date": "2026-04-06", "evento_especial": 1.0}]}],
+    )
+
     @model_validator(mode="after")
     def _one_or_many(self) -> Self:
         if bool(self.history) == bool(self.series):
@@ -140,17 +186,27 @@ class DayForecast(BaseModel):
     quantiles: dict[str, float]
 
 
+class ScenarioForecast(GroupScenario):
+    """The forecast of a series under a scenario."""
+
+    forecast: list[DayForecast]
+
+
 class SeriesForecast(BaseModel):
-    """The forecast of one series, one entry a day."""
+    """The forecast of one series, one entry a day; with what else was asked for."""
 
     series_id: str
     forecast: list[DayForecast]
+    totals: list[TotalForecast] | None = None
+    order: OrderForecast | None = None
+    scenarios: dict[str, ScenarioForecast] | None = None
 
 
 class Forecast(BaseModel):
     """Forecasts, in the order in which the series were sent."""
 
     forecasts: list[SeriesForecast]
+    groups: dict[str, GroupForecast] | None = None
     levels: list[float]
     trace_id: str
     model_version: int

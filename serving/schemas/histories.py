@@ -149,8 +149,15 @@ def last_features(histories: Histories) -> np.ndarray:
     lengths = origins + 1 - first
     offsets = np.append(0, np.cumsum(lengths)).astype(np.int64)
     rows = np.arange(offsets[-1]) + np.repeat(first - offsets[:-1], lengths)
-    columns = (panel.dates, panel.values, panel.factor, panel.event)
-    return compute_features(Panel(panel.ids, offsets, *(c[rows] for c in columns)))[offsets[1:] - 1]
+    recent = Panel(
+        panel.ids,
+        offsets,
+        panel.dates[rows],
+        panel.values[rows],
+        panel.factor[rows],
+        panel.event[rows],
+    )
+    return compute_features(recent)[offsets[1:] - 1]
 
 
 def _series(item: Any, contract: Contract, context: int, place: str) -> Series:

@@ -75,6 +75,60 @@ class Recommendation(_Part):
     reasons: list[str] = []
 
 
+class Evidence(_Part):
+    """How much a check saw."""
+
+    forecasts: int = Field(description="Forecast days of the window")
+    actuals: int = Field(description="How many of them have their actual")
+    days: int
+    series: int
+    enough: bool = Field(description="Whether that is enough to call the forecasts healthy")
+    reason: str = Field("", description="Why it is not")
+
+
+class Stability(_Part):
+    """How much the forecast of a day moves from one forecast of it to the next."""
+
+    revisions: int
+    moved: float | None = Field(None, description="Per cent of the forecasts")
+
+
+class Day(_Part):
+    """A day of a series, with the last forecast that was made of it."""
+
+    date: str = Field(description="ISO day")
+    actual: float | None = None
+    median: float | None = None
+    lower: float | None = Field(None, description="Of the 80 % interval")
+    upper: float | None = None
+
+
+class PartScore(_Part):
+    """The accuracy of a series, or of a group of series."""
+
+    name: str
+    forecasts: int
+    series: int = 1
+    mae: float | None = None
+    wape: float | None = Field(None, description="Per cent")
+    mase: float | None = None
+    coverage: float | None = Field(None, description="Share of days inside the 80 % interval")
+    history: list[Day] = Field([], description="The last weeks; of series only")
+
+
+class Anomaly(_Part):
+    """An actual of the last day that is outside the interval of its forecast."""
+
+    series_id: str
+    date: str = Field(description="ISO day")
+    actual: float
+    lower: float
+    upper: float
+    side: Literal["above", "below"]
+    days: int = Field(description="In a row on this side")
+    persistent: bool
+
+
 class Findings(_Part):
     """What one check found."""
 
@@ -86,6 +140,14 @@ class Findings(_Part):
     alerts: list[Alert] = []
     business: list[Figure] = []
     verdict: Recommendation | None = None
+    status: Literal["ok", "alarm", "unknown"] | None = Field(
+        None, description="unknown: not enough evidence for a verdict"
+    )
+    evidence: Evidence | None = None
+    stability: Stability | None = None
+    worst_series: list[PartScore] = Field([], description="Largest errors first")
+    groups: list[PartScore] = Field([], description="Of series; worst first")
+    anomalies: list[Anomaly] = Field([], description="Persistent ones first")
 
 
 class Monitoring(BaseModel):

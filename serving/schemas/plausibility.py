@@ -99,15 +99,15 @@ def check_factor(factor: np.ndarray, contract: Contract, field: str) -> list[Fie
         RequestError: 422, where it is a million standard deviations off.
     """
     mean, deviation = (contract.scaling.get(name) for name in ("factor_mean", "factor_std"))
-    if mean is None or not deviation or not np.isfinite(factor).any():
+    if mean is None or not deviation:
         return []
-    distance = np.abs(factor / deviation - mean / deviation)
-    farthest = np.nanargmax(distance)
-    size = distance[farthest]
-    if size <= _UNUSUAL:
+    # NaN where nothing is known: no comparison with it holds.
+    extremes = (float(np.fmax.reduce(factor)), float(np.fmin.reduce(factor)))
+    size, farthest = max((abs(x / deviation - mean / deviation), x) for x in extremes)
+    if not size > _UNUSUAL:
         return []
     text = (
-        f"is {factor[farthest]:g} on one day; the model has learned with {mean:g} "
+        f"is {farthest:g} on one day; the model has learned with {mean:g} "
         f"± {deviation:g} (standard deviation)"
     )
     if size > _ABSURD:
@@ -121,11 +121,10 @@ def check_window(rows: np.ndarray, contract: Contract) -> list[FieldWarning]:
     Raises:
         RequestError: 422, as `check_values` and `check_factor` do, and where no value is known.
     """
-    if not np.isfinite(rows[:, [_LAG_1, _LAG_7, _MEAN_7]]).any():
+    columns = (rows[:, column] for column in (_LAG_1, _LAG_7, _MEAN_7))
+    values = next((column for column in columns if np.isfinite(column).any()), None)
+    if values is None:
         raise invalid("sequence", "expected a known value in some row, got none")
-    values = rows[:, _LAG_1]
-    if not np.isfinite(values).any():
-        values = rows[:, _LAG_7] if np.isfinite(rows[:, _LAG_7]).any() else rows[:, _MEAN_7]
     factor = check_factor(rows[:, _FACTOR], contract, "sequence.fator_externo")
     return check_values(values, contract, "sequence") + factor
 
@@ -155,8 +154,10 @@ def _largest(values: np.ndarray) -> np.ndarray:
 def _center_and_spread(values: np.ndarray) -> tuple[float, float]:
     """Return mean and mean absolute deviation of the known values, 0 without any."""
     known = values[np.isfinite(values)]
-    if not len(known):
+    count = len(known)
+    if not count:
         return 0.0, 0.0
     unit = float(np.abs(known).max()) or 1.0  # or the sum of huge values would overflow
-    center = float((known / unit).mean())
-    return center * unit, float(np.abs(known / unit - center).mean()) * unit
+    known = known / unit
+    center = float(known.sum()) / count
+    return center * unit, float(np.abs(known - center).sum()) / count * unit

@@ -48,6 +48,7 @@ class ModelCard(BaseModel):
     fingerprint: str = Field(description="SHA-256 of the training data")
     format_version: int
     settings: dict[str, Any]
+    totals: bool = Field(default=False, description="Whether it adds up days and series")
 
 
 class FieldError(BaseModel):

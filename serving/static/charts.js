@@ -77,9 +77,9 @@ function render(element, { days, lines, bands = [], gaps = false, shown = null, 
         })),
         ...sides.map(() => none),
       ],
-      bands: bands.map(({ alpha }, i) => ({
+      bands: bands.map(({ alpha, colour: own = "--band" }, i) => ({
         series: [lines.length + 2 * i + 2, lines.length + 2 * i + 1],
-        fill: `rgba(${colour("--band")}, ${alpha})`,
+        fill: `rgba(${colour(own)}, ${alpha})`,
       })),
       cursor: {
         y: false,

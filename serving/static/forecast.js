@@ -7,6 +7,7 @@ import { calendar } from "./dataset.js";
 import { learned, unlike, warned } from "./doubts.js";
 import { $, fill, h, save } from "./dom.js";
 import { day, digits, lang, number, onLanguage, t } from "./i18n.js";
+import * as planning from "./planning.js";
 
 const DOUBTS = 8; // shown at once
 let card = null; // of the model
@@ -20,6 +21,7 @@ let listener = { explain: () => {}, forecast: () => {} };
 export function start(on) {
   listener = on;
   data.start(changed);
+  planning.start(draw);
   $("#example").addEventListener("click", async () => {
     await data.example();
     if (card) await run();
@@ -65,6 +67,7 @@ function showDoubts() {
 export function useModel(found) {
   const first = !card || card.horizon !== found.horizon;
   card = found;
+  planning.useModel(card);
   if (first) {
     Object.assign($("#horizon"), { max: card.horizon });
     $("#horizon").value = card.horizon;
@@ -98,6 +101,7 @@ function showIntervals() {
 }
 
 function redrawIntervals() {
+  showPlan();
   draw();
   list();
 }
@@ -145,6 +149,7 @@ async function run() {
   // All that can be shown, so that a box ticked later needs no call.
   const levels = [0.5, ...pairs().flat()].filter((level) => card.quantiles.includes(level));
   body.levels = levels.sort((a, b) => a - b);
+  Object.assign(body, planning.fields(rows, body.horizon));
   note("running");
   $("#run").disabled = true;
   try {
@@ -180,8 +185,14 @@ function tellForecast() {
 function show() {
   const several = data.current.series.length > 1;
   $("#series-pick").hidden = !several;
+  showPlan();
   draw();
   list();
+}
+
+function showPlan() {
+  const horizon = answer?.forecasts[picked()].forecast.length;
+  planning.show(answer, sent, picked(), chosen(), horizon);
 }
 
 function draw() {
@@ -209,6 +220,16 @@ function draw() {
     high: pad(ahead.map((row) => at(row, high)), true),
     alpha: alphas[Math.min(i, alphas.length - 1)],
   }));
+  const other = planning.overlay();
+  if (other && intervals.length) {
+    const [low, high] = intervals.find((pair) => share(pair) === 80) ?? intervals[0];
+    bands.push({
+      low: pad(other.days.map((row) => at(row, low)), true),
+      high: pad(other.days.map((row) => at(row, high)), true),
+      alpha: 0.2,
+      colour: "--scenario-band",
+    });
+  }
   const from = past.days.length - (ahead.length ? 0 : 1);
   const first = shownDays ? Math.max(0, past.days.length - shownDays) : 0;
   chart(element, () => ({
@@ -216,6 +237,7 @@ function draw() {
     lines: [
       { values: pad(past.values, false), colour: "--history", width: 1.25 },
       { values: pad(ahead.map((row) => row.prediction), true), colour: "--median", width: 2 },
+      ...(other ? [{ values: pad(other.days.map((row) => row.prediction), true), colour: "--scenario", width: 2, dash: [6, 4] }] : []),
     ],
     bands: ahead.length ? bands : [],
     gaps: true,
@@ -226,7 +248,7 @@ function draw() {
     label: t("chart_label", { series: one.name }),
     from,
   }));
-  showKey(ahead.length > 0, past.missing > 0, intervals, alphas);
+  showKey(ahead.length > 0, past.missing > 0, intervals, alphas, other);
 
   function parts(index) {
     const when = ["", day(days[index], { weekday: "short", day: "numeric", month: "short", year: "numeric" })];
@@ -239,6 +261,7 @@ function draw() {
       when,
       [t("table_median"), number(row.prediction)],
       [t("table_mean"), number(row.mean)],
+      ...(other ? [[other.name, number(other.days[index - past.days.length].prediction)]] : []),
       ...intervals.map((pair) => [`${share(pair)} %`, `${number(at(row, pair[0]))} – ${number(at(row, pair[1]))}`]),
     ];
   }
@@ -253,12 +276,13 @@ function summarise(one, past) {
   $("#summary").textContent = parts.join(" · ");
 }
 
-function showKey(ahead, missing, intervals, alphas) {
+function showKey(ahead, missing, intervals, alphas, other) {
   const item = (kind, words) => h("li", {}, h("i", { class: `swatch ${kind}` }), words);
   const items = [item("line history", t("key_history"))];
   if (missing) items.push(item("gap", t("key_gap")));
   if (ahead) {
     items.push(item("line median", t("key_median")));
+    if (other) items.push(item("line scenario", t("key_scenario", { name: other.name })));
     intervals.forEach((pair, i) => {
       const entry = item("", t("key_interval", { share: share(pair) }));
       // Bands lie on each other, so the inner ones are darker.

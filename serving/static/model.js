@@ -4,6 +4,7 @@ import { Problem, call } from "./api.js";
 import { chart } from "./charts.js";
 import { $, fill, h } from "./dom.js";
 import { day, moment, number, onLanguage, t } from "./i18n.js";
+import { showSeries } from "./series.js";
 
 const EVERY = 30_000; // milliseconds between two looks, while the page is visible
 
@@ -118,6 +119,7 @@ function showMonitoring() {
     const reasons = (found.verdict.reasons ?? []).join(", ");
     $("#verdict").textContent = found.verdict.retrain ? t("retrain_yes", { reasons }) : t("retrain_no");
   }
+  showSeries(found);
   showAccuracy(found.accuracy);
   showDrift(found.drift);
   const alerts = found.alerts.map((alert) =>

@@ -55,3 +55,33 @@ def test_monitoring_returns_the_findings_of_the_last_check_whole(app):
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"checked_at": 5}', '{"drift": [NaN]}'])
 def test_monitoring_of_findings_that_cannot_be_read_is_no_server_error(app, text):
     assert monitoring(app, text)["status"] == "unreadable"
+
+
+def test_metrics_have_live_error_and_coverage_of_the_last_check(app):
+    text = app.test_client().get("/metrics").text
+    assert "forecast_live_coverage 0.0" in text
+    assert 'monitoring_status{status="ok"}' not in text
+    found = {
+        "status": "alarm",
+        "evidence": {"forecasts": 4, "actuals": 3, "share": 0.75, "days": 1, "series": 1}
+        | {"enough": True},
+        "anomalies": [
+            {"series_id": "a", "date": "2026-10-31", "actual": 9.0, "lower": 1.0, "upper": 2.0}
+            | {"side": "above", "days": 3, "persistent": True}
+        ],
+    }
+    monitoring(app, json.dumps(FINDINGS | found))
+    text = app.test_client().get("/metrics").text
+    for line in (
+        'forecast_live_error{metric="mae"} 11.0',
+        'forecast_live_error{metric="mase"} NaN',
+        'forecast_expected_error{metric="mae"} 10.0',
+        "forecast_live_coverage 0.88",
+        "forecast_evidence 0.75",
+        'forecast_anomalies{kind="persistent"} 1.0',
+        'monitoring_incidents{severity="warning"} 1.0',
+        'monitoring_status{status="alarm"} 1.0',
+        'monitoring_status{status="ok"} 0.0',
+        "monitoring_checked_seconds 1.",
+    ):
+        assert line in text, line

@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import math
+import os
 import shutil
 
 import pandas as pd
@@ -19,6 +20,7 @@ from lib.settings import ROOT
 from serving.records.checks import FILE
 from serving.routes.pages import LANGUAGES, messages
 from tests.panels import TINY_MODEL
+from tests.ranked import ranked_model
 from tests.serving.browser import BROWSER, gunicorn, launch, threaded
 from tests.serving.live import Shelf, app_on, close, settings_of
 from tests.serving.test_monitoring import FINDINGS
@@ -700,3 +702,144 @@ def test_page_sends_rows_behind_the_last_value_as_the_future(light, visit):
     assert series["history"][-1]["date"] == "2026-03-11"
     assert [row["date"] for row in series["future"]] == ["2026-03-12", "2026-03-13"]
     page.wait_for_selector("#table-card:not([hidden])")
+
+
+@pytest.fixture(scope="module")
+def planner(tmp_path_factory):
+    """The application with a model that adds up days; its horizon is three days."""
+    folder = tmp_path_factory.mktemp("planner")
+    shelf = Shelf(production=7)
+    shelf.folders[7] = ranked_model(folder / "model")
+    app = app_on(shelf, folder)
+    with threaded(app) as address:
+        yield address
+    close(app)
+
+
+def plan_a_promotion(page):
+    """Add a scenario by keyboard, with an event on the first day, and compare it."""
+    page.focus("#scenario-new")
+    page.keyboard.press("Enter")
+    page.keyboard.type("Promotion")
+    page.focus("#scenario-days input")
+    page.keyboard.type("1")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#scenario-result:not([hidden])")
+
+
+def test_model_without_ranks_shows_no_totals(light, visit):
+    page = visit(light)
+    use_example(page)
+    assert page.locator("#plan-card").is_hidden()
+
+
+def test_totals_stand_above_the_days_for_the_series_and_for_all(planner, visit):
+    page = visit(planner)
+    use_example(page)
+    rows = page.locator("#totals tbody tr").all_inner_texts()
+    assert any(row.startswith("All series") for row in rows)
+    tops = [page.locator(name).bounding_box()["y"] for name in ("#totals", "#table")]
+    assert tops == sorted(tops)
+
+
+def test_order_is_worked_out_for_the_series_that_is_shown(planner, visit):
+    page = visit(planner)
+    use_example(page)
+    page.fill("#order-days", "2")
+    page.fill("#order-stock", "100000")
+    page.press("#order-stock", "Enter")
+    page.wait_for_selector("#order:not([hidden])")
+    assert float(page.locator("#order dd").first.inner_text()) == 0
+    page.select_option("#series-pick", index=1)
+    assert page.locator("#order").is_hidden()
+
+
+def test_scenario_is_compared_and_drawn_by_keyboard_alone(planner, visit):
+    page = visit(planner)
+    use_example(page)
+    plan_a_promotion(page)
+    assert "Difference" in page.locator("#scenario-totals").inner_text()
+    assert page.locator("#key .scenario").count() == 1
+    page.click("#scenario-copy")
+    assert page.locator("#scenario-days input").first.input_value() == "1"
+    page.click("#scenario-remove")
+    page.click("#scenario-remove")
+    assert page.locator("#key .scenario").count() == 0
+
+
+def test_scenario_without_a_change_says_what_to_do(planner, visit):
+    page = visit(planner)
+    use_example(page)
+    page.click("#scenario-new")
+    page.click("#scenario-editor button")
+    assert page.locator("#scenario-note").inner_text() == "Change at least one day first."
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_planning_has_no_serious_fault_for_axe(planner, visit, language, viewport):
+    page = visit(planner, path=f"/?lang={language}", viewport=viewport)
+    use_example(page)
+    page.click("#order-form button")
+    page.wait_for_selector("#order:not([hidden])")
+    plan_a_promotion(page)
+    assert serious(page) == []
+    assert settled_width(page) == viewport["width"]
+
+
+# As lib.monitoring.findings writes them: the days of a series, and two tables.
+DAYS_DRAWN = [
+    {"date": f"2026-10-{n:02d}", "actual": 90.0 + n, "median": 92.0 + n, "lower": 80.0 + n}
+    | {"upper": 104.0 + n}
+    for n in range(1, 29)
+]
+SCORE = {"forecasts": 84, "series": 1, "mae": 12.5, "wape": 12.0, "mase": 1.91, "coverage": 0.55}
+SERIES_FINDINGS = {
+    "status": "unknown",
+    "evidence": {"forecasts": 588, "actuals": 201, "days": 9, "series": 3, "enough": False}
+    | {"reason": "34% of the forecasts have their actual, 50% are needed"},
+    "stability": {"revisions": 300, "moved": 4.21},
+    "worst_series": [
+        SCORE | {"name": "Shop 7", "history": DAYS_DRAWN},
+        SCORE | {"name": "Shop 2", "mase": None, "history": []},
+    ],
+    "groups": [SCORE | {"name": "region: north", "series": 12}],
+    "anomalies": [
+        {"series_id": "Shop 7", "date": "2026-10-28", "actual": 210.0, "lower": 80.0}
+        | {"upper": 104.5, "side": "above", "days": days, "persistent": days > 2}
+        for days in (4, 1)
+    ],
+}
+
+
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize("language", ["en", "pt-BR"])
+def test_page_shows_what_a_check_saw_of_each_series(tmp_path, visit, language, viewport):
+    (tmp_path / FILE).parent.mkdir()
+    (tmp_path / FILE).write_text(json.dumps(FINDINGS | SERIES_FINDINGS))
+    texts = messages()[language]
+    with local(tmp_path) as address:
+        page = visit(address, path=f"/?lang={language}", locale=language, viewport=viewport)
+        evidence = page.inner_text("#evidence")
+        assert evidence.startswith(texts["evidence_unknown"])
+        assert "34% of the forecasts" in evidence
+        assert ("4,2 %" if language == "pt-BR" else "4.2 %") in evidence
+        assert page.locator("#worst tbody tr").count() == 2
+        assert page.locator("#worst button").all_inner_texts() == ["Shop 7"]
+        assert page.is_hidden("#worst-figure")
+        page.click("#worst button")
+        page.wait_for_selector("#worst-chart canvas")
+        assert "Shop 7" in page.inner_text("#worst-readout")
+        assert page.get_attribute("#worst button", "aria-expanded") == "true"
+        assert page.locator("#anomalies .tag").all_inner_texts() == [
+            texts["anomaly_days"].format(count=4),
+            texts["anomaly_single"],
+        ]
+        assert "region: north" in page.inner_text("#groups")
+        assert settled_width(page) == viewport["width"]
+        assert serious(page) == []
+        if folder := os.environ.get("PICTURES"):
+            name = f"monitoring-{language}-{viewport['width']}.png"
+            page.locator("#model").screenshot(path=f"{folder}/{name}")
+        page.click("#worst button")
+        assert page.is_hidden("#worst-figure")

@@ -90,7 +90,7 @@ def get(port, path):
         connection.close()
 
 
-def until_ready(port, seconds=30):
+def until_ready(port, seconds=90):
     end = time.monotonic() + seconds
     while True:
         try:
@@ -113,9 +113,9 @@ def registry(tmp_path):
 
 
 @contextmanager
-def served(settings, log, *options):
+def served(settings, log, *options, port=None):
     """A started API: its port and its process."""
-    port = free_port()
+    port = port or free_port()
     environment = os.environ | {
         "VAR_DIR": str(settings.var_dir),
         "MLFLOW_TRACKING_URI": settings.mlflow_tracking_uri,

@@ -86,6 +86,7 @@ def test_report_writes_rows_of_exactly_the_columns_it_names(tmp_path):
     assert json.loads((tmp_path / "results.json").read_text()) == [row, other]
     assert "| ours | yes | 0.900 |" in text
     assert (tmp_path / "mase.png").is_file()
+    assert (tmp_path / "seconds.png").is_file()
 
 
 def test_rank_is_the_mean_over_sets_and_metrics_of_models_that_ran_on_all(tmp_path):

@@ -6,6 +6,8 @@ import shutil
 import subprocess
 import sys
 import threading
+import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +23,7 @@ from lib.evaluation.scores import Backtest
 from lib.evaluation.verdict import Difference, Verdict
 from lib.features.engineering import FEATURES, FUTURE
 from lib.files import file_hash
-from lib.inference.artifact import CONTRACT, FILES, ArtifactError, Contract
+from lib.inference.artifact import CONTRACT, FILES, TWIN, ArtifactError, Contract
 from lib.inference.served_model import ServedModel
 from lib.registry import __main__ as command_line
 from lib.registry import model_logging, tracking
@@ -611,3 +613,27 @@ def test_importing_the_registry_loads_neither_mlflow_nor_torch():
         "import sys, lib.registry.registry; sys.exit(bool({'mlflow', 'torch'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+def test_gate_judges_the_twins_of_refits(registry, add, run_id, tmp_path):
+    def with_twin(error, twin_error):
+        folder = write_artifact(tmp_path / f"refit-{error}", error)
+        twin = write_artifact(tmp_path / f"twin-{error}", twin_error)
+        with zipfile.ZipFile(folder / TWIN, "w") as archive:
+            for name in (*FILES, CONTRACT):
+                archive.write(twin / name, name)
+        contract = Contract.read(folder)
+        contract = replace(
+            contract,
+            sha256=contract.sha256 | {TWIN: file_hash(folder / TWIN)},
+            settings={"twin": {"training_span": ["2022-01-01", "2023-06-30"]}},
+        )
+        (folder / CONTRACT).write_text(contract.to_json())
+        return registry.register(folder, run_id=run_id, metrics={"mase": twin_error})
+
+    assert gate(registry, add(0.5)).promote
+    assert not gate(registry, with_twin(0.1, 0.6)).promote  # it knows the days, its twin does not
+    version = with_twin(0.2, 0.4)
+    assert gate(registry, version).promote
+    assert tags(registry, version)["judged"] == "its twin, which has learned until 2023-06-30"
+    assert gate(registry, add(0.3)).promote  # against the champion's twin, 0.4

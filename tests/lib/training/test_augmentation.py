@@ -8,6 +8,7 @@ import pytest
 from lib.features import engineering
 from lib.features.windows import index_windows
 from lib.training import augmentation, data
+from lib.training.config import TrainingConfig
 from tests.panels import lively_panel, panel_of
 
 HORIZON = 14
@@ -161,7 +162,9 @@ def test_the_future_of_a_window_does_not_reach_its_past():
 def test_batch_has_about_the_given_share_of_shifted_windows(share):
     windows = windows_of(lively_panel(days=400, series=2))
     index = np.arange(60)
-    batch = augmentation.gather_augmented(windows, index, 90, share, np.random.default_rng(0))
+    learned_from = data.TrainingData(windows, windows, 0.0, 1.0, nonnegative=True)
+    config = TrainingConfig(level_shift_prob=share, covariate_dropout=0.0)
+    batch = augmentation.gather_augmented(learned_from, index, 90, config, np.random.default_rng(0))
     plain = data.batch_of(windows, index, 90)
     differs = [
         not np.array_equal(a, b, equal_nan=True) for a, b in zip(batch[0], plain[0], strict=True)

@@ -1,0 +1,57 @@
+"""Calibrate forecasts that do not know all covariates of the days ahead."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from lib import features as ft
+from lib.training.augmentation import COVARIATES
+from lib.training.calibration import factors_by_block
+from lib.training.data import TrainingData
+from lib.training.loop import Fit
+
+
+def calibrate_hidden(fit: Fit, data: TrainingData) -> np.ndarray:
+    """Return by how much the widths of a forecast grow where a covariate is unknown ahead.
+
+    Each covariate is hidden on its own, then all are, and the widths are calibrated as those of
+    complete forecasts are, on the same days. Without validation days they do not grow.
+
+    Args:
+        fit: calibrated on complete forecasts; it is left as it is.
+        data: that it was trained on, with K covariates.
+
+    Returns:
+        (K + 1, horizon, levels), the last where all are hidden.
+
+    Raises:
+        ValueError: the data has no covariates.
+    """
+    effects = data.effects
+    if effects is None:
+        raise ValueError("data: expected effects of covariates, got none")
+    count = len(effects.names)
+    if not len(data.validation.origins):
+        return np.ones((count + 1, *fit.model.spread.shape))
+    patterns = [*~np.eye(count, dtype=bool), np.zeros(count, dtype=bool)]
+    spread = fit.model.spread.numpy()
+    return np.stack(
+        [
+            factors_by_block(fit.model, _hide(data.validation, effects, visible)) / spread
+            for visible in patterns
+        ]
+    )
+
+
+def _hide(windows: ft.Windows, effects: ft.PanelEffects, visible: np.ndarray) -> ft.Windows:
+    """Return windows as they are where only some covariates, (K,), are known ahead."""
+    panel = effects.remove(visible)
+    hidden = {name for name, seen in zip(effects.names, visible, strict=True) if not seen}
+    return replace(
+        windows,
+        panel=panel,
+        features=ft.compute_features(panel),
+        hidden=tuple(name for name in COVARIATES if name in hidden),
+    )

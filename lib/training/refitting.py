@@ -1,0 +1,125 @@
+"""Learn again on every known day, by the recipe that a backtest has judged.
+
+The days of validation and backtest teach a judged network nothing. Its *refit* has the same
+settings, the same batches and schedule, and its calibration, but learns these days too. The judged
+network is its *twin*: the scores are the twin's, and it stays in the artifact, so that a later
+comparison is between two recipes and not between a network that knows the days and one that does
+not.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import structlog
+
+from lib.data import DataSplit, Panel, last_history_day
+from lib.files import file_hash
+from lib.inference import CONTRACT, RANKS, TWIN, Contract, ServedModel
+from lib.models import ModelConfig
+from lib.training.checkpoint import Checkpoint
+from lib.training.data import TrainingData, prepare
+from lib.training.export import save_artifact
+from lib.training.loop import Fit, train_step
+from lib.training.state import initial_state
+from lib.training.validation import evaluate, validation_batch
+
+TOLERANCE = 1.05  # of the twin's validation loss, the largest of a network that has learned it
+log = structlog.get_logger()
+
+
+def refit(
+    twin: Fit, data: TrainingData, panel: Panel, *, checkpoint: Path | None = None
+) -> Fit | None:
+    """Train a network on every known day as its twin was trained on the training days.
+
+    Args:
+        twin: calibrated.
+        data: of the twin.
+        panel: all series.
+        checkpoint: a folder, to go on after an interruption as `fit` does.
+
+    Returns:
+        The refit, or None where it is no good: having learned the validation days it should know
+        them at least as well as its twin.
+    """
+    config, shape = twin.config, twin.model.config
+    everything = prepare_every_day(panel, shape)
+    state = initial_state(everything, shape, config)
+    if twin.schedule is not None:
+        state.schedule = replace(twin.schedule)
+    saved = Checkpoint(checkpoint, everything, shape, config) if checkpoint else None
+    if saved:
+        saved.resume(state)
+    while state.step < twin.best_step:
+        train_step(state, everything, config)
+        if saved and state.step % config.evaluate_every == 0:
+            saved.save(state)
+    model = state.average
+    model.spread.copy_(twin.model.spread)
+    batch = validation_batch(data.validation, shape, config)
+    loss = evaluate(model, batch, state.step, config)
+    if not loss <= TOLERANCE * twin.validation_loss:
+        log.warning("refit left out", loss=loss, twin=twin.validation_loss)
+        return None
+    return replace(twin, model=model.eval())
+
+
+def prepare_every_day(panel: Panel, shape: ModelConfig) -> TrainingData:
+    """Index the windows of all known days, to learn from; there are none to stop by."""
+    last = last_history_day(panel)
+    return prepare(panel, DataSplit(last, last, last), shape)
+
+
+def save_refit(folder: Path, fit: Fit, panel: Panel) -> ServedModel:
+    """Replace an artifact by the refit of its network, and keep the old one in it as its twin.
+
+    Metrics, ranks and the widths where covariates are unknown stay those of the twin.
+
+    Args:
+        folder: of the twin's artifact, with its metrics.
+        fit: of `refit`.
+        panel: all series.
+    """
+    twin = Contract.read(folder)
+    packed, ranks = _pack(folder, twin), folder / RANKS
+    past_ranks = ranks.read_bytes() if RANKS in twin.files else b""
+    last = last_history_day(panel)
+    data = prepare_every_day(panel, fit.model.config)
+    name = str(twin.settings.get("data", {}).get("name", ""))
+    spread = _hidden_spread(ServedModel.load(folder), data)
+    split = DataSplit(last, last, last)
+    served = save_artifact(folder, fit, data, panel, split, source=name, hidden_spread=spread)
+    sha256 = dict(served.contract.sha256)
+    (folder / TWIN).write_bytes(packed)
+    sha256[TWIN] = file_hash(folder / TWIN)
+    if past_ranks:
+        ranks.write_bytes(past_ranks)
+        sha256[RANKS] = file_hash(ranks)
+    settings = served.contract.settings | {"twin": {"training_span": list(twin.training_span)}}
+    contract = replace(served.contract, metrics=twin.metrics, sha256=sha256, settings=settings)
+    (folder / CONTRACT).write_text(contract.to_json())
+    return ServedModel.load(folder)
+
+
+def _hidden_spread(twin: ServedModel, data: TrainingData) -> np.ndarray | None:
+    """Return the twin's widths where covariates are unknown, if it has the same covariates."""
+    learned = twin.covariates
+    if learned is None or data.effects is None or learned.effects.names != data.effects.names:
+        return None
+    return learned.hidden_spread
+
+
+def _pack(folder: Path, contract: Contract) -> bytes:
+    """Return the files of an artifact as one archive, the same bytes each time."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in (*contract.files, CONTRACT):
+            entry = zipfile.ZipInfo(name)  # without the time of the file
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(entry, (folder / name).read_bytes())
+    return packed.getvalue()

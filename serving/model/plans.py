@@ -1,0 +1,172 @@
+"""Make the totals, orders and scenarios of a `/forecast`, one series at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from lib.inference import (
+    DayRange,
+    GroupSum,
+    PathSampler,
+    ServedModel,
+    Total,
+    choose_order,
+    mean_of_quantiles,
+    subtract,
+)
+from serving.http import invalid
+from serving.model.series_forecasts import SeriesForecasts
+from serving.schemas import Plan, Series, least_value, name_levels
+
+NO_RANKS = (
+    "this model cannot add up days: it was trained by an earlier release, or on too short a "
+    "history; train it again"
+)
+
+
+class Planner:
+    """Add up the forecasts of a call, series by series.
+
+    Args:
+        forecaster: the model.
+        plan: of the call.
+        horizon: days to answer.
+        levels: of the quantiles to answer.
+
+    Raises:
+        RequestError: 422, the model cannot draw paths.
+    """
+
+    def __init__(
+        self, forecaster: ServedModel, plan: Plan, horizon: int, levels: Sequence[float]
+    ) -> None:
+        if forecaster.ranks is None:
+            raise invalid("totals", NO_RANKS)
+        self._known = forecaster.contract.quantiles
+        self._sampler = PathSampler(forecaster.ranks, self._known)
+        self._plan, self._horizon, self._levels = plan, horizon, list(levels)
+        self._names = name_levels(levels)
+        futures = (None, *plan.scenarios)
+        self._sums = {
+            group.name: {name: GroupSum(group.ranges, group.start) for name in futures}
+            for group in plan.groups
+        }
+
+    def plan_series(
+        self,
+        number: int,
+        series: Series,
+        base: SeriesForecasts,
+        scenarios: dict[str, SeriesForecasts],
+        at: int,
+    ) -> dict[str, Any]:
+        """Return the fields of one series, and add it to its groups.
+
+        Args:
+            number: of the series in the call.
+            series: as it was read.
+            base: its part of the forecasts.
+            scenarios: that part under each scenario.
+            at: its place in the part.
+        """
+        floor, start = least_value(series), base.first[at]
+        quantiles = base.quantiles[at, : self._horizon]
+        paths = self._sampler.draw(series.name, quantiles, floor=floor)
+        totals = self._add(number, None, start, quantiles, paths, floor)
+        fields: dict[str, Any] = {}
+        if totals:
+            fields["totals"] = self._lay_out(totals)
+        if self._plan.order is not None:
+            fields["order"] = self._order(number, start, paths)
+        if scenarios:
+            fields["scenarios"] = {}
+        for name, part in scenarios.items():
+            other = part.quantiles[at, : self._horizon]
+            paths = self._sampler.draw_scenario(series.name, quantiles, other, floor=floor)
+            after = self._add(number, name, start, other, paths, floor)
+            fields["scenarios"][name] = self._compare(totals, after)
+        return fields
+
+    def groups(self) -> dict[str, Any]:
+        """Return the fields of the groups, when all series have been added."""
+        answer = {}
+        for group in self._plan.groups:
+            sums = self._sums[group.name]
+            totals = sums[None].totals()
+            fields: dict[str, Any] = {"series": len(group.members), "totals": self._lay_out(totals)}
+            if self._plan.scenarios:
+                fields["scenarios"] = {
+                    name: self._compare(totals, sums[name].totals())
+                    for name in self._plan.scenarios
+                }
+            answer[group.name] = fields
+        return answer
+
+    def _add(
+        self,
+        number: int,
+        future: str | None,
+        start: np.datetime64,
+        quantiles: np.ndarray,
+        paths: np.ndarray,
+        floor: float,
+    ) -> list[Total]:
+        """Return the totals of a series under a future, and add it to its groups."""
+        means = mean_of_quantiles(quantiles, self._known, floor=floor)
+        for group in self._plan.groups:
+            if number in group.members:
+                self._sums[group.name][future].add(start, means, paths)
+        ranges = self._plan.ranges[number]
+        if not ranges:
+            return []
+        total = GroupSum(ranges, start)
+        total.add(start, means, paths)
+        return total.totals()
+
+    def _order(self, number: int, start: np.datetime64, paths: np.ndarray) -> dict[str, Any]:
+        wanted = self._plan.order
+        if wanted is None:
+            return {}
+        stock = float(self._plan.stock[number])
+        order = choose_order(
+            paths[:, : wanted.lead_time].sum(axis=1),
+            stock=stock,
+            service_level=wanted.service_level,
+            cost_over=wanted.cost_over,
+            cost_under=wanted.cost_under,
+        )
+        lead = DayRange(1, wanted.lead_time)
+        return {
+            "lead_time": lead.last,
+            "first": str(start),
+            "last": str(start + lead.last - 1),
+            "service_level": order.service_level,
+            "stock": stock,
+            "quantity": order.quantity,
+            "covers": order.covers,
+            "expected_demand": order.expected_demand,
+            "expected_shortage": order.expected_shortage,
+            "expected_leftover": order.expected_leftover,
+        }
+
+    def _compare(self, before: list[Total], after: list[Total]) -> dict[str, Any]:
+        pairs = zip(after, before, strict=True)
+        difference = self._lay_out([subtract(total, other) for total, other in pairs])
+        return {"totals": self._lay_out(after), "difference": difference}
+
+    def _lay_out(self, totals: list[Total]) -> list[dict[str, Any]]:
+        return [
+            {
+                "days": total.days.days,
+                "first": str(total.first),
+                "last": str(total.last),
+                "mean": total.mean,
+                "quantiles": dict(
+                    zip(self._names, total.quantiles(self._levels).tolist(), strict=True)
+                ),
+            }
+            for total in totals
+        ]

@@ -1,0 +1,190 @@
+"""Totals, groups, orders and scenarios of `/forecast`."""
+
+from datetime import date, timedelta
+
+import numpy as np
+import pytest
+
+from lib.inference.distribution import mean_of_quantiles
+from serving.schemas import forecasts as schemas
+from serving.schemas.examples import example_history
+from tests.ranked import ranked_model
+from tests.serving.live import Shelf, app_on, close
+from tests.serving.test_forecasts import refused
+
+LEVELS = (0.1, 0.5, 0.9)
+
+
+@pytest.fixture(scope="module")
+def planner(tmp_path_factory):
+    """A client of an application whose model has ranks."""
+    folder = tmp_path_factory.mktemp("planning")
+    shelf = Shelf(production=7)
+    shelf.folders[7] = ranked_model(folder / "model")
+    app = app_on(shelf, folder)
+    yield app.test_client()
+    close(app)
+
+
+def series(name, days=90, **fields):
+    return {"series_id": name, "history": example_history(days), **fields}
+
+
+def ahead(step, days=90):
+    """An ISO day of the horizon."""
+    return str(date.fromisoformat(example_history(days)[-1]["date"]) + timedelta(days=step))
+
+
+def answer(client, **body):
+    response = client.post("/forecast", json=body)
+    assert response.status_code == 200, response.text
+    schemas.Forecast.model_validate(response.json)
+    return response.json
+
+
+def means(forecast):
+    quantiles = np.array([list(day["quantiles"].values()) for day in forecast["forecast"]])
+    return mean_of_quantiles(quantiles, LEVELS, floor=0.0)
+
+
+def test_answer_without_the_fields_is_as_before(planner):
+    found = answer(planner, history=example_history())
+    assert set(found) == {"forecasts", "levels", "trace_id", "model_version"}
+    assert set(found["forecasts"][0]) == {"series_id", "forecast"}
+
+
+def test_totals_are_those_of_each_series(planner):
+    found = answer(planner, series=[series("a"), series("b")], totals=[2, "2-3"])
+    for forecast in found["forecasts"]:
+        first, second = forecast["totals"]
+        assert (first["days"], first["first"], first["last"]) == (2, ahead(1), ahead(2))
+        assert (second["days"], second["first"], second["last"]) == (2, ahead(2), ahead(3))
+        assert first["mean"] == pytest.approx(means(forecast)[:2].sum(), abs=1e-9)
+        assert list(first["quantiles"]) == ["0.1", "0.5", "0.9"]
+        assert sorted(first["quantiles"].values()) == list(first["quantiles"].values())
+
+
+def test_week_is_narrower_than_the_sum_of_its_quantiles(planner):
+    [forecast] = answer(planner, history=example_history(), totals=[3])["forecasts"]
+    days = np.array([list(day["quantiles"].values()) for day in forecast["forecast"]])
+    total = list(forecast["totals"][0]["quantiles"].values())
+    assert total[2] - total[0] < days.sum(axis=0)[2] - days.sum(axis=0)[0]
+
+
+def test_groups_are_coherent_with_their_series(planner):
+    body = {"series": [series("a"), series("b"), series("c")], "totals": [3]}
+    groups = {"north": ["a", "c"], "all": True}
+    found = answer(planner, **body, groups=groups)
+    each = {f["series_id"]: f["totals"][0]["mean"] for f in found["forecasts"]}
+    north, everything = found["groups"]["north"], found["groups"]["all"]
+    assert (north["series"], everything["series"]) == (2, 3)
+    assert north["totals"][0]["mean"] == pytest.approx(each["a"] + each["c"], abs=1e-9)
+    assert everything["totals"][0]["mean"] == pytest.approx(sum(each.values()), abs=1e-9)
+    assert found["groups"] == answer(planner, **body, groups=groups)["groups"]
+
+
+def test_groups_alone_give_totals_of_the_week_and_the_horizon(planner):
+    found = answer(planner, series=[series("a"), series("b")], groups={"all": True})
+    assert [total["days"] for total in found["groups"]["all"]["totals"]] == [3]
+
+
+def test_order_brings_the_stock_to_the_service_level(planner):
+    order = {"lead_time": 3, "service_level": 0.9, "stock": {"a": 20}}
+    found = answer(planner, series=[series("a"), series("b")], totals=[3], order=order)
+    first, second = (forecast["order"] for forecast in found["forecasts"])
+    assert (first["stock"], second["stock"]) == (20, 0)
+    target = found["forecasts"][0]["totals"][0]["quantiles"]["0.9"]
+    assert first["quantity"] == pytest.approx(target - 20)
+    assert (first["first"], first["last"]) == (ahead(1), ahead(3))
+    balance = first["stock"] + first["quantity"] - first["expected_demand"]
+    assert balance == pytest.approx(first["expected_leftover"] - first["expected_shortage"])
+
+
+def test_order_by_costs_has_their_critical_ratio(planner):
+    order = {"lead_time": 1, "cost_over": 1, "cost_under": 4.0}
+    [forecast] = answer(planner, history=example_history(), order=order)["forecasts"]
+    assert forecast["order"]["service_level"] == 0.8
+    assert "totals" not in forecast
+
+
+def test_scenario_has_its_forecast_and_its_difference(planner):
+    rows = [{"date": ahead(2), "evento_especial": 1.0}]
+    found = answer(
+        planner,
+        series=[series("a"), series("b")],
+        totals=[1, 3],
+        groups={"all": True},
+        scenarios={"promotion": rows, "only a": {"a": rows}},
+    )
+    first, second = found["forecasts"]
+    promotion = first["scenarios"]["promotion"]
+    assert len(promotion["forecast"]) == 3
+    for i in range(2):
+        expected = promotion["totals"][i]["mean"] - first["totals"][i]["mean"]
+        assert promotion["difference"][i]["mean"] == pytest.approx(expected, abs=1e-9)
+    unchanged = second["scenarios"]["only a"]
+    assert np.allclose(means(unchanged), means(second), rtol=1e-12)
+    assert max(map(abs, unchanged["difference"][1]["quantiles"].values())) < 1e-9
+    assert first["scenarios"]["only a"] == promotion
+    whole = found["groups"]["all"]["scenarios"]["promotion"]["difference"][1]["mean"]
+    parts = [f["scenarios"]["promotion"]["difference"][1]["mean"] for f in found["forecasts"]]
+    assert whole == pytest.approx(sum(parts), abs=1e-9)
+
+
+def test_scenario_changes_what_its_rows_say_and_keeps_the_rest(planner):
+    future = [{"date": ahead(1), "fator_externo": 9.0}]
+    same = answer(
+        planner,
+        history=example_history(),
+        future=future,
+        scenarios={"same": [{"date": ahead(1), "evento_especial": None}]},
+    )
+    [forecast] = same["forecasts"]
+    assert forecast["scenarios"]["same"]["forecast"] == forecast["forecast"]
+
+
+PLAIN = {"history": example_history()}
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"totals": [4]}, "totals[0]"),
+        ({"totals": [1, "3-2"]}, "totals[1]"),
+        ({"totals": ["next week"]}, "totals[0]"),
+        ({"totals": []}, "totals"),
+        ({"totals": [1.5]}, "totals[0]"),
+        ({"groups": {"north": ["nobody"]}}, "groups.north[0]"),
+        ({"groups": {"north": []}}, "groups.north"),
+        ({"groups": {"north": False}}, "groups.north"),
+        ({"order": {"lead_time": 4, "service_level": 0.9}}, "order.lead_time"),
+        ({"order": {"lead_time": 1}}, "order"),
+        ({"order": {"lead_time": 1, "service_level": 1.0}}, "order.service_level"),
+        ({"order": {"lead_time": 1, "service_level": 0.9, "stock": {"b": 1}}}, "order.stock[0]"),
+        ({"scenarios": {"late": [{"date": ahead(4)}]}}, "scenarios.late[0].date"),
+        ({"scenarios": {"odd": [{"date": ahead(1), "promo": 1}]}}, "scenarios.odd"),
+    ],
+)
+def test_what_cannot_be_planned_is_refused_by_its_field(planner, fields, field):
+    response = planner.post("/forecast", json=PLAIN | fields)
+    assert any(name.startswith(field) for name in refused(response)), response.json
+
+
+def test_group_whose_series_end_on_different_days_is_refused_where_it_does_not_fit(planner):
+    body = {"series": [series("a"), series("b", days=91)], "groups": {"all": True}}
+    assert answer(planner, **body, totals=[2])["groups"]["all"]["totals"][0]["first"] == ahead(2)
+    response = planner.post("/forecast", json=body | {"totals": [3]})
+    assert refused(response) == ["groups.all"]
+
+
+def test_more_forecasts_than_one_call_may_have_are_refused(planner, monkeypatch):
+    monkeypatch.setattr("serving.schemas.plans.SERIES", 3)
+    rows = [{"date": ahead(1), "evento_especial": 1.0}]
+    body = {"series": [series("a"), series("b")], "scenarios": {"promotion": rows}}
+    assert refused(planner.post("/forecast", json=body)) == ["scenarios"]
+
+
+def test_model_without_ranks_says_why_it_has_no_totals(client):
+    response = client.post("/forecast", json=PLAIN | {"totals": [3]})
+    assert refused(response) == ["totals"]
+    assert "train it again" in response.json["detail"]
