@@ -138,7 +138,7 @@ def describe_verdict(scores: Scores, judged: Mapping[str, Any] | None = None) ->
 
 
 def _other_metrics(judged: Mapping[str, Any]) -> list[str]:
-    """Return the comparison in those metrics that the reason does not name: ours is better there."""
+    """Return the comparison in the metrics that the reason leaves out: ours is better there."""
     return [
         f"{metric} {judged[f'score_{metric}']:.4g} beats "
         f"{NAMES.get(judged[f'best_baseline_{metric}'], judged[f'best_baseline_{metric}'])}, "
