@@ -64,4 +64,5 @@ class ExplanationState(BaseModel):
         description="SHAP values by feature and by day, base value, output, additivity error"
     )
     error: str | None
+    detail: str = Field("", description="Why it may have to wait")
     plot: str | None = Field(description="The path of the picture, once it is done")
