@@ -86,8 +86,9 @@ def plot_error_by_day(results: Mapping[str, scores.Backtest]) -> Figure:
         marker = "o" if len(mase) == 1 else None
         axis.plot(mase.index, mase, color=color, lw=width, marker=marker, label=name)
     axis.set(xlabel="day of the horizon", ylabel="MASE (season 7)", ylim=(0, None))
-    axis.legend(frameon=False, ncols=4)
-    return figure
+    # Above the lines, which fill the frame.
+    axis.legend(frameon=False, ncols=len(results), loc="lower left", bbox_to_anchor=(0.0, 1.0))
+    return hide_spines(figure)
 
 
 def plot_coverage(result: scores.Backtest) -> Figure:
@@ -155,14 +156,15 @@ def _name_worst(axis: plt.Axes, naive: pd.Series, ours: pd.Series, panel: Panel)
 
 
 def _spread(heights: np.ndarray, gap: float) -> np.ndarray:
-    """Return falling heights, moved down so that neighbours are `gap` apart; none below zero."""
+    """Return falling heights moved apart, so that neighbours are `gap` apart and none is below 0.
+
+    They stay around the middle of those that were given.
+    """
     moved = np.array(heights, dtype=float)
     for i in range(1, len(moved)):
         moved[i] = min(moved[i], moved[i - 1] - gap)
-    if len(moved) and moved[-1] < 0:  # pushed out at the bottom: push back up
-        moved[-1] = 0.0
-        for i in range(len(moved) - 2, -1, -1):
-            moved[i] = max(moved[i], moved[i + 1] + gap)
+    if len(moved):
+        moved += max(np.mean(heights) - moved.mean(), -moved[-1])
     return moved
 
 
