@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.colors import to_rgb
+from matplotlib.dates import ConciseDateFormatter
 from matplotlib.figure import Figure
 
 from lib.data import Panel
@@ -175,3 +176,33 @@ def _lighten(color: str, share: float) -> tuple[float, float, float]:
     """Mix a colour with white; `share` of white from 0 to 1."""
     red, green, blue = to_rgb(color)
     return red + (1 - red) * share, green + (1 - green) * share, blue + (1 - blue) * share
+
+
+def plot_paths(
+    paths: np.ndarray, dates: np.ndarray, actual: np.ndarray, *, days: int, shown: int = 30
+) -> Figure:
+    """Plot sample paths of one forecast beside the distribution of their sum.
+
+    Args:
+        paths: (n, horizon), in the unit of the series.
+        dates: (horizon,) datetime64[D].
+        actual: (horizon,), NaN where missing.
+        days: the first of the horizon, which are summed.
+        shown: paths that are drawn.
+    """
+    figure, (left, right) = plt.subplots(
+        1, 2, figsize=(11, 3.2), layout="constrained", width_ratios=(2, 1)
+    )
+    left.plot(dates, paths[:shown].T, color=FORECAST, lw=0.6, alpha=0.45)
+    left.plot(dates, actual, color=INK, lw=1.6, label="actual")
+    left.axvspan(dates[0], dates[days - 1], color=MUTED, alpha=0.15, lw=0)
+    left.set_title(f"{shown} paths; shaded: the {days} days that are summed", fontsize=9)
+    left.legend(frameon=False, fontsize=8)
+    left.xaxis.set_major_formatter(ConciseDateFormatter(left.xaxis.get_major_locator()))
+    sums = paths[:, :days].sum(axis=1)
+    right.hist(sums, bins=30, color=FORECAST, alpha=0.6)
+    if np.isfinite(actual[:days]).all():
+        right.axvline(actual[:days].sum(), color=INK, lw=1.6)
+    right.set_title(f"sum of {days} days over {len(paths)} paths", fontsize=9)
+    right.set_yticks([])
+    return hide_spines(figure)

@@ -13,11 +13,13 @@ __all__ = [
     "known_future",
     "known_future_after",
     "rolling_mean",
+    "tabulate_features",
     "values_at",
 ]
 
 from .covariate_effects import CovariateEffects, PanelEffects
 from .effect_fitting import fit_effects
 from .engineering import FEATURES, FUTURE, MAX_HORIZON, YEAR, compute_features, rolling_mean
+from .feature_table import tabulate_features
 from .undated_windows import known_future_after
 from .windows import Windows, gather_context, index_windows, known_future, values_at

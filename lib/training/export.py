@@ -15,7 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save
 
 from lib import features as ft
-from lib.data import DataSplit, Panel, describe_data, fingerprint, is_planned
+from lib.data import DataSplit, Panel, describe_covariates, describe_data, fingerprint, is_planned
 from lib.files import file_hash
 from lib.inference import (
     CONTRACT,
@@ -90,7 +90,8 @@ def save_artifact(
         fingerprint=fingerprint(panel),
         training_span=(str(panel.dates.min()), str(split.train_end)),
         metrics={},
-        settings=_settings(fit, data) | {"data": describe_data(panel, source)},
+        settings=_settings(fit, data)
+        | {"data": describe_data(panel, source), "covariates": describe_covariates(panel)},
         sha256={name: file_hash(folder / name) for name in FILES},
     )
     (folder / CONTRACT).write_text(contract.to_json())
@@ -111,9 +112,10 @@ def save_artifact(
 
 def _add_ranks(served: ServedModel, data: TrainingData) -> ServedModel:
     """Add the ranks of the validation's truth to an artifact, which totals are made from."""
-    if not len(data.validation.origins):
+    origins, learned = data.validation.origins, data.train.origins
+    if not len(origins):
         return served
-    ranks = collect_ranks(served, data.observed, data.validation.origins)
+    ranks = collect_ranks(served, data.observed, origins, learned=learned)
     if ranks is None:
         return served
     ranks.write(served.folder / RANKS)
@@ -230,11 +232,7 @@ def _sample_reference(panel: Panel, features: np.ndarray) -> pd.DataFrame:
     history = np.flatnonzero(~is_planned(panel))
     count = len(history)
     rows = history[np.linspace(0, count - 1, min(REFERENCE_ROWS, count)).astype(int)]
-    series = panel.series_of(rows)
-    table = pd.DataFrame(features[rows], columns=list(ft.FEATURES))
-    table.insert(0, "date", panel.dates[rows].astype("datetime64[ns]"))
-    table.insert(0, "series_id", np.array(panel.ids, dtype=object)[series])
-    return table
+    return ft.tabulate_features(panel, features, rows).astype({"date": "datetime64[ns]"})
 
 
 def _compare(

@@ -107,6 +107,11 @@ class FairWorker(ThreadWorker):
         self._is_used = False  # while it stops
         self._swept_at = 0.0
 
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the process was told to stop."""
+        return self._stopping_since is not None
+
     def handle_exit(self, sig: int, frame: Any) -> None:
         """Begin to stop (SIGTERM); at once where it has begun already."""
         if self._stopping_since is not None:
