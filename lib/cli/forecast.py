@@ -5,11 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import structlog
 
+from lib.cli.parameters import forecast_parameters
 from lib.forecasting import ForecastFiles, forecast_file
-from lib.pipeline import ParameterError, declared_stages
+from lib.pipeline import ParameterError
 
 log = structlog.get_logger()
 READING = (
@@ -21,6 +23,10 @@ READING = (
     "DECIMAL",
     "SEPARATOR",
     "ENCODING",
+    "COVARIATES",
+    "PAST_COVARIATES",
+    "STATIC_COVARIATES",
+    "CATEGORICAL",
 )
 
 
@@ -51,11 +57,12 @@ def run_forecast(
         effort=effort,
         future=future,
         country=str(values.get("COUNTRY", "")),
+        state=str(values.get("STATE", "")),
         seed=int(values.get("SEED", 0)),
         include_ended=include_ended,
         totals=[item for item in totals.split(",") if item.strip()],
         totals_by=totals_by,
-        reading={name.lower(): str(values.get(name, "")) for name in READING},
+        reading={name.lower(): values[name] for name in READING if name in values},
         bases=bases,
         progress=sys.stderr.isatty(),
     )
@@ -65,10 +72,10 @@ def run_forecast(
         _log_result(result)
 
 
-def _parse(overrides: Mapping[str, str]) -> dict[str, str | int]:
+def _parse(overrides: Mapping[str, str]) -> dict[str, Any]:
     """Return the values in the types that the notebooks declare."""
-    declared = {name: p for each in declared_stages().values() for name, p in each.items()}
-    values: dict[str, str | int] = {}
+    declared = {name: p for each in forecast_parameters().values() for name, p in each.items()}
+    values: dict[str, Any] = {}
     for name, text in overrides.items():
         try:
             values[name] = declared[name].parse(text)

@@ -25,7 +25,12 @@ FIRST = (
     "SERIES_COLUMN",
     "EXTERNAL_COLUMN",
     "EVENT_COLUMN",
+    "COVARIATES",
+    "PAST_COVARIATES",
+    "STATIC_COVARIATES",
+    "CATEGORICAL",
     "COUNTRY",
+    "STATE",
     "HORIZON",
 )
 FORECAST = (*FIRST, "DECIMAL", "SEPARATOR", "ENCODING", "SEED")
@@ -82,12 +87,14 @@ def monitoring_parameters() -> Parameters:
 def forecast_parameters() -> Parameters:
     """Return those parameters of the training notebooks that a forecast of a file needs."""
     stages = training_parameters()
-    # SEED is that of the training; the first notebook's is for synthetic series.
+    # SEED is that of the training; the first notebook's is for synthetic series. COVARIATES names
+    # columns in the first notebook; in the third it is a switch of the backtest.
+    only = {"SEED": "03_training", "COVARIATES": "01_synthesis"}
     return {
         stage: {
             name: parameter
             for name, parameter in parameters.items()
-            if name in FORECAST and (name != "SEED" or stage == "03_training")
+            if name in FORECAST and only.get(name, stage) == stage
         }
         for stage, parameters in stages.items()
     }
@@ -139,7 +146,10 @@ def print_parameters(stages: Parameters) -> None:
     from rich.console import Console
 
     console = Console()
-    first = {name: p for each in stages.values() for name, p in each.items() if name in FIRST}
+    first: dict[str, Parameter] = {}
+    for each in stages.values():
+        for name in each.keys() & set(FIRST):
+            first.setdefault(name, each[name])
     ordered = [first[name] for name in FIRST if name in first]
     if ordered:
         _print_panel(console, MOST_USED, ordered)
@@ -165,7 +175,7 @@ def _print_panel(console: Any, title: str, parameters: Sequence[Parameter]) -> N
         option = f"--{parameter.name.lower().replace('_', '-')}"
         remarks = "; ".join(filter(None, (parameter.comment, parameter.bounds)))
         text = Text(remarks)
-        if parameter.value not in ("", None):
+        if parameter.value not in ("", None, []):
             text.append(f" [default: {parameter.value}]", style="dim")
         table.add_row(option, parameter.type_name, text)
     console.print(Panel(table, title=title, title_align="left", border_style="dim"))

@@ -7,6 +7,7 @@ __all__ = [
     "WEEKDAYS",
     "WINDOW_DAYS",
     "Covariate",
+    "CovariateNames",
     "DataSplit",
     "Kind",
     "Panel",
@@ -14,11 +15,15 @@ __all__ = [
     "Source",
     "SynthesisSpec",
     "add_holidays",
+    "align_covariates",
+    "as_categories",
     "choose_validation_days",
     "closed_days_ahead",
     "closed_weekdays",
+    "convert_planned",
     "covariate_columns",
     "day_of_year",
+    "describe_covariates",
     "describe_data",
     "find_frequency",
     "fingerprint",
@@ -41,6 +46,7 @@ __all__ = [
     "plot_series",
     "spike_rows",
     "split_calendar",
+    "split_column",
     "split_days",
     "split_planned",
     "split_without_test",
@@ -61,7 +67,9 @@ from .closed_days import (
     is_closed,
     is_missing,
 )
-from .covariates import Covariate, Kind, covariate_columns
+from .covariate_alignment import align_covariates, describe_covariates
+from .covariate_cells import CovariateNames, convert_planned
+from .covariates import Covariate, Kind, as_categories, covariate_columns, split_column
 from .description import describe_data
 from .frequency import find_frequency
 from .holidays import (

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 import structlog
 
-from lib.data.covariate_columns import (
+from lib.data.covariate_cells import (
     CovariateNames,
     convert_covariates,
     fill_static,
@@ -60,6 +60,7 @@ def load(
     past_covariates: Sequence[str] = (),
     static_covariates: Sequence[str] = (),
     categorical: Sequence[str] = (),
+    kinds: Mapping[str, Kind] | None = None,
     country: str = "",
     state: str = "",
     min_days: int = WINDOW_DAYS,
@@ -81,6 +82,7 @@ def load(
         past_covariates: names of columns that are known up to today only.
         static_covariates: names of columns with one value a series.
         categorical: those of them that are categories though they look like numbers.
+        kinds: of covariates by name, where they are known; the others tell theirs.
         country: such as "BR", or the name of a static covariate that holds such a code a series:
             its named holidays are a known covariate, and its public holidays are the events where
             there is no event column.
@@ -107,7 +109,9 @@ def load(
     names = (series_column, date_column, value_column, external_column, event_column)
     wanted = dict(zip(SERIES_COLUMNS, names, strict=True))
     wanted |= {name: wanted[name] or name for name in ("date", "value")}
-    columns = CovariateNames(covariates, past_covariates, static_covariates, categorical)
+    columns = CovariateNames(
+        covariates, past_covariates, static_covariates, categorical, kinds or {}
+    )
     wanted |= columns.wanted()
     frame, source = read(Path(path), wanted, separator=separator, encoding=encoding)
     table = _canonical_table(frame, source, columns, decimal=decimal, min_days=min_days)
@@ -137,7 +141,7 @@ def validate(
         past_covariates: known up to today only.
         static_covariates: one value a series.
         categorical: categories though they look like numbers.
-        kinds: of covariates by name, where a model has learned them; the others tell theirs.
+        kinds: as for `load`.
         country: as for `load`.
         state: as for `load`.
         min_days: as for `load`.

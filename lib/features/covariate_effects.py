@@ -18,7 +18,7 @@ from lib.features.local_deviations import WeeklyGrid, additive_unit
 from lib.features.windows import values_at
 
 LARGEST = 3.0  # effect, as a logarithm, or in units of the series
-RECENT_DAYS = 28  # whose mean effect stands for an unknown one
+RECENT_DAYS = 28  # whose mean effect stands for an unknown one, and is what lasts of an effect
 MULTIPLY, ADD = 0, 1
 
 
@@ -70,6 +70,9 @@ class CovariateEffects:
         centres: (2, p) of the columns, where the effect is zero.
         ids: names of the series.
         traits: of the series.
+        lasting: (K,) share of the mean effect of the last weeks that counts, 0 to 1. An effect is
+            learned from days that differ from those around them; a price that rises for years need
+            not do to the level what a price cut does to a day.
     """
 
     bases: tuple[Basis, ...]
@@ -77,6 +80,7 @@ class CovariateEffects:
     centres: np.ndarray
     ids: tuple[str, ...]
     traits: SeriesTraits
+    lasting: np.ndarray
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -97,6 +101,11 @@ class CovariateEffects:
             effects[k], linear[k] = self._effect(k, columns, traits, panel)
             if not known[k].all():
                 effects[k] = _fill_unknown(effects[k], known[k], panel)
+            if self.lasting[k] < 1:
+                recent, _ = rolling_mean(
+                    effects[k].astype(np.float64), position_in_series(panel), RECENT_DAYS
+                )
+                effects[k] -= (1 - self.lasting[k]) * recent
         units = np.where(traits.additive, traits.units, np.nan)
         units = np.repeat(units, np.diff(panel.offsets))
         return PanelEffects(self, panel, effects, linear, known, units)
@@ -106,7 +115,8 @@ class CovariateEffects:
         text = json.dumps({"bases": [b.to_dict() for b in self.bases], "ids": list(self.ids)})
         traits = {f.name: getattr(self.traits, f.name) for f in fields(SeriesTraits)}
         settings = np.frombuffer(text.encode(), dtype=np.uint8)
-        return traits | {"settings": settings, "weights": self.weights, "centres": self.centres}
+        own = {name: getattr(self, name) for name in ("weights", "centres", "lasting")}
+        return traits | own | {"settings": settings}
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray]) -> CovariateEffects:
@@ -118,6 +128,7 @@ class CovariateEffects:
             centres=arrays["centres"],
             ids=tuple(settings["ids"]),
             traits=SeriesTraits(**{f.name: arrays[f.name] for f in fields(SeriesTraits)}),
+            lasting=arrays["lasting"],
         )
 
     def _effect(

@@ -9,14 +9,29 @@ import numpy as np
 from lib.data import Panel, take_series
 from lib.features.covariate_bases import Basis, known_covariates, learn_basis
 from lib.features.covariate_effects import ADD, LARGEST, MULTIPLY, CovariateEffects, SeriesTraits
-from lib.features.effect_regression import Problem, regress, regress_by_series
-from lib.features.local_deviations import WeeklyGrid, deviations, local_columns
+from lib.features.effect_regression import (
+    Problem,
+    regress,
+    regress_by_series,
+    shrink_to_one,
+)
+from lib.features.local_deviations import (
+    NEAR_DAYS,
+    WeeklyGrid,
+    centred_mean,
+    deviations,
+    local_columns,
+)
 
+MIN_LOCAL_SHARE = 0.02  # of the variance of a number, within a few weeks
 PASSES = 2  # level and week are measured again without the effects found first
 MIN_DAYS = 56  # observed, to learn effects from
-POOL_CELLS = 16_000_000  # rows times columns that the common effects are learned from
+POOL_CELLS = 5_000_000  # rows times columns that the common effects are learned from
 CHUNK_CELLS = 4_000_000
 MIN_SERIES = 8  # from which series may differ
+LASTING_DAYS = 28  # of a level
+LASTING_DEVIATION = 0.5  # prior standard deviation of the share that lasts, around 1
+MIN_CHANGES = 4  # of the level, to tell what lasts
 BLOCKS = 5  # of days that are held out in turn
 
 
@@ -37,14 +52,13 @@ def fit_effects(panel: Panel, until: np.datetime64) -> CovariateEffects | None:
     past = panel.dates <= until.astype("datetime64[D]")
     if np.isfinite(panel.values[past]).sum() < MIN_DAYS:
         return None
-    learned = (learn_basis(panel, c, past) for c in known_covariates(panel).values())
-    bases = tuple(basis for basis in learned if basis is not None)
+    bases = _learn_bases(panel, past)
     if not bases:
         return None
     traits = SeriesTraits.measure(panel, bases, past)
     columns = sum(len(basis.groups) for basis in bases)
     weights, centres = np.zeros((2, columns)), np.zeros((2, columns))
-    noise = np.ones(2)
+    noise, lasting = np.ones(2), np.ones(len(bases))
     for mode in (MULTIPLY, ADD):
         series = np.flatnonzero(traits.additive == bool(mode))
         pool = _choose_pool(panel, series, columns)
@@ -52,8 +66,45 @@ def fit_effects(panel: Panel, until: np.datetime64) -> CovariateEffects | None:
             weights[mode], centres[mode], noise[mode] = _fit_pool(
                 panel, pool, bases, traits, past, additive=bool(mode)
             )
-    effects = CovariateEffects(bases, weights, centres, panel.ids, traits)
+    effects = CovariateEffects(bases, weights, centres, panel.ids, traits, lasting)
+    effects = replace(effects, lasting=_measure_lasting(effects, panel, past))
     return _let_series_differ(effects, panel, past, noise)
+
+
+def _learn_bases(panel: Panel, past: np.ndarray) -> tuple[Basis, ...]:
+    """Return the bases of the covariates that can be learned from."""
+    found = []
+    series = _choose_pool(panel, np.arange(panel.n_series), 1)
+    some, some_past = take_series(panel, series), past[_rows_of(panel, series)]
+    in_some = known_covariates(some)
+    for name, covariate in known_covariates(panel).items():
+        basis = learn_basis(panel, covariate, past)
+        slow = (
+            covariate.kind == "number"
+            and name in in_some
+            and _local_share(some, in_some[name].values, some_past) < MIN_LOCAL_SHARE
+        )
+        if basis is not None and not slow:
+            found.append(basis)
+    return tuple(found)
+
+
+def _local_share(panel: Panel, values: np.ndarray, past: np.ndarray) -> float:
+    """Return the share of the variance within series that lies within a few weeks.
+
+    What only rises, or follows the year, says nothing about days that differ from those around
+    them.
+    """
+    grid = WeeklyGrid.of(panel, np.arange(panel.n_series), past)
+    gathered = grid.gather(values)
+    inner = np.isfinite(gathered) & grid.inner
+    if not inner.any():
+        return 1.0
+    local = (gathered - centred_mean(gathered, NEAR_DAYS))[inner]
+    count = np.maximum(np.isfinite(gathered).sum(axis=1, keepdims=True), 1)
+    whole = gathered - np.nansum(gathered, axis=1, keepdims=True) / count
+    variance = float(np.nanmean(whole**2))
+    return float(np.nanmean(local**2)) / variance if variance > 0 else 0.0
 
 
 def _choose_pool(panel: Panel, series: np.ndarray, columns: int) -> np.ndarray:
@@ -104,8 +155,39 @@ def _fit_pool(
             found = found + back if additive else found * np.exp(back)
         used = np.isfinite(found)
         problem = Problem(local[used], found[used], groups, owners, block[used], additive)
-        weights, noise = regress(problem)
+        weights, noise = regress(problem, held_out=number == PASSES - 1)
     return weights, centres, noise
+
+
+def _measure_lasting(effects: CovariateEffects, panel: Panel, past: np.ndarray) -> np.ndarray:
+    """Return which share of the effects changes levels as it changes days. (K,), 0 to 1.
+
+    Changes of the level from four weeks to the next are regressed on those of the effects. Where
+    they say little, the share stays near 1.
+    """
+    series = _choose_pool(panel, np.arange(panel.n_series), len(effects.bases))
+    past, panel = past[_rows_of(panel, series)], take_series(panel, series)
+    applied = effects.apply(panel)
+    grid = WeeklyGrid.of(panel, np.arange(panel.n_series), past)
+    values = _block_means(grid.gather(panel.values)[..., None])[..., 0]
+    units = applied.units[panel.offsets[:-1]][:, None]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        levels = np.where(np.isnan(units), np.log(np.maximum(values, 0)), values / units)
+    moved = np.diff(levels, axis=1)
+    explained = np.diff(_block_means(grid.gather(applied.effects.T)), axis=1)
+    used = np.isfinite(moved) & np.isfinite(explained).all(axis=-1)
+    if used.sum() < MIN_CHANGES:
+        return np.ones(len(effects.bases))
+    return shrink_to_one(explained[used], moved[used], LASTING_DEVIATION)
+
+
+def _block_means(values: np.ndarray) -> np.ndarray:
+    """Return the means of four weeks each, (S, T, K) to (S, blocks, K), NaN with half unknown."""
+    blocks = values.shape[1] // LASTING_DAYS
+    parts = values[:, -blocks * LASTING_DAYS :].reshape(len(values), blocks, LASTING_DAYS, -1)
+    count = np.isfinite(parts).sum(axis=2)
+    means = np.nansum(parts, axis=2) / np.maximum(count, 1)
+    return np.where(2 * count > LASTING_DAYS, means, np.nan)
 
 
 def _let_series_differ(

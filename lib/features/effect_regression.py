@@ -10,7 +10,7 @@ not seen (stacking, Breiman 1996), and its weights are scaled accordingly.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.optimize import lsq_linear
@@ -50,22 +50,20 @@ class Problem:
         return effect + (self.deviations - expected) / expected, expected
 
 
-def regress(problem: Problem) -> tuple[np.ndarray, float]:
-    """Return the shrunk weights (p,) and the variance of what is left."""
+def regress(problem: Problem, *, held_out: bool) -> tuple[np.ndarray, float]:
+    """Return the shrunk weights (p,) and the variance of what is left.
+
+    Args:
+        problem: days to explain.
+        held_out: whether to scale the effects by what they are worth on days held out.
+    """
     scale = problem.columns.std(axis=0)
-    live = scale > 1e-9
-    unit = np.where(live, scale, 1.0)
-    scaled = Problem(
-        np.where(live, problem.columns / unit, 0.0),
-        problem.deviations,
-        problem.groups,
-        problem.covariates,
-        problem.block,
-        problem.additive,
-    )
+    unit = np.where(scale > 1e-9, scale, np.inf)
+    scaled = replace(problem, columns=problem.columns / unit)
     weights, variances, noise = _shrink(scaled)
-    weights = weights * _gains(scaled, weights, variances, noise)[scaled.covariates]
-    return np.where(live, weights / unit, 0.0), noise
+    if held_out:
+        weights = weights * _gains(scaled, weights, variances, noise)[scaled.covariates]
+    return weights / unit, noise
 
 
 def _shrink(problem: Problem) -> tuple[np.ndarray, np.ndarray, float]:
@@ -101,24 +99,51 @@ def _gains(
 ) -> np.ndarray:
     """Return by how much the effect of each covariate is worth on days held out, 0 to 1."""
     response, importance = problem.response(weights)
-    count = int(problem.covariates.max()) + 1
-    predicted = np.zeros((len(response), count))
-    for block in np.unique(problem.block):
-        out = problem.block == block
-        known = problem.columns[~out]
-        weighted = known * importance[~out, None]
-        gram = weighted.T @ known / noise + np.diag(1 / variances)
-        fitted = np.linalg.solve(gram, weighted.T @ response[~out] / noise)
-        for k in range(count):
-            chosen = problem.covariates == k
-            predicted[out, k] = problem.columns[out][:, chosen] @ fitted[chosen]
-    root = np.sqrt(importance)
-    live = np.abs(predicted).max(axis=0) > 0
-    gains = np.zeros(count)
-    if live.any():
-        bounded = lsq_linear(predicted[:, live] * root[:, None], response * root, (0.0, 1.0))
-        gains[live] = bounded.x
-    return gains
+    weighted = problem.columns * importance[:, None]
+    parts = [np.flatnonzero(problem.block == block) for block in np.unique(problem.block)]
+    grams = np.stack([weighted[rows].T @ problem.columns[rows] for rows in parts])
+    moments = np.stack([weighted[rows].T @ response[rows] for rows in parts])
+    by_covariate = problem.covariates[:, None] == np.arange(problem.covariates.max() + 1)
+    # Of predictions of the blocks, each by the weights of the others: squares and moments.
+    squares = np.zeros((by_covariate.shape[1],) * 2)
+    products = np.zeros(by_covariate.shape[1])
+    for gram, moment in zip(grams, moments, strict=True):
+        known = (grams.sum(axis=0) - gram) / noise + np.diag(1 / variances)
+        fitted = np.linalg.solve(known, (moments.sum(axis=0) - moment) / noise)
+        each = by_covariate * fitted[:, None]  # (p, covariates)
+        squares += each.T @ gram @ each
+        products += each.T @ moment
+    return _bounded_least_squares(squares, products)
+
+
+def _bounded_least_squares(squares: np.ndarray, products: np.ndarray) -> np.ndarray:
+    """Return the coefficients between 0 and 1 of normal equations, 0 where a column is zero."""
+    found = np.zeros(len(products))
+    live = np.flatnonzero(np.diag(squares) > 1e-12)
+    if len(live):
+        values, vectors = np.linalg.eigh(squares[np.ix_(live, live)])
+        root = np.sqrt(np.maximum(values, 1e-12 * values.max()))
+        factor = root[:, None] * vectors.T
+        found[live] = lsq_linear(factor, vectors.T @ products[live] / root, (0.0, 1.0)).x
+    return found
+
+
+def shrink_to_one(columns: np.ndarray, response: np.ndarray, deviation: float) -> np.ndarray:
+    """Return coefficients between 0 and 1 that are 1 where the data says little.
+
+    Args:
+        columns: (n, K).
+        response: (n,); the largest five per cent on either side are pulled in.
+        deviation: prior standard deviation of a coefficient around 1.
+
+    Returns:
+        (K,), by a ridge regression towards 1.
+    """
+    response = np.clip(response, *np.quantile(response, [0.05, 0.95]))
+    noise = float(np.var(response)) or 1.0
+    squares, products = columns.T @ columns / noise, columns.T @ response / noise
+    prior = 1 / deviation**2
+    return _bounded_least_squares(squares + prior * np.eye(len(products)), products + prior)
 
 
 def regress_by_series(gram: np.ndarray, moment: np.ndarray, noise: float) -> np.ndarray:

@@ -45,6 +45,15 @@ class WeeklyGrid:
         rows = np.where(inside, start[:, None] + place, start[:, None])
         return cls(rows, inside & past[rows])
 
+    @property
+    def inner(self) -> np.ndarray:
+        """Which days have all days around them, (S, T) bool.
+
+        At the ends a local mean lies to one side, and a trend would look like a deviation.
+        """
+        around = _window_sum(self.used.astype(np.float64), NEAR_DAYS // 2)
+        return self.used & (around == NEAR_DAYS)
+
     def gather(self, column: np.ndarray) -> np.ndarray:
         """Return a column of the panel (N, ...) on the grid (S, T, ...), NaN where unused."""
         gathered = column[self.rows].astype(np.float64)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from lib.data import SERIES_COLUMNS, load
+from lib.data import SERIES_COLUMNS, covariate_columns, load, split_column
 from lib.forecasting.fitting import check_effort
 from lib.forecasting.forecaster import Forecaster
 from lib.forecasting.groups import check_ranges, read_groups
@@ -59,11 +59,12 @@ def forecast_file(
     effort: str | None = None,
     future: Path | None = None,
     country: str = "",
+    state: str = "",
     seed: int = 0,
     include_ended: bool = False,
     totals: Sequence[str] = (),
     totals_by: str = "",
-    reading: Mapping[str, str] | None = None,
+    reading: Mapping[str, Any] | None = None,
     bases: Sequence[Path] = (),
     progress: bool = False,
 ) -> ForecastFiles:
@@ -76,13 +77,14 @@ def forecast_file(
         effort: as for `Forecaster.fit`; None chooses the production model or "instant".
         future: file of planned covariates, with the column names of `data`.
         country: as for `Forecaster`.
+        state: as for `Forecaster`.
         seed: as for `Forecaster`.
         include_ended: as for `Forecaster.predict`.
         totals: ranges of days as for `Forecaster.totals`; their sums are written beside `out`, as
             `next.totals.csv` beside `next.csv`.
         totals_by: "all", or a column of `data` with one value a series, whose groups are added up;
             "" for each series.
-        reading: other arguments of `lib.data.load`, such as date_column.
+        reading: other arguments of `lib.data.load`, such as date_column or covariates.
         bases: folders that a relative path counts from; the first one, for `out`.
         progress: whether to show bars on standard error.
 
@@ -92,7 +94,6 @@ def forecast_file(
         RegistryError: effort "registered", and nothing is registered.
     """
     reading = {name: value for name, value in (reading or {}).items() if value}
-    reading_options: dict[str, Any] = dict(reading)
     data = _find_file("DATA", data, bases)
     planned_file = _find_file("FUTURE", future, bases) if future else None
     out = _check_out(out, bases)
@@ -100,10 +101,10 @@ def forecast_file(
         check_effort(effort)
     check_ranges(totals, horizon)
     groups = read_groups(data, totals_by, reading) if totals else None
-    forecaster = Forecaster(horizon, country, seed)
-    table = load(data, **reading_options)
+    forecaster = Forecaster(horizon, country, seed, state)
+    table = load(data, **reading)
     forecaster.fit_table(table, effort, columns=_name_columns(reading), progress=progress)
-    planned = _read_future(planned_file, reading) if planned_file else None
+    planned = _read_future(planned_file, reading, table) if planned_file else None
     forecast = forecaster.predict(planned, include_ended=include_ended)
     _write_table(forecast, out)
     totals_file = None
@@ -146,20 +147,25 @@ def _check_out(out: Path, bases: Sequence[Path]) -> Path:
     return out
 
 
-def _read_future(path: Path, reading: Mapping[str, str]) -> pd.DataFrame:
-    """Read a file of planned covariates, under the names of its columns."""
+def _read_future(path: Path, reading: Mapping[str, Any], history: pd.DataFrame) -> pd.DataFrame:
+    """Read a file of planned covariates, under the names of its columns; categories as text."""
     if path.suffix == ".parquet":
         return pd.read_parquet(path)
+    columns = [split_column(name) for name in covariate_columns(history.columns)]
+    categories: dict[Hashable, Any] = {
+        name: "str" for _, kind, name, _ in columns if kind == "category"
+    }
     return pd.read_csv(
         path,
         sep=reading.get("separator") or None,
         engine="python",  # it detects the separator
         decimal=reading.get("decimal") or ".",
         encoding=reading.get("encoding") or "utf-8-sig",
+        dtype=categories,
     )
 
 
-def _name_columns(reading: Mapping[str, str]) -> dict[str, str]:
+def _name_columns(reading: Mapping[str, Any]) -> dict[str, str]:
     """Return canonical names to those of the file, as far as they were given."""
     canonical = zip(COLUMN_PARAMETERS, SERIES_COLUMNS, strict=True)
     return {name: reading[parameter] for parameter, name in canonical if parameter in reading}

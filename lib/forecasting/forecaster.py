@@ -7,10 +7,12 @@ import tempfile
 import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from lib.data import validate
+from lib.forecasting.covariates import LearnedCovariates
 from lib.forecasting.effort import get_model
 from lib.forecasting.fitting import check_effort
 from lib.forecasting.history import Ahead, History, look_ahead
@@ -22,6 +24,7 @@ from lib.forecasting.totals import JointForecast, forecast_jointly
 from lib.inference import ServedModel
 
 COLUMN_ARGUMENTS = ("date", "value", "series", "external", "event")
+COVARIATE_ARGUMENTS = ("covariates", "past_covariates", "static_covariates", "categorical")
 
 
 class Forecaster(Planning):
@@ -29,8 +32,10 @@ class Forecaster(Planning):
 
     Args:
         horizon: days ahead.
-        country: two-letter code; its public holidays are the events of data without any.
+        country: two-letter code, or the name of a static covariate that holds one a series. Its
+            named holidays are a covariate; its public ones are the events of data without any.
         seed: of the search and of training.
+        state: of the country, such as "SP".
 
     Attributes:
         notes: what a reader of the forecast should know, a sentence each.
@@ -45,10 +50,17 @@ class Forecaster(Planning):
     (7, '2024-04-30')
     """
 
-    def __init__(self, horizon: int = 28, country: str | None = None, seed: int = 0) -> None:
+    def __init__(
+        self,
+        horizon: int = 28,
+        country: str | None = None,
+        seed: int = 0,
+        state: str | None = None,
+    ) -> None:
         if horizon < 1:
             raise ValueError(f"horizon: expected at least 1 day, got {horizon}")
         self.horizon, self.country, self.seed = int(horizon), country or "", int(seed)
+        self.state = state or ""
         self._choice: Choice | None = None
         self.notes: list[str] = []
         self._history = History()
@@ -58,6 +70,7 @@ class Forecaster(Planning):
         """Return horizon, model, and number and span of the series."""
         settings = f"horizon={self.horizon}"
         settings += f", country={self.country!r}" if self.country else ""
+        settings += f", state={self.state!r}" if self.state else ""
         model = self._choice.model if self._choice else "not fitted"
         return f"<Forecaster({settings}): {model}; {self._history}>"
 
@@ -71,7 +84,10 @@ class Forecaster(Planning):
         event: str | None = None,
         effort: str | None = "default",
         *,
-        covariates: Sequence[str] | None = None,
+        covariates: Sequence[str] = (),
+        past_covariates: Sequence[str] = (),
+        static_covariates: Sequence[str] = (),
+        categorical: Sequence[str] = (),
         progress: bool = False,
     ) -> Forecaster:
         """Learn from all known days of a table, and return the same object.
@@ -88,7 +104,11 @@ class Forecaster(Planning):
             effort: "instant" takes the pretrained network as it is (seconds); "default" and
                 "thorough" train; "registered" takes the production model of the registry; None
                 takes that one where it has learned these series and columns, else "instant".
-            covariates: not supported yet.
+            covariates: columns that are known for the days ahead: numbers, booleans or 0 and 1,
+                categories. Their kinds are found by their values.
+            past_covariates: columns that are known up to today only.
+            static_covariates: columns with one value a series.
+            categorical: those of them that are categories though they look like numbers.
             progress: whether to show bars on standard error.
 
         Raises:
@@ -103,15 +123,17 @@ class Forecaster(Planning):
         >>> model.choice.effort
         'instant'
         """
-        if covariates:
-            raise ValueError(
-                f"covariates: got {list(covariates)}, not supported yet; name one number that is "
-                "known in advance as external= and planned events as event="
-            )
         if effort not in (None, REGISTERED):
             check_effort(effort)
         columns = name_columns({}, date, value, series, external, event)
-        table = validate(df, columns=columns)
+        table = validate(
+            df,
+            columns=columns,
+            covariates=covariates,
+            past_covariates=past_covariates,
+            static_covariates=static_covariates,
+            categorical=categorical,
+        )
         return self.fit_table(table, effort, columns=columns, progress=progress)
 
     def fit_table(
@@ -133,7 +155,7 @@ class Forecaster(Planning):
         if effort not in (None, REGISTERED):
             check_effort(effort)
         self._model, self._choice, self.notes = None, None, []
-        self._history = History.of_table(table, columns or {}, self.country)
+        self._history = History.of_table(table, columns or {}, self.country, self.state)
         self._model, self._choice = get_model(
             self._history.panel(),
             self._new_folder(),
@@ -155,7 +177,8 @@ class Forecaster(Planning):
     ) -> Forecaster:
         """Replace the history that forecasts start from, without training.
 
-        The names of the columns are those of the last call, where they are left out.
+        The names of the columns are those of the last call, where they are left out. Covariates
+        that the table lacks are unknown.
 
         >>> import pandas as pd
         >>> days = pd.date_range("2024-01-01", periods=90)
@@ -165,8 +188,8 @@ class Forecaster(Planning):
         '2024-03-31'
         """
         columns = name_columns(self._history.columns, date, value, series, external, event)
-        table = validate(df, columns=columns)
-        self._history = History.of_table(table, columns, self.country)
+        table = validate(df, columns=columns, **self._learned.options(df.columns))
+        self._history = History.of_table(table, columns, self.country, self.state)
         return self
 
     def predict(
@@ -207,7 +230,7 @@ class Forecaster(Planning):
         step: int = 28,
         *,
         effort: str | None = None,
-        **columns: str | None,
+        **columns: Any,
     ) -> pd.DataFrame:
         """Score forecasts of the past beside those of forecasts that need no training.
 
@@ -218,8 +241,8 @@ class Forecaster(Planning):
             cutoffs: number of forecasts of each series.
             step: days between two cutoffs.
             effort: as for `fit`; by default that of the fit, and "default" before one.
-            columns: date, value, series, external, event, as for `fit`; by default those of the
-                fit.
+            columns: date, value, series, external, event and those of covariates, as for `fit`;
+                by default those of the fit.
 
         Returns:
             One row a forecaster, ours first: forecaster, mase, wape (%), wql (%), coverage_80 (%)
@@ -238,10 +261,13 @@ class Forecaster(Planning):
         """
         from lib.forecasting.scoring import score_forecasts
 
-        if unknown := set(columns) - set(COLUMN_ARGUMENTS):
-            raise TypeError(f"backtest: unknown {sorted(unknown)}, expected {COLUMN_ARGUMENTS}")
+        expected = (*COLUMN_ARGUMENTS, *COVARIATE_ARGUMENTS)
+        if unknown := set(columns) - set(expected):
+            raise TypeError(f"backtest: unknown {sorted(unknown)}, expected {expected}")
         names = name_columns(self._history.columns, *(columns.get(n) for n in COLUMN_ARGUMENTS))
-        panel = History.of_table(validate(df, columns=names), names, self.country).panel()
+        covariates = {name: columns[name] for name in COVARIATE_ARGUMENTS if name in columns}
+        table = validate(df, columns=names, **(covariates or self._learned.options(df.columns)))
+        panel = History.of_table(table, names, self.country, self.state).panel()
         trained = self._choice.effort if self._choice else ""
         effort = effort or trained.replace(REGISTERED, "") or "default"
         check_effort(effort)
@@ -316,6 +342,7 @@ class Forecaster(Planning):
         saved = read_folder(Path(folder).expanduser(), forecaster._new_folder())
         forecaster.horizon, forecaster.seed = saved.horizon, saved.seed
         forecaster.country, forecaster._history = saved.history.country, saved.history
+        forecaster.state = saved.history.state
         forecaster._model, forecaster._choice = saved.model, saved.choice
         return forecaster
 
@@ -350,11 +377,13 @@ class Forecaster(Planning):
         return self._history.known
 
     def _look_ahead(self, future: pd.DataFrame | None, *, include_ended: bool) -> Ahead:
+        contract = self._require_model().contract
         return look_ahead(
             self._history,
             future,
-            longest=self._require_model().contract.horizon,
+            longest=contract.horizon,
             horizon=self.horizon,
+            covariates=contract.settings.get("covariates"),
             include_ended=include_ended,
         )
 
@@ -364,6 +393,14 @@ class Forecaster(Planning):
         ahead = self._look_ahead(future, include_ended=include_ended)
         model = self._require_model()
         return forecast_jointly(model, ahead, self.horizon, paths=paths, seed=seed)
+
+    @property
+    def _learned(self) -> LearnedCovariates:
+        """The covariates of the history, or of the model before there is one."""
+        if self._history.known.empty and self._model is not None:
+            described = self._model.contract.settings.get("covariates", [])
+            return LearnedCovariates.of_contract(described)
+        return LearnedCovariates.of_table(self._history.known)
 
     def _require_model(self) -> ServedModel:
         if self._model is None:

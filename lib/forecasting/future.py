@@ -7,18 +7,34 @@ at its end are missing values: the forecast begins after them.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
-from lib.data import SeriesError, mark_public_holidays
+from lib.data import (
+    SeriesError,
+    Source,
+    add_holidays,
+    convert_planned,
+    covariate_columns,
+    mark_holidays,
+    split_calendar,
+    split_column,
+    to_panel,
+    to_table,
+)
 
 COVARIATES = ["fator_externo", "evento_especial"]
 KEYS = ["series_id", "date"]
 
 
 def append_horizon(
-    history: pd.DataFrame, planned: pd.DataFrame, horizon: int, country: str = ""
+    history: pd.DataFrame,
+    planned: pd.DataFrame,
+    horizon: int,
+    country: str = "",
+    state: str = "",
 ) -> pd.DataFrame:
     """Append the days to forecast to each series, with what is planned for them.
 
@@ -26,10 +42,12 @@ def append_horizon(
         history: as `lib.data.split_planned` returns it.
         planned: the same; of days that are not forecast nothing is used.
         horizon: days ahead.
-        country: its public holidays are the events where no event is known at all.
+        country: as for `with_holidays`.
+        state: as for `with_holidays`.
 
     Returns:
-        A canonical table; the values of the last `horizon` days of each series are missing.
+        A canonical table; the values of the last `horizon` days of each series are missing, and so
+        are past covariates.
     """
     last = history.groupby("series_id", sort=False)["date"].max()
     ahead = pd.DataFrame(
@@ -39,23 +57,51 @@ def append_horizon(
             + np.tile(np.arange(1, horizon + 1), len(last)).astype("timedelta64[D]"),
         }
     ).astype({"series_id": history["series_id"].dtype, "date": history["date"].dtype})
-    ahead = ahead.merge(planned[[*KEYS, *COVARIATES]], on=KEYS, how="left")
-    ahead["value"] = np.nan
-    table = pd.concat([history, ahead[history.columns]], ignore_index=True)
+    known = [*COVARIATES, *(name for name in _known_columns(history) if name in planned)]
+    ahead = ahead.merge(planned[[*KEYS, *known]], on=KEYS, how="left")
+    for name in _columns_of(history, "static"):
+        of_series = history.groupby("series_id", sort=False)[name].first()
+        ahead[name] = ahead["series_id"].map(of_series)
+    ahead = ahead.reindex(columns=history.columns)
+    ahead = ahead.astype(history.dtypes.to_dict())
+    table = pd.concat([history, ahead], ignore_index=True)
     table = table.sort_values(KEYS, kind="stable", ignore_index=True)
-    return mark_holidays(table, country)
+    return with_holidays(table, country, state)
 
 
-def mark_holidays(table: pd.DataFrame, country: str) -> pd.DataFrame:
-    """Return the table with a country's holidays as events, where it has no event at all."""
-    if not country or table["evento_especial"].notna().any():
+def with_holidays(table: pd.DataFrame, country: str, state: str = "") -> pd.DataFrame:
+    """Return a canonical table with the named holidays of all its days.
+
+    Args:
+        table: perhaps with holidays of some of its days.
+        country: as for `lib.data.load`; "" for that of the holidays that it has. Its public
+            holidays are also the events, where the table has no event at all.
+        state: of the country.
+    """
+    panel = to_panel(table)
+    calendar = next((c.calendar for c in panel.covariates if c.calendar), "")
+    if country:
+        place = (country, state)
+        if not np.isfinite(panel.event).any():
+            panel = replace(panel, event=mark_holidays(panel, *place))
+    elif calendar:
+        place = split_calendar(calendar)
+    else:
         return table
-    dates = table["date"].to_numpy().astype("datetime64[D]")
-    return table.assign(evento_especial=mark_public_holidays(dates, country))
+    return to_table(add_holidays(panel, *place))
+
+
+def _known_columns(table: pd.DataFrame) -> list[str]:
+    """Return the known covariates that somebody plans; holidays come by themselves."""
+    return [name for name in _columns_of(table, "known") if split_column(name)[1] != "holiday"]
+
+
+def _columns_of(table: pd.DataFrame, role: str) -> list[str]:
+    return [n for n in covariate_columns(table.columns) if split_column(n)[0] == role]
 
 
 def read_planned(
-    frame: pd.DataFrame, names: Mapping[str, str], series: tuple[str, ...]
+    frame: pd.DataFrame, names: Mapping[str, str], history: pd.DataFrame
 ) -> pd.DataFrame:
     """Return the planned covariates of a user's table in canonical columns.
 
@@ -63,29 +109,36 @@ def read_planned(
         frame: one row a day, or a day and series. Without a column of series, its rows are meant
             for every series.
         names: canonical names to the names of the user's columns.
-        series: ids of all series.
+        history: the canonical table of all series; its known covariates are looked for under the
+            user's names.
 
     Raises:
         SeriesError: a column is missing, a day is repeated, or a cell cannot be read.
     """
     date = names.get("date", "date")
     wanted = {name: names.get(name, name) for name in COVARIATES}
+    wanted |= {column: split_column(column)[2] for column in _known_columns(history)}
     present = {name: column for name, column in wanted.items() if column in frame.columns}
     if date not in frame.columns or not present:
         expected = ", ".join([date, *wanted.values()])
         raise SeriesError(
             f"FUTURE: the columns are {list(frame.columns)}; expected the day and at least one "
             f"covariate, among {expected}. Rename its columns as in the history, and name the "
-            "covariate there by EXTERNAL_COLUMN or EVENT_COLUMN"
+            "covariate there by COVARIATES, EXTERNAL_COLUMN or EVENT_COLUMN"
         )
     table = pd.DataFrame({"date": _read_days(frame[date], date)})
     for name in COVARIATES:
         table[name] = _read_numbers(frame, present.get(name), name)
+    own = {name: frame[present[name]] for name in _known_columns(history) if name in present}
+    if own:
+        source = Source("FUTURE", columns=present)
+        converted = convert_planned(pd.DataFrame(own).reset_index(drop=True), source)
+        table = table.assign(**converted)
     label = names.get("series_id", "series_id")
     if label in frame.columns:
         table.insert(0, "series_id", frame[label].astype("str").str.strip().to_numpy())
     else:
-        ids = pd.DataFrame({"series_id": pd.Series(list(series), dtype="str")})
+        ids = history[["series_id"]].drop_duplicates()
         table = ids.merge(table, how="cross")
     if (repeated := table.duplicated(KEYS)).any():
         row = table[repeated].iloc[0]
@@ -99,7 +152,7 @@ def read_planned(
 def update_planned(planned: pd.DataFrame, newer: pd.DataFrame) -> pd.DataFrame:
     """Return the planned days of both tables; where both have a number, that of `newer`."""
     merged = newer.set_index(KEYS).combine_first(planned.set_index(KEYS))
-    return merged[COVARIATES].reset_index()
+    return merged.drop(columns="value", errors="ignore").reset_index()
 
 
 def _read_days(column: pd.Series, name: str) -> pd.Series:

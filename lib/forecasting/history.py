@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from lib.data import Panel, split_planned, to_panel
-from lib.forecasting.future import append_horizon, mark_holidays, read_planned, update_planned
+from lib.data import Panel, align_covariates, split_planned, to_panel
+from lib.forecasting.future import append_horizon, read_planned, update_planned, with_holidays
 from lib.forecasting.known_ahead import describe_known_ahead
 from lib.forecasting.model_choice import list_names
 
@@ -23,17 +24,21 @@ class History:
         planned: the days behind it that carry covariates.
         columns: canonical names to the names of the user's columns.
         country: two-letter code; its public holidays are the events of data without any.
+        state: of the country.
     """
 
     known: pd.DataFrame = field(default_factory=pd.DataFrame)
     planned: pd.DataFrame = field(default_factory=pd.DataFrame)
     columns: Mapping[str, str] = field(default_factory=dict)
     country: str = ""
+    state: str = ""
 
     @classmethod
-    def of_table(cls, table: pd.DataFrame, columns: Mapping[str, str], country: str) -> History:
+    def of_table(
+        cls, table: pd.DataFrame, columns: Mapping[str, str], country: str, state: str = ""
+    ) -> History:
         """Divide a canonical table into known and planned days."""
-        return cls(*split_planned(table), columns, country)
+        return cls(*split_planned(table), columns, country, state)
 
     def __str__(self) -> str:
         """Return the number and the span of the series."""
@@ -44,7 +49,7 @@ class History:
 
     def panel(self) -> Panel:
         """Return the known days."""
-        return to_panel(mark_holidays(self.known, self.country))
+        return to_panel(with_holidays(self.known, self.country, self.state))
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,7 @@ def look_ahead(
     *,
     longest: int,
     horizon: int,
+    covariates: Sequence[Mapping[str, Any]] | None = None,
     include_ended: bool = False,
 ) -> Ahead:
     """Append the days to forecast to the known ones.
@@ -78,6 +84,7 @@ def look_ahead(
         longest: days that the model forecasts.
         horizon: days that are shown. A series whose last value lies more than this before the
             last of the table has ended.
+        covariates: that the model has learned, by its contract; None takes those of the history.
         include_ended: whether to keep series that have ended.
 
     Raises:
@@ -98,9 +105,10 @@ def look_ahead(
         )
         known = known[~ended]
     if future is not None:
-        ids = tuple(known["series_id"].unique())
-        planned = update_planned(planned, read_planned(future, history.columns, ids))
-    panel = to_panel(append_horizon(known, planned, longest, history.country))
+        planned = update_planned(planned, read_planned(future, history.columns, known))
+    panel = to_panel(append_horizon(known, planned, longest, history.country, history.state))
+    if covariates is not None:
+        panel = align_covariates(panel, covariates)
     origins = panel.offsets[1:] - 1 - longest
     has_events = any(table["evento_especial"].notna().any() for table in (known, planned))
     notes += describe_known_ahead(

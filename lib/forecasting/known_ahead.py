@@ -36,7 +36,7 @@ def describe_known_ahead(
         notes.append(f"the public holidays of {holidays} are known for all days ahead")
     elif country:
         events = columns.get("evento_especial", "evento_especial")
-        notes.append(f"the holidays of {country} are not used, because {events} has the events")
+        notes.append(f"the holidays of {country} are used beside the events of {events}")
     for name, field in COVARIATES.items():
         if name == "evento_especial" and holidays:
             continue
@@ -45,6 +45,38 @@ def describe_known_ahead(
             continue
         known = int(np.isfinite(values[ahead]).sum())
         notes.append(_describe(columns.get(name, name), known, ahead.size, len(origins)))
+    return notes + _describe_covariates(panel, ahead)
+
+
+def _describe_covariates(panel: Panel, ahead: np.ndarray) -> list[str]:
+    """Return a sentence for the covariates that are known ahead, for some days, or not at all.
+
+    Args:
+        panel: known days and horizon.
+        ahead: (n, horizon) rows of the days ahead.
+    """
+    names: dict[str, list[str]] = {"all": [], "none": []}
+    notes = []
+    for covariate in panel.covariates:
+        if covariate.role != "known" or covariate.kind == "holiday":
+            continue
+        known = int(np.isfinite(covariate.values[ahead]).sum())
+        if known in (0, ahead.size):
+            names["all" if known else "none"].append(covariate.name)
+        else:
+            notes.append(_describe(covariate.name, known, ahead.size, len(ahead)))
+    for key, listed in names.items():
+        if listed:
+            known = ahead.size if key == "all" else 0
+            text = _describe(", ".join(listed), known, ahead.size, len(ahead))
+            several = len(listed) > 1
+            notes.append(
+                text.replace(" is ", " are ", 1)
+                .replace("give it", "give them")
+                .replace("without it", "without them")
+                if several
+                else text
+            )
     return notes
 
 

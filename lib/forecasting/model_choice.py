@@ -105,7 +105,18 @@ def why_unfit(model: ServedModel, panel: Panel, horizon: int) -> str:
         if before != now:
             has = "learned with" if before else "learned without"
             return f"it has {has} {COVARIATES[name]}, and this data has {'it' if now else 'none'}"
-    return _compare_values(learned, panel)
+    return _compare_names(model, panel) or _compare_values(learned, panel)
+
+
+def _compare_names(model: ServedModel, panel: Panel) -> str:
+    """Return "" if the panel has the covariates that were learned."""
+    before = {item["name"] for item in model.contract.settings.get("covariates", [])}
+    now = {covariate.name for covariate in panel.covariates}
+    if missing := sorted(before - now):
+        return f"it has learned with {list_names(missing)}, and this data has none"
+    if new := sorted(now - before):
+        return f"it has learned without {list_names(new)}, and this data has it"
+    return ""
 
 
 def _compare_values(learned: pd.DataFrame, panel: Panel) -> str:

@@ -47,6 +47,7 @@ def write_folder(folder: Path, saved: Saved) -> None:
             "format_version": FORMAT_VERSION,
             "horizon": saved.horizon,
             "country": saved.history.country,
+            "state": saved.history.state,
             "seed": saved.seed,
             "columns": dict(saved.history.columns),
             "choice": asdict(saved.choice),
@@ -82,6 +83,7 @@ def read_folder(folder: Path, copy: Path) -> Saved:
         pd.read_parquet(folder / PLANNED_FILE),
         state["columns"],
         state["country"],
+        state.get("state", ""),  # since 0.3
     )
     return Saved(
         state["horizon"], state["seed"], history, ServedModel.load(copy), Choice(**state["choice"])

@@ -1,4 +1,5 @@
 __all__ = [
+    "Columns",
     "Day",
     "ForecastSource",
     "OptionalDay",
@@ -8,6 +9,7 @@ __all__ = [
     "RetrainingError",
     "Share",
     "StageError",
+    "Switch",
     "declared_parameters",
     "declared_stages",
     "describe_run",
@@ -33,7 +35,7 @@ from .backtest import run_backtest
 from .monitoring import run_monitoring
 from .notebooks import ParameterError, read_notebook
 from .parameter_help import parameters_table
-from .parameter_types import Day, ForecastSource, OptionalDay, Share
+from .parameter_types import Columns, Day, ForecastSource, OptionalDay, Share, Switch
 from .parameters import Parameter, declared_parameters, resolve_parameters
 from .profile_values import declared_stages, profile_values
 from .profiles import load_profile

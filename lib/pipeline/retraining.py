@@ -149,7 +149,7 @@ def _data_parameters(table: pd.DataFrame, data: Path) -> dict[str, str]:
     """Return the parameters by which the pipeline reads the gathered table."""
     covariates = {"EXTERNAL_COLUMN": "fator_externo", "EVENT_COLUMN": "evento_especial"}
     return {
-        **dict.fromkeys(("COUNTRY", "DECIMAL", "SEPARATOR", "ENCODING"), ""),
+        **dict.fromkeys(("COUNTRY", "STATE", "DECIMAL", "SEPARATOR", "ENCODING"), ""),
         "DATA": str(data),
         "SERIES_COLUMN": "series_id",
         "DATE_COLUMN": "date",

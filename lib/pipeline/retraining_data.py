@@ -20,6 +20,7 @@ from lib.data import COLUMN_PARAMETERS, SERIES_COLUMNS, WINDOW_DAYS, Source, mat
 from lib.features import FEATURES
 from lib.monitoring import PAST_DAYS, find_implausible
 from lib.pipeline.notebooks import TRAINING_STAGES, find_notebooks
+from lib.pipeline.parameter_types import names_columns
 from lib.pipeline.parameters import (
     ParameterError,
     declared_parameters,
@@ -37,6 +38,10 @@ _COLUMNS = {
     "SERIES_COLUMN": "series_column",
     "EXTERNAL_COLUMN": "external_column",
     "EVENT_COLUMN": "event_column",
+}
+_LISTS = {
+    name: name.lower()
+    for name in ("COVARIATES", "PAST_COVARIATES", "STATIC_COVARIATES", "CATEGORICAL")
 }
 _COVARIATES = ("fator_externo", "evento_especial")
 log = structlog.get_logger()
@@ -62,8 +67,10 @@ def retraining_parameters(settings: Settings) -> tuple[dict[str, str], dict[str,
             f"RETRAIN_PARAMETERS: got {wrong[0]!r}, expected NAME=value …; the data is named by "
             "RETRAIN_DATA"
         )
-    names = {*_READING, *_COLUMNS, "COUNTRY"}
+    names = {*_READING, *_COLUMNS, *_LISTS, "COUNTRY", "STATE"}
     values = {name: value for name, _, value in pairs}
+    # COVARIATES without names is the switch of the backtest.
+    names -= set() if names_columns(values.get("COVARIATES", "")) else {"COVARIATES"}
     reading = {name: value for name, value in values.items() if name in names}
     return reading, {name: value for name, value in values.items() if name not in names}
 
@@ -105,11 +112,13 @@ def gather_data(store: Store, settings: Settings) -> tuple[pd.DataFrame, int]:
         # A day that the data has without its value keeps its covariates.
         keys = ["series_id", "date"]
         table = more.set_index(keys).combine_first(table.set_index(keys)).reset_index()
-    table = table[list(SERIES_COLUMNS)].sort_values(["series_id", "date"], ignore_index=True)
-    country = reading.get("COUNTRY", "")
+    covariates = data.covariate_columns(table.columns)
+    table = table[[*SERIES_COLUMNS, *covariates]]
+    table = table.sort_values(["series_id", "date"], ignore_index=True)
+    country, state = reading.get("COUNTRY", ""), reading.get("STATE", "")
     if country and table["evento_especial"].isna().all():
         table = table.drop(columns="evento_especial")
-    return data.validate(table, country=country), len(more)
+    return data.validate(table, country=country, state=state), len(more)
 
 
 def _read_data(settings: Settings, reading: Mapping[str, str]) -> pd.DataFrame:
@@ -131,18 +140,40 @@ def _read_files(pattern: str, reading: Mapping[str, str]) -> pd.DataFrame:
         raise RetrainingError(
             f"RETRAIN_DATA: there is no file {ROOT / pattern}; expected a CSV or Parquet file"
         )
-    options = {option: reading.get(name, "") for name, option in (_READING | _COLUMNS).items()}
+    options: dict[str, Any] = {
+        option: reading.get(name, "") for name, option in (_READING | _COLUMNS).items()
+    }
     options = {name: value for name, value in options.items() if value}
-    # One file may hold a single month, so the length is checked on the whole.
-    tables = [data.load(path, min_days=1, **options) for path in paths]
+    options |= _lists(reading)
+    kinds: dict[str, Any] = {}
+    tables = []
+    for path in paths:
+        # One file may hold a single month, so the length is checked on the whole; the kinds of
+        # its covariates are those of the first.
+        tables.append(data.load(path, min_days=1, kinds=kinds, **options))
+        kinds = _kinds(tables[-1]) | kinds
     if len(tables) == 1:
         return tables[0]
     whole = pd.concat(tables, ignore_index=True)
-    whole = whole[whole[list(SERIES_COLUMNS[2:])].notna().any(axis=1)]
+    whole = whole[whole[list(whole.columns[2:])].notna().any(axis=1)]
     kept = whole.drop_duplicates(["series_id", "date"], keep="last")
     if len(kept) < len(whole):
         log.info("days in several files: the last file counts", days=len(whole) - len(kept))
     return kept
+
+
+def _lists(reading: Mapping[str, str]) -> dict[str, Any]:
+    """Return the names of covariates, as arguments of `lib.data.load`."""
+    return {
+        option: [name.strip() for name in reading[parameter].split(",") if name.strip()]
+        for parameter, option in _LISTS.items()
+        if reading.get(parameter)
+    }
+
+
+def _kinds(table: pd.DataFrame) -> dict[str, Any]:
+    columns = [data.split_column(name) for name in data.covariate_columns(table.columns)]
+    return {name: kind for _, kind, name, _ in columns}
 
 
 def _run_query(query: str, settings: Settings, reading: Mapping[str, str]) -> pd.DataFrame:
@@ -164,11 +195,18 @@ def _run_query(query: str, settings: Settings, reading: Mapping[str, str]) -> pd
         engine.dispose()
     wanted = {column: reading.get(name, "") for column, name in COLUMN_PARAMETERS.items()}
     wanted |= {name: wanted[name] or name for name in ("date", "value")}
-    columns = match_columns(list(frame.columns), wanted, Source("RETRAIN_DATA, the query"))
+    lists = _lists(reading)
+    names = data.CovariateNames(
+        lists.get("covariates", ()),
+        lists.get("past_covariates", ()),
+        lists.get("static_covariates", ()),
+    )
+    source = Source("RETRAIN_DATA, the query")
+    columns = match_columns(list(frame.columns), wanted | names.wanted(), source)
     frame = frame[list(columns.values())]
-    frame.columns = list(columns)
+    frame.columns = [key if key in SERIES_COLUMNS else name for key, name in columns.items()]
     order = [name for name in ("series_id", "date") if name in frame]
-    return data.validate(frame.sort_values(order, kind="stable"), min_days=1)
+    return data.validate(frame.sort_values(order, kind="stable"), min_days=1, **lists)
 
 
 def _new_actuals(store: Store, table: pd.DataFrame, *, takes_unknown: bool) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save
 
 from lib import features as ft
-from lib.data import DataSplit, Panel, describe_data, fingerprint, is_planned
+from lib.data import DataSplit, Panel, describe_covariates, describe_data, fingerprint, is_planned
 from lib.files import file_hash
 from lib.inference import (
     CONTRACT,
@@ -90,7 +90,8 @@ def save_artifact(
         fingerprint=fingerprint(panel),
         training_span=(str(panel.dates.min()), str(split.train_end)),
         metrics={},
-        settings=_settings(fit, data) | {"data": describe_data(panel, source)},
+        settings=_settings(fit, data)
+        | {"data": describe_data(panel, source), "covariates": describe_covariates(panel)},
         sha256={name: file_hash(folder / name) for name in FILES},
     )
     (folder / CONTRACT).write_text(contract.to_json())

@@ -43,7 +43,7 @@ def forecast_series(
         context: days that the model looks at.
     """
     for start in range(0, len(series), BATCH):
-        histories = join_series(series[start : start + BATCH])
+        histories = join_series(series[start : start + BATCH], forecaster.contract)
         panel, origins = histories.panel, histories.origins
         quantiles = forecast_panel(forecaster, panel, origins, context=context, batch=BATCH)
         quantiles[histories.closed_ahead(quantiles.shape[1])] = 0.0

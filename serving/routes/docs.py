@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from serving.schemas import (
     ForecastRequest,
     PredictRequest,
     Problem,
+    example_covariates,
     example_history,
     example_rows,
 )
@@ -86,22 +88,28 @@ def asset(folder: str, name: str) -> Response:
 def openapi() -> Response:
     """Return the description of the API, with the length of sequence that the model wants."""
     model = state_of().model.current()
-    length = model.forecaster.contract.context_length if model else WINDOW_DAYS
+    contract = model.forecaster.contract if model else None
+    length = contract.context_length if contract else WINDOW_DAYS
+    covariates = json.dumps(example_covariates(contract) if contract else {})
     app: Any = current_app
-    return Response(_text(app._get_current_object(), length), mimetype="application/json")
+    text = _text(app._get_current_object(), length, covariates)
+    return Response(text, mimetype="application/json")
 
 
 @lru_cache(maxsize=8)
-def _text(app: OpenAPI, length: int) -> str:
-    return json.dumps(describe(app, length))
+def _text(app: OpenAPI, length: int, covariates: str) -> str:
+    return json.dumps(describe(app, length, json.loads(covariates)))
 
 
-def describe(app: OpenAPI, length: int) -> dict[str, Any]:
+def describe(
+    app: OpenAPI, length: int, covariates: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Make the OpenAPI description.
 
     Args:
         app: whose calls are described.
         length: rows of a sequence.
+        covariates: of a day, by name, for the example of `/forecast`.
     """
     spec = copy.deepcopy(app.api_doc)
     schemas = spec["components"]["schemas"]
@@ -109,7 +117,8 @@ def describe(app: OpenAPI, length: int) -> dict[str, Any]:
         schemas.pop(unused, None)
     example = {"sequence": example_rows(length)}
     _body(spec, "/predict", PredictRequest, example)
-    history = {"history": example_history(), "horizon": 3}
+    days = [day | dict(covariates or {}) for day in example_history()]
+    history = {"history": days, "horizon": 3}
     _body(spec, "/forecast", ForecastRequest, history)
     _add(schemas, Problem)
     for name in ("PredictRequest", "ExplanationBody"):

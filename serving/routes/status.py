@@ -125,5 +125,6 @@ def _card(current: Served, name: str) -> dict[str, Any]:
         "fingerprint": contract.fingerprint,
         "format_version": contract.format_version,
         "settings": contract.settings,
+        "covariates": contract.settings.get("covariates", []),
         "totals": current.forecaster.ranks is not None,
     }

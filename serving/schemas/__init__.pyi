@@ -24,6 +24,7 @@ __all__ = [
     "Series",
     "check_forecast",
     "check_window",
+    "example_covariates",
     "example_history",
     "example_rows",
     "join_series",
@@ -38,7 +39,7 @@ __all__ = [
 ]
 
 from .actuals import Actual, ActualKept, ActualsBody, ActualsKept
-from .examples import example_history, example_rows
+from .examples import example_covariates, example_history, example_rows
 from .explanation_query import make_question, read_question
 from .explanations import (
     ExplanationBody,

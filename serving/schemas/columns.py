@@ -6,6 +6,7 @@ A call may bring a thousand series of a thousand days: a model a row would be sl
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -13,6 +14,7 @@ import msgspec
 import numpy as np
 
 from serving.http import invalid
+from serving.schemas.covariates import CovariateFields
 from serving.schemas.fields import FIRST_DAY, LAST_DAY
 from serving.schemas.series_body import HistoryDay
 
@@ -21,20 +23,34 @@ _NUMBERS = {float, int}
 _MISSING = type(None)
 
 
-def read_columns(rows: list[Any], needed: tuple[str, ...], field: str) -> dict[str, np.ndarray]:
-    """Return the number columns of rows, NaN where null or left out."""
+def read_columns(
+    rows: list[Any],
+    needed: tuple[str, ...],
+    field: str,
+    covariates: CovariateFields,
+    others: Sequence[str] = (),
+) -> dict[str, np.ndarray]:
+    """Return value, factor and event of rows, NaN where null or left out.
+
+    Args:
+        rows: dicts, or HistoryDay.
+        needed: names that no row may leave out.
+        field: path of the rows.
+        covariates: of the model, which refuses other names.
+        others: names of those covariates that a row may have.
+    """
     names = (*needed, FACTOR, EVENT)
     if isinstance(rows[0], HistoryDay):  # decoded with its types checked
         return {
             name: _typed_numbers([getattr(r, name) for r in rows], name, field) for name in names
         }
-    allowed = {"date", *names}
+    allowed = {"date", *names, *others}
     for i, row in enumerate(rows):
         if not isinstance(row, dict):
             raise invalid(f"{field}[{i}]", "expected an object")
         if not row.keys() <= allowed:
             extra = next(key for key in row if key not in allowed)
-            raise invalid(f"{field}[{i}].{extra[:60]}", f"is not one of {sorted(allowed)}")
+            raise invalid(f"{field}[{i}].{extra[:60]}", covariates.refusal(extra, list(allowed)))
         for name in ("date", *needed):
             if name not in row:
                 raise invalid(f"{field}[{i}].{name}", "is missing")

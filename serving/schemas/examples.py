@@ -9,6 +9,8 @@ import numpy as np
 
 from lib.data import WINDOW_DAYS, Panel
 from lib.features import FEATURES, compute_features
+from lib.inference import Contract
+from serving.schemas.covariates import CovariateFields
 
 _FIRST = date(2026, 1, 5)
 
@@ -36,6 +38,15 @@ def example_history(days: int = 90) -> list[dict[str, Any]]:
     return [
         {"date": str(_FIRST + timedelta(days=i)), "value": value} for i, value in enumerate(values)
     ]
+
+
+def example_covariates(contract: Contract, most: int = 2) -> dict[str, Any]:
+    """Return values of a few covariates of a model, for each day of an example."""
+    values: dict[str, Any] = {}
+    for name, item in list(CovariateFields.of(contract).rows.items())[:most]:
+        label = next(iter(item["labels"]), None)
+        values[name] = {"number": 1.5, "event": 0, "category": label}[item["kind"]]
+    return values
 
 
 def _wave(days: int) -> np.ndarray:

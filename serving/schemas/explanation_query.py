@@ -21,11 +21,12 @@ def make_question(body: dict[str, Any], contract: Contract) -> dict[str, Any]:
     """Make the question that is stored of a body.
 
     Args:
-        body: `history` (rows with ISO dates), perhaps `future`, `horizon_day` and `context`.
+        body: `history` (rows with ISO dates), perhaps `future`, `static`, `horizon_day` and
+            `context`.
         contract: of the version that is explained.
 
     Returns:
-        `history`, `future`, `context` and `horizon_day`.
+        `history`, `future`, `context`, `horizon_day`, and `static` where there is one.
 
     Raises:
         RequestError: 422, naming the field, for whatever `/forecast` would refuse.
@@ -40,6 +41,7 @@ def make_question(body: dict[str, Any], contract: Contract) -> dict[str, Any]:
         if not low <= value <= high:
             raise invalid(name, f"this model takes {low} to {high} days, got {value}")
     series = {"history": body["history"], "future": body.get("future") or []}
+    series |= {"static": body["static"]} if body.get("static") else {}
     panel = read_histories([series], contract, context, "").panel
     first = str(panel.dates[0])
     kept = [row for row in series["history"] if row["date"] >= first]
@@ -52,7 +54,7 @@ def read_question(question: dict[str, Any], contract: Contract) -> tuple[np.ndar
     Returns:
         (context, 11) and (horizon, len(FUTURE)), raw units, NaN where missing or not known.
     """
-    series = {name: question[name] for name in ("history", "future")}
+    series = {n: question[n] for n in ("history", "future", "static") if n in question}
     sent = read_histories([series], contract, question["context"], "")
     features = ft.compute_features(sent.panel)
     history = ft.gather_context(sent.panel, features, sent.origins, question["context"])

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lib.features import MAX_HORIZON
 from serving.schemas.fields import Name
-from serving.schemas.forecasts import DAYS, FeatureRow, FutureRow, HistoryRow
+from serving.schemas.forecasts import DAYS, FeatureRow, FutureRow, HistoryRow, Static
 
 
 class ExplanationBody(BaseModel):
@@ -23,6 +23,7 @@ class ExplanationBody(BaseModel):
     trace_id: Name | None = None
     history: list[HistoryRow] | None = Field(default=None, min_length=1, max_length=DAYS)
     future: list[FutureRow] | None = Field(default=None, max_length=MAX_HORIZON)
+    static: Static | None = None
     horizon_day: int | None = Field(
         default=None, ge=0, description="Day ahead, 0 for the mean of all days; default: 1"
     )
@@ -32,7 +33,7 @@ class ExplanationBody(BaseModel):
     def _one_of_three(self) -> Self:
         if sum(part is not None for part in (self.sequence, self.trace_id, self.history)) != 1:
             raise ValueError("expected either sequence, trace_id or history")
-        for name in ("future", "horizon_day", "context"):
+        for name in ("future", "static", "horizon_day", "context"):
             if self.history is None and getattr(self, name) is not None:
                 raise ValueError(f"{name}: goes together with history only")
         return self

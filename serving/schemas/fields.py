@@ -11,6 +11,9 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 FIRST_DAY, LAST_DAY = "1900-01-01", "2199-12-31"  # no daily series lies outside
 STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
+# Of a day, which may have covariates of the model: `CovariateFields` refuses other names.
+ROW = ConfigDict(strict=True, extra="allow", allow_inf_nan=False)
+
 
 def _parse_day(value: Any) -> date:
     # Only a day: pydantic would also take a time or a number of seconds.

@@ -12,19 +12,21 @@ from pydantic import ValidationError
 from lib.features import MAX_HORIZON
 from lib.inference import Contract
 from serving.http import RequestError, invalid, refusal_of
+from serving.schemas.covariates import CovariateFields
 from serving.schemas.forecasts import ROWS, SERIES, ForecastRequest
 from serving.schemas.histories import Series, read_series
 from serving.schemas.series_body import decode_series, split_body
 
-_ROW_FIELDS = ("history", "future", "series_id", "series")
+_ROW_FIELDS = ("history", "future", "static", "series_id", "series")
 _PLANNED = SERIES * MAX_HORIZON  # days of `future`
 _IN_NAMES = SERIES * 200  # names may hold any of these signs
 _MOST = {
-    b"{": 1 + SERIES + ROWS + _PLANNED + _IN_NAMES,
+    b"{": 1 + 2 * SERIES + ROWS + _PLANNED + _IN_NAMES,
     b"[": 2 + 2 * SERIES + _IN_NAMES,
-    # Up to four fields a day, three a series; levels and the other fields of the call.
-    b",": 4 * (ROWS + _PLANNED) + 4 * SERIES + 200 + _IN_NAMES,
+    # Up to four fields a day, four a series; levels and the other fields of the call.
+    b",": 4 * (ROWS + _PLANNED) + 5 * SERIES + 200 + _IN_NAMES,
 }
+_PER_COVARIATE = {b"{": 0, b"[": 0, b",": ROWS + _PLANNED + SERIES}
 
 
 @dataclass(frozen=True)
@@ -63,9 +65,11 @@ def read_forecast(body: bytes, contract: Contract) -> ForecastCall:
         RequestError: 400 for bad JSON, 413 for more than the limits allow, 422 naming the field
             for anything else.
     """
-    check_size(body)
-    fields, parts = split_body(body)
-    items, place = _series_of(fields, parts)
+    covariates = CovariateFields.of(contract)
+    names = tuple(covariates.rows)
+    check_size(body, len(names) + len(covariates.static))
+    fields, parts = split_body(body, len(names))
+    items, place = _series_of(fields, parts, names)
     options = _options(fields)
     context = _within("context", options.context, contract.context_length, contract.max_context)
     horizon = _within("horizon", options.horizon, 1, contract.horizon)
@@ -74,12 +78,17 @@ def read_forecast(body: bytes, contract: Contract) -> ForecastCall:
     return ForecastCall(series, options, horizon, levels, context, place)
 
 
-def check_size(body: bytes) -> None:
+def check_size(body: bytes, covariates: int = 0) -> None:
     """Raise RequestError (413) for more series or days than the limits allow.
 
     A decoded body takes thirty times its memory, so this is checked before.
+
+    Args:
+        body: as it was sent.
+        covariates: number of those that the model takes.
     """
     for sign, most in _MOST.items():
+        most += covariates * _PER_COVARIATE[sign]
         if (count := body.count(sign)) > most:
             raise RequestError(
                 413,
@@ -99,7 +108,7 @@ def name_levels(levels: Iterable[float]) -> list[str]:
 
 
 def _series_of(
-    fields: dict[str, Any], parts: list[msgspec.Raw] | None
+    fields: dict[str, Any], parts: list[msgspec.Raw] | None, covariates: tuple[str, ...]
 ) -> tuple[Iterable[Any], str]:
     """Return the series of a split body, and the path of one with `{}` for its number."""
     if "" in fields:
@@ -119,7 +128,7 @@ def _series_of(
     if len(parts) > SERIES:
         raise invalid("series", f"expected at most {SERIES} series, got {len(parts)}")
     place = "series[{}]."
-    return (decode_series(raw, place.format(i)) for i, raw in enumerate(parts)), place
+    return (decode_series(raw, place.format(i), covariates) for i, raw in enumerate(parts)), place
 
 
 def _options(fields: dict[str, Any]) -> ForecastRequest:

@@ -10,10 +10,11 @@ from datetime import date
 from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.config import JsonDict
 
 from lib.data import WINDOW_DAYS
 from lib.features import MAX_HORIZON
-from serving.schemas.fields import STRICT, LongName, Name, SeriesDay, Share, Unit
+from serving.schemas.fields import ROW, STRICT, LongName, Name, SeriesDay, Share, Unit
 from serving.schemas.planning import (
     GROUPS,
     RANGES,
@@ -83,10 +84,25 @@ class Prediction(BaseModel):
     warnings: Warnings = []
 
 
-class HistoryRow(BaseModel):
-    """One day of a series. Days left out count as missing."""
+Cell = float | bool | Annotated[str, Field(max_length=1_000)] | None
+Static = Annotated[
+    dict[str, Cell],
+    Field(description="Static covariates of the model, by name", examples=[{"region": "south"}]),
+]
 
-    model_config = STRICT
+
+_DAY: JsonDict = {"date": "2026-01-05", "value": 100.0, "price": 9.5, "weather": "rain"}
+
+
+class HistoryRow(BaseModel):
+    """One day of a series. Days left out count as missing.
+
+    A covariate of the model (`GET /model`) stands under its own name: a number, an event (0 to 1,
+    true or false) or the name of a category.
+    """
+
+    model_config = ConfigDict(**ROW, json_schema_extra={"examples": [_DAY]})
+    __pydantic_extra__: dict[str, Cell] = Field(init=False)  # ty: ignore[incompatible-mutable-override]
 
     date: SeriesDay
     value: float | None
@@ -95,9 +111,10 @@ class HistoryRow(BaseModel):
 
 
 class FutureRow(BaseModel):
-    """What is known already of a day to be forecast."""
+    """What is known already of a day to be forecast, covariates of the model by their names."""
 
-    model_config = STRICT
+    model_config = ROW
+    __pydantic_extra__: dict[str, Cell] = Field(init=False)  # ty: ignore[incompatible-mutable-override]
 
     date: SeriesDay
     fator_externo: float | None = None
@@ -112,6 +129,7 @@ class SeriesHistory(BaseModel):
     series_id: LongName = "series"
     history: list[HistoryRow] = Field(min_length=1, max_length=DAYS)
     future: list[FutureRow] = Field(default=[], max_length=MAX_HORIZON)
+    static: Static = {}
 
 
 Rows = Annotated[list[FutureRow], Field(min_length=1, max_length=MAX_HORIZON)]
@@ -132,6 +150,7 @@ class ForecastRequest(BaseModel):
     series_id: LongName = "series"
     history: list[HistoryRow] = Field(default=[], max_length=DAYS)
     future: list[FutureRow] = Field(default=[], max_length=MAX_HORIZON)
+    static: Static = {}
     series: list[SeriesHistory] = Field(default=[], max_length=SERIES)
     horizon: int | None = Field(
         default=None, ge=1, le=MAX_HORIZON, description="Days; default: the model's longest"

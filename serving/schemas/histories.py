@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from lib.data import Panel, is_closed
+from lib.data import Covariate, Panel, align_covariates, is_closed
 from lib.features import YEAR, compute_features
 from lib.inference import Contract
 from serving.http import invalid
 from serving.schemas.columns import EVENT, FACTOR, VALUE, read_columns, read_days
+from serving.schemas.covariates import CovariateFields
 from serving.schemas.forecasts import DAYS, ROWS
 from serving.schemas.history_checks import (
     check_frequency,
@@ -56,7 +57,9 @@ class Series:
         name: of the series.
         first: its first day.
         days: from there up to the last of the history.
-        columns: value, factor and event, each (days + horizon,), NaN where missing.
+        columns: value, factor, event and the covariates of the model, each (days + horizon,), NaN
+            where missing.
+        static: the static covariates of the model.
         largest: absolute value of the days that the model looks at.
         closed: (7,) weekdays on which it is closed, Monday first.
         warnings: of its numbers.
@@ -69,13 +72,14 @@ class Series:
     largest: float
     closed: np.ndarray
     warnings: tuple[FieldWarning, ...] = ()
+    static: Mapping[str, float] = field(default_factory=dict)
 
 
 def read_histories(
     items: list[dict[str, Any]], contract: Contract, context: int, place: str
 ) -> Histories:
     """Read and check series as one panel, as `read_series` and `join_series` do."""
-    return join_series(read_series(items, contract, context, place))
+    return join_series(read_series(items, contract, context, place), contract)
 
 
 def read_series(items: Iterable[Any], contract: Contract, context: int, place: str) -> list[Series]:
@@ -95,13 +99,14 @@ def read_series(items: Iterable[Any], contract: Contract, context: int, place: s
     """
     read: list[Series] = []
     names: set[str] = set()
+    covariates = CovariateFields.of(contract)
     rows = 0
     for i, item in enumerate(items):
         sent = item.get("history") if isinstance(item, dict) else None
         rows += len(sent) if isinstance(sent, list) else 0
         if rows > ROWS:
             raise invalid("series", f"expected at most {ROWS} days in one call, got more")
-        series = _series(item, contract, context, place.format(i))
+        series = _series(item, contract, covariates, context, place.format(i))
         if (name := same_name(series.name)) in names:
             raise invalid(f"{place.format(i)}series_id", "is the name of an earlier series as well")
         names.add(name)
@@ -119,8 +124,8 @@ def _warn_of_ended(read: list[Series], horizon: int, place: str) -> list[Series]
     return read
 
 
-def join_series(read: Sequence[Series]) -> Histories:
-    """Join series into one panel, in their order."""
+def join_series(read: Sequence[Series], contract: Contract) -> Histories:
+    """Join series into one panel, in their order, with the covariates of the model in its order."""
     lengths = [len(series.columns[VALUE]) for series in read]
     offsets = np.append(0, np.cumsum(lengths)).astype(np.int64)
     panel = Panel(
@@ -130,11 +135,27 @@ def join_series(read: Sequence[Series]) -> Histories:
         values=_join(read, VALUE),
         factor=_join(read, FACTOR),
         event=_join(read, EVENT),
+        covariates=_join_covariates(read, CovariateFields.of(contract)),
     )
+    if described := contract.settings.get("covariates"):
+        panel = align_covariates(panel, described)
     origins = [start + s.days - 1 for start, s in zip(offsets[:-1], read, strict=True)]
     return Histories(
         panel, np.array(origins, dtype=np.int64), np.stack([series.closed for series in read])
     )
+
+
+def _join_covariates(read: Sequence[Series], covariates: CovariateFields) -> tuple[Covariate, ...]:
+    """Return the covariates of series, one after the other."""
+    joined = []
+    for name, item in (covariates.rows | covariates.static).items():
+        if name in covariates.static:
+            values = [np.full(len(s.columns[VALUE]), s.static.get(name, np.nan)) for s in read]
+            column = np.concatenate(values)
+        else:
+            column = _join(read, name)
+        joined.append(Covariate(name, item["role"], item["kind"], column, tuple(item["labels"])))
+    return tuple(joined)
 
 
 def _join(read: Sequence[Series], column: str) -> np.ndarray:
@@ -160,11 +181,13 @@ def last_features(histories: Histories) -> np.ndarray:
     return compute_features(recent)[offsets[1:] - 1]
 
 
-def _series(item: Any, contract: Contract, context: int, place: str) -> Series:
+def _series(
+    item: Any, contract: Contract, covariates: CovariateFields, context: int, place: str
+) -> Series:
     if not isinstance(item, dict):
         raise invalid(place.rstrip("."), "expected an object with a history")
     for key in item:
-        if key not in ("series_id", "history", "future"):
+        if key not in ("series_id", "history", "future", "static"):
             raise invalid(f"{place}{key[:60]}", "is not a field of a series")
     name = _name(item.get("series_id", "series"), f"{place}series_id")
     field = f"{place}history"
@@ -173,9 +196,13 @@ def _series(item: Any, contract: Contract, context: int, place: str) -> Series:
     history = item["history"]
     if len(history) > DAYS:
         raise invalid(field, f"expected at most {DAYS} days, got {len(history)}")
-    columns = read_columns(history, (VALUE,), field)
+    columns = read_columns(history, (VALUE,), field, covariates, list(covariates.rows))
+    more, warnings = covariates.read_rows(history, list(covariates.rows), field)
+    columns |= more
+    static, of_static = covariates.read_static(item.get("static"), f"{place}static")
+    warnings += of_static
     days = read_days(history, field)
-    known = count_history(columns)
+    known = count_history(columns, covariates.known)
     planned = {name: column[known:] for name, column in columns.items()}, days[known:]
     columns, days = {name: column[:known] for name, column in columns.items()}, days[:known]
     check_frequency(days[np.isfinite(columns[VALUE])], field)
@@ -194,24 +221,32 @@ def _series(item: Any, contract: Contract, context: int, place: str) -> Series:
     at = (days - first).astype(np.int64)
     for column, values in columns.items():
         whole[column][at[at >= 0]] = values[at >= 0]
-    warnings = clear_errors(whole[VALUE][:length], first, field)
+    warnings += clear_errors(whole[VALUE][:length], first, field)
     recent = slice(max(0, length - context), length)
     if not np.isfinite(whole[VALUE][recent]).any():
         raise invalid(field, f"expected a known value among the last {context} days, got none")
-    _add_planned(*planned, whole, last, length, contract.horizon)
-    _add_future(item.get("future", []), whole, last, length, contract.horizon, f"{place}future")
+    ahead = (FACTOR, EVENT, *covariates.known)
+    _add_planned(*planned, ahead, whole, last, length, contract.horizon)
+    future = _read_future(item.get("future", []), covariates, contract.horizon, f"{place}future")
+    if future is not None:
+        rows, planned_days, of_future = future
+        _add_future(
+            rows, planned_days, ahead, whole, last, length, contract.horizon, f"{place}future"
+        )
+        warnings += of_future
     warnings += check_values(whole[VALUE][recent], contract, field)
     warnings += check_factor(whole[FACTOR][recent], contract, f"{field}.{FACTOR}")
     warnings += check_factor(whole[FACTOR][length:], contract, f"{place}future.{FACTOR}")
     largest = float(np.nanmax(np.abs(whole[VALUE][recent])))
     closed, of_closed = find_closed(whole[VALUE][:length], first, field)
     warnings += of_closed
-    return Series(name, first, length, whole, largest, closed, tuple(warnings))
+    return Series(name, first, length, whole, largest, closed, tuple(warnings), static)
 
 
 def _add_planned(
     columns: dict[str, np.ndarray],
     days: np.ndarray,
+    names: Sequence[str],
     whole: dict[str, np.ndarray],
     last: np.datetime64,
     length: int,
@@ -220,12 +255,29 @@ def _add_planned(
     """Write planned rows of the history into the days after it; those behind these are not used."""
     step = (days - last).astype(np.int64)
     near = step <= horizon
-    for name in (FACTOR, EVENT):
+    for name in names:
         whole[name][length - 1 + step[near]] = columns[name][near]
 
 
+def _read_future(
+    rows: Any, covariates: CovariateFields, horizon: int, field: str
+) -> tuple[dict[str, np.ndarray], np.ndarray, list[FieldWarning]] | None:
+    """Return what is known of days ahead, these days, and warnings; None without rows."""
+    if not isinstance(rows, list):
+        raise invalid(field, "expected a list of days with date and what is known of them")
+    if not rows:
+        return None
+    if len(rows) > horizon:
+        raise invalid(field, f"expected at most the {horizon} days after the history")
+    columns = read_columns(rows, (), field, covariates, covariates.known)
+    more, warnings = covariates.read_rows(rows, covariates.known, field)
+    return columns | more, read_days(rows, field), warnings
+
+
 def _add_future(
-    rows: Any,
+    columns: dict[str, np.ndarray],
+    days: np.ndarray,
+    names: Sequence[str],
     whole: dict[str, np.ndarray],
     last: np.datetime64,
     length: int,
@@ -233,21 +285,14 @@ def _add_future(
     field: str,
 ) -> None:
     """Write what is known of the days after the history into its columns."""
-    if not isinstance(rows, list):
-        raise invalid(field, "expected a list of days with date and what is known of them")
-    if not rows:
-        return
-    if len(rows) > horizon:
-        raise invalid(field, f"expected at most the {horizon} days after the history")
-    columns = read_columns(rows, (), field)
-    step = (read_days(rows, field) - last).astype(np.int64)
+    step = (days - last).astype(np.int64)
     outside = np.flatnonzero((step < 1) | (step > horizon))
     if len(outside):
         raise invalid(
             f"{field}[{outside[0]}].date",
             f"expected a day from {last + 1} to {last + horizon}, the {horizon} after the history",
         )
-    for name in (FACTOR, EVENT):
+    for name in names:
         at = length - 1 + step
         whole[name][at] = np.where(np.isfinite(columns[name]), columns[name], whole[name][at])
 

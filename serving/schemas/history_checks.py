@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -21,16 +21,18 @@ from serving.schemas.plausibility import FieldWarning, find_errors
 _OPEN = 0.9  # share of known days above which no weekday can be closed
 
 
-def count_history(columns: Mapping[str, np.ndarray]) -> int:
+def count_history(columns: Mapping[str, np.ndarray], known: Sequence[str] = ()) -> int:
     """Return how many rows are history; the rest are planned, by the rule of `lib.data`.
 
     Where a row behind the last known value knows a covariate, the history ends with that value.
 
     Args:
-        columns: value, factor and event, each (rows,), NaN where missing.
+        columns: value, factor, event and covariates, each (rows,), NaN where missing.
+        known: names of the covariates that may be planned.
     """
     observed = np.flatnonzero(np.isfinite(columns[VALUE]))
-    covariate = np.flatnonzero(np.isfinite(columns[FACTOR]) | np.isfinite(columns[EVENT]))
+    planned = [np.isfinite(columns[name]) for name in (FACTOR, EVENT, *known)]
+    covariate = np.flatnonzero(np.logical_or.reduce(planned))
     if len(observed) and len(covariate) and covariate[-1] > observed[-1]:
         return int(observed[-1]) + 1
     return len(columns[VALUE])

@@ -10,6 +10,7 @@ import numpy as np
 from lib.inference import Contract, DayRange, align_ranges, read_ranges
 from serving.http import invalid
 from serving.schemas.columns import EVENT, FACTOR, VALUE
+from serving.schemas.covariates import CovariateFields
 from serving.schemas.forecasts import SERIES, ForecastRequest, FutureRow
 from serving.schemas.histories import Series
 from serving.schemas.planning import RANGES, TOTALS, OrderRequest
@@ -170,6 +171,7 @@ def _scenarios(
 ) -> tuple[dict[str, list[Series]], tuple[FieldWarning, ...]]:
     """Return the series of each scenario, and warnings."""
     scenarios: dict[str, list[Series]] = {}
+    covariates = CovariateFields.of(contract)
     warnings: list[FieldWarning] = []
     for name, planned in (options.scenarios or {}).items():
         field = f"scenarios.{name}"
@@ -179,7 +181,7 @@ def _scenarios(
         else:
             rows = dict.fromkeys(range(len(series)), planned)
         scenarios[name] = [
-            _replan(one, rows[i], contract.horizon, field) if i in rows else one
+            _replan(one, rows[i], covariates, contract.horizon, field) if i in rows else one
             for i, one in enumerate(series)
         ]
         for i in list(rows)[:1] if not isinstance(planned, dict) else rows:
@@ -188,9 +190,17 @@ def _scenarios(
     return scenarios, tuple(warnings)
 
 
-def _replan(series: Series, rows: Rows, horizon: int, field: str) -> Series:
+def _replan(
+    series: Series, rows: Rows, covariates: CovariateFields, horizon: int, field: str
+) -> Series:
     """Return a series with other planned days; what the rows leave out stays."""
     columns = dict(series.columns)
+    cells = [row.model_extra or {} for row in rows]
+    for i, sent in enumerate(cells):
+        for name in sent.keys() - set(covariates.known):
+            allowed = ["date", FACTOR, EVENT, *covariates.known]
+            raise invalid(f"{field}[{i}].{name[:60]}", covariates.refusal(name, allowed))
+    planned, _ = covariates.read_rows(cells, covariates.known, field)
     last = series.first + series.days - 1
     for i, row in enumerate(rows):
         step = int((np.datetime64(row.date, "D") - last).astype(np.int64))
@@ -200,8 +210,10 @@ def _replan(series: Series, rows: Rows, horizon: int, field: str) -> Series:
                 f"expected a day from {last + 1} to {last + horizon}, the {horizon} after the "
                 f"history of {series.name!r}",
             )
-        for column, value in ((FACTOR, row.fator_externo), (EVENT, row.evento_especial)):
-            if value is not None:
+        known = {FACTOR: row.fator_externo, EVENT: row.evento_especial}
+        known |= {name: column[i] for name, column in planned.items()}
+        for column, value in known.items():
+            if value is not None and not np.isnan(value):
                 if columns[column] is series.columns[column]:
                     columns[column] = columns[column].copy()
                 columns[column][series.days - 1 + step] = value

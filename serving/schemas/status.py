@@ -48,6 +48,11 @@ class ModelCard(BaseModel):
     fingerprint: str = Field(description="SHA-256 of the training data")
     format_version: int
     settings: dict[str, Any]
+    covariates: list[dict[str, Any]] = Field(
+        default=[],
+        description="Name, role (known, past or static), kind (number, event, category or holiday) "
+        "and labels of the columns that it takes by name; holidays it adds by itself",
+    )
     totals: bool = Field(default=False, description="Whether it adds up days and series")
 
 

@@ -172,8 +172,8 @@ def test_unknown_effort_is_refused_before_the_data_is_read():
         Forecaster().fit(pd.DataFrame({"date": [], "value": []}), effort="huge")
 
 
-def test_covariates_are_refused_by_name(shops):
-    with pytest.raises(ValueError, match=r"not supported yet.*external="):
+def test_covariates_that_are_no_columns_are_refused_by_name(shops):
+    with pytest.raises(SeriesError, match=r"no column 'price'.*COVARIATES"):
         Forecaster().fit(shops, "day", "units", covariates=["price"])
 
 
@@ -211,7 +211,7 @@ def test_notes_say_whether_the_holidays_of_the_country_are_used(shops):
     model.predict()
     assert model.notes == ["the public holidays of BR are known for all days ahead"]
     model.update(shops, event="promo").predict()
-    assert model.notes[0] == "the holidays of BR are not used, because promo has the events"
+    assert model.notes[0] == "the holidays of BR are used beside the events of promo"
 
 
 @pytest.mark.slow

@@ -39,7 +39,7 @@ def test_horizon_is_appended_to_each_series_with_its_plans():
     table = pd.concat([canonical([1, 2, 3], name="a"), canonical([1, 2], name="b")])
     history, planned = split_planned(table)
     plans = read_planned(
-        pd.DataFrame({"date": ["2024-01-03"], "evento_especial": [1.0]}), {}, ("a", "b")
+        pd.DataFrame({"date": ["2024-01-03"], "evento_especial": [1.0]}), {}, history
     )
     extended = append_horizon(history, update_planned(planned, plans), horizon=2)
     b = extended[extended["series_id"] == "b"]
@@ -61,7 +61,9 @@ def test_newer_plans_win_and_older_ones_fill():
     older = pd.DataFrame({"date": ["2024-01-03"], "f": [1.0], "e": [0.5]})
     newer = pd.DataFrame({"date": ["2024-01-03"], "f": [2.0]})
     names = {"fator_externo": "f", "evento_especial": "e"}
-    merged = update_planned(read_planned(older, names, ("a",)), read_planned(newer, names, ("a",)))
+    merged = update_planned(
+        read_planned(older, names, canonical([1.0])), read_planned(newer, names, canonical([1.0]))
+    )
     assert merged["fator_externo"].tolist() == [2.0]
     assert merged["evento_especial"].tolist() == [0.5]
 
@@ -79,4 +81,4 @@ def test_newer_plans_win_and_older_ones_fill():
 def test_wrong_plans_are_refused(frame, message):
     names = {"fator_externo": "f", "evento_especial": "e"}
     with pytest.raises(SeriesError, match=message):
-        read_planned(pd.DataFrame(frame), names, ("a",))
+        read_planned(pd.DataFrame(frame), names, canonical([1.0]))

@@ -12,6 +12,7 @@ from lib.pipeline.parameters import (
     declared_parameters,
     resolve_parameters,
 )
+from lib.pipeline.profile_values import declared_stages
 from lib.pipeline.profiles import load_profile
 from lib.settings import NOTEBOOKS
 
@@ -240,3 +241,31 @@ def test_profile_that_is_no_mapping_is_refused(tmp_path, text):
     (tmp_path / "ci.yaml").write_text(text)
     with pytest.raises(ParameterError, match=r"ci\.yaml"):
         load_profile(tmp_path / "ci.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "known"),
+    [
+        ("price,promo", ["price", "promo"], True),
+        ("price, day of pay", ["price", "day of pay"], True),
+        ('["a, b"]', ["a, b"], True),
+        ("temp", ["temp"], True),
+        ("0", [], False),
+        ("false", [], False),
+        ("False", [], False),
+        ("no", [], False),
+        ("1", [], True),
+        ("true", [], True),
+        ("", [], True),
+    ],
+)
+def test_covariates_name_columns_or_switch_the_backtest(text, names, known):
+    stages = declared_stages()
+    values = resolve_parameters(stages, {}, {"COVARIATES": text})
+    assert values["01_synthesis"]["COVARIATES"] == names
+    assert values["03_training"]["COVARIATES"] is known
+
+
+def test_switch_of_a_profile_stays_a_switch():
+    values = resolve_parameters(declared_stages(), {"03_training": {"COVARIATES": False}}, {})
+    assert values["03_training"]["COVARIATES"] is False

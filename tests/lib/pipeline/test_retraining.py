@@ -220,6 +220,52 @@ def test_gather_reads_a_query(store, settings):
     assert row_of(table, 10)["value"] == 103.0
 
 
+def with_covariates(table):
+    number = np.arange(len(table))
+    return table.assign(code=1 + number % 3, region="south", price=number / 8)
+
+
+def test_gather_keeps_covariates_of_files_and_fills_statics_and_holidays(store, settings, tmp_path):
+    with_covariates(frame(days=60)).to_csv(tmp_path / "part-1.csv", index=False)
+    last = with_covariates(frame(days=6, start=day(60))).assign(code=2)  # by itself, a number
+    last.to_csv(tmp_path / "part-2.csv", index=False)
+    words = "COVARIATES=code,price STATIC_COVARIATES=region COUNTRY=BR STATE=SP"
+    own = settings.model_copy(
+        update={"retrain_data": str(tmp_path / "part-*.csv"), "retrain_parameters": words}
+    )
+    insert_actuals(store, ("shop 1", 66, 1.0))
+    table, added = gather_data(store, own)
+    assert added == 1
+    assert row_of(table, 65)["known:category:code"] == "2"
+    new = row_of(table, 66)
+    assert np.isnan(new["known:number:price"])
+    assert new["static:category:region"] == "south"
+    assert table["known:holiday:holiday:BR:SP"].notna().all()
+    assert row_of(table, 0)["known:holiday:holiday:BR:SP"] != ""  # New Year
+    assert retraining_parameters(own)[1] == {}
+
+
+def test_covariates_as_a_switch_is_a_parameter_of_the_pipeline(settings):
+    own = settings.model_copy(update={"retrain_parameters": "COVARIATES=0 STATE=SP"})
+    assert retraining_parameters(own) == ({"STATE": "SP"}, {"COVARIATES": "0"})
+
+
+def test_gather_reads_covariates_of_a_query(store, settings):
+    engine = sa.create_engine(settings.database_url)
+    with engine.begin() as connection:
+        connection.execute(sa.text("CREATE TABLE offers (date DATE, value FLOAT, price FLOAT)"))
+        connection.execute(
+            sa.text("INSERT INTO offers VALUES (:date, :value, :price)"),
+            with_covariates(frame(days=80))[["date", "value", "price"]].to_dict("records"),
+        )
+    engine.dispose()
+    own = settings.model_copy(
+        update={"retrain_data": "SELECT * FROM offers", "retrain_parameters": "COVARIATES=price"}
+    )
+    table, _ = gather_data(store, own)
+    assert table["known:number:price"].tolist()[:3] == [0.0, 0.125, 0.25]
+
+
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [

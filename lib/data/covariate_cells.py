@@ -20,7 +20,7 @@ from lib.data.covariates import (
     split_column,
 )
 from lib.data.panel import SERIES_COLUMNS, SeriesError
-from lib.data.parsing import MISSING, YES_NO, parse_numbers
+from lib.data.parsing import MISSING, YES_NO, find_decimal, parse_numbers
 from lib.data.source import Source
 
 NO_CATEGORY = tuple(word for word in MISSING if word != "None")  # "None" may be a category
@@ -86,7 +86,12 @@ def number_texts(frame: pd.DataFrame, names: CovariateNames) -> dict[str, pd.Ser
 
 
 def convert_covariates(
-    frame: pd.DataFrame, names: CovariateNames, decimal: str, source: Source
+    frame: pd.DataFrame,
+    names: CovariateNames,
+    decimal: str,
+    source: Source,
+    *,
+    log_kinds: bool = True,
 ) -> dict[str, pd.Series | np.ndarray]:
     """Return the covariates of a frame in canonical columns, with their kinds.
 
@@ -95,6 +100,7 @@ def convert_covariates(
         names: the user's.
         decimal: the decimal mark of text.
         source: of the rows, for messages.
+        log_kinds: whether to log them, and columns that never change.
 
     Returns:
         `role:kind:name` to numbers, NaN where missing, or to text.
@@ -105,11 +111,26 @@ def convert_covariates(
     columns = dict(
         _convert(frame[key], key, names, decimal, source) for key in covariates_of(frame)
     )
-    if columns:
+    if columns and log_kinds:
         log.info("covariates", kinds={split_column(c)[2]: split_column(c)[1] for c in columns})
-    for column, values in columns.items():
+    for column, values in columns.items() if log_kinds else ():
         _log_unusual(column, values)
     return columns
+
+
+def convert_planned(frame: pd.DataFrame, source: Source) -> dict[str, pd.Series | np.ndarray]:
+    """Return covariates of days ahead, in canonical columns, from cells as written.
+
+    Args:
+        frame: in canonical columns, whose kinds are known.
+        source: of the rows, for messages.
+
+    Raises:
+        SeriesError: a cell is not of the kind of its column.
+    """
+    text = number_texts(frame, CovariateNames())
+    decimal = find_decimal(text, source) if text else "."
+    return convert_covariates(frame, CovariateNames(), decimal, source, log_kinds=False)
 
 
 def _convert(

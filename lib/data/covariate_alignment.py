@@ -1,0 +1,136 @@
+"""The covariates of a model: described in its contract, and matched with those of other data."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lib.data.covariates import Covariate, as_categories
+from lib.data.holidays import add_holidays, split_calendar
+from lib.data.panel import Panel, SeriesError
+
+# This module is logged with each model, which runs where structlog may be missing.
+_log = logging.getLogger(__name__)
+
+
+def describe_covariates(panel: Panel) -> list[dict[str, Any]]:
+    """Return name, role, kind, labels and calendar of the covariates of a panel, for JSON.
+
+    >>> from lib.data import to_panel, validate
+    >>> frame = pd.DataFrame({"date": pd.date_range("2024-01-01", periods=60), "value": 1.0})
+    >>> panel = to_panel(validate(frame.assign(price=9.5), covariates=["price"]))
+    >>> describe_covariates(panel)
+    [{'name': 'price', 'role': 'known', 'kind': 'number', 'labels': [], 'calendar': ''}]
+    """
+    return [
+        {
+            "name": c.name,
+            "role": c.role,
+            "kind": c.kind,
+            "labels": list(c.labels),
+            "calendar": c.calendar,
+        }
+        for c in panel.covariates
+    ]
+
+
+def align_covariates(panel: Panel, described: Sequence[Mapping[str, Any]]) -> Panel:
+    """Return a panel with the covariates that a model has learned, in its order and kinds.
+
+    Those that the panel lacks are unknown; holidays come from their calendar. A category that was
+    not learned is unknown, and the log names it. Covariates that were not learned are left out.
+
+    Args:
+        panel: to forecast.
+        described: of the model, as `describe_covariates` returns them.
+
+    Raises:
+        SeriesError: a covariate has values of another kind.
+    """
+    here = {c.name: c for c in panel.covariates}
+    aligned: list[Covariate] = []
+    for item in described:
+        name = item["name"]
+        if item["kind"] == "holiday":
+            continue
+        covariate = here.get(name)
+        values = (
+            np.full(len(panel.dates), np.nan) if covariate is None else _convert(covariate, item)
+        )
+        aligned.append(Covariate(name, item["role"], item["kind"], values, tuple(item["labels"])))
+    result = replace(panel, covariates=tuple(aligned))
+    for item in described:
+        if item["kind"] == "holiday":
+            result = _align_holidays(panel, result, item)
+    order = {item["name"]: i for i, item in enumerate(described)}
+    ordered = sorted(result.covariates, key=lambda c: order.get(c.name, len(order)))
+    return replace(result, covariates=tuple(ordered))
+
+
+def _align_holidays(panel: Panel, aligned: Panel, item: Mapping[str, Any]) -> Panel:
+    """Return the aligned panel with holidays: of the model's calendar, else as the panel has them.
+
+    Static covariates that hold the country of a series may not be among the learned ones.
+    """
+    if item["calendar"]:
+        try:
+            panel = add_holidays(panel, *split_calendar(item["calendar"]))
+        except ModuleNotFoundError:
+            _log.warning("the package holidays is not installed: the holidays are not known")
+    unknown = np.full(len(panel.dates), np.nan)
+    none = Covariate(item["name"], "known", "holiday", unknown, tuple(item["labels"]))
+    holidays = next((c for c in panel.covariates if c.kind == "holiday"), none)
+    holidays = replace(holidays, name=item["name"])
+    return replace(aligned, covariates=(*aligned.covariates, holidays))
+
+
+def _convert(covariate: Covariate, item: Mapping[str, Any]) -> np.ndarray:
+    """Return the values of a covariate in the kind and the labels of a model. (N,)."""
+    kind, labels = item["kind"], list(item["labels"])
+    if kind == "category":
+        return _encode(covariate, labels)
+    values = covariate.values
+    if covariate.labels:
+        table = pd.to_numeric(pd.Series([*covariate.labels, None]), errors="coerce").to_numpy()
+        codes = np.where(np.isnan(values), len(covariate.labels), values).astype(np.int64)
+        wrong = np.isnan(table[codes]) & np.isfinite(values)
+        if wrong.any():
+            label = covariate.labels[int(values[wrong][0])]
+            raise SeriesError(
+                f"covariate {covariate.name!r}: got {label!r}, expected a number, as the model has "
+                "learned it"
+            )
+        values = table[codes]
+    if kind == "event" and ((values < 0) | (values > 1)).any():
+        wrong = float(values[(values < 0) | (values > 1)][0])
+        raise SeriesError(
+            f"covariate {covariate.name!r}: got {wrong:g}, expected 0 (no event) to 1, as the "
+            "model has learned it"
+        )
+    return values
+
+
+def _encode(covariate: Covariate, labels: list[str]) -> np.ndarray:
+    """Return categories as positions in `labels`, NaN where unknown or not learned. (N,)."""
+    if covariate.labels:
+        text, codes = list(covariate.labels), covariate.values
+    else:
+        distinct = np.unique(covariate.values[np.isfinite(covariate.values)])
+        text = as_categories(pd.Series(distinct)).tolist()
+        codes = np.where(
+            np.isnan(covariate.values), np.nan, np.searchsorted(distinct, covariate.values)
+        )
+    places = {label: float(i) for i, label in enumerate(labels)}
+    if unlearned := sorted(set(text) - set(labels)):
+        _log.warning(
+            "covariate %s: categories %s were not learned, they count as unknown",
+            covariate.name,
+            unlearned[:10],
+        )
+    table = np.array([*(places.get(label, np.nan) for label in text), np.nan])
+    return table[np.where(np.isnan(codes), len(text), codes).astype(np.int64)]

@@ -1,0 +1,170 @@
+"""Read the covariates of a model from the rows of a request, by the user's names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from lib.inference import Contract
+from serving.http import invalid
+from serving.schemas.plausibility import FieldWarning
+
+_TYPES: dict[str, tuple[set[type], str]] = {
+    "number": ({float, int}, "a number or null"),
+    "event": ({float, int, bool}, "a number from 0 to 1, true, false or null"),
+    "category": ({str, float, int}, "the name of a category or null"),
+}
+_KNOWN_LABELS = 10  # named in a warning
+
+
+@dataclass(frozen=True)
+class CovariateFields:
+    """The covariates that a model takes, as fields of rows and of `static`.
+
+    Attributes:
+        described: all of the contract, with holidays, in its order.
+        rows: those of a day of history, by name.
+        known: those of them that a day ahead may have.
+        static: those of a series.
+    """
+
+    described: tuple[Mapping[str, Any], ...]
+    rows: dict[str, Mapping[str, Any]]
+    known: tuple[str, ...]
+    static: dict[str, Mapping[str, Any]]
+
+    @classmethod
+    def of(cls, contract: Contract) -> CovariateFields:
+        """Return those of a contract; holidays come by themselves."""
+        described = tuple(contract.settings.get("covariates", ()))
+        sent = [item for item in described if item["kind"] != "holiday"]
+        rows = {item["name"]: item for item in sent if item["role"] != "static"}
+        return cls(
+            described=described,
+            rows=rows,
+            known=tuple(name for name, item in rows.items() if item["role"] == "known"),
+            static={item["name"]: item for item in sent if item["role"] == "static"},
+        )
+
+    def read_rows(
+        self, rows: Sequence[Any], names: Sequence[str], field: str
+    ) -> tuple[dict[str, np.ndarray], list[FieldWarning]]:
+        """Return covariates of rows, each (rows,) float64, NaN where unknown, and warnings.
+
+        Args:
+            rows: dicts, or structs of `day_type`.
+            names: of the covariates.
+            field: path of the rows.
+
+        Raises:
+            RequestError: 422, where a value is not of the kind of its covariate.
+        """
+        columns, warnings = {}, []
+        for name in names:
+            cells = _cells(rows, list(self.rows), name)
+            columns[name], unknown = _read(cells, self.rows[name], field, indexed=True)
+            warnings += _warn(unknown, self.rows[name], f"{field}.{name}")
+        return columns, warnings
+
+    def read_static(self, sent: Any, field: str) -> tuple[dict[str, float], list[FieldWarning]]:
+        """Return the static covariates of a series, NaN where unknown, and warnings.
+
+        Args:
+            sent: the object `static`, None where it was left out.
+            field: its path.
+
+        Raises:
+            RequestError: 422, naming the field.
+        """
+        if sent is not None and not isinstance(sent, dict):
+            raise invalid(field, "expected an object of static covariates")
+        sent = sent or {}
+        for name in sent:
+            if name not in self.static:
+                names = f"is not one of the static covariates {list(self.static)}"
+                raise invalid(f"{field}.{name[:60]}", names)
+        values, warnings = {}, []
+        for name, item in self.static.items():
+            column, unknown = _read([sent.get(name)], item, field, indexed=False)
+            values[name] = float(column[0])
+            warnings += _warn(unknown, item, f"{field}.{name}")
+        return values, warnings
+
+    def refusal(self, name: str, allowed: Sequence[str]) -> str:
+        """Return why a field of a row is refused, of those that are allowed there."""
+        if name in self.static:
+            return "is a static covariate: expected in `static`, beside series_id"
+        if name in self.rows:
+            return "is known up to today only: expected in history"
+        return f"is not one of {sorted(allowed)}"
+
+
+def covariate_attribute(number: int) -> str:
+    """Return the attribute of a decoded row that holds the covariate of a number."""
+    return f"covariate_{number}"
+
+
+def _cells(rows: Sequence[Any], names: list[str], name: str) -> list[Any]:
+    if isinstance(rows[0], dict):
+        return [row.get(name) for row in rows]
+    attribute = covariate_attribute(names.index(name))
+    cells = [getattr(row, attribute, None) for row in rows]
+    return [None if cell is msgspec.UNSET else cell for cell in cells]
+
+
+def _read(
+    cells: list[Any], item: Mapping[str, Any], field: str, *, indexed: bool
+) -> tuple[np.ndarray, list[str]]:
+    """Return a column, and the categories that the model has not learned."""
+    types, expected = _TYPES[item["kind"]]
+
+    def place(i: int) -> str:
+        return f"{field}[{i}].{item['name']}" if indexed else f"{field}.{item['name']}"
+
+    for i, cell in enumerate(cells):
+        if cell is not None and type(cell) not in types:
+            found = "a boolean" if isinstance(cell, bool) else type(cell).__name__
+            raise invalid(place(i), f"expected {expected}, got {found}")
+    if item["kind"] == "category":
+        return _read_categories(cells, item["labels"])
+    try:
+        column = np.array([np.nan if cell is None else float(cell) for cell in cells])
+    except OverflowError:
+        column = np.full(len(cells), np.inf)
+    wrong = np.isinf(column)
+    if item["kind"] == "event":
+        wrong |= (column < 0) | (column > 1)
+    if wrong.any():
+        limits = "a finite number" if item["kind"] == "number" else "a number from 0 to 1"
+        raise invalid(place(int(wrong.argmax())), f"expected {limits}")
+    return column, []
+
+
+def _read_categories(cells: list[Any], labels: Sequence[str]) -> tuple[np.ndarray, list[str]]:
+    places = {label: float(i) for i, label in enumerate(labels)}
+    texts = [
+        cell.strip() if isinstance(cell, str) else None if cell is None else f"{cell:.15g}"
+        for cell in cells
+    ]
+    unknown = sorted({text for text in texts if text and text not in places})
+    column = np.array([places.get(text, np.nan) if text else np.nan for text in texts])
+    return column, unknown
+
+
+def _warn(unknown: list[str], item: Mapping[str, Any], field: str) -> list[FieldWarning]:
+    if not unknown:
+        return []
+    learned = ", ".join(item["labels"][:_KNOWN_LABELS])
+    more = ", …" if len(item["labels"]) > _KNOWN_LABELS else ""
+    names = ", ".join(repr(label[:60]) for label in unknown[:3])
+    return [
+        FieldWarning(
+            field,
+            f"{names}: not a category that the model has learned ({learned}{more}); it counts as "
+            "unknown",
+        )
+    ]

@@ -1,0 +1,217 @@
+"""/forecast with covariates by name: how they are read, what is refused, what is in the panel."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from lib.inference.artifact import CONTRACT, Contract
+from serving.http.problems import RequestError
+from serving.schemas.forecast_body import read_forecast
+from serving.schemas.histories import join_series, read_histories
+from serving.schemas.series_body import HistoryDay, decode_series, split_body
+from tests.panels import TINY_MODEL
+from tests.serving.live import Shelf
+
+DESCRIBED = [
+    {"name": "price", "role": "known", "kind": "number", "labels": [], "calendar": ""},
+    {"name": "promo", "role": "known", "kind": "event", "labels": [], "calendar": ""},
+    {"name": "weather", "role": "known", "kind": "category", "labels": ["Rain", "Sun"]},
+    {"name": "holiday", "role": "known", "kind": "holiday", "labels": [""], "calendar": "BR:SP"},
+    {"name": "visits", "role": "past", "kind": "number", "labels": [], "calendar": ""},
+    {"name": "region", "role": "static", "kind": "category", "labels": ["north", "south"]},
+]
+DESCRIBED = [{"calendar": ""} | item for item in DESCRIBED]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The tiny model, whose contract names six covariates."""
+    folder = shutil.copytree(TINY_MODEL, tmp_path_factory.mktemp("model") / "model")
+    values = json.loads((folder / CONTRACT).read_text())
+    values["settings"]["covariates"] = DESCRIBED
+    (folder / CONTRACT).write_text(json.dumps(values))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def contract(folder):
+    return Contract.read(folder)
+
+
+@pytest.fixture
+def client(make_app, folder):
+    shelf = Shelf(production=7)
+    shelf.folders[7] = folder
+    return make_app(shelf).test_client()
+
+
+def rows(count=90, **changes):
+    days = np.datetime64("2026-01-01") + np.arange(count)
+    return [
+        {
+            "date": str(day),
+            "value": 100.0 + i % 7,
+            "price": 1.0 + i % 3,
+            "promo": i % 2 == 0,
+            "weather": "Sun",
+            "visits": 10 * i,
+        }
+        | changes
+        for i, day in enumerate(days)
+    ]
+
+
+def ahead(**cells):
+    return {"date": "2026-04-01"} | cells  # the day after 90 days
+
+
+def body(**changes):
+    series = {"series_id": "a", "history": rows(), "static": {"region": "south"}} | changes
+    return {"series": [series], "horizon": 2}
+
+
+def panel_of(sent, contract):
+    call = read_forecast(json.dumps(sent).encode(), contract)
+    return join_series(call.series, contract), call
+
+
+def test_panel_has_the_covariates_of_the_contract_in_its_order(contract):
+    sent = body(future=[ahead(price=9.0, promo=1, weather="Rain")])
+    histories, call = panel_of(sent, contract)
+    covariates = {c.name: c for c in histories.panel.covariates}
+    assert list(covariates) == [item["name"] for item in DESCRIBED]
+    last = histories.origins[0]
+    assert covariates["price"].values[last - 1 : last + 2].tolist() == [2.0, 3.0, 9.0]
+    assert covariates["promo"].values[last : last + 2].tolist() == [0.0, 1.0]
+    assert covariates["weather"].values[last : last + 2].tolist() == [1.0, 0.0]
+    assert covariates["visits"].values[last] == 890
+    assert np.isnan(covariates["visits"].values[last + 1])
+    assert (covariates["region"].values == 1.0).all()
+    holiday = covariates["holiday"]
+    good_friday = histories.panel.dates == np.datetime64("2026-04-03")
+    assert holiday.labels[int(holiday.values[good_friday][0])] == "Good Friday"
+    assert not call.series[0].warnings
+
+
+def test_forecast_of_one_series_and_of_many_agree(client):
+    many = body(future=[ahead(price=2.5)])
+    answer = client.post("/forecast", json=many)
+    assert answer.status_code == 200, answer.text
+    alone = client.post("/forecast", json={**many["series"][0], "horizon": 2})
+    assert alone.status_code == 200, alone.text
+    assert alone.json["forecasts"] == answer.json["forecasts"]
+
+
+def test_covariates_may_be_left_out_and_null(client, contract):
+    history = [{"date": row["date"], "value": row["value"]} for row in rows()]
+    assert client.post("/forecast", json={"history": history}).status_code == 200
+    sent = body(history=rows(price=None, weather=None), static={"region": None})
+    histories, _ = panel_of(sent, contract)
+    unknown = {c.name for c in histories.panel.covariates if np.isnan(c.values).all()}
+    assert unknown == {"price", "weather", "region"}
+
+
+def test_rows_behind_the_last_value_with_a_covariate_are_planned(contract):
+    history = [*rows(), ahead(value=None, price=5.0)]
+    histories, call = panel_of(body(history=history), contract)
+    assert call.series[0].days == 90
+    price = histories.panel.covariates[0].values
+    assert price[histories.origins[0] + 1] == 5.0
+    history[-1] = ahead(value=None, visits=5.0)  # a past covariate plans nothing
+    assert panel_of(body(history=history), contract)[1].series[0].days == 91
+
+
+def test_typed_and_strict_rows_agree(contract):
+    fast = body()
+    slow = body(series_id="a: b")  # a colon takes the slow way
+    _, parts = split_body(json.dumps(fast).encode())
+    assert parts is not None
+    decoded = decode_series(parts[0], "", ("price", "promo", "weather", "visits"))
+    assert isinstance(decoded["history"][0], HistoryDay)
+    one, other = panel_of(fast, contract)[0].panel, panel_of(slow, contract)[0].panel
+    for a, b in zip(one.covariates, other.covariates, strict=True):
+        np.testing.assert_array_equal(a.values, b.values)
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "words"),
+    [
+        ({"history": rows(prize=1.0)}, "series[0].history[0].prize", "is not one of"),
+        ({"history": rows(price="dear")}, "series[0].history[0].price", "expected a number"),
+        ({"history": rows(price=True)}, "series[0].history[0].price", "got a boolean"),
+        ({"history": rows(promo=2)}, "series[0].history[0].promo", "from 0 to 1"),
+        ({"history": rows(weather=True)}, "series[0].history[0].weather", "name of a category"),
+        ({"history": rows(region="north")}, "series[0].history[0].region", "in `static`"),
+        ({"history": rows(holiday="")}, "series[0].history[0].holiday", "is not one of"),
+        ({"future": [ahead(visits=1.0)]}, "series[0].future[0].visits", "up to today only"),
+        ({"future": [ahead(prize=1.0)]}, "series[0].future[0].prize", "is not one of"),
+        ({"static": {"price": 1.0}}, "series[0].static.price", "is not one of"),
+        ({"static": {"region": False}}, "series[0].static.region", "name of a category"),
+        ({"static": ["south"]}, "series[0].static", "expected an object"),
+    ],
+)
+def test_unknown_names_and_wrong_kinds_are_refused_by_name(client, change, field, words):
+    answer = client.post("/forecast", json=body(**change))
+    assert answer.status_code == 422, answer.text
+    assert answer.mimetype == "application/problem+json"
+    error = answer.json["errors"][0]
+    assert error["field"] == field
+    assert words in error["detail"]
+
+
+def test_categories_that_were_not_learned_are_unknown_with_a_warning(contract):
+    sent = body(future=[ahead(weather="Hail")], static={"region": "west"})
+    histories, call = panel_of(sent, contract)
+    fields = [warning.field for warning in call.series[0].warnings]
+    assert fields == ["series[0].static.region", "series[0].future.weather"]
+    assert "'Hail'" in call.series[0].warnings[1].detail
+    weather = histories.panel.covariates[2].values
+    assert np.isnan(weather[histories.origins[0] + 1])
+
+
+def test_scenarios_take_covariates_by_name(contract):
+    scenario = {"cheap": [ahead(price=0.5, weather="Rain")]}
+    one, _ = panel_of(body() | {"scenarios": scenario}, contract)
+    assert np.isnan(one.panel.covariates[0].values[one.origins[0] + 1])
+    from serving.schemas.plans import read_plan
+
+    call = read_forecast(json.dumps(body() | {"scenarios": scenario}).encode(), contract)
+    plan = read_plan(call.options, call.series, contract, 2)
+    assert plan is not None
+    other = join_series(plan.scenarios["cheap"], contract)
+    assert other.panel.covariates[0].values[other.origins[0] + 1] == 0.5
+    wrong = body() | {"scenarios": {"cheap": [ahead(visits=1.0)]}}
+    call = read_forecast(json.dumps(wrong).encode(), contract)
+    with pytest.raises(RequestError) as refused:
+        read_plan(call.options, call.series, contract, 2)
+    assert refused.value.errors[0][0] == "scenarios.cheap[0].visits"
+
+
+def test_a_model_without_covariates_refuses_their_names():
+    contract = Contract.read(TINY_MODEL)
+    with pytest.raises(RequestError) as refused:
+        read_histories([{"history": rows()}], contract, contract.max_context, "")
+    assert refused.value.errors[0][0] == "history[0].price"
+
+
+def test_the_card_names_the_covariates(client):
+    card = client.get("/model").json
+    assert [item["name"] for item in card["covariates"]] == [item["name"] for item in DESCRIBED]
+
+
+def test_an_explanation_takes_covariates(client):
+    sent = {"history": rows(), "static": {"region": "south"}, "future": [ahead(price=1.5)]}
+    assert client.post("/request-explanation", json=sent).status_code == 202
+    wrong = {"history": rows(prize=1.0)}
+    assert client.post("/request-explanation", json=wrong).status_code == 422
+
+
+def test_the_example_of_the_description_has_two_covariates_and_is_answered(client):
+    spec = client.get("/openapi.json").json
+    example = spec["paths"]["/forecast"]["post"]["requestBody"]["content"]["application/json"][
+        "example"
+    ]
+    assert example["history"][0].keys() == {"date", "value", "price", "promo"}
+    assert client.post("/forecast", json=example).status_code == 200
