@@ -33,7 +33,7 @@ class _Mlflow(BaseHTTPRequestHandler):
 
     do_GET = do_POST = do_PATCH = do_DELETE = _answer
 
-    def log_message(self, *_):
+    def log_message(self, format, *args):
         pass
 
 
