@@ -30,7 +30,11 @@ DESCRIBED = [
 
 def model_with_covariates(folder, covariates=DESCRIBED):
     """Write the committed model with covariates to a folder, and return the folder."""
-    shutil.copytree(TINY_MODEL, folder)
+    return add_covariates(shutil.copytree(TINY_MODEL, folder), covariates)
+
+
+def add_covariates(folder, covariates=DESCRIBED):
+    """Name covariates in the contract of a model folder, and return the folder."""
     values = json.loads((folder / CONTRACT).read_text())
     values["settings"]["covariates"] = covariates
     (folder / CONTRACT).write_text(json.dumps(values))

@@ -19,7 +19,7 @@ from lib.registry.registry import Registry
 from lib.settings import ROOT
 from serving.records.checks import FILE
 from serving.routes.pages import LANGUAGES, messages
-from tests.covariate_model import model_with_covariates
+from tests.covariate_model import add_covariates
 from tests.panels import TINY_MODEL
 from tests.ranked import ranked_model
 from tests.serving.browser import BROWSER, gunicorn, launch, threaded
@@ -137,7 +137,7 @@ def with_covariates(tmp_path_factory):
     """The application in this process, on a model that takes five columns by name."""
     folder = tmp_path_factory.mktemp("covariates")
     shelf = Shelf(production=7)
-    shelf.folders[7] = model_with_covariates(folder / "model")
+    shelf.folders[7] = add_covariates(ranked_model(folder / "model"))
     app = app_on(shelf, folder)
     with threaded(app) as address:
         yield address
@@ -179,6 +179,24 @@ def test_columns_of_a_file_are_covariates_by_name_and_are_sent(visit, with_covar
     assert series[0]["history"][0] == first | {"visits": 5}
     planned = {"date": "2026-04-02", "price": 1.2, "promo": 0, "weather": "Sun"}
     assert series[0]["future"] == [planned]
+
+
+def test_a_scenario_plans_covariates(visit, with_covariates):
+    page = visit(with_covariates)
+    paste(page, eight_columns())
+    page.click("#run")
+    page.wait_for_selector("#scenario-card:not([hidden])")
+    page.click("#scenario-new")
+    heads = page.locator("#scenario-days thead th").all_text_contents()
+    assert heads[-3:] == ["price", "promo", "weather"]
+    first = page.locator("#scenario-days tbody tr").first
+    first.locator("input").nth(2).fill("0.5")
+    first.locator("select").select_option("Rain")
+    with page.expect_request("**/forecast") as sent:
+        page.click('#scenario-form button[data-t="scenario_run"]')
+    (rows,) = json.loads(sent.value.post_data)["scenarios"].values()
+    assert rows == [{"date": "2026-04-02", "price": 0.5, "weather": "Rain"}]
+    page.wait_for_selector("#scenario-result:not([hidden])")
 
 
 def test_a_column_that_is_taken_from_a_covariate_is_not_sent(visit, with_covariates):
