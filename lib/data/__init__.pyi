@@ -16,6 +16,7 @@ __all__ = [
     "SynthesisSpec",
     "add_holidays",
     "align_covariates",
+    "as_categories",
     "choose_validation_days",
     "closed_days_ahead",
     "closed_weekdays",
@@ -68,7 +69,7 @@ from .closed_days import (
 )
 from .covariate_alignment import align_covariates, describe_covariates
 from .covariate_cells import CovariateNames, convert_planned
-from .covariates import Covariate, Kind, covariate_columns, split_column
+from .covariates import Covariate, Kind, as_categories, covariate_columns, split_column
 from .description import describe_data
 from .frequency import find_frequency
 from .holidays import (

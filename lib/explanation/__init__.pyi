@@ -1,9 +1,11 @@
 __all__ = [
     "TOLERANCE",
+    "Case",
     "Explainer",
     "Explanation",
     "ExplanationError",
     "Game",
+    "exact_product_shapley",
     "exact_shapley",
     "plot_beeswarm",
     "plot_days",
@@ -13,7 +15,8 @@ __all__ = [
     "sampled_owen",
 ]
 
+from .cases import Case
 from .explainer import TOLERANCE, Explainer, ExplanationError
 from .explanation import Explanation
 from .plots import plot_beeswarm, plot_days, plot_importance, plot_map, plot_waterfall
-from .shapley import Game, exact_shapley, sampled_owen
+from .shapley import Game, exact_product_shapley, exact_shapley, sampled_owen

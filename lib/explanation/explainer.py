@@ -7,36 +7,52 @@ as unions: sampled, each row summing to the exact share of its feature. Its colu
 the shares by day, which are another game.
 
 A player outside a coalition takes the inputs of the background window at the same place in the
-window. These are of another date: a background window may begin on another weekday.
+window. Of a dated series, the background windows are of its own past and on the same weekday; of
+60 rows without dates, they are the artifact's, of another date and series.
+
+Covariates with a learned effect are players too. The network forecasts the series without these
+effects, and they multiply what it forecasts (or add to it). So their Shapley values are exact
+however many there are. A covariate outside a coalition has its usual effect: the mean of those on
+the days that the background windows forecast.
 
 Cost, CPU seconds on one core (hidden 48, 28 days ahead; 4,200 to 4,900 inferences/s, at 60 as at
-175 days, in batches of 64 to 1,024): by feature 2,048 inferences a background window, 0.5 s; with
-3 of them, the default, 1.4 s, and all of `explain` 2.5 s. Players that equal the background's
-cost nothing.
+175 days, in batches of 64 to 1,024): by feature at most 2,048 inferences a background window, 512
+where the weekday is the same. Players that equal the background's cost nothing, and covariates cost
+no inference.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
 import numpy as np
 
+from lib.data import Panel
+from lib.explanation.cases import Case, make_case, spread_evenly
 from lib.explanation.explanation import Explanation
+from lib.explanation.games import EffectsGame, NetworkGame
 from lib.explanation.players import (
+    Block,
     Players,
     block_players,
     cell_players,
     feature_players,
     split_blocks,
 )
-from lib.explanation.shapley import Game, exact_shapley, sampled_owen
+from lib.explanation.shapley import (
+    Game,
+    all_coalitions,
+    exact_product_shapley,
+    exact_shapley,
+    sampled_owen,
+)
 from lib.features import FEATURES
 from lib.inference import ServedModel
 
 TOLERANCE = 1e-4  # of the difference that is explained
-BATCH = 256  # windows per inference
-# Explained number of each window: (n, days, 11) and (n, horizon, len(FUTURE)) in, (n,) out.
-Output = Callable[[np.ndarray, np.ndarray], np.ndarray]
+OWN_WINDOWS = 8  # of the past of a series
+_PERMUTATIONS = 16  # pairs that are sampled for the map, all background windows together
+_EACH_FEATURE = tuple(range(len(FEATURES)))
 
 
 class ExplanationError(RuntimeError):
@@ -44,14 +60,16 @@ class ExplanationError(RuntimeError):
 
 
 class Explainer:
-    """Explain forecasts of one model against its own background windows.
+    """Explain forecasts of one model.
 
     Args:
         forecaster: the model.
         background: how many of the model's background windows to use, evenly spaced (all of them
             where it has fewer). Each costs at most 2,048 inferences a forecast.
         horizon_day: the day ahead, 1 for the first; 0 for the mean over the horizon.
-        level: the quantile to explain.
+        level: the quantile to explain. Other levels than the median are those of the graph: the
+            width that a series was calibrated to is not part of them.
+        own_windows: how many windows of its own past a dated series is compared with.
 
     Raises:
         ValueError: the model does not forecast that level or day, or no background is requested.
@@ -64,6 +82,7 @@ class Explainer:
         background: int = 3,
         horizon_day: int = 1,
         level: float = 0.5,
+        own_windows: int = OWN_WINDOWS,
     ) -> None:
         contract = forecaster.contract
         if level not in contract.quantiles:
@@ -72,15 +91,19 @@ class Explainer:
             raise ValueError(f"horizon_day: expected 0 to {contract.horizon}, got {horizon_day}")
         if background < 1:
             raise ValueError(f"background: expected at least 1 window, got {background}")
+        if own_windows < 1:
+            raise ValueError(f"own_windows: expected at least 1 window, got {own_windows}")
         self.forecaster = forecaster
-        self.horizon_day, self.level = horizon_day, level
+        self.horizon_day, self.level, self.own_windows = horizon_day, level, own_windows
         self._quantile = contract.quantiles.index(level)
-        self._background = _choose_background(forecaster, background)
+        past, ahead = forecaster.background()
+        chosen = spread_evenly(np.arange(len(past)), background)
+        self._background = past[chosen], ahead[chosen]
 
     def explain(
         self, features: np.ndarray, future: np.ndarray, *, permutations: int = 8, seed: int = 0
     ) -> Explanation:
-        """Explain one forecast.
+        """Explain the forecast of a window without dates, beside the model's background windows.
 
         Args:
             features: (days, 11), raw units, NaN where missing.
@@ -92,26 +115,42 @@ class Explainer:
             ExplanationError: the shares miss the difference by more than TOLERANCE of it.
             ValueError: a shape is not that of the model's contract.
         """
-        base, output = self.base_and_output(features, future)
-        blocks = split_blocks(features.shape[0])
-        by_feature = self.by_feature(features, future)
-        by_day = exact_shapley(self.game(features, future, block_players(blocks)), len(blocks))
-        cells = self.game(features, future, cell_players(blocks))
-        rng = np.random.default_rng(seed)
-        by_both = sampled_owen(cells, by_feature, len(blocks), permutations, rng)
-        # The rows are made to sum: whether the cells together make the forecast is checked too.
-        all_cells = np.diff(cells(np.repeat([[False], [True]], by_both.size, axis=1)))
-        error = _check_sums((by_feature, by_day, by_both, all_cells), base, output)
-        return Explanation(
-            horizon_day=self.horizon_day,
-            level=self.level,
-            base_value=base,
-            output_value=output,
-            by_feature=dict(zip(FEATURES, by_feature.tolist(), strict=True)),
-            by_day=dict(zip((block.name for block in blocks), by_day.tolist(), strict=True)),
-            feature_by_day=tuple(tuple(row) for row in by_both.tolist()),
-            additivity_error=error,
-            background_windows=len(self._background[0]),
+        return self._explain(self._undated(features, future), permutations, seed)
+
+    def explain_day(
+        self, panel: Panel, origin: int, *, context: int | None = None, seed: int = 0
+    ) -> Explanation:
+        """Explain a forecast of a dated series, beside what is usual for this series.
+
+        Covariates that are known ahead are players beside the features. A series that has no past
+        of its own is compared with the model's background windows.
+
+        Args:
+            panel: known days, and what is known of those ahead.
+            origin: row of the last known day.
+            context: days of features to use (default: the longest context of the model).
+            seed: of the sampled permutations.
+
+        Raises:
+            ExplanationError: the shares miss the difference by more than TOLERANCE of it.
+            ValueError: a shape is not that of the model's contract.
+        """
+        case = self.case(panel, origin, context=context)
+        permutations = max(1, min(8, _PERMUTATIONS // len(case.background[0])))
+        return self._explain(case, permutations, seed)
+
+    def case(self, panel: Panel, origin: int, *, context: int | None = None) -> Case:
+        """Gather the inputs, the background windows and the effects of a dated forecast."""
+        steps = np.arange(1, self.forecaster.contract.horizon + 1)
+        steps = steps if self.horizon_day == 0 else steps[[self.horizon_day - 1]]
+        return make_case(
+            self.forecaster,
+            panel,
+            origin,
+            steps,
+            self._background,
+            windows=self.own_windows,
+            context=context,
         )
 
     def by_feature(self, features: np.ndarray, future: np.ndarray) -> np.ndarray:
@@ -125,6 +164,12 @@ class Explainer:
             (11,), in the unit of the series.
         """
         return exact_shapley(self.game(features, future, feature_players()), len(FEATURES))
+
+    def shares_of(self, case: Case) -> dict[str, float]:
+        """Compute the exact shares of the features and, after them, of the covariates, by name."""
+        network = self._network(case, feature_players())
+        shares = _share_out(network, case)
+        return dict(zip(_player_names(case), shares.tolist(), strict=True))
 
     def sample(self, features: np.ndarray, future: np.ndarray) -> np.ndarray:
         """Compute the exact shares of the features in many forecasts.
@@ -141,6 +186,24 @@ class Explainer:
         pairs = zip(features, future, strict=True)
         return np.array([self.by_feature(*pair) for pair in pairs]).reshape(-1, len(FEATURES))
 
+    def sample_days(
+        self, panel: Panel, origins: Sequence[int] | np.ndarray
+    ) -> tuple[np.ndarray, tuple[str, ...]]:
+        """Compute the exact shares of features and covariates in many dated forecasts.
+
+        Args:
+            panel: N rows.
+            origins: (n,) rows of the last known days.
+
+        Returns:
+            (n, players) in the unit of the series, 0 where a covariate is not known ahead; and the
+            names of the players, the eleven features first.
+        """
+        sampled = [self.shares_of(self.case(panel, int(origin))) for origin in origins]
+        names = tuple(dict.fromkeys([*FEATURES, *(name for each in sampled for name in each)]))
+        shares = np.array([[each.get(name, 0.0) for name in names] for each in sampled])
+        return shares.reshape(-1, len(names)), names
+
     def base_and_output(self, features: np.ndarray, future: np.ndarray) -> tuple[float, float]:
         """Return the mean forecast of the background windows, and the forecast.
 
@@ -148,9 +211,16 @@ class Explainer:
             features: (days, 11).
             future: (horizon, len(FUTURE)).
         """
-        past, ahead = self._background_of(features.shape[0])
-        base = self._output(past, ahead).mean()
-        return float(base), float(self._output(features[None], future[None])[0])
+        return self.ends_of(self._undated(features, future))
+
+    def ends_of(self, case: Case) -> tuple[float, float]:
+        """Return the base value of a case, and its forecast."""
+        base, output = self._values_of(case, case.background), self._values_of(case)
+        if case.effects is None:
+            return float(base.mean()), float(output.mean())
+        present = np.ones((1, len(case.effects.names)), dtype=bool)
+        base = case.effects.put_back(base.mean(axis=0, keepdims=True), ~present)
+        return float(base.mean()), float(case.effects.put_back(output, present).mean())
 
     def game(self, features: np.ndarray, future: np.ndarray, players: Players) -> Game:
         """Return the game whose value is the mean output over the background windows.
@@ -158,84 +228,100 @@ class Explainer:
         The players of a coalition bring the inputs of the forecast, the others those of a
         background window.
         """
-        return _BackgroundGame(
-            self._output, (features, future), self._background_of(len(features)), players
+        return self._network(self._undated(features, future), players)
+
+    def _undated(self, features: np.ndarray, future: np.ndarray) -> Case:
+        past, ahead = self._background
+        return Case((features, future), (past[:, -len(features) :], ahead))
+
+    def _explain(self, case: Case, permutations: int, seed: int) -> Explanation:
+        base, output = self.ends_of(case)
+        blocks = split_blocks(len(case.window[0]))
+        names = _player_names(case)
+        by_feature = _share_out(self._network(case, feature_players()), case)
+        by_day = exact_shapley(self._block_game(case, blocks), len(blocks))
+        cells = self._cell_game(case, blocks)
+        rng = np.random.default_rng(seed)
+        by_both = sampled_owen(cells, by_feature, len(blocks), permutations, rng)
+        # The rows are made to sum: whether the cells together make the forecast is checked too.
+        all_cells = np.diff(cells(np.repeat([[False], [True]], by_both.size, axis=1)))
+        error = _check_sums((by_feature, by_day, by_both, all_cells), base, output)
+        effects = case.effects
+        return Explanation(
+            horizon_day=self.horizon_day,
+            level=self.level,
+            base_value=base,
+            output_value=output,
+            by_feature=dict(zip(names, by_feature.tolist(), strict=True)),
+            by_day=dict(zip((block.name for block in blocks), by_day.tolist(), strict=True)),
+            feature_by_day=tuple(tuple(row) for row in by_both.tolist()),
+            additivity_error=error,
+            background_windows=len(case.background[0]),
+            covariates=dict(zip(effects.names, effects.values, strict=True)) if effects else {},
+            base_of_series=case.of_series,
         )
 
-    def _background_of(self, days: int) -> tuple[np.ndarray, np.ndarray]:
-        past, ahead = self._background
-        return past[:, -days:], ahead
+    def _block_game(self, case: Case, blocks: list[Block]) -> Game:
+        """Return the game of blocks of days; the effects come with the days ahead."""
+        network = self._network(case, block_players(blocks))
+        if case.effects is None:
+            return network
+        ahead = np.full(len(case.effects.names), len(blocks) - 1)
+        return EffectsGame(network, len(blocks), case.effects, ahead)
 
-    def _output(self, features: np.ndarray, future: np.ndarray) -> np.ndarray:
-        quantiles = self.forecaster.predict(features, future)[..., self._quantile]
-        if self.horizon_day == 0:
-            return quantiles.mean(axis=1)
-        return quantiles[:, self.horizon_day - 1]
+    def _cell_game(self, case: Case, blocks: list[Block]) -> Game:
+        """Return the game of pairs of a feature or covariate and a block of days."""
+        network = self._network(case, cell_players(blocks))
+        if case.effects is None:
+            return network
+        size = len(blocks)
+        ahead = tuple(size * feature + size - 1 for feature in _EACH_FEATURE)
+        carriers = case.effects.carriers(ahead, ahead[-1] + size, size)
+        return EffectsGame(network, size * len(FEATURES), case.effects, carriers)
 
+    def _network(self, case: Case, players: Players) -> NetworkGame:
+        def output(features: np.ndarray, future: np.ndarray) -> np.ndarray:
+            return self._output(features, future, nonnegative=case.nonnegative)
 
-class _BackgroundGame:
-    """Value coalitions by the mean output of windows that mix a forecast with the background."""
+        return NetworkGame(output, case.window, case.background, players)
 
-    def __init__(
-        self,
-        output: Output,
-        window: tuple[np.ndarray, np.ndarray],
-        background: tuple[np.ndarray, np.ndarray],
-        players: Players,
-    ) -> None:
-        self._output, self._window = output, window
-        self._background = list(zip(*background, strict=True))
-        self._weights = [mask.astype(np.float32) for mask in players]
-        # A player whose inputs equal the background's changes nothing: (windows, players)
-        self._matters = np.array([_differs(players, window, each) for each in self._background])
-
-    def __call__(self, coalitions: np.ndarray) -> np.ndarray:
-        """Return the values of coalitions: (n, players) bool in, (n,) out."""
-        total = np.zeros(len(coalitions))
-        for background, matters in zip(self._background, self._matters, strict=True):
-            distinct, place = np.unique(coalitions & matters, axis=0, return_inverse=True)
-            total += self._mixed_outputs(distinct, background)[place.ravel()]
-        return total / len(self._background)
-
-    def _mixed_outputs(
-        self, coalitions: np.ndarray, background: tuple[np.ndarray, np.ndarray]
+    def _values_of(
+        self, case: Case, windows: tuple[np.ndarray, np.ndarray] | None = None
     ) -> np.ndarray:
-        outputs = np.empty(len(coalitions))
-        for start in range(0, len(coalitions), BATCH):
-            batch = coalitions[start : start + BATCH].astype(np.float32)
-            mixed = [
-                np.where(np.tensordot(batch, weights, 1) > 0, ours, theirs)
-                for weights, ours, theirs in zip(
-                    self._weights, self._window, background, strict=True
-                )
-            ]
-            outputs[start : start + BATCH] = self._output(*mixed)
-        return outputs
+        """Return the outputs of windows, by default of the one explained: (n, days)."""
+        if windows is None:
+            windows = case.window[0][None], case.window[1][None]
+        return self._output(*windows, nonnegative=case.nonnegative)
+
+    def _output(self, features: np.ndarray, future: np.ndarray, *, nonnegative: bool) -> np.ndarray:
+        quantiles = self.forecaster.predict(features, future)[..., self._quantile]
+        if self.horizon_day:
+            quantiles = quantiles[:, [self.horizon_day - 1]]
+        return np.maximum(quantiles, 0.0) if nonnegative else quantiles
 
 
-def _choose_background(model: ServedModel, count: int) -> tuple[np.ndarray, np.ndarray]:
-    features, future = model.background()
-    count = min(count, len(features))
-    # the middle of each of `count` parts: a single window is not the oldest one
-    chosen = ((np.arange(count) + 0.5) * len(features) / count).astype(int)
-    return features[chosen], future[chosen]
+def _player_names(case: Case) -> list[str]:
+    return [*FEATURES, *(case.effects.players if case.effects else ())]
 
 
-def _differs(
-    players: Players,
-    window: tuple[np.ndarray, np.ndarray],
-    background: tuple[np.ndarray, np.ndarray],
-) -> np.ndarray:
-    """Return whether any input of each player differs from the background's: (players,) bool."""
-    past, ahead = (
-        (mask & ~_same(ours, theirs)).any(axis=(1, 2))
-        for mask, ours, theirs in zip(players, window, background, strict=True)
-    )
-    return past | ahead
-
-
-def _same(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
-    return (ours == theirs) | (np.isnan(ours) & np.isnan(theirs))
+def _share_out(network: NetworkGame, case: Case) -> np.ndarray:
+    """Return the exact shares of the features and, after them, of the covariates."""
+    effects = case.effects
+    if effects is None:
+        return exact_shapley(network, len(FEATURES))
+    coalitions = all_coalitions(len(FEATURES))
+    values = network.by_day(coalitions)
+    is_feature = np.array([name in FEATURES for name in effects.names])
+    columns = [FEATURES.index(name) for name in effects.names if name in FEATURES]
+    own = effects.changes[~is_feature]  # (own players, days)
+    present = np.zeros((len(coalitions), len(effects.names)), dtype=bool)
+    present[:, is_feature] = coalitions[:, columns]
+    values = effects.put_back(values, present)
+    if effects.additive:
+        shares = exact_shapley(lambda _: values.mean(axis=1), len(FEATURES))
+        return np.append(shares, own.mean(axis=1))
+    by_day = zip(values.T, own.T, strict=True)
+    return np.mean([exact_product_shapley(*each) for each in by_day], axis=0)
 
 
 def _check_sums(shares: tuple[np.ndarray, ...], base: float, output: float) -> float:

@@ -5,12 +5,14 @@ shap draws the last, and is imported only then: that takes seconds.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
+from lib.explanation.covariates import Value
 from lib.explanation.explanation import Explanation
 from lib.explanation.players import DAYS_AHEAD
 from lib.features import FEATURES
@@ -20,26 +22,36 @@ if TYPE_CHECKING:
     import shap
 
 UP, DOWN = FORECAST, BLUE  # what raises and what lowers the forecast
+MOST_BARS = 16  # of a waterfall; the smallest shares of more players are summed
+LONGEST_LABEL = 40  # characters
 
 
-def plot_waterfall(explanation: Explanation, latest: np.ndarray) -> Figure:
+def plot_waterfall(
+    explanation: Explanation, latest: np.ndarray, names: Mapping[str, str] | None = None
+) -> Figure:
     """Draw the way from the base value (bottom) to the forecast (top), the largest share last.
 
     Args:
         explanation: the shares.
         latest: (11,) the features of the last day, written beside their names.
+        names: of features, to the names of the user's columns.
     """
     shares = np.array(list(explanation.by_feature.values()))
+    labels = _waterfall_labels(explanation, latest, names or {})
     order = np.argsort(np.abs(shares), kind="stable")
-    shares, values = shares[order], np.asarray(latest)[order]
+    shares, labels = shares[order], [labels[i] for i in order]
+    if len(shares) > MOST_BARS:
+        rest = len(shares) - MOST_BARS + 1
+        shares = np.append(shares[:rest].sum(), shares[rest:])
+        labels = [f"{rest} others", *labels[rest:]]
     tips = explanation.base_value + np.cumsum(shares)
-    figure, axis = plt.subplots(figsize=(8.5, 4.8), layout="constrained")
+    height = 4.8 + 0.28 * (len(shares) - len(FEATURES))
+    figure, axis = plt.subplots(figsize=(8.5, height), layout="constrained")
     colors = np.where(shares >= 0, UP, DOWN)
     places = np.arange(len(shares))
     axis.barh(places, shares, left=tips - shares, color=colors, height=0.7)
     axis.vlines(tips[:-1], places[:-1], places[1:], color=INK, lw=0.6)
-    names = [f"{FEATURES[i]} = {_number(value)}" for i, value in zip(order, values, strict=True)]
-    axis.set_yticks(places, names, fontsize=8)
+    axis.set_yticks(places, labels, fontsize=8)
     # In a column of their own the shares meet neither bars nor each other.
     column = axis.secondary_yaxis("right")
     column.set_yticks(places, [f"{share:+.3g}" for share in shares], fontsize=8)
@@ -50,8 +62,13 @@ def plot_waterfall(explanation: Explanation, latest: np.ndarray) -> Figure:
     axis.margins(x=0.06)
     _mark_value(axis, explanation.base_value, "base", -1.0)
     _mark_value(axis, float(tips[-1]), "forecast", len(shares))
-    axis.set(xlabel="series' unit; beside the names, the last day of the window")
-    title = f"{_subject(explanation)}: from the mean forecast of the background"
+    days = "the last day of the window"
+    if any(value is not None for value in explanation.covariates.values()):
+        days += ", of covariates the explained day"
+    axis.set(xlabel=f"series' unit; beside the names, {days}")
+    usual = "what is usual for this series"
+    base = usual if explanation.base_of_series else "the mean forecast of the background"
+    title = f"{_subject(explanation)}: from {base}"
     axis.set_title(title, loc="left", fontsize=9)
     axis.set_title("share", loc="right", fontsize=9)
     return hide_spines(figure)
@@ -71,6 +88,22 @@ def _mark_value(axis: plt.Axes, value: float, name: str, height: float) -> None:
         va="center",
         fontsize=8,
     )
+
+
+def _waterfall_labels(
+    explanation: Explanation, latest: np.ndarray, names: Mapping[str, str]
+) -> list[str]:
+    """Return name and value of each player: of a covariate that of the explained day."""
+    values: dict[str, Value] = dict(zip(FEATURES, np.asarray(latest).tolist(), strict=True))
+    values |= {name: v for name, v in explanation.covariates.items() if v is not None}
+    labels = []
+    for name in explanation.by_feature:
+        value, label = values.get(name), names.get(name, name)
+        if value is not None:
+            label += f" = {value if isinstance(value, str) else _number(value)}"
+        long = len(label) > LONGEST_LABEL
+        labels.append(label[: LONGEST_LABEL - 1] + "…" if long else label)
+    return labels
 
 
 def _number(value: float) -> str:
@@ -102,8 +135,9 @@ def plot_map(explanation: Explanation) -> Figure:
     rows = np.argsort(-np.abs(sums))
     heat, sums = heat[rows][:, columns], sums[rows]
     limit = float(np.abs(heat).max()) or 1.0
+    height = 4.2 + 0.3 * (len(rows) - len(FEATURES))
     figure, (axis, side) = plt.subplots(
-        1, 2, figsize=(10, 4.2), layout="constrained", sharey=True, width_ratios=(4, 1)
+        1, 2, figsize=(10, height), layout="constrained", sharey=True, width_ratios=(4, 1)
     )
     image = axis.imshow(heat, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
     for i, j in np.ndindex(*heat.shape):
@@ -112,7 +146,8 @@ def plot_map(explanation: Explanation) -> Figure:
             color = "white" if abs(share) > 0.6 * limit else INK
             axis.text(j, i, f"{share:+.2g}", ha="center", va="center", fontsize=7, color=color)
     axis.axvline(len(columns) - 1.5, color=INK, lw=0.8, ls=":")
-    axis.set_yticks(range(len(rows)), [FEATURES[i] for i in rows])
+    names = list(explanation.by_feature)
+    axis.set_yticks(range(len(rows)), [names[i] for i in rows])
     axis.set_xticks(range(len(columns)), [days[j] for j in columns])
     axis.set_xlabel("days before the first forecast day")
     axis.set_title(f"{_subject(explanation)}: shares by feature and day", loc="left", fontsize=9)
@@ -125,35 +160,48 @@ def plot_map(explanation: Explanation) -> Figure:
     return figure
 
 
-def plot_importance(shares: np.ndarray) -> Figure:
-    """Draw the mean absolute share of each feature over many forecasts, as shap does.
+def plot_importance(shares: np.ndarray, names: Sequence[str] = FEATURES) -> Figure:
+    """Draw the mean absolute share of each player over many forecasts, as shap does.
 
     Args:
-        shares: (n, 11), as `Explainer.sample` returns them.
+        shares: (n, players), as `Explainer.sample_days` returns them.
+        names: of the players.
     """
     import shap
 
-    figure, axis = plt.subplots(figsize=(8, 4.2), layout="constrained")
+    height = 4.2 + 0.3 * (len(names) - len(FEATURES))
+    figure, axis = plt.subplots(figsize=(8, height), layout="constrained")
     interactive = plt.isinteractive()
-    shap.plots.bar(_to_shap(shares), max_display=len(FEATURES), ax=axis, show=False)
+    shap.plots.bar(_to_shap(shares, names), max_display=len(names), ax=axis, show=False)
     plt.interactive(interactive)
     axis.set_xlabel(f"mean absolute share over {len(shares)} forecasts (series' unit)", fontsize=10)
     return figure
 
 
-def plot_beeswarm(shares: np.ndarray, latest: np.ndarray) -> Figure:
-    """Draw the share of each feature in many forecasts, coloured by its value, as shap does.
+def plot_beeswarm(
+    shares: np.ndarray, latest: np.ndarray, names: Sequence[str] = FEATURES
+) -> Figure:
+    """Draw the share of each player in many forecasts, coloured by its value, as shap does.
 
     Args:
-        shares: (n, 11), as `Explainer.sample` returns them.
-        latest: (n, 11) features of the last day of each window.
+        shares: (n, players), as `Explainer.sample_days` returns them.
+        latest: (n, 11) features of the last day of each window, or (n, players) with the values of
+            covariates behind them. What has no values has one colour.
+        names: of the players.
     """
     import shap
 
+    unknown = np.full((len(shares), len(names) - latest.shape[1]), np.nan)
+    latest = np.concatenate([latest, unknown], axis=1)
+    latest = np.where(np.isnan(latest).all(axis=0), 0.0, latest)
+    height = 4.2 + 0.3 * (len(names) - len(FEATURES))
     interactive = plt.isinteractive()
     figure = plt.figure()
     shap.plots.beeswarm(
-        _to_shap(shares, latest), max_display=len(FEATURES), show=False, plot_size=(8, 4.2)
+        _to_shap(shares, names, latest),
+        max_display=len(names),
+        show=False,
+        plot_size=(8, height),
     )
     plt.interactive(interactive)
     figure.axes[0].set_xlabel(f"share in each of {len(shares)} forecasts (series' unit)")
@@ -166,10 +214,12 @@ def _in_time(explanation: Explanation) -> list[str]:
     return [*reversed(past), DAYS_AHEAD]
 
 
-def _to_shap(shares: np.ndarray, latest: np.ndarray | None = None) -> shap.Explanation:
+def _to_shap(
+    shares: np.ndarray, names: Sequence[str], latest: np.ndarray | None = None
+) -> shap.Explanation:
     import shap
 
-    return shap.Explanation(values=shares, data=latest, feature_names=list(FEATURES))
+    return shap.Explanation(values=shares, data=latest, feature_names=list(names))
 
 
 def _subject(explanation: Explanation) -> str:

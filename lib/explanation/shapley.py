@@ -40,7 +40,7 @@ def exact_shapley(game: Game, players: int) -> np.ndarray:
     array([0.667, 0.167, 0.167])
     """
     numbers = np.arange(2**players)
-    coalitions = (numbers[:, None] >> np.arange(players)) & 1 == 1
+    coalitions = all_coalitions(players)
     values = game(coalitions)
     size = coalitions.sum(axis=1)
     # |S|! (n - |S| - 1)! / n!, by |S|; the coalition of all players lacks none
@@ -51,6 +51,59 @@ def exact_shapley(game: Game, players: int) -> np.ndarray:
         gain = values[without | (1 << i)] - values[without]
         shares[i] = (weight[size[without]] * gain).sum()
     return shares
+
+
+def all_coalitions(players: int) -> np.ndarray:
+    """Return all coalitions of some players, player i by the i-th bit. (2^players, players)."""
+    return (np.arange(2**players)[:, None] >> np.arange(players)) & 1 == 1
+
+
+def exact_product_shapley(values: np.ndarray, factors: np.ndarray) -> np.ndarray:
+    """Compute the Shapley values where some players do no more than multiply what others make.
+
+    The value of a coalition is `values` of those n players in it, times the factors of those K
+    players in it. What a player adds depends then on the coalitions of the others by the sums of
+    their products alone (elementary symmetric polynomials of the factors), so K may be large:
+    2^n + K^2 numbers instead of 2^(n + K).
+
+    Args:
+        values: (2^n,) of all coalitions of the n players, as `all_coalitions` orders them.
+        factors: (K,) above 0.
+
+    Returns:
+        (n + K,), which sums to the value of all players less that of none.
+
+    >>> exact_product_shapley(np.array([2.0, 4.0]), np.array([1.5])).round(3)
+    array([2.5, 1.5])
+    """
+    players = len(values).bit_length() - 1
+    coalitions = all_coalitions(players)
+    size = coalitions.sum(axis=1)
+    every = players + len(factors)
+    # (n, K + 1): of s others among the n and t among the K
+    orders = np.add.outer(np.arange(players + 1), np.arange(len(factors) + 1))
+    weight = np.array([1 / (every * math.comb(every - 1, k)) for k in range(every)] + [0.0])
+    weight = weight[np.minimum(orders, every)]
+    products = _symmetric_sums(factors)
+    shares = np.empty(every)
+    numbers = np.arange(2**players)
+    for i in range(players):
+        without = numbers[~coalitions[:, i]]
+        gain = values[without | (1 << i)] - values[without]
+        shares[i] = np.bincount(size[without], gain, players + 1) @ weight @ products
+    by_size = np.bincount(size, values, players + 1)
+    for j, factor in enumerate(factors):
+        others = np.append(_symmetric_sums(np.delete(factors, j)), 0.0)
+        shares[players + j] = (factor - 1) * (by_size @ weight @ others)
+    return shares
+
+
+def _symmetric_sums(factors: np.ndarray) -> np.ndarray:
+    """Return the sums of the products of t factors, for t = 0 to all: (K + 1,)."""
+    sums = np.ones(1)
+    for factor in factors:
+        sums = np.convolve(sums, (1.0, factor))
+    return sums
 
 
 def sampled_owen(

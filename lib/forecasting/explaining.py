@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
 from lib.data import Panel, SeriesError
 from lib.explanation import Explainer
-from lib.features import compute_features, gather_context, known_future
 from lib.forecasting.model_choice import list_names
 from lib.inference import ServedModel
 
 
 def explain_day(
-    model: ServedModel, panel: Panel, horizon: int, series: str | None, date: str | None
+    model: ServedModel,
+    panel: Panel,
+    horizon: int,
+    series: str | None,
+    date: str | None,
+    names: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
-    """Return the shares of the features in the median forecast of one day.
+    """Return the shares of features and covariates in the median forecast of one day.
 
     Args:
         model: that forecasts.
@@ -23,27 +29,27 @@ def explain_day(
         horizon: days ahead that are forecast.
         series: its id; None for the first.
         date: the day; None for the first of the horizon.
+        names: canonical names of features to those of the user's columns.
 
     Raises:
         SeriesError: there is no such series or day.
     """
     origin, horizon_day, name = _locate(model, panel, horizon, series, date)
-    rows = np.array([origin])
     explainer = Explainer(model, horizon_day=horizon_day)
-    context = gather_context(panel, compute_features(panel), rows, model.contract.max_context)[0]
-    future = known_future(panel, rows, model.contract.horizon)[0]
-    shares = explainer.by_feature(context, future)
-    base, forecast = explainer.base_and_output(context, future)
+    case = explainer.case(panel, origin)
+    shares = explainer.shares_of(case)
+    base, forecast = explainer.ends_of(case)
     day = (panel.dates[origin] + horizon_day).astype("datetime64[us]")
+    columns = names or {}
     table = pd.DataFrame(
         {
             "series_id": name,
             "date": day,
-            "feature": list(model.contract.features),
-            "share": shares,
+            "feature": [columns.get(player, player) for player in shares],
+            "share": list(shares.values()),
         }
     ).sort_values("share", key=np.abs, ascending=False, kind="stable", ignore_index=True)
-    table.attrs = {"base_value": base, "forecast": forecast}
+    table.attrs = {"base_value": base, "forecast": forecast, "base_of_series": case.of_series}
     return table
 
 

@@ -283,15 +283,19 @@ class Forecaster(Planning):
     def explain(self, series: str | None = None, date: str | None = None) -> pd.DataFrame:
         """Explain the median forecast of one day by exact Shapley values.
 
+        The base is what is usual for this series: its own forecasts of the last year, of the same
+        step ahead and weekday. A series that is too young for that is compared with the windows
+        that the model keeps, and `base_of_series` is False.
+
         Args:
             series: its id; None for the first.
             date: the day, of the horizon or of the past (then forecast from the day before);
                 None for the first day of the horizon.
 
         Returns:
-            One row a feature, the largest share first: series_id, date, feature and share, in the
-            unit of the series. `attrs` has base_value and forecast; the shares sum to their
-            difference.
+            One row a feature or covariate that is known ahead, the largest share first: series_id,
+            date, feature and share, in the unit of the series. `attrs` has base_value, forecast
+            and base_of_series; the shares sum to the difference of the first two.
 
         Raises:
             SeriesError: there is no such series or day.
@@ -306,7 +310,8 @@ class Forecaster(Planning):
         from lib.forecasting.explaining import explain_day
 
         ahead = self._look_ahead(None, include_ended=True)
-        return explain_day(self._require_model(), ahead.panel, self.horizon, series, date)
+        model, names = self._require_model(), self._history.columns
+        return explain_day(model, ahead.panel, self.horizon, series, date, names)
 
     def save(self, folder: str | Path) -> Path:
         """Write model, history and settings to a folder, and return it.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from lib.data import (
     Panel,
     SeriesError,
     Source,
+    align_covariates,
     last_history_rows,
     match_columns,
     to_panel,
@@ -117,7 +118,9 @@ class PartitionForecaster:
         count = 0
         try:
             with pq.ParquetWriter(part, schema) as writer:
-                for panel in read_panels(Path(self.job.data) / partition.name, self.job.columns):
+                described = self.model.contract.settings.get("covariates", [])
+                path = Path(self.job.data) / partition.name
+                for panel in read_panels(path, self.job.columns, covariates=described):
                     writer.write_table(self._forecast(panel, schema))
                     count += panel.n_series
             part.replace(target)
@@ -128,6 +131,9 @@ class PartitionForecaster:
     def _forecast(self, panel: Panel, schema: pa.Schema) -> pa.Table:
         """Return one row for each series and day ahead."""
         horizon, levels = self.model.contract.horizon, self.model.contract.quantiles
+        described = self.model.contract.settings.get("covariates")
+        if described is not None:
+            panel = align_covariates(panel, described)
         origins = last_known_rows(panel, self.job.as_of)
         quantiles = forecast_panel(self.model, panel, origins)  # (series, horizon, levels)
         unusable = ~np.isfinite(quantiles).all(axis=(1, 2))
@@ -171,13 +177,18 @@ def last_known_rows(panel: Panel, as_of: str | None) -> np.ndarray:
 
 
 def read_panels(
-    path: Path, columns: Mapping[str, str], piece_rows: int = PIECE_ROWS
+    path: Path,
+    columns: Mapping[str, str],
+    piece_rows: int = PIECE_ROWS,
+    *,
+    covariates: Sequence[Mapping[str, Any]] = (),
 ) -> Iterator[Panel]:
     """Yield the series of a Parquet file, validated, a bounded number of rows at a time.
 
     Args:
         columns: canonical name to the name in the file, where they differ.
         piece_rows: rows read at a time. A panel ends with a whole series, so may hold more.
+        covariates: of the model, by its contract; those that the file has are read.
 
     Raises:
         SeriesError: naming the file, and the row from which its row numbers count.
@@ -187,6 +198,7 @@ def read_panels(
     try:
         with pq.ParquetFile(path) as file:
             wanted = {"date": "date", "value": "value", **columns}
+            wanted |= _covariate_columns(covariates, file.schema_arrow.names)
             matched = match_columns(file.schema_arrow.names, wanted, Source(path.name))
             names = list(matched.values())
             for batch in file.iter_batches(batch_size=piece_rows, columns=names):
@@ -203,6 +215,17 @@ def read_panels(
         raise SeriesError(
             f"{path.name}: not a complete Parquet file ({error}); expected one. Write it again"
         ) from error
+
+
+def _covariate_columns(
+    covariates: Sequence[Mapping[str, Any]], names: Sequence[str]
+) -> dict[str, str]:
+    """Return canonical names to the user's names of the covariates that a file has."""
+    return {
+        f"{item['role']}:{item['kind']}:{item['name']}": item["name"]
+        for item in covariates
+        if item["kind"] != "holiday" and item["name"] in names
+    }
 
 
 def _schema(job: Job, partition: Partition, contract: Contract) -> pa.Schema:

@@ -19,20 +19,14 @@ MIN_ORIGINS = 5  # below which there are no ranks
 FEWEST = 1.5  # independent forecasts of a series, where the validation has fewer
 
 
-def collect_ranks(
-    model: ServedModel, panel: Panel, origins: np.ndarray, *, learned: np.ndarray | None = None
-) -> Ranks | None:
+def collect_ranks(model: ServedModel, panel: Panel, origins: np.ndarray) -> Ranks | None:
     """Forecast from past origins and keep where the truth fell.
-
-    The ranks of days that training has seen show how days and series depend on each other through
-    all seasons. The others, which it has not seen, show how large errors of whole paths are.
 
     Args:
         model: that forecasts.
         panel: the series.
         origins: (n,) rows that training has not seen the days after. Their series and dates are
             used, whole dates at a time: as many as the constants above allow, evenly spaced.
-        learned: (m,) rows that training has seen the days after. Their dates are used as well.
 
     Returns:
         None where fewer than MIN_ORIGINS dates have a known truth.
@@ -42,13 +36,10 @@ def collect_ranks(
     if len(dates) < MIN_ORIGINS:
         return None
     panel = _forget_after(panel, dates[-1] + horizon)
-    earlier = np.unique(panel.dates[learned]) if learned is not None else dates[:0]
-    earlier = earlier[earlier < dates[0]]
     windows = min(MAX_WINDOWS, MAX_BYTES // horizon)
     numbers = _evenly(numbers, windows // min(len(dates), 4 * MIN_ORIGINS))
     most = min(max(windows // len(numbers), MIN_ORIGINS), MAX_DATES)
-    dates = _evenly(dates, most // 2 if len(earlier) > most // 2 else most)
-    dates = np.append(_evenly(earlier, most - len(dates)), dates)
+    dates = _evenly(dates, most)
     scores = _score_past(model, panel, numbers, dates)
     complete = np.asarray(np.isfinite(scores).all(axis=2))  # (dates, series)
     known = np.flatnonzero(complete.sum(axis=0) >= MIN_ORIGINS)
@@ -58,10 +49,9 @@ def collect_ranks(
     numbers, chosen = numbers[known], np.ix_(whole, known)
     scores = _fill_series(scores[chosen], complete[chosen])
     ranked = _rank(scores)
-    unseen = dates[whole] > (earlier[-1] if len(earlier) else dates[0] - 1)
-    span = int((dates[whole[-1]] - dates[whole][unseen.argmax()]).astype(np.int64))
+    span = int((dates[whole[-1]] - dates[whole[0]]).astype(np.int64))
     # Windows overlap: a horizon counts for half a forecast, a rule of thumb as in calibration.
-    persistence, shared = _measure_shift(scores[unseen], ranked, (1 + span / horizon) / 2)
+    persistence, shared = _measure_shift(scores, ranked, (1 + span / horizon) / 2)
     codes = np.clip(np.rint(ranked * CODES), -127, 127).astype(np.int8)
     ids = tuple(panel.ids[s] for s in numbers)
     return Ranks(ids, codes, persistence, shared, measure_effect_error(model, panel, origins))
@@ -83,9 +73,7 @@ def _evenly(items: np.ndarray, most: int) -> np.ndarray:
     """Return at most `most` items, evenly spaced, the last among them."""
     if len(items) <= most:
         return items
-    if most < 1:
-        return items[:0]
-    return items[np.linspace(0, len(items) - 1, most).astype(int)]
+    return items[np.linspace(0, len(items) - 1, max(most, 1)).astype(int)]
 
 
 def _score_past(
@@ -139,13 +127,12 @@ def _measure_shift(
     """Return how much of the variance is a shift of whole paths, and how much of it is common.
 
     A sum of the days of a path has a mean square around zero in the scores as they fell. In the
-    ranked ones it is smaller, because each series and day then has mean zero over the origins, and
-    because training has seen some of the days. The shift makes up for the difference, in the paths
-    of series and in the sum of all series.
+    ranked ones it is smaller, because each series and day then has mean zero over the origins. The
+    shift makes up for the difference, in the paths of series and in the sum of all series.
 
     Args:
-        scores: (origins, series, horizon), as they fell where training has not seen the days.
-        ranked: (all origins, series, horizon), ranked over the origins.
+        scores: (origins, series, horizon), as they fell.
+        ranked: the same, ranked over the origins.
         independent: number of independent forecasts of a series.
 
     Returns:

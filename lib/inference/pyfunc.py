@@ -10,6 +10,7 @@ is not needed. Each input row is one series, each output row is its forecast:
 | `series_id` | string, optional | returned with the forecast; default: the number of the row |
 | `fator_externo` | list of float, optional | as `value`, or longer: known days ahead |
 | `evento_especial` | list of float, optional | the same, 0 to 1 |
+| a covariate's name | list, or one value if static; optional | numbers, 0 to 1, or categories |
 
 The output has `series_id`, `date` (list of ISO days, one for each day of the horizon) and a list of
 the same length for each quantile level: `q0.05` … `q0.95`, in the unit of the series. A row may
@@ -30,7 +31,7 @@ from mlflow.pyfunc import PythonModel
 from mlflow.types import ColSpec, DataType, Schema
 from mlflow.types.schema import AnyType, Array
 
-from lib.data import Panel, SeriesError
+from lib.data import Covariate, Panel, SeriesError, align_covariates, as_categories
 from lib.inference.artifact import Contract
 from lib.inference.served_model import ServedModel, forecast_panel
 
@@ -87,6 +88,7 @@ def signature(contract: Contract) -> ModelSignature:
         ColSpec(DataType.string, "series_id", required=False),
         ColSpec(AnyType(), "fator_externo", required=False),
         ColSpec(AnyType(), "evento_especial", required=False),
+        *(ColSpec(AnyType(), item["name"], required=False) for item in _described(contract)),
     ]
     days = Array(DataType.string)
     outputs = [ColSpec(DataType.string, "series_id"), ColSpec(days, "date")]
@@ -119,6 +121,13 @@ class _Series(NamedTuple):
     value: np.ndarray  # (days,) NaN over the horizon
     factor: np.ndarray  # (days,)
     event: np.ndarray  # (days,)
+    covariates: dict[str, list[Any]]  # (days,) each, None where unknown
+
+
+def _described(contract: Contract) -> list[dict[str, Any]]:
+    """Return the covariates that a row may have; holidays come by themselves."""
+    described = contract.settings.get("covariates", [])
+    return [item for item in described if item["kind"] != "holiday"]
 
 
 def _to_panel(rows: pd.DataFrame, contract: Contract) -> tuple[Panel, np.ndarray]:
@@ -138,8 +147,49 @@ def _to_panel(rows: pd.DataFrame, contract: Contract) -> tuple[Panel, np.ndarray
         np.concatenate([one.value for one in series]),
         np.concatenate([one.factor for one in series]),
         np.concatenate([one.event for one in series]),
+        tuple(_join(series, item) for item in _described(contract)),
     )
+    panel = align_covariates(panel, contract.settings.get("covariates", []))
     return panel, offsets[1:] - 1 - contract.horizon
+
+
+def _join(series: list[_Series], item: dict[str, Any]) -> Covariate:
+    """Return a covariate of all rows, one after the other."""
+    name, role, kind = item["name"], item["role"], item["kind"]
+    cells = [cell for one in series for cell in one.covariates[name]]
+    if kind != "category":
+        return Covariate(name, role, kind, np.array(cells, dtype=np.float64))
+    codes, labels = pd.factorize(as_categories(pd.Series(cells)), sort=True)
+    values = np.where(codes < 0, np.nan, codes.astype(np.float64))
+    return Covariate(name, role, kind, values, tuple(str(label) for label in labels))
+
+
+def _read_covariate(cell: Any, row: int, item: dict[str, Any], days: int) -> list[Any]:
+    """Return the cells of a covariate over all days, None where unknown."""
+    name = item["name"]
+    if item["role"] == "static":
+        return _check_cells([cell] * days, row, item)
+    if cell is None or (np.isscalar(cell) and pd.isna(cell)):
+        return [None] * days
+    if isinstance(cell, str) or not np.iterable(cell) or len(cell) > days:
+        raise SeriesError(
+            f"input: row {row}, column {name!r}: expected a list of at most {days} days, the "
+            "length of 'value' and the horizon"
+        )
+    cells = list(cell)
+    return _check_cells([*cells, *[None] * (days - len(cells))], row, item)
+
+
+def _check_cells(cells: list[Any], row: int, item: dict[str, Any]) -> list[Any]:
+    cells = [None if cell is None or pd.isna(cell) else cell for cell in cells]
+    if item["kind"] != "category":
+        wrong = [cell for cell in cells if isinstance(cell, str)]
+        if wrong:
+            raise SeriesError(
+                f"input: row {row}, column {item['name']!r}: got {wrong[0]!r}, expected a number, "
+                "or null where it is not known"
+            )
+    return cells
 
 
 def _read_row(row: dict[str, Any], number: int, contract: Contract) -> _Series:
@@ -163,6 +213,10 @@ def _read_row(row: dict[str, Any], number: int, contract: Contract) -> _Series:
         value=np.append(value, np.full(contract.horizon, np.nan)),
         factor=factor,
         event=event,
+        covariates={
+            item["name"]: _read_covariate(row.get(item["name"]), number, item, days)
+            for item in _described(contract)
+        },
     )
 
 

@@ -108,9 +108,9 @@ def show_summary(summary: RunSummary, console: Console) -> None:
     console.print(summary.verdict, style="bold", soft_wrap=True, markup=False)
     console.print(summary.decision, soft_wrap=True, markup=False)
     console.print(f"\nReport: {_short(summary.report)}\nNext:", soft_wrap=True, markup=False)
-    width = max(map(len, summary.next_steps), default=0)
     for command, purpose in summary.next_steps.items():
-        console.print(f"  {command:<{width}}  {purpose}", soft_wrap=True, markup=False)
+        console.print(f"  {command}", soft_wrap=True, markup=False)
+        console.print(f"      to {purpose}", style="dim", soft_wrap=True, markup=False)
 
 
 def describe_verdict(scores: Scores, judged: Mapping[str, Any] | None = None) -> str:

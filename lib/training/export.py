@@ -112,10 +112,9 @@ def save_artifact(
 
 def _add_ranks(served: ServedModel, data: TrainingData) -> ServedModel:
     """Add the ranks of the validation's truth to an artifact, which totals are made from."""
-    origins, learned = data.validation.origins, data.train.origins
-    if not len(origins):
+    if not len(data.validation.origins):
         return served
-    ranks = collect_ranks(served, data.observed, origins, learned=learned)
+    ranks = collect_ranks(served, data.observed, data.validation.origins)
     if ranks is None:
         return served
     ranks.write(served.folder / RANKS)

@@ -20,9 +20,7 @@ from lib.explanation.players import (
     split_blocks,
 )
 from lib.explanation.shapley import exact_shapley, sampled_owen
-from lib.features import engineering
 from lib.features.engineering import FEATURES, FUTURE
-from lib.features.windows import gather_context, known_future
 from lib.inference.served_model import ServedModel
 from lib.models.config import ModelConfig
 from lib.pipeline import trained_model
@@ -292,12 +290,10 @@ def test_only_cause_ranks_first(cause, tmp_path):
         steps=120, batch_size=32, evaluate_every=40, learning_rate=0.01
     )
     forecaster = export.save_artifact(tmp_path, loop.fit(data, shape, settings), data, panel, split)
-    table = engineering.compute_features(panel)
     origins = np.flatnonzero(panel.dates > split.validation_end)[:8]
-    windows = gather_context(panel, table, origins, shape.max_context)
-    ahead = known_future(panel, origins, shape.horizon)
-    explainer = Explainer(forecaster, background=1)
-    mean = np.abs(explainer.sample(windows, ahead)).mean(axis=0)
+    shares, names = Explainer(forecaster, own_windows=4).sample_days(panel, origins)
+    mean = np.abs(shares).mean(axis=0)
+    assert names == FEATURES
     assert FEATURES[int(mean.argmax())] == cause
 
 
