@@ -181,7 +181,10 @@ forecast-arguments:
 	  echo "make forecast: give the file of the past and the file to write: DATA=sales.csv OUT=next.csv" >&2; \
 	  exit 2; fi
 	@if [ ! -e "$(DATA)" ] && [ ! -e "$(PWD)/$(DATA)" ]; then \
-	  echo "make forecast: DATA: there is no $(DATA); expected a CSV or Parquet file, or a folder of Parquet" >&2; \
+	  echo "make forecast: DATA: there is no $(DATA); expected one CSV or Parquet file (join several), or a folder of Parquet" >&2; \
+	  exit 2; fi
+	@if [ -d "$(DATA)" ] && [ -z "$$(find -L "$(DATA)" -name '*.parquet' -print -quit)" ]; then \
+	  echo "make forecast: DATA: there is no Parquet file in $(DATA); join CSV files into one, or write them as Parquet" >&2; \
 	  exit 2; fi
 
 # A parameter of the notebooks, but for these, which are options of the command.

@@ -15,10 +15,15 @@ if TYPE_CHECKING:
     from lib.settings import Settings
 
 
-def create_app(settings: Settings | None = None, *, hosts: Container[str] | None = None) -> OpenAPI:
+def create_app(
+    settings: Settings | None = None,
+    *,
+    hosts: Container[str] | None = None,
+    needs_worker: bool = False,
+) -> OpenAPI:
     """Create the application: see `serving.app.create_app`."""
     # Not above: the process that forks the servers must not have imported ONNX Runtime, whose
     # threads do not survive that.
     from serving import app
 
-    return app.create_app(settings, hosts=hosts)
+    return app.create_app(settings, hosts=hosts, needs_worker=needs_worker)

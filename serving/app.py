@@ -32,6 +32,7 @@ def create_app(
     *,
     model: LiveModel | None = None,
     hosts: Container[str] | None = None,
+    needs_worker: bool = False,
 ) -> OpenAPI:
     """Create the application.
 
@@ -41,6 +42,8 @@ def create_app(
         settings: by default those of the environment.
         model: one that the caller keeps current; by default one that keeps itself current.
         hosts: names that requests may address this server by; by default any.
+        needs_worker: whether explanations are refused where no worker runs; by default they wait
+            for one.
 
     Returns:
         The WSGI application.
@@ -58,7 +61,7 @@ def create_app(
     # The keys of an explanation are in the order of its map's rows and columns.
     cast(DefaultJSONProvider, app.json).sort_keys = False
     app.config["MAX_CONTENT_LENGTH"] = _MAX_BODY
-    state, gate = _make_state(settings, model), Gate(settings, hosts)
+    state, gate = _make_state(settings, model, needs_worker), Gate(settings, hosts)
     attach(app, state)
     problems.register(app)
     request_log.register(app, gate)
@@ -70,13 +73,14 @@ def create_app(
     return app
 
 
-def _make_state(settings: Settings, model: LiveModel | None) -> State:
+def _make_state(settings: Settings, model: LiveModel | None, needs_worker: bool) -> State:
     metrics = Metrics()
     live = model or LiveModel(
         settings,
         on_failure=lambda reason: metrics.failures.labels(reason).inc(),
         on_loaded=lambda version: metrics.version.set(version),
     )
+    metrics.database_limit.set(1_000_000 * settings.database_max_mb)
     recorder = Recorder(
         settings,
         on_dropped=lambda reason, n: metrics.dropped.labels(reason).inc(n),
@@ -88,4 +92,4 @@ def _make_state(settings: Settings, model: LiveModel | None) -> State:
         queue_max=settings.explanation_queue_max,
     )
     retention = Retention(lambda: delete_old_rows(settings, jobs))
-    return State(settings, live, recorder, jobs, metrics, retention)
+    return State(settings, live, recorder, jobs, metrics, retention, needs_worker)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import gc
 import os
 import shutil
 import subprocess
@@ -23,14 +24,16 @@ from typing import Any
 
 import structlog
 
-from lib.log import configure_logging
+from lib.log import LossyStream, configure_logging
 from lib.settings import ROOT, Settings, SettingsError, get_settings, usable_cores
 from serving.http import LOCAL_HOSTS, Keys, check_bind, check_key_lengths, is_loopback
+from serving.log_writer import log_in_background
 
 THREADS = 4  # a process; one of them computes, others read and write
 _MODEL_WAIT = 20.0  # seconds that a process waits for its model before it accepts requests
 _PAUSES = (1.0, 60.0)  # seconds before a worker that ended is restarted, at first and at most
 _METRICS, _LOCK = "production-lstm-metrics-", "lock"
+_OBJECTS = 20_000  # new ones after which Python looks for those that nothing refers to
 _HEADER = 8190  # bytes of one header, and of the first line
 log = structlog.get_logger()
 
@@ -110,6 +113,26 @@ def _delete_abandoned(parent: Path) -> None:
             continue
 
 
+class ReadyProcesses:
+    """Which processes of a server have a model: an empty file each, in the folder they share."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = Path(folder)
+
+    def enter(self, loaded: threading.Event) -> None:
+        """Count this process in once it has a model."""
+        loaded.wait()
+        (self._folder / f"ready-{os.getpid()}").touch()
+
+    def leave(self, pid: int) -> None:
+        """Count a process out that has ended."""
+        (self._folder / f"ready-{pid}").unlink(missing_ok=True)
+
+    def any(self) -> bool:
+        """Tell whether any process has a model."""
+        return next(self._folder.glob("ready-*"), None) is not None
+
+
 class SupervisedProcess:
     """A process that is restarted whenever it ends: the worker for explanations."""
 
@@ -175,6 +198,7 @@ def _serve(settings: Settings, options: argparse.Namespace) -> None:
     def load_model(worker: Any) -> None:
         from serving.state import state_of
 
+        log_in_background(LossyStream(sys.stderr))  # here: a thread does not survive a fork
         app = worker.app.wsgi()
         state = state_of(app)
         worker.batches = app.wsgi_app
@@ -184,11 +208,21 @@ def _serve(settings: Settings, options: argparse.Namespace) -> None:
         model.start()
         # The processes share a socket: one without a model would refuse what others can answer.
         model.wait(_MODEL_WAIT)
+        ready = ReadyProcesses(os.environ["PROMETHEUS_MULTIPROC_DIR"])
+        threading.Thread(target=ready.enter, args=(model.loaded,), daemon=True).start()
+        while not model.loaded.wait(1.0) and not worker.is_stopping and ready.any():
+            worker.notify()
+        # What is loaded now stays: looking through all of it again and again took a sixth of the
+        # time of a request.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(_OBJECTS)
 
     def forget_metrics(pid: int) -> None:
         from prometheus_client import multiprocess
 
         multiprocess.mark_process_dead(pid)
+        ReadyProcesses(os.environ["PROMETHEUS_MULTIPROC_DIR"]).leave(pid)
 
     def stop_parts(worker: Any) -> None:
         from serving.state import state_of
@@ -196,7 +230,7 @@ def _serve(settings: Settings, options: argparse.Namespace) -> None:
         state = state_of(worker.app.wsgi())
         state.retention.stop()
         state.model.stop(1)
-        state.recorder.close()
+        state.recorder.close()  # what waits of the log is written at the end of the process
 
     class Server(BaseApplication):
         def load_config(self) -> None:
@@ -231,7 +265,8 @@ def _serve(settings: Settings, options: argparse.Namespace) -> None:
             # Without keys, a page of another site that has its name point here must not get in.
             local = is_loopback(options.host) and not options.host.startswith("unix:")
             guarded = local and not settings.api_keys and not options.open_to_anyone
-            return create_app(settings, hosts=LOCAL_HOSTS if guarded else None)
+            hosts = LOCAL_HOSTS if guarded else None
+            return create_app(settings, hosts=hosts, needs_worker=options.no_worker)
 
     url = f"http://{options.host}:{options.port}" if ":" not in options.host else None
     log.info("serving", url=url, host=options.host, port=options.port, workers=options.workers)

@@ -32,6 +32,7 @@ class State:
     jobs: Jobs
     metrics: Metrics
     retention: Retention
+    needs_worker: bool = False  # explanations are refused where no worker runs
 
 
 def attach(app: Flask, state: State) -> None:

@@ -13,6 +13,7 @@ import queue
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -69,6 +70,8 @@ class Worker:
         # Of all that signals a thread, only this may be used in a signal handler.
         self._stop_requests: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._current: str | None = None
+        self._announce_every = lease_seconds / 3
+        self._announced_at = float("-inf")
 
     def run(self) -> None:
         """Work until SIGTERM or SIGINT; the current job then has ten seconds to end.
@@ -82,6 +85,7 @@ class Worker:
             signal.signal(number, lambda *_: self._stop_requests.put(None))
         # Before the first job: what dead workers left is older.
         self.reclaim()
+        self._announce()
         threads = [
             threading.Thread(target=self._poll, name="explanations", daemon=True),
             threading.Thread(target=self._keep, name="keeper", daemon=True),
@@ -94,6 +98,7 @@ class Worker:
             thread.join(_GRACE)
         self._schedule.stop()
         self._try(lambda: self.jobs.release(self.name))
+        self._try(lambda: self.jobs.announce(self.name, leaves=True))
         log.info("worker stopped", worker=self.name)
 
     def work(self) -> bool:
@@ -122,6 +127,12 @@ class Worker:
     def reclaim(self) -> None:
         """Queue again what dead workers had claimed."""
         self._try(lambda: self.jobs.reclaim(is_dead))
+
+    def _announce(self) -> None:
+        """Let the service know that explanations are computed, now and then."""
+        if time.monotonic() - self._announced_at >= self._announce_every:
+            self._announced_at = time.monotonic()
+            self._try(lambda: self.jobs.announce(self.name))
 
     def _explain(self, job: Job) -> None:
         try:
@@ -167,6 +178,7 @@ class Worker:
                 self._stop_requests.put(None)
                 return
             self._reopen_if_lost()
+            self._announce()
             self.renew()
             self.reclaim()
             self._schedule.beat()

@@ -11,7 +11,7 @@ NOTEBOOKS = HERE.parent / "notebooks"
 
 
 def main() -> int:
-    notebooks = sorted(NOTEBOOKS.glob("0[1-5]_*.ipynb"))
+    notebooks = sorted(NOTEBOOKS.glob("0[1-6]_*.ipynb"))
     if not notebooks:
         print(f"no notebooks in {NOTEBOOKS}", file=sys.stderr)
         return 1

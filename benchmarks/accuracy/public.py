@@ -47,6 +47,7 @@ def main() -> int:
     add("--data", type=Path, default=ROOT / "../shared/data", help="folder (default %(default)s)")
     add("--profile", default="default", help="of the fit (default %(default)s)")
     add("--seed", type=int, default=0, help="of the fit (default %(default)s)")
+    add("--steps", type=int, help="batches at most (default: of the profile)")
     add("--out", type=Path, default=HERE / "results", help="folder (default %(default)s)")
     chosen = parser.parse_args()
     source = chosen.data / FILE
@@ -76,8 +77,11 @@ def run(table: pd.DataFrame, covariates: bool, chosen: argparse.Namespace) -> di
     table.drop(columns=columns).to_parquet(file, index=False)
     parameters = {"DATA": str(file.resolve()), "HORIZON": str(HORIZON), "STEP": str(HORIZON)}
     parameters |= {"CUTOFFS": str(WINDOWS), "SEED": str(chosen.seed)}
+    if chosen.steps:
+        parameters["STEPS"] = str(chosen.steps)
     forecasts, seconds = ours(parameters, folder, chosen.profile)
-    return score(forecasts, table) | {"seconds": round(seconds, 1), "seed": chosen.seed}
+    settings = {"seed": chosen.seed, "steps": chosen.steps}
+    return score(forecasts, table) | {"seconds": round(seconds, 1)} | settings
 
 
 def score(forecasts: pd.DataFrame, table: pd.DataFrame) -> dict[str, float]:
@@ -133,9 +137,7 @@ def describe(rows: list[dict[str, Any]]) -> str:
     ]
     entries = [
         (
-            "**ours**, with the holiday flag"
-            if row["covariates"]
-            else "**ours**, the series alone",
+            _name(row),
             row["mase"],
             row["quantile_loss"],
             f"{row['seconds']:.0f}",
@@ -151,6 +153,11 @@ def describe(rows: list[dict[str, Any]]) -> str:
         shown = "" if loss is None else f"{loss:.4f}"
         lines.append(f"| {name} | {mase:.3f} | {shown} | {seconds} |")
     return "\n".join(lines) + "\n"
+
+
+def _name(row: dict[str, Any]) -> str:
+    given = "with the holiday flag" if row["covariates"] else "the series alone"
+    return f"**ours**, {given}" + (f", {row['steps']:,} batches" if row["steps"] else "")
 
 
 if __name__ == "__main__":

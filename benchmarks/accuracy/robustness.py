@@ -101,7 +101,7 @@ def main() -> int:
     add("--models", nargs="+", default=list(MODELS), choices=MODELS)
     add("--series", type=int, default=12, help="of a world (default %(default)s)")
     add("--seed", type=int, default=11, help="of the world (default %(default)s)")
-    add("--trials", type=int, default=1, help="of our tuning; 1 is the default settings")
+    add("--trials", type=int, default=0, help="of our search; 0 is the default settings")
     add("--profile", default="default", help="of ours (default %(default)s)")
     add("--peers", type=Path, default=HERE / ".venv", help="environment of the peers")
     add("--force", action="store_true", help="run also what is done")

@@ -7,6 +7,8 @@ own (`benchmarks/monitoring/requirements.txt`):
 
     python3.11 -m venv peers && peers/bin/pip install -r benchmarks/monitoring/requirements.txt
     python -m benchmarks.monitoring.delays --peers peers/bin/python
+
+A run that is cut off goes on where it was: model, years and results are kept in a folder.
 """
 
 import argparse
@@ -14,7 +16,6 @@ import itertools
 import json
 import os
 import subprocess
-import tempfile
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -65,7 +66,9 @@ class Year:
 
 
 def train(folder: Path) -> ServedModel:
-    """Train a network for a moment on series that no year has, and calibrate it."""
+    """Train a network for a moment on series that no year has, and calibrate it; or load it."""
+    if (folder / "contract.json").is_file():
+        return ServedModel.load(folder)
     panel = cut(year(100, series=SERIES), LIVE)
     split = split_days(panel, horizon=28, cutoffs=3, step=28, validation_days=90)
     config = ModelConfig(hidden=16, decoder_hidden=16)
@@ -145,20 +148,27 @@ def list_cases(healthy: int, changed: int) -> list[tuple[int, str]]:
 
 
 def run_peers(python: str, folder: Path) -> list[Year]:
-    """Run the peers on the year that was written last, which is deleted."""
+    """Run the peers on the years in a folder that they have not seen yet."""
     script, out = Path(__file__).with_name("peers.py"), folder / "peers.json"
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     subprocess.run([python, str(script), str(folder), str(out)], check=True, env=environment)
-    for path in folder.glob("*.parquet"):
-        path.unlink()
     return [Year(**one) for one in json.loads(out.read_text())]
 
 
 def write(years: list[Year], out: Path) -> None:
     """Write what was found so far."""
-    out.parent.mkdir(parents=True, exist_ok=True)
     rows = [asdict(one) | {"delay": one.delay} for one in years]
-    out.write_text(json.dumps(rows, indent=1) + "\n")
+    part = out.with_suffix(".part")
+    part.write_text(json.dumps(rows, indent=1) + "\n")
+    part.replace(out)
+
+
+def read(out: Path) -> list[Year]:
+    """Read what an earlier run found."""
+    if not out.is_file():
+        return []
+    rows = json.loads(out.read_text())
+    return [Year(row["program"], row["seed"], row["change"], row["alarms"]) for row in rows]
 
 
 def main() -> None:
@@ -166,20 +176,20 @@ def main() -> None:
     parser.add_argument("--healthy", type=int, default=20, help="years without a change")
     parser.add_argument("--changed", type=int, default=20, help="years with one, six kinds in turn")
     parser.add_argument("--peers", help="Python of the environment with evidently and nannyml")
-    parser.add_argument("--out", type=Path, default=Path("var/bench-delays.json"))
+    parser.add_argument("--folder", type=Path, default=Path("var/bench-delays"))
     options = parser.parse_args()
     configure_logging("WARNING")
-    started, years = time.process_time(), []
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        model = train(folder / "model")
-        for seed, change in list_cases(options.healthy, options.changed):
+    folder, out = options.folder, options.folder / "ours.json"
+    folder.mkdir(parents=True, exist_ok=True)
+    started, years, model = time.process_time(), read(out), train(folder / "model")
+    known = {(one.seed, one.change) for one in years}
+    for seed, change in list_cases(options.healthy, options.changed):
+        if (seed, change) not in known:
             years.append(run_ours(model, seed, change, folder))
-            spent = f"{time.process_time() - started:.0f} s"
-            if options.peers:  # year by year, so that a run that is cut off has whole years
-                years += run_peers(options.peers, folder)
-            write(years, options.out)
-            print(seed, change or "healthy", years[-1].alarms, spent, flush=True)
+            write(years, out)
+            print(years[-1], f"{time.process_time() - started:.0f} s", flush=True)
+    if options.peers:
+        years += run_peers(options.peers, folder)
     print(summarise(years))
     print(f"{time.process_time() - started:.0f} s of processor, without the peers")
 

@@ -82,10 +82,14 @@ def run_nannyml(reference: pd.DataFrame, live: pd.DataFrame) -> dict[str, list[i
 
 def main() -> None:
     folder, out = Path(sys.argv[1]), Path(sys.argv[2])
-    years, started = [], time.process_time()
-    for path in sorted(folder.glob("*.parquet")):
+    years = json.loads(out.read_text()) if out.is_file() else []
+    known = {(year["change"], year["seed"]) for year in years}
+    started = time.process_time()
+    for path in sorted(folder.glob("*.parquet"), key=lambda path: int(path.name.split(".")[1])):
         change, seed, first, _ = path.name.split(".")
         change = "" if change == "healthy" else change.replace("-", " ")
+        if (change, int(seed)) in known:
+            continue
         table = pd.read_parquet(path).sort_values(["day", "series_id"])
         reference, live = table[table["day"] < 0], table[table["day"] >= 0]
         live = live[live["day"] > int(first) - 3 * WEEK] if change else live
@@ -96,9 +100,8 @@ def main() -> None:
             years.append(
                 {"program": program, "seed": int(seed), "change": change, "alarms": alarms}
             )
-        spent = time.process_time() - started
-        sys.stderr.write(f"{path.name} {spent:.0f} s {found}\n")
-    out.write_text(json.dumps(years))
+        out.write_text(json.dumps(years))
+        sys.stderr.write(f"{path.name} {time.process_time() - started:.0f} s {found}\n")
 
 
 if __name__ == "__main__":

@@ -66,6 +66,6 @@ def predict(asked: Sequence) -> dict[str, float]:
         if eager:
             future = known_future_after(rows, ours.config.horizon, near)
             out = ours(torch.from_numpy(rows[None]), torch.from_numpy(future))
-            return {"prediction": float(out[0, 0, ours.median])}
+            return {"prediction": float(out[0, 0, ours.median_index])}
         scaled = torch.from_numpy(((rows - mean) / std)[None]).float()
         return {"prediction": float(plain(scaled)[0, 0])}

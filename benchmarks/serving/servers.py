@@ -42,7 +42,13 @@ def free_port() -> int:
 
 @contextmanager
 def serving(
-    arguments: list[str], path: str, body: bytes, log: Path, env: Mapping[str, str]
+    arguments: list[str],
+    path: str,
+    body: bytes,
+    log: Path,
+    env: Mapping[str, str],
+    *,
+    key: str = "",
 ) -> Iterator[Server]:
     """Run `python -m …` with PORT in the arguments replaced, until the block ends."""
     port = free_port()
@@ -61,7 +67,7 @@ def serving(
             start_new_session=True,
         )
     try:
-        while not _answers(url, body):
+        while not _answers(url, body, key):
             if process.poll() is not None or time.monotonic() - begun > PATIENCE:
                 raise RuntimeError(f"no answer from {command}:\n{log.read_text()[-2000:]}")
             time.sleep(0.05)
@@ -74,9 +80,9 @@ def serving(
                 one.kill()
 
 
-def _answers(url: str, body: bytes) -> bool:
+def _answers(url: str, body: bytes, key: str) -> bool:
     try:
-        kind = {"Content-Type": "application/json"}
+        kind = {"Content-Type": "application/json"} | ({"X-API-Key": key} if key else {})
         return requests.post(url, data=body, headers=kind, timeout=60).status_code == 200
     except (requests.ConnectionError, requests.Timeout):
         return False

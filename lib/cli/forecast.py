@@ -115,7 +115,7 @@ def _print_result(result: ForecastFiles) -> None:
 def _log_result(result: ForecastFiles) -> None:
     count, first, last = _facts(result)
     for note in result.notes:
-        log.warning("forecast note", note=note)
+        log.info("forecast note", note=note)
     log.info(
         "forecast written",
         out=str(result.out),

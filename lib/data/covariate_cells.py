@@ -38,7 +38,7 @@ class CovariateNames:
         known: also for the days ahead.
         past: up to today only.
         static: one value a series.
-        categorical: those of them that are categories, whatever their values look like.
+        categorical: those of them that are categories though they look like numbers.
         kinds: of those whose kind is fixed, as where a model has learned it.
     """
 

@@ -18,19 +18,17 @@ import numpy as np
 import pandas as pd
 import structlog
 
+from lib.data.completion import NUMBER_COLUMNS, complete_days, with_holidays
 from lib.data.covariate_cells import (
     CovariateNames,
     convert_covariates,
-    fill_static,
     number_texts,
 )
-from lib.data.covariates import Covariate, Kind, read_covariates
+from lib.data.covariates import Kind
 from lib.data.frequency import check_frequency
-from lib.data.holidays import add_holidays, mark_holidays
 from lib.data.names import unify_names
-from lib.data.panel import SERIES_COLUMNS, WINDOW_DAYS, Panel, to_table
+from lib.data.panel import SERIES_COLUMNS, WINDOW_DAYS, Panel
 from lib.data.parsing import Days, check_decimal, find_decimal, parse_days, parse_numbers
-from lib.data.planned import is_planned
 from lib.data.readers import read
 from lib.data.series_checks import check_series
 from lib.data.source import Source, match_columns
@@ -41,8 +39,6 @@ from lib.data.validation import (
     check_midnight,
     prepare_line,
 )
-
-NUMBER_COLUMNS = SERIES_COLUMNS[2:]
 
 
 def load(
@@ -115,7 +111,7 @@ def load(
     wanted |= columns.wanted()
     frame, source = read(Path(path), wanted, separator=separator, encoding=encoding)
     table = _canonical_table(frame, source, columns, decimal=decimal, min_days=min_days)
-    return _with_holidays(table, country, state, fill_events="evento_especial" not in frame)
+    return with_holidays(table, country, state, fill_events="evento_especial" not in frame)
 
 
 def validate(
@@ -158,7 +154,7 @@ def validate(
     source = replace(source, columns=matched)
     canonical = _canonical_table(frame, source, names, decimal="", min_days=min_days)
     fill_events = "evento_especial" not in matched
-    return _with_holidays(canonical, country, state, fill_events=fill_events)
+    return with_holidays(canonical, country, state, fill_events=fill_events)
 
 
 def _canonical_table(
@@ -172,23 +168,7 @@ def _canonical_table(
     check_days(rows)
     check_frequency(rows)
     check_series(rows, min_days)
-    return _complete_days(table, rows)
-
-
-def _with_holidays(panel: Panel, country: str, state: str, *, fill_events: bool) -> pd.DataFrame:
-    """Return the canonical table of a panel, with the holidays of a country.
-
-    Args:
-        panel: without them.
-        country: "" for none.
-        state: of the country.
-        fill_events: whether they are also the events.
-    """
-    if country:
-        panel = add_holidays(panel, country, state)
-        if fill_events:
-            panel = replace(panel, event=_mark_history(panel, country, state))
-    return to_table(panel)
+    return complete_days(table, rows)
 
 
 def _drop_blank_rows(frame: pd.DataFrame, source: Source) -> tuple[pd.DataFrame, Source]:
@@ -292,63 +272,3 @@ def _sort_rows(table: pd.DataFrame, source: Source) -> GroupedRows:
     values = table["value"].to_numpy()
     ids = [str(name) for name in names]
     return GroupedRows(codes[order], day[order], order, values[order], ids, source)
-
-
-def _complete_days(table: pd.DataFrame, rows: GroupedRows) -> Panel:
-    """Return the panel of rows whose days go up, with missing values on missing days."""
-    first, last = rows.day[rows.starts], rows.day[np.append(rows.starts[1:], len(rows.day)) - 1]
-    lengths = last - first + 1
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    at = offsets[rows.codes] + rows.day - first[rows.codes]
-    columns = {}
-    for name in NUMBER_COLUMNS:
-        columns[name] = np.full(offsets[-1], np.nan)
-        columns[name][at] = table[name].to_numpy()[rows.order]
-    days = np.arange(offsets[-1]) + np.repeat(first - offsets[:-1], lengths)
-    return Panel(
-        ids=tuple(rows.ids),
-        offsets=offsets,
-        dates=days.astype("datetime64[D]"),
-        values=columns["value"],
-        factor=columns["fator_externo"],
-        event=columns["evento_especial"],
-        covariates=tuple(
-            _complete_covariate(covariate, rows, at, lengths)
-            for covariate in read_covariates(table)
-        ),
-    )
-
-
-def _complete_covariate(
-    covariate: Covariate, rows: GroupedRows, at: np.ndarray, lengths: np.ndarray
-) -> Covariate:
-    """Return a covariate of the rows of a table for all days of its series.
-
-    Args:
-        covariate: of the rows, in the order of the table.
-        rows: of the table.
-        at: (N,) the day of each row, in the order of `rows`.
-        lengths: (S,) days of each series.
-    """
-    if covariate.role == "static":
-        codes = np.empty(len(rows.codes), dtype=np.int64)
-        codes[rows.order] = rows.codes
-        values = np.repeat(fill_static(covariate, codes, rows.ids, rows.source), lengths)
-    else:
-        values = np.full(lengths.sum(), np.nan)
-        values[at] = covariate.values[rows.order]
-        if covariate.kind == "holiday":  # days without a row are ordinary ones, as far as is known
-            values[np.isnan(values)] = (
-                covariate.labels.index("") if "" in covariate.labels else np.nan
-            )
-    return replace(covariate, values=values)
-
-
-def _mark_history(panel: Panel, country: str, state: str) -> np.ndarray:
-    """Return the public holidays as events, unknown on the blank rows at the end of a series.
-
-    There an event would make planned days of missing values. (N,).
-    """
-    holidays = mark_holidays(panel, country, state)
-    blank = is_planned(replace(panel, event=holidays)) & ~is_planned(panel)
-    return np.where(blank, np.nan, holidays)

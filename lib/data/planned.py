@@ -26,7 +26,7 @@ def last_history_rows(panel: Panel) -> np.ndarray:
 
 
 def _knows_covariate(panel: Panel) -> np.ndarray:
-    """Return which rows know a covariate that somebody planned; holidays are not planned. (N,)."""
+    """Return which rows know a covariate that was planned; holidays are not planned. (N,)."""
     known = np.isfinite(panel.factor) | np.isfinite(panel.event)
     for covariate in panel.covariates:
         if covariate.role == "known" and covariate.kind != "holiday":

@@ -129,6 +129,7 @@ def _check_column(
     if name not in header:
         near = difflib.get_close_matches(name, header, n=1)
         hint = f"{near[0]!r} is near. " if near else ""
+        hint += "Behind `make`, $ is written $$. " if near and "$" in near[0] else ""
         raise source.error(
             f"there is no column {name!r}",
             expected=f"it among the columns {header}",

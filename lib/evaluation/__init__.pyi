@@ -29,6 +29,7 @@ __all__ = [
     "plot_coverage",
     "plot_error_by_day",
     "plot_fans",
+    "plot_paths",
     "r2",
     "rmse",
     "run_backtest",
@@ -61,7 +62,7 @@ from .metrics import (
     wape,
     wql,
 )
-from .plots import plot_by_series, plot_coverage, plot_error_by_day, plot_fans
+from .plots import plot_by_series, plot_coverage, plot_error_by_day, plot_fans, plot_paths
 from .scores import (
     BLOCKS,
     OURS,

@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.colors import to_rgb
+from matplotlib.dates import ConciseDateFormatter
 from matplotlib.figure import Figure
 
 from lib.data import Panel
@@ -85,8 +86,9 @@ def plot_error_by_day(results: Mapping[str, scores.Backtest]) -> Figure:
         marker = "o" if len(mase) == 1 else None
         axis.plot(mase.index, mase, color=color, lw=width, marker=marker, label=name)
     axis.set(xlabel="day of the horizon", ylabel="MASE (season 7)", ylim=(0, None))
-    axis.legend(frameon=False, ncols=4)
-    return figure
+    # Above the lines, which fill the frame.
+    axis.legend(frameon=False, ncols=len(results), loc="lower left", bbox_to_anchor=(0.0, 1.0))
+    return hide_spines(figure)
 
 
 def plot_coverage(result: scores.Backtest) -> Figure:
@@ -154,14 +156,15 @@ def _name_worst(axis: plt.Axes, naive: pd.Series, ours: pd.Series, panel: Panel)
 
 
 def _spread(heights: np.ndarray, gap: float) -> np.ndarray:
-    """Return falling heights, moved down so that neighbours are `gap` apart; none below zero."""
+    """Return falling heights moved apart, so that neighbours are `gap` apart and none is below 0.
+
+    They stay around the middle of those that were given.
+    """
     moved = np.array(heights, dtype=float)
     for i in range(1, len(moved)):
         moved[i] = min(moved[i], moved[i - 1] - gap)
-    if len(moved) and moved[-1] < 0:  # pushed out at the bottom: push back up
-        moved[-1] = 0.0
-        for i in range(len(moved) - 2, -1, -1):
-            moved[i] = max(moved[i], moved[i + 1] + gap)
+    if len(moved):
+        moved += max(np.mean(heights) - moved.mean(), -moved[-1])
     return moved
 
 
@@ -173,3 +176,33 @@ def _lighten(color: str, share: float) -> tuple[float, float, float]:
     """Mix a colour with white; `share` of white from 0 to 1."""
     red, green, blue = to_rgb(color)
     return red + (1 - red) * share, green + (1 - green) * share, blue + (1 - blue) * share
+
+
+def plot_paths(
+    paths: np.ndarray, dates: np.ndarray, actual: np.ndarray, *, days: int, shown: int = 30
+) -> Figure:
+    """Plot sample paths of one forecast beside the distribution of their sum.
+
+    Args:
+        paths: (n, horizon), in the unit of the series.
+        dates: (horizon,) datetime64[D].
+        actual: (horizon,), NaN where missing.
+        days: the first of the horizon, which are summed.
+        shown: paths that are drawn.
+    """
+    figure, (left, right) = plt.subplots(
+        1, 2, figsize=(11, 3.2), layout="constrained", width_ratios=(2, 1)
+    )
+    left.plot(dates, paths[:shown].T, color=FORECAST, lw=0.6, alpha=0.45)
+    left.plot(dates, actual, color=INK, lw=1.6, label="actual")
+    left.axvspan(dates[0], dates[days - 1], color=MUTED, alpha=0.15, lw=0)
+    left.set_title(f"{shown} paths; shaded: the {days} days that are summed", fontsize=9)
+    left.legend(frameon=False, fontsize=8)
+    left.xaxis.set_major_formatter(ConciseDateFormatter(left.xaxis.get_major_locator()))
+    sums = paths[:, :days].sum(axis=1)
+    right.hist(sums, bins=30, color=FORECAST, alpha=0.6)
+    if np.isfinite(actual[:days]).all():
+        right.axvline(actual[:days].sum(), color=INK, lw=1.6)
+    right.set_title(f"sum of {days} days over {len(paths)} paths", fontsize=9)
+    right.set_yticks([])
+    return hide_spines(figure)

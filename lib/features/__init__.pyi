@@ -7,17 +7,21 @@ __all__ = [
     "PanelEffects",
     "Windows",
     "compute_features",
+    "describe_covariates",
     "fit_effects",
     "gather_context",
     "index_windows",
     "known_future",
     "known_future_after",
     "rolling_mean",
+    "tabulate_features",
     "values_at",
 ]
 
 from .covariate_effects import CovariateEffects, PanelEffects
+from .covariate_summary import describe_covariates
 from .effect_fitting import fit_effects
 from .engineering import FEATURES, FUTURE, MAX_HORIZON, YEAR, compute_features, rolling_mean
+from .feature_table import tabulate_features
 from .undated_windows import known_future_after
 from .windows import Windows, gather_context, index_windows, known_future, values_at

@@ -258,7 +258,7 @@ def _fill_unknown(effect: np.ndarray, known: np.ndarray, panel: Panel) -> np.nda
     """Return the effect with the mean of the days known last where it is unknown. (N,)."""
     position = position_in_series(panel)
     recent, _ = rolling_mean(np.where(known, effect, np.nan), position, RECENT_DAYS)
-    rows = np.where(np.isfinite(recent), np.arange(len(recent)), -1)
+    rows = np.where(known, np.arange(len(recent)), -1)
     last = np.maximum.accumulate(rows)
     own = last >= np.arange(len(recent)) - position
     return np.where(known, effect, np.where(own, recent[np.maximum(last, 0)], 0.0))

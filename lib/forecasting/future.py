@@ -92,7 +92,7 @@ def with_holidays(table: pd.DataFrame, country: str, state: str = "") -> pd.Data
 
 
 def _known_columns(table: pd.DataFrame) -> list[str]:
-    """Return the known covariates that somebody plans; holidays come by themselves."""
+    """Return the known covariates that are planned; holidays come by themselves."""
     return [name for name in _columns_of(table, "known") if split_column(name)[1] != "holiday"]
 
 
@@ -129,10 +129,10 @@ def read_planned(
     table = pd.DataFrame({"date": _read_days(frame[date], date)})
     for name in COVARIATES:
         table[name] = _read_numbers(frame, present.get(name), name)
-    own = {name: frame[present[name]] for name in _known_columns(history) if name in present}
-    if own:
+    columns = {name: frame[present[name]] for name in _known_columns(history) if name in present}
+    if columns:
         source = Source("FUTURE", columns=present)
-        converted = convert_planned(pd.DataFrame(own).reset_index(drop=True), source)
+        converted = convert_planned(pd.DataFrame(columns).reset_index(drop=True), source)
         table = table.assign(**converted)
     label = names.get("series_id", "series_id")
     if label in frame.columns:

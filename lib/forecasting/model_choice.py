@@ -16,7 +16,7 @@ import pandas as pd
 from lib.data import Panel
 from lib.features import FEATURES, compute_features
 from lib.inference import ServedModel
-from lib.registry import PRODUCTION, Registry, RegistryError
+from lib.registry import PRODUCTION, STAGING, Registry, RegistryError
 from lib.settings import Settings, get_settings
 
 REGISTERED = "registered"
@@ -159,9 +159,14 @@ def choose_registered(
 
 
 def _why_none(error: RegistryError, settings: Settings) -> str:
-    """Return why there is no production version, and the other names that have one."""
+    """Return why there is no production version, and what there is instead."""
     reason = str(error).partition(". ")[0]
-    others = Registry(settings).others_with(PRODUCTION) if _may_have_versions(settings) else []
+    if not _may_have_versions(settings):
+        return reason
+    registry = Registry(settings)
+    if (version := registry.version_of(STAGING)) is not None:
+        return f"{reason}: version {version} is staging, not promoted"
+    others = registry.others_with(PRODUCTION)
     if not others:
         return reason
     first = shlex.quote(f"REGISTERED_MODEL_NAME={others[0]}")

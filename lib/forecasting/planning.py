@@ -44,8 +44,8 @@ class Planning(ABC):
         Args:
             days: `7` for the first seven days, `"8-14"`, `"weeks"` or `"months"` for the calendar
                 ones that lie in the horizon. By default the first week and the horizon.
-            by: None for each series, "all" for the sum of all, or the group of each series by its
-                name, such as a dict or a pandas Series.
+            by: None for each series, "all" for the sum of all, a static covariate, or the group of
+                each series by its name, such as a dict or a pandas Series.
             future: as for `predict`.
             include_ended: as for `predict`.
             seed: of the paths.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from lib.data import SeriesError
+from lib.data import Panel, SeriesError
 from lib.forecasting.history import Ahead
 from lib.forecasting.model_choice import list_names
 from lib.forecasting.tables import forecast_quantiles, least_values
@@ -41,6 +41,7 @@ class JointForecast:
         floors: (n,) least possible values.
         levels: of the quantiles.
         sampler: of the paths.
+        statics: value of each static covariate by the name of the series.
         notes: what a reader should know, a sentence each.
     """
 
@@ -51,6 +52,7 @@ class JointForecast:
     floors: np.ndarray
     levels: tuple[float, ...]
     sampler: PathSampler
+    statics: Mapping[str, Mapping[str, str]]
     notes: list[str]
 
     @property
@@ -85,6 +87,7 @@ def forecast_jointly(
         floors=floors,
         levels=levels,
         sampler=sampler,
+        statics=_static_values(ahead.panel),
         notes=ahead.notes + notes,
     )
 
@@ -95,7 +98,8 @@ def sum_forecast(joint: JointForecast, days: Days | None, by: By) -> pd.DataFram
     Args:
         joint: the forecast. A note is added for ranges that some series of a group do not reach.
         days: as `lib.inference.read_ranges` takes them; None for a week and the horizon.
-        by: None for each series, "all" for their sum, or the group of each series by its name.
+        by: None for each series, "all" for their sum, a static covariate, or the group of each
+            series by its name.
 
     Returns:
         Columns group, first, last (dates), days, series (numbers), mean and q0.05 … q0.95.
@@ -123,7 +127,7 @@ def plan_groups(
     """
     days = list(days) if days is not None else [min(7, joint.horizon), joint.horizon]
     members: dict[str, list[int]] = {}
-    for number, group in enumerate(_group_names(joint.names, by)):
+    for number, group in enumerate(_group_names(joint, by)):
         members.setdefault(group, []).append(number)
     groups = []
     for group, numbers in members.items():
@@ -208,16 +212,34 @@ def order_table(
     return pd.DataFrame(rows)
 
 
-def _group_names(names: Sequence[str], by: By) -> list[str]:
+def _static_values(panel: Panel) -> dict[str, dict[str, str]]:
+    """Return the value of each static covariate by the name of the series, where it is known."""
+    values = {}
+    for covariate in panel.covariates:
+        if covariate.role == "static":
+            first = covariate.values[panel.offsets[:-1]]
+            values[covariate.name] = {
+                name: covariate.labels[int(value)] if covariate.labels else f"{value:g}"
+                for name, value in zip(panel.ids, first, strict=True)
+                if np.isfinite(value)
+            }
+    return values
+
+
+def _group_names(joint: JointForecast, by: By) -> list[str]:
+    names = joint.names
     if by is None:
         return list(names)
     if isinstance(by, str):
-        if by != ALL:
+        if by == ALL:
+            return [ALL] * len(names)
+        if by not in joint.statics:
+            known = ", ".join(map(repr, [ALL, *joint.statics]))
             raise ValueError(
-                f"by: got {by!r}, expected None, 'all', or the group of each series by its name, "
-                "such as {'shop 1': 'north'}"
+                f"by: got {by!r}, expected None, {known}, or the group of each series by its "
+                "name, such as {'shop 1': 'north'}"
             )
-        return [ALL] * len(names)
+        by = joint.statics[by]
     if missing := [name for name in names if name not in by]:
         raise SeriesError(
             f"by: no group for {list_names(missing)}; expected one for each of the {len(names)} "

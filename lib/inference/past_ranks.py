@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from lib.data import MIN_HISTORY_DAYS, Panel
 from lib.features import values_at
+from lib.inference.effect_error import measure_effect_error
 from lib.inference.ranks import CODES, Ranks, normal_scores, score_actuals
 from lib.inference.served_model import ServedModel, forecast_panel
 
-MAX_WINDOWS = 20_000  # forecasts that ranks are collected from, which bounds seconds
+MAX_WINDOWS = 8_000  # forecasts that ranks are collected from, which bounds seconds
+MAX_DATES = 1_000
 MAX_BYTES = 5_000_000  # of the ranks, before compression
 MIN_ORIGINS = 5  # below which there are no ranks
+FEWEST = 1.5  # independent forecasts of a series, where the validation has fewer
 
 
 def collect_ranks(model: ServedModel, panel: Panel, origins: np.ndarray) -> Ranks | None:
@@ -21,19 +26,20 @@ def collect_ranks(model: ServedModel, panel: Panel, origins: np.ndarray) -> Rank
         model: that forecasts.
         panel: the series.
         origins: (n,) rows that training has not seen the days after. Their series and dates are
-            used, whole dates at a time: as many as MAX_WINDOWS and MAX_BYTES allow, evenly spaced.
+            used, whole dates at a time: as many as the constants above allow, evenly spaced.
 
     Returns:
         None where fewer than MIN_ORIGINS dates have a known truth.
     """
     horizon = model.contract.horizon
-    numbers = np.unique(panel.series_of(origins))
-    dates = np.unique(panel.dates[origins])
+    numbers, dates = np.unique(panel.series_of(origins)), np.unique(panel.dates[origins])
     if len(dates) < MIN_ORIGINS:
         return None
+    panel = _forget_after(panel, dates[-1] + horizon)
     windows = min(MAX_WINDOWS, MAX_BYTES // horizon)
     numbers = _evenly(numbers, windows // min(len(dates), 4 * MIN_ORIGINS))
-    dates = _evenly(dates, windows // max(len(numbers), 1))
+    most = min(max(windows // len(numbers), MIN_ORIGINS), MAX_DATES)
+    dates = _evenly(dates, most)
     scores = _score_past(model, panel, numbers, dates)
     complete = np.asarray(np.isfinite(scores).all(axis=2))  # (dates, series)
     known = np.flatnonzero(complete.sum(axis=0) >= MIN_ORIGINS)
@@ -44,9 +50,23 @@ def collect_ranks(model: ServedModel, panel: Panel, origins: np.ndarray) -> Rank
     scores = _fill_series(scores[chosen], complete[chosen])
     ranked = _rank(scores)
     span = int((dates[whole[-1]] - dates[whole[0]]).astype(np.int64))
+    # Windows overlap: a horizon counts for half a forecast, a rule of thumb as in calibration.
     persistence, shared = _measure_shift(scores, ranked, (1 + span / horizon) / 2)
     codes = np.clip(np.rint(ranked * CODES), -127, 127).astype(np.int8)
-    return Ranks(tuple(panel.ids[s] for s in numbers), codes, persistence, shared)
+    ids = tuple(panel.ids[s] for s in numbers)
+    return Ranks(ids, codes, persistence, shared, measure_effect_error(model, panel, origins))
+
+
+def _forget_after(panel: Panel, last: np.datetime64) -> Panel:
+    """Return the panel with nothing known of the days after `last`, planned ones included."""
+    past = panel.dates <= last
+    values, factor, event = (
+        np.where(past, column, np.nan) for column in (panel.values, panel.factor, panel.event)
+    )
+    covariates = tuple(
+        replace(c, values=np.where(past, c.values, np.nan)) for c in panel.covariates
+    )
+    return replace(panel, values=values, factor=factor, event=event, covariates=covariates)
 
 
 def _evenly(items: np.ndarray, most: int) -> np.ndarray:
@@ -108,10 +128,7 @@ def _measure_shift(
 
     A sum of the days of a path has a mean square around zero in the scores as they fell. In the
     ranked ones it is smaller, because each series and day then has mean zero over the origins. The
-    shift makes up for the difference, in the paths of series and in the sum of all series. A mean
-    square of k independent errors is uncertain itself: the interval is then that of Student's t
-    with k degrees of freedom, which is about as wide as if the mean square were 1 + 2/k times as
-    large. Forecasts two horizons apart count as independent, and so do series.
+    shift makes up for the difference, in the paths of series and in the sum of all series.
 
     Args:
         scores: (origins, series, horizon), as they fell.
@@ -125,12 +142,23 @@ def _measure_shift(
     unit = float(np.mean(scores**2))
     if unit == 0 or horizon == 1:
         return 0.0, 0.0
-    fell = (1 + 2 / (independent * count)) * float(np.mean(scores.sum(axis=2) ** 2)) / unit
     kept = float(np.mean(ranked.sum(axis=2) ** 2))
+    fell = float(np.mean(scores.sum(axis=2) ** 2)) / unit
+    fell = _expect_square(fell, independent * count)
     persistence = float(np.clip((fell - kept) / (horizon**2 - kept), 0, 0.95))
     if count == 1 or persistence == 0:
         return persistence, 0.0
-    fell = (1 + 2 / independent) * float(np.mean(scores.mean(axis=(1, 2)) ** 2)) / unit
     kept = float(np.mean(ranked.mean(axis=(1, 2)) ** 2))
+    fell = float(np.mean(scores.mean(axis=(1, 2)) ** 2)) / unit
+    fell = _expect_square(fell, independent)
     common = (fell - (1 - persistence) * kept) / persistence
     return persistence, float(np.clip((common - 1 / count) / (1 - 1 / count), 0, 1))
+
+
+def _expect_square(fell: float, independent: float) -> float:
+    """Return the mean square to expect of errors, given that of a few.
+
+    A mean of k squares is uncertain itself: the interval is then that of Student's t with k
+    degrees of freedom, which is about as wide as if the mean square were 1 + 2/k times as large.
+    """
+    return fell * (1 + 2 / max(independent, FEWEST))

@@ -93,13 +93,13 @@ class PathSampler:
     ) -> np.ndarray:
         """Draw the paths of a scenario, to be compared path by path with those of another.
 
-        A forecast that is wider under the scenario says that the effect of the scenario is not
-        known exactly. With standard deviations v of the base and w of the scenario on a day, the
-        scores of the two correlate by v / w (or w / v): for normal distributions the variance of
-        the difference is then w² - v², as if an error of the effect, independent of everything
-        else, came on top of the base. That error has the standard deviation of at most the effect
-        itself, and all effects of a path are too large or too small together. Where nothing
-        changes, the paths are those of the base.
+        The effect of the scenario is not known exactly: how far it may be off is measured on the
+        validation (`measure_effect_error`), as a share of the effect. Where that is not known, a
+        forecast that becomes wider, from a standard deviation of v to w, says it: the error is
+        then √(w² - v²), at most the effect itself. The error takes the place of as much of the
+        variance of a day as it has, so that the paths have the quantiles of the scenario. All
+        effects of a path are too large or too small together. Where nothing changes, the paths are
+        those of the base.
 
         Args:
             series: its name.
@@ -119,11 +119,15 @@ class PathSampler:
         unit = self._z[-1] - self._z[0]
         before, after = (q[:, -1] - q[:, 0] for q in (base, quantiles))
         largest = np.maximum(before, after) / unit
-        gained = np.sqrt(np.abs(after**2 - before**2)) / unit
         middle = int(np.argmin(np.abs(self._z)))
         effect = quantiles[:, middle] - base[:, middle]
-        error = np.sign(effect) * np.minimum(gained, np.abs(effect))
-        return np.divide(error, largest, out=np.zeros(len(base)), where=largest > 0)
+        if np.isfinite(self.ranks.effect_error):
+            error = self.ranks.effect_error * effect
+        else:
+            gained = np.sqrt(np.abs(after**2 - before**2)) / unit
+            error = np.sign(effect) * np.minimum(gained, np.abs(effect))
+        share = np.divide(error, largest, out=np.zeros(len(base)), where=largest > 0)
+        return np.clip(share, -1.0, 1.0)
 
     def _map(
         self, scores: np.ndarray, quantiles: np.ndarray, floor: float | np.ndarray

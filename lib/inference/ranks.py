@@ -34,12 +34,15 @@ class Ranks:
         codes: (origins, S, horizon) int8, normal scores times CODES.
         persistence: share of the variance of a score that all days of a path share, 0 to 1.
         shared: share of that shift that all series have in common, 0 to 1.
+        effect_error: standard error of the effect of known-future covariates, as a share of the
+            effect; NaN where it could not be measured.
     """
 
     ids: tuple[str, ...]
     codes: np.ndarray
     persistence: float
     shared: float
+    effect_error: float = float("nan")
 
     def write(self, path: Path) -> None:
         """Write the ranks to one file, numpy arrays without objects."""
@@ -47,15 +50,14 @@ class Ranks:
             path,
             ids=np.array(self.ids, dtype="U"),
             codes=self.codes,
-            shift=np.array([self.persistence, self.shared]),
+            shift=np.array([self.persistence, self.shared, self.effect_error]),
         )
 
     @classmethod
     def read(cls, path: Path) -> Ranks:
         """Read what `write` wrote."""
         with np.load(path) as arrays:
-            persistence, shared = arrays["shift"].tolist()
-            return cls(tuple(arrays["ids"].tolist()), arrays["codes"], persistence, shared)
+            return cls(tuple(arrays["ids"].tolist()), arrays["codes"], *arrays["shift"].tolist())
 
 
 def normal_scores(levels: Sequence[float] | np.ndarray) -> np.ndarray:

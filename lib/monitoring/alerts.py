@@ -194,6 +194,7 @@ def _claim_due(
                 row.opened_at,
                 row.last_seen,
                 row.ended_at,
+                row.model_name,
             )
         if deliveries != row.deliveries:
             change = alerts.update().where(alerts.c.id == row.id)

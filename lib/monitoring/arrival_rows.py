@@ -17,7 +17,7 @@ PAIR_DAYS = 28  # last days with pairs that say what is usual
 _FEWEST = 3  # pairs that make a series one of the usual
 _PAST = 90  # days of forecasts and actuals that say how often a series has them
 _MOST_NAMES = 500  # of series in one query
-_LOOK_BACK = 60  # days that are looked through for pairs first, and twice as many from then on
+_LOOK_BACK = 30  # days that are looked through for pairs first, and twice as many from then on
 
 
 @dataclass(frozen=True)
@@ -51,18 +51,20 @@ def count_pairs(
         return {}
     newest = sorted(days)[-PAIR_DAYS:]
     since = to_date(np.datetime64(newest[0], "D"))
-    by_series = _pairs_by(connection, model_name, until, since, by_day=False)
-    rare = [name for name, count in by_series.items() if count < _FEWEST]
-    if rare and len(rare) < len(by_series):
-        days = _pairs_by(connection, model_name, until, since, by_day=True, rare=rare)
+    rare = _pairs_by(connection, model_name, until, since, by_day=False)
+    if rare and sum(rare.values()) < sum(days[day] for day in newest):
+        days = _pairs_by(connection, model_name, until, since, by_day=True, rare=rare) or days
     return {np.datetime64(day, "D"): count for day, count in days.items()}
 
 
 def _newest_days(connection: sa.Connection, model_name: str, until: date | None) -> dict[str, int]:
     """Count the pairs of the last PAIR_DAYS days with any, at least; older ones are seldom read."""
-    kept, query = actuals.c, sa.select(sa.func.min(actuals.c.date), sa.func.max(actuals.c.date))
-    oldest, newest = connection.execute(query.where(kept.date.is_not(None), is_trusted())).one()
-    if newest is None:
+    kept = actuals.c
+    dated = sa.select(kept.date).where(kept.date.is_not(None), is_trusted()).limit(1)
+    # By the index, from either end: min and max would look at all of it.
+    oldest = connection.scalar(dated.order_by(kept.date))
+    newest = connection.scalar(dated.order_by(kept.date.desc()))
+    if oldest is None or newest is None:
         return _pairs_by(connection, model_name, until, None, by_day=True)
     newest = newest if until is None else min(newest, until)
     reach, days = _LOOK_BACK, {}
@@ -83,9 +85,12 @@ def _pairs_by(
     since: date | None,
     *,
     by_day: bool,
-    rare: list[str] | None = None,
+    rare: Collection[str] = (),
 ) -> dict[Any, int]:
-    """Count the actuals of days that were forecast, by day (ISO) or by series ("" without)."""
+    """Count the actuals of days that were forecast, by day (ISO) or by series ("" without).
+
+    By series those that have fewer than _FEWEST are counted; by day all but the `rare` ones.
+    """
     kept = predictions.c
     spans = sa.select(
         kept.series_id,
@@ -106,10 +111,13 @@ def _pairs_by(
         dated = dated.where(actuals.c.date <= until)
     if since is not None:
         dated = dated.where(actuals.c.date >= since)
-    excluded = set(rare or ())
+    excluded = set(rare)
     if len(excluded) <= _MOST_NAMES:
         dated = dated.where(name.not_in(excluded)) if excluded else dated
-    rows = connection.execute(dated.group_by(day if by_day else name))
+    dated = dated.group_by(day if by_day else name)
+    if not by_day:
+        dated = dated.having(sa.func.count() < _FEWEST)
+    rows = connection.execute(dated)
     counts = {row[0]: row[1] for row in rows}
     if "" in excluded:
         return counts
@@ -127,6 +135,8 @@ def _pairs_by(
         if not is_late and (since is None or target >= np.datetime64(since, "D")):
             key = str(target) if by_day else ""
             counts[key] = counts.get(key, 0) + count
+    if not by_day and counts.get("", 0) >= _FEWEST:
+        del counts[""]
     return counts
 
 

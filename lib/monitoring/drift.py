@@ -114,8 +114,8 @@ def detect_drift(
 
     Args:
         reference: what is usual in the data the model learned from.
-        live: date, the eleven features in raw units, and series_id where known: one row for the
-            last known day of each forecast.
+        live: date, the eleven features in raw units, and series_id and covariates where known:
+            one row for the last known day of each forecast.
         last: last day of the window.
         alpha: probability of flagging any distribution of a window that is like the reference.
         min_effect: smallest PSI worth flagging.
@@ -150,18 +150,19 @@ def _compare_features(
     difference counts, to the season or to the last days of the reference.
     """
     columns = comparable(window)
+    names = (*FEATURES, *(name for name in reference.covariates if name in columns))
     newest = reference.dates > reference.dates.max() - reference.days
     compared = {
         name: min(
             (_compare(reference, name, columns[name], rows) for rows in (season, newest)),
             key=lambda one: one.score if math.isfinite(one.score) else math.inf,
         )
-        for name in FEATURES
+        for name in names
     }
-    p_values = np.array([_tail(compared[name].score) for name in FEATURES])
-    outside = _outside(reference, columns, window)
+    p_values = np.array([_tail(compared[name].score) for name in names])
+    outside = _outside(reference, {name: columns[name] for name in names}, window)
     features = []
-    for name, p_value, p_adjusted in zip(FEATURES, p_values, holm(p_values), strict=True):
+    for name, p_value, p_adjusted in zip(names, p_values, holm(p_values), strict=True):
         values, one = columns[name], compared[name]
         psi = population_stability(values, one.reference)
         missing = float(np.isnan(values).mean()) if len(values) else np.nan
@@ -226,8 +227,7 @@ def _outside(
 ) -> dict[str, float]:
     """Return the share of the values that are out of range, by feature."""
     shares = {}
-    for name in FEATURES:
-        values = columns[name]
+    for name, values in columns.items():
         if name == LEVEL:
             shares[name] = _level_outside(reference, values, live)
             continue

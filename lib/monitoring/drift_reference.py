@@ -55,12 +55,18 @@ class DriftReference:
     levels: Mapping[str, tuple[float, float]] = field(repr=False)
     parts: dict[tuple[str, ...], DriftReference] = field(default_factory=dict, repr=False)
 
+    @property
+    def covariates(self) -> tuple[str, ...]:
+        """Names of the columns beside the eleven features."""
+        return tuple(name for name in self.columns if name not in FEATURES)
+
 
 def build_reference(reference: pd.DataFrame, days: int = 21) -> DriftReference:
     """Measure what is usual in a model's reference.
 
     Args:
-        reference: `reference.parquet` of the model: date, series_id, the eleven features.
+        reference: `reference.parquet` of the model: date, series_id, the eleven features, and
+            covariates.
         days: length of the windows that will be compared with it.
 
     Raises:
@@ -75,8 +81,9 @@ def build_reference(reference: pd.DataFrame, days: int = 21) -> DriftReference:
 def _profile(
     days: int, dates: np.ndarray, series: np.ndarray, columns: Mapping[str, np.ndarray]
 ) -> DriftReference:
-    effects: dict[str, list[tuple[float, float]]] = {name: [] for name in TESTED}
-    missing = dict.fromkeys(FEATURES, 0.0)
+    covariates = [name for name in columns if name not in FEATURES]
+    effects: dict[str, list[tuple[float, float]]] = {n: [] for n in (*TESTED, *covariates)}
+    missing = dict.fromkeys(columns, 0.0)
     weekdays = len(np.unique(weekday_of(dates)))
     whole = int((dates.max() - dates.min()).astype(np.int64)) + 1 if len(dates) else 0
     origins = dates.min() + np.arange(days - 1, whole, _STEP) if len(dates) else []
@@ -84,11 +91,11 @@ def _profile(
         window = (dates > end - days) & (dates <= end)
         if not window.any():
             continue
-        for name in FEATURES:
+        for name in columns:
             share = float(np.isnan(columns[name][window]).mean())
             missing[name] = max(missing[name], share)
         others, _ = _season(dates, end, days, weekdays, apart=True)
-        for name in TESTED:
+        for name in effects:
             pair = effects_of(columns[name][window], columns[name][others])
             if np.isfinite(pair).all():
                 effects[name].append(pair)
@@ -148,10 +155,12 @@ def in_season(reference: DriftReference, last: np.datetime64) -> tuple[np.ndarra
 def comparable(table: pd.DataFrame) -> dict[str, np.ndarray]:
     """Return the eleven features without units, (rows,) each: divided by the level of their day.
 
-    A level of zero or below gives NaN; the level itself, the calendar, the factor and the events
-    stay as they are.
+    A level of zero or below gives NaN; the level itself, the calendar, the factor, the events and
+    covariates stay as they are.
     """
-    columns = {name: table[name].to_numpy(np.float64) for name in FEATURES}
+    kept = [name for name in table.columns if name not in ("date", "series_id", *FEATURES)]
+    covariates = [str(name) for name in kept if pd.api.types.is_numeric_dtype(table[name])]
+    columns = {name: table[name].to_numpy(np.float64) for name in (*FEATURES, *covariates)}
     level = np.where(columns[LEVEL] > 0, columns[LEVEL], np.nan)
     return columns | {name: columns[name] / level for name in RELATIVE}
 

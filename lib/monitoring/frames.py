@@ -46,7 +46,8 @@ class Frames:
         forecasts: one row a forecast day: series_id, date (datetime64[s] or ns), horizon (days),
             model_version, made_at, q<level>…; actual, naive and scale of `join_actuals`.
         history: series_id, date, value: the actuals.
-        features: one row a forecast: series_id, date (the last known day), the eleven features.
+        features: one row a forecast: series_id, date (the last known day), the eleven features;
+            of a run also covariates.
         share: part of the stored forecasts that was drawn.
         quarantined: implausible actuals, left out of the others.
     """
@@ -104,9 +105,8 @@ def from_run(folder: Path, *, model_version: int | None = None) -> Frames:
     forecasts = pd.read_parquet(folder / "forecasts.parquet").drop(columns="actual")
     forecasts = forecasts.rename(columns={"cutoff": "made_at"}).assign(model_version=model_version)
     panel = to_panel(history)
-    table = pd.DataFrame(ft.compute_features(panel), columns=list(ft.FEATURES))
-    table.insert(0, "date", panel.dates.astype("datetime64[s]"))
-    table.insert(0, "series_id", history["series_id"].to_numpy())
+    rows = np.arange(len(panel.values))
+    table = ft.tabulate_features(panel, ft.compute_features(panel), rows)
     known = history[list(SERIES_COLUMNS[:3])]
     return Frames(join_actuals(forecasts, known), known, table)
 

@@ -25,6 +25,7 @@ class Notice:
     opened_at: datetime
     last_seen: datetime
     ended_at: datetime | None
+    model_name: str = ""  # registered name
 
     def line(self) -> str:
         """Return severity, change and title in one line."""
@@ -32,7 +33,8 @@ class Notice:
 
     def text(self) -> str:
         """Return the notice for people, in a few lines."""
-        lines = [self.line(), self.detail, f"since {_utc(self.opened_at)}"]
+        model = f"{self.model_name}, " if self.model_name else ""
+        lines = [self.line(), self.detail, f"{model}since {_utc(self.opened_at)}"]
         if self.ended_at is not None:
             lines[-1] += f", last seen {_utc(self.last_seen)}, ended {_utc(self.ended_at)}"
         return "\n".join(line for line in lines if line)
@@ -43,6 +45,7 @@ class Notice:
         at = {name: getattr(self, name) for name in times}
         return {
             "incident": self.key,
+            "model": self.model_name,
             "event": self.event,
             "severity": self.severity,
             "title": self.title,

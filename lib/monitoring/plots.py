@@ -194,11 +194,10 @@ def plot_digest(findings: Mapping[str, Any]) -> Figure:
         axis.plot(days, values, color=color, lw=1.6, marker=".", ms=6)
         if level is not None:
             axis.axhline(level, color=MUTED, lw=1.0, ls="--", label="expected")
+            axis.legend(frameon=False, fontsize=8, loc="lower left")
         axis.set_ylabel(label)
         if not len(days):
             axis.text(0.5, 0.5, "nothing has come true yet", transform=axis.transAxes, ha="center")
     axes[0].set_ylim(bottom=0)
     axes[1].set_ylim(0, 100)
-    for axis in axes:
-        axis.legend(frameon=False, fontsize=8, loc="lower left")
     return figure

@@ -50,6 +50,7 @@ def run_backtest(
               forecasts (`ours`) and of each baseline; null where a score is not defined;
             - verdict.json: whether that beats the best baseline by MASE and WQL, with the
               differences and their standard errors, and what is not scored in full (left_out);
+            - totals.csv, the coverage and the quantile loss of sums over days and series;
             - backtest.png and report.html, a summary above the executed notebook.
 
     Raises:
@@ -94,8 +95,10 @@ def _copy_results(run: Path, out: Path) -> None:
 
     forecasts = pd.read_parquet(run / "forecasts.parquet").drop(columns="actual")
     forecasts.to_parquet(out / "forecasts.parquet.tmp", index=False)
-    shutil.copyfile(run / "backtest.png", out / "backtest.png.tmp")
-    for name in ("forecasts.parquet", "backtest.png"):
+    names = [name for name in ("backtest.png", "totals.csv") if (run / name).is_file()]
+    for name in names:
+        shutil.copyfile(run / name, out / f"{name}.tmp")
+    for name in ("forecasts.parquet", *names):
         (out / f"{name}.tmp").replace(out / name)
 
 

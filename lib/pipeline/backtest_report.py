@@ -39,7 +39,7 @@ def add_summary(
         '<a href="metrics.json">metrics.json</a> has the numbers, '
         '<a href="verdict.json">verdict.json</a> the comparison, and '
         "forecasts.parquet each forecast.</p>",
-        '<p><img src="backtest.png" alt="Forecasts of the backtest and what came true" '
+        '<p><img src="backtest.png" alt="MASE of each forecast by day of the horizon" '
         'style="max-width: 100%"></p>',
         *_left_out_list(left_out),
         "<p>How these figures were made: the executed notebook follows.</p>",

@@ -108,9 +108,9 @@ def show_summary(summary: RunSummary, console: Console) -> None:
     console.print(summary.verdict, style="bold", soft_wrap=True, markup=False)
     console.print(summary.decision, soft_wrap=True, markup=False)
     console.print(f"\nReport: {_short(summary.report)}\nNext:", soft_wrap=True, markup=False)
-    width = max(map(len, summary.next_steps), default=0)
     for command, purpose in summary.next_steps.items():
-        console.print(f"  {command:<{width}}  {purpose}", soft_wrap=True, markup=False)
+        console.print(f"  {command}", soft_wrap=True, markup=False)
+        console.print(f"      to {purpose}", style="dim", soft_wrap=True, markup=False)
 
 
 def describe_verdict(scores: Scores, judged: Mapping[str, Any] | None = None) -> str:
@@ -125,7 +125,8 @@ def describe_verdict(scores: Scores, judged: Mapping[str, Any] | None = None) ->
     'Not better than the best simple forecast: MASE 0.8, mean of the last week 0.5.'
     """
     if judged:
-        better, reason = judged["better"], _spell(judged["reason"])
+        better = judged["better"]
+        reason = _spell("; ".join([judged["reason"], *_other_metrics(judged)]))
     else:
         better, reason = _compare(scores)
     if not reason:
@@ -134,6 +135,17 @@ def describe_verdict(scores: Scores, judged: Mapping[str, Any] | None = None) ->
         return f"Not better than the best simple forecast: {reason}."
     noise = ", though by so little that it may be chance" if "within noise" in reason else ""
     return f"Better than the best simple forecast{noise}: {reason}."
+
+
+def _other_metrics(judged: Mapping[str, Any]) -> list[str]:
+    """Return the comparison in the metrics that the reason leaves out: ours is better there."""
+    return [
+        f"{metric} {judged[f'score_{metric}']:.4g} beats "
+        f"{NAMES.get(judged[f'best_baseline_{metric}'], judged[f'best_baseline_{metric}'])}, "
+        f"{judged[f'best_baseline_score_{metric}']:.4g}"
+        for metric in ("mase", "wql")
+        if f"score_{metric}" in judged and metric not in judged["reason"]
+    ]
 
 
 def _compare(scores: Scores) -> tuple[bool, str]:

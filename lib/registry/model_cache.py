@@ -1,8 +1,9 @@
 """Keep copies of fetched models on disk, a bounded number, for the processes of one machine.
 
 The folder `cache` below `var_dir` holds `models/<version>` and a note: which version was served
-last, so that the service starts without the registry, and whose versions they are. All processes
-that need a version (service, explanation worker, monitoring) share these copies.
+last, so that the service starts without the registry, and whose versions they are. For each copy
+`notes/<version>.json` says whose it is, with the checksum of its contract. All processes that need
+a version (service, explanation worker, monitoring) share these copies.
 """
 
 from __future__ import annotations
@@ -13,14 +14,14 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import structlog
 from filelock import FileLock
 
-from lib.files import text_hash
-from lib.inference import ArtifactError, verify_folder
+from lib.files import file_hash, text_hash
+from lib.inference import CONTRACT, ArtifactError, verify_folder
 from lib.settings import Settings
 
 MAX_COPIES = 5  # versions on disk
@@ -112,12 +113,14 @@ class ModelCache:
             cache: the folder that `exclusive` yields.
 
         Raises:
-            ArtifactError: the note cannot be read.
+            ArtifactError: the note cannot be read, or the contract of the copy was altered.
         """
         note = _read_note(cache)
         if note is None or note["name"] != self._name or note["version"] is None:
             return None
-        return note["version"], cache / "models" / str(note["version"])
+        copy = cache / "models" / str(note["version"])
+        _check_contract(copy)
+        return note["version"], copy
 
     def keep(self, cache: Path, arrived: Path, version: int) -> bool:
         """Move a fetched folder to the place of its copy; return whether that worked.
@@ -133,6 +136,7 @@ class ModelCache:
             if copy.exists():
                 copy.rename(arrived.with_name("before"))
             shutil.move(arrived, copy)
+            self._describe(copy)
             os.utime(copy)
             if not (cache / _NOTE).exists():
                 self._write_note(cache, None)
@@ -165,6 +169,7 @@ class ModelCache:
             if not (copy.is_dir() and self._is_ours(cache)):
                 return False
             try:
+                _check_contract(copy)
                 verify_folder(copy)
                 shutil.copytree(copy, folder)
                 os.utime(copy)
@@ -173,6 +178,31 @@ class ModelCache:
                 shutil.rmtree(folder, ignore_errors=True)
                 return False
             return True
+
+    def _describe(self, copy: Path) -> None:
+        """Note of a copy whose it is, and the checksum of its contract."""
+        facts = {"name": self._name, "registry": self._registry}
+        contract = copy / CONTRACT
+        if contract.is_file():
+            facts["contract"] = file_hash(contract)
+        note = _note_of(copy)
+        note.parent.mkdir(exist_ok=True)
+        note.write_text(json.dumps(facts))
+
+    def last_used(self, cache: Path) -> tuple[int, Path] | None:
+        """Return the copy that was used last, of those noted to be of this model and not altered.
+
+        Args:
+            cache: the folder that `exclusive` yields.
+        """
+        ours = []
+        for copy in _copies(cache) if (cache / "models").is_dir() else ():
+            facts = _facts_of(copy)
+            if facts.get("name") == self._name and facts.get("registry") == self._registry:
+                with suppress(ArtifactError):
+                    _check_contract(copy)
+                    ours.append((copy.stat().st_mtime, int(copy.name), copy))
+        return max(ours)[1:] if ours else None
 
     def _is_ours(self, cache: Path) -> bool:
         try:
@@ -202,6 +232,9 @@ class ModelCache:
         )
         for copy in copies[:-MAX_COPIES]:
             shutil.rmtree(copy, ignore_errors=True)
+        for note in (cache / "notes").glob("*.json"):
+            if not (cache / "models" / note.stem).exists():
+                note.unlink(missing_ok=True)
         for left in (cache / "models").glob(f"{_ARRIVING}*"):  # by a process that was killed
             if left.stat().st_mtime < time.time() - _ABANDONED:
                 shutil.rmtree(left, ignore_errors=True)
@@ -211,6 +244,26 @@ class ModelCache:
 
 def _copies(cache: Path) -> list[Path]:
     return [path for path in (cache / "models").iterdir() if path.name.isdigit()]
+
+
+def _note_of(copy: Path) -> Path:
+    return copy.parents[1] / "notes" / f"{copy.name}.json"
+
+
+def _facts_of(copy: Path) -> dict:
+    """Return what is noted of a copy; nothing for one of earlier releases."""
+    try:
+        facts = json.loads(_note_of(copy).read_text())
+    except (OSError, ValueError):
+        return {}
+    return facts if isinstance(facts, dict) else {}
+
+
+def _check_contract(copy: Path) -> None:
+    """Raise ArtifactError for a contract that is not the one that was fetched."""
+    expected, contract = _facts_of(copy).get("contract"), copy / CONTRACT
+    if expected is not None and contract.is_file() and file_hash(contract) != expected:
+        raise ArtifactError(f"{CONTRACT}: differs from the one that was fetched")
 
 
 def _read_note(cache: Path) -> dict | None:

@@ -97,6 +97,10 @@ class Registry:
         """Return the version number of an alias, None where it has none."""
         return self._versions.aliases().get(alias)
 
+    def versions(self) -> list[int]:
+        """Return the numbers of all versions, the oldest first."""
+        return [int(version.version) for version in self._versions.all()]
+
     def training_run(self, which: str | int) -> tuple[str, dict[str, str]]:
         """Return the id and the tags of the training run of an alias or a version.
 

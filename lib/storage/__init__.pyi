@@ -13,11 +13,13 @@ __all__ = [
     "held",
     "in_batches",
     "is_dead",
+    "is_present",
     "lease_of",
     "predictions",
     "process_name",
     "purge",
     "run",
+    "show_presence",
     "utcnow",
 ]
 
@@ -31,5 +33,6 @@ from .database import (
     utcnow,
 )
 from .leases import held, lease_of
+from .presence import is_present, show_presence
 from .processes import GRACE, is_dead, process_name, run
 from .tables import actuals, alerts, checks, corrections, explanations, findings, predictions

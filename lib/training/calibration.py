@@ -14,7 +14,7 @@ BLOCKS = (1, 7, 14, 28)  # last days of the blocks of the horizon
 BATCH_SIZE = 512  # windows of one pass, which bounds memory
 MIN_FACTOR, MAX_FACTOR = 0.3, 4.0
 MIN_TARGETS = 5  # independent ones, below which nothing is calibrated
-PRIOR_TARGETS = 30  # how many targets the factor 1 counts for
+PRIOR_TARGETS = 60  # how many targets the factor 1 counts for
 CENTRAL = (0.1, 0.9)  # levels of the interval that a series is calibrated by
 
 
@@ -23,11 +23,13 @@ def calibrate(fit: Fit, data: TrainingData) -> Fit:
 
     In the manner of CQR (Romano et al. 2019), multiplicative: per block of the horizon, the offset
     of each level from the median is multiplied by the factor under which validation targets fall
-    below it as often as its level says. Factors rise away from the median, so quantiles stay
-    ordered, and are shrunk towards 1 where targets are few. Then each of several series gets one
-    factor for all its widths, or the noisy ones would be too narrow and the quiet ones too wide.
-    There is no finite-sample guarantee: days of a series depend on each other, and the same span
-    has chosen the network.
+    below it as often as its level p says. Of n independent targets that is the quantile at level
+    p (n + 1) / n, as conformal prediction has it for few of them. Factors rise away from the
+    median, so quantiles stay ordered, and are shrunk towards 1 where targets are few.
+
+    Then each of several series gets one factor for all its widths, or the noisy ones would be too
+    narrow and the quiet ones too wide. There is no finite-sample guarantee: days of a series depend
+    on each other, and the same span has chosen the network.
 
     Args:
         fit: its network is changed in place.
@@ -142,7 +144,8 @@ def _compute_factors(
         if i == median:
             continue
         ratio = residuals[observed] / offsets[..., i][observed]
-        factor = np.quantile(ratio, 1 - level if i < median else level)
+        share = (1 - level if i < median else level) * (independent + 1) / independent
+        factor = np.quantile(ratio, min(share, 1.0))
         factors[i] = np.clip(weight * factor + (1 - weight), MIN_FACTOR, MAX_FACTOR)
     below = np.maximum.accumulate(factors[:median][::-1])[::-1]
     above = np.maximum.accumulate(factors[median + 1 :])

@@ -55,7 +55,7 @@ class TrainingConfig:
     """
 
     seed: int = 0
-    steps: int = 1500
+    steps: int = 2500
     batch_size: int = 64
     learning_rate: float = 6e-3
     weight_decay: float = 1e-2

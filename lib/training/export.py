@@ -231,11 +231,7 @@ def _sample_reference(panel: Panel, features: np.ndarray) -> pd.DataFrame:
     history = np.flatnonzero(~is_planned(panel))
     count = len(history)
     rows = history[np.linspace(0, count - 1, min(REFERENCE_ROWS, count)).astype(int)]
-    series = panel.series_of(rows)
-    table = pd.DataFrame(features[rows], columns=list(ft.FEATURES))
-    table.insert(0, "date", panel.dates[rows].astype("datetime64[ns]"))
-    table.insert(0, "series_id", np.array(panel.ids, dtype=object)[series])
-    return table
+    return ft.tabulate_features(panel, features, rows).astype({"date": "datetime64[ns]"})
 
 
 def _compare(

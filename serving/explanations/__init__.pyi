@@ -1,4 +1,4 @@
-__all__ = ["Explainer", "Job", "Jobs", "QueueFullError", "TryLaterError"]
+__all__ = ["Explainer", "Job", "Jobs", "NoWorkerError", "QueueFullError", "TryLaterError"]
 
 from .explainer import Explainer, TryLaterError
-from .jobs import Job, Jobs, QueueFullError
+from .jobs import Job, Jobs, NoWorkerError, QueueFullError

@@ -22,19 +22,27 @@ from lib.storage import (
     exclusive_transaction,
     explanations,
     in_batches,
+    is_present,
+    lease_of,
     predictions,
+    show_presence,
     utcnow,
 )
 
 MAX_ATTEMPTS = 10  # of a job whose worker dies each time: the job may be what kills it
 SECONDS_EACH = 3  # that one explanation takes at most, on one core
 RETRY_SECONDS = 3.0  # before a postponed job is tried again
+_WORKER = "explanations"  # the lease that running workers renew
 # Of results; it is part of the hash, so that a new format is computed anew. That of /predict bodies
 # is as it was.
 _FORMAT, _FORMAT_OF_HISTORIES = 1, 2
 _ROWS = explanations.c
 _QUEUED = {"status": "queued", "worker": None, "started_at": None, "lease_until": None}
 log = structlog.get_logger()
+
+
+class NoWorkerError(RuntimeError):
+    """No worker has shown itself lately: the job would wait for ever."""
 
 
 class QueueFullError(RuntimeError):
@@ -73,7 +81,9 @@ class Jobs:
         self.queue_max = queue_max
         self.lease = timedelta(seconds=lease_seconds)
 
-    def submit(self, body: dict[str, Any], model_version: int) -> str:
+    def submit(
+        self, body: dict[str, Any], model_version: int, *, needs_worker: bool = False
+    ) -> str:
         """Queue a question, unless it is queued, running or done already.
 
         The same question about the same version has the same id. One that failed is tried again.
@@ -81,11 +91,13 @@ class Jobs:
         Args:
             body: the question as it is stored and computed.
             model_version: of the model that is explained.
+            needs_worker: refuse what no worker would compute.
 
         Returns:
             The id of the explanation.
 
         Raises:
+            NoWorkerError: no worker runs, and the explanation is not there.
             QueueFullError: as many jobs wait as may.
             StoreError: the database does not answer.
         """
@@ -98,6 +110,8 @@ class Jobs:
             status = connection.scalar(sa.select(_ROWS.status).where(_ROWS.id == identity))
             if status in ("queued", "running", "done"):
                 return identity
+            if needs_worker and not self._has_worker(connection):
+                raise NoWorkerError("no worker for explanations runs")
             queued = sa.select(sa.func.count()).where(self._named(), _ROWS.status == "queued")
             waiting = connection.execute(queued).scalar_one()
             if waiting >= self.queue_max:
@@ -162,6 +176,23 @@ class Jobs:
             columns = row.returning(_ROWS.body, _ROWS.model_version)
             body, version = connection.execute(columns).one()
         return Job(identity, json.loads(body), version)
+
+    def announce(self, worker: str, *, leaves: bool = False) -> None:
+        """Let the service know that a worker runs, or that it leaves."""
+        seconds = 0.0 if leaves else self.lease.total_seconds()
+        show_presence(self.store, self._worker_lease, worker, seconds=seconds)
+
+    def has_worker(self) -> bool:
+        """Tell whether a worker has shown itself within the time of a lease."""
+        with self.store.reading() as connection:
+            return self._has_worker(connection)
+
+    def _has_worker(self, connection: sa.Connection) -> bool:
+        return is_present(connection, self._worker_lease)
+
+    @property
+    def _worker_lease(self) -> str:
+        return lease_of(self.store, _WORKER)
 
     def renew(self, identity: str, worker: str) -> None:
         """Extend the lease of the job that a worker computes.

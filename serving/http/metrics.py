@@ -93,6 +93,12 @@ class Metrics:
             multiprocess_mode="livemostrecent",
             registry=registry,
         )
+        self.database_limit = Gauge(
+            "database_limit_bytes",
+            "Size beyond which no prediction is stored; 0 for none",
+            multiprocess_mode="livemostrecent",
+            registry=registry,
+        )
         self.depth = Gauge(
             "explanations",
             "Explanations by status",

@@ -60,6 +60,10 @@ class Source(Protocol):
         """Return the version of an alias, None where it has none."""
         ...
 
+    def versions(self) -> list[int]:
+        """Return the numbers of all versions, the oldest first."""
+        ...
+
     def fetch(self, which: str | int, folder: Path) -> Path:
         """Copy the artifact of a version or alias into a folder."""
         ...
@@ -98,6 +102,7 @@ class LiveModel:
         self._detail = "the registry has not been contacted yet"
         self._stop = threading.Event()
         self._attempted = threading.Event()
+        self.loaded = threading.Event()  # set once there is a model
         self._starting = threading.Lock()
         self._swapping = threading.Lock()
         self._cache = ModelCache(settings, self._on_failure)
@@ -159,15 +164,13 @@ class LiveModel:
             version, source = self._source.version_of(PRODUCTION), PRODUCTION
             if version is None:
                 version, source = self._source.version_of(STAGING), STAGING
+            if version is None:
+                self._reachable = True
+                self._detail = self._advise(self._source.versions())
+                return
         except Exception as error:  # MLflow, SQLAlchemy and requests raise what they like
             raise self._away(error) from error
         self._reachable = True
-        if version is None:
-            self._detail = (
-                f"{self.settings.registered_model_name} has no production version in the registry: "
-                "`make train` registers one, `make promote VERSION=n` promotes one that is there"
-            )
-            return
         current = self._served
         if current and current.version == version and current.source != LAST_KNOWN_GOOD:
             if current.source != source:
@@ -177,6 +180,17 @@ class LiveModel:
         if self._refused and self._refused[0] == version and time.monotonic() < self._refused[1]:
             return
         self._load(version, source)
+
+    def _advise(self, versions: list[int]) -> str:
+        """Say what to do where no version has an alias."""
+        none = f"{self.settings.registered_model_name} has no production version in the registry"
+        if not versions:
+            return f"{none}: `make train` registers one"
+        listed = ", ".join(map(str, versions[-5:]))
+        return (
+            f"{none}. These versions are there: {listed}; `make promote VERSION={versions[-1]}` "
+            "makes one of them the production version"
+        )
 
     def _load(self, version: int, source: str) -> None:
         registry = self._source
@@ -207,6 +221,7 @@ class LiveModel:
         loaded_at, batcher = datetime.now(UTC), Batcher(forecaster)
         self._served = Served(forecaster, version, source, loaded_at, time.monotonic(), batcher)
         self._attempted.set()
+        self.loaded.set()
         self._on_loaded(version)
         log.info("model loaded", version=version, source=source, before=before and before.version)
 
@@ -216,7 +231,7 @@ class LiveModel:
             return
         try:
             with self._cache.exclusive() as cache:
-                last = self._cache.last_known_good(cache)
+                last = self._find_copy(cache)
                 forecaster = load_checked(last[1]) if last else None
         except (OSError, ArtifactError) as error:
             self._on_failure("cache")
@@ -225,6 +240,16 @@ class LiveModel:
         with self._swapping:
             if last and forecaster and self._served is None:
                 self._swap(forecaster, last[0], LAST_KNOWN_GOOD)
+
+    def _find_copy(self, cache: Path) -> tuple[int, Path] | None:
+        """Return the last-known-good copy; where what names it is damaged, the one used last."""
+        try:
+            return self._cache.last_known_good(cache)
+        except ArtifactError as error:
+            if (last := self._cache.last_used(cache)) is None:
+                raise
+            log.warning("note of the last model refused", error=str(error), version=last[0])
+            return last
 
     def _run(self) -> None:
         jitter = random.Random(os.getpid())  # so that the processes do not poll in step
@@ -253,7 +278,7 @@ class LiveModel:
             self._attempted.set()
 
     def _away(self, error: Exception) -> RegistryAwayError:
-        if isinstance(error, OSError) and error.errno in _FULL:
+        if _is_full_disk(error):
             self._detail = "the disk of VAR_DIR is full: a new version cannot be copied to it"
             self._on_failure("cache")
             log.error("disk full", folder=str(self.settings.var_dir), error=summarize_error(error))
@@ -264,3 +289,13 @@ class LiveModel:
         self._detail = "the registry does not answer"
         self._on_failure("registry")
         return RegistryAwayError(summarize_error(error))
+
+
+def _is_full_disk(error: BaseException | None) -> bool:
+    """Tell whether a full disk is the reason of an error; MLflow wraps some in its own."""
+    seen = 0
+    while error is not None and seen < 10:
+        if isinstance(error, OSError) and error.errno in _FULL:
+            return True
+        error, seen = error.__cause__ or error.__context__, seen + 1
+    return False

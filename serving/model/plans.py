@@ -14,7 +14,6 @@ from lib.inference import (
     ServedModel,
     Total,
     choose_order,
-    mean_of_quantiles,
     subtract,
 )
 from serving.http import invalid
@@ -45,8 +44,7 @@ class Planner:
     ) -> None:
         if forecaster.ranks is None:
             raise invalid("totals", NO_RANKS)
-        self._known = forecaster.contract.quantiles
-        self._sampler = PathSampler(forecaster.ranks, self._known)
+        self._sampler = PathSampler(forecaster.ranks, forecaster.contract.quantiles)
         self._plan, self._horizon, self._levels = plan, horizon, list(levels)
         self._names = name_levels(levels)
         futures = (None, *plan.scenarios)
@@ -75,7 +73,7 @@ class Planner:
         floor, start = least_value(series), base.first[at]
         quantiles = base.quantiles[at, : self._horizon]
         paths = self._sampler.draw(series.name, quantiles, floor=floor)
-        totals = self._add(number, None, start, quantiles, paths, floor)
+        totals = self._add(number, None, start, base.means[at], paths)
         fields: dict[str, Any] = {}
         if totals:
             fields["totals"] = self._lay_out(totals)
@@ -86,7 +84,7 @@ class Planner:
         for name, part in scenarios.items():
             other = part.quantiles[at, : self._horizon]
             paths = self._sampler.draw_scenario(series.name, quantiles, other, floor=floor)
-            after = self._add(number, name, start, other, paths, floor)
+            after = self._add(number, name, start, part.means[at], paths)
             fields["scenarios"][name] = self._compare(totals, after)
         return fields
 
@@ -110,12 +108,10 @@ class Planner:
         number: int,
         future: str | None,
         start: np.datetime64,
-        quantiles: np.ndarray,
+        means: np.ndarray,
         paths: np.ndarray,
-        floor: float,
     ) -> list[Total]:
         """Return the totals of a series under a future, and add it to its groups."""
-        means = mean_of_quantiles(quantiles, self._known, floor=floor)
         for group in self._plan.groups:
             if number in group.members:
                 self._sums[group.name][future].add(start, means, paths)

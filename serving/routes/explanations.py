@@ -14,7 +14,7 @@ from flask_openapi3 import APIBlueprint, Tag
 from pydantic import TypeAdapter, ValidationError
 from werkzeug.exceptions import Conflict, NotFound, ServiceUnavailable, TooManyRequests
 
-from serving.explanations import QueueFullError
+from serving.explanations import NoWorkerError, QueueFullError
 from serving.http import invalid
 from serving.routes.store import AWAY, store_access
 from serving.schemas import (
@@ -46,7 +46,12 @@ def request_explanation(body: ExplanationBody) -> Response:
     with store_access():
         question, g.version = _make_question(body)
         try:
-            identity = state_of().jobs.submit(question, g.version)
+            state = state_of()
+            identity = state.jobs.submit(question, g.version, needs_worker=state.needs_worker)
+        except NoWorkerError as error:
+            raise ServiceUnavailable(
+                "No worker for explanations runs: `make run-worker` starts one", retry_after=AWAY
+            ) from error
         except QueueFullError as error:
             raise TooManyRequests(
                 f"{error}, which is as many as may. Try again later",
@@ -117,8 +122,10 @@ def _question_of_trace(trace_id: str) -> tuple[dict[str, Any], int]:
 
 def _state(identity: str) -> ExplanationState:
     with store_access():
-        known = re.fullmatch("[0-9a-f]{32}", identity)
-        row = state_of().jobs.get(identity) if known else None
+        known, jobs = re.fullmatch("[0-9a-f]{32}", identity), state_of().jobs
+        row = jobs.get(identity) if known else None
+        waits = row is not None and row["status"] == "queued" and state_of().needs_worker
+        detail = "No worker for explanations runs" if waits and not jobs.has_worker() else ""
     if row is None:
         raise NotFound("There is no explanation of this id, or no longer")
     finished = row["finished_at"]
@@ -130,5 +137,6 @@ def _state(identity: str) -> ExplanationState:
         finished_at=finished and finished.isoformat(),
         result=row["result"],
         error=row["error"],
+        detail=detail,
         plot=f"/explanations/{identity}/plot.png" if row["status"] == "done" else None,
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import lru_cache
+from operator import attrgetter, itemgetter
 from typing import Any
 
 import msgspec
@@ -42,7 +43,7 @@ def read_columns(
     names = (*needed, FACTOR, EVENT)
     if isinstance(rows[0], HistoryDay):  # decoded with its types checked
         return {
-            name: _typed_numbers([getattr(r, name) for r in rows], name, field) for name in names
+            name: _typed_numbers(list(map(attrgetter(name), rows)), name, field) for name in names
         }
     allowed = {"date", *names, *others}
     for i, row in enumerate(rows):
@@ -98,7 +99,7 @@ def _float(number: float) -> float:
 def read_days(rows: list[Any], field: str) -> np.ndarray:
     """Return the dates (rows,) of rows as datetime64[D], each later than the one before."""
     typed = isinstance(rows[0], HistoryDay)
-    written = [row.date for row in rows] if typed else [row["date"] for row in rows]
+    written = list(map(attrgetter("date") if typed else itemgetter("date"), rows))
     try:
         days = _parse_days("\n".join(written), len(rows))
     except (ValueError, TypeError):

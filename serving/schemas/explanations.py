@@ -68,4 +68,5 @@ class ExplanationState(BaseModel):
         "error"
     )
     error: str | None
+    detail: str = Field("", description="Why it may have to wait")
     plot: str | None = Field(description="The path of the picture, once it is done")

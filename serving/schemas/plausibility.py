@@ -147,8 +147,8 @@ def check_forecast(quantiles: np.ndarray, largest: float, field: str) -> list[Fi
 def _largest(values: np.ndarray) -> np.ndarray:
     """Return the largest absolute values, rising: one more than may be errors."""
     known = np.abs(values[np.isfinite(values)])
-    count = min(_ERRORS + 1, len(known))
-    return np.sort(np.partition(known, len(known) - count)[len(known) - count :])
+    first = max(0, len(known) - _ERRORS - 1)
+    return np.sort(np.partition(known, first)[first:]) if len(known) else known
 
 
 def _center_and_spread(values: np.ndarray) -> tuple[float, float]:

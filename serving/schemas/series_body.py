@@ -7,6 +7,7 @@ series that it refuses is decoded again, strictly, and `read_series` then names 
 from __future__ import annotations
 
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -37,6 +38,7 @@ class _Series(msgspec.Struct, forbid_unknown_fields=True):
     static: dict[str, Any] | msgspec.UnsetType = _UNSET
 
 
+_OPTIONAL = (attrgetter("fator_externo"), attrgetter("evento_especial"))
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _LIST = msgspec.json.Decoder(list[msgspec.Raw])
 # Of one series, with room for what is refused by its field: a text may hold any of these signs.
@@ -125,10 +127,9 @@ def decode_series(raw: msgspec.Raw, place: str, covariates: tuple[str, ...] = ()
 def _keys_of(series: _Series) -> int:
     rows = series.history
     keys = 1 + 2 * len(rows)
-    keys += sum(row.fator_externo is not _UNSET for row in rows)
-    keys += sum(row.evento_especial is not _UNSET for row in rows)
-    for name in _covariate_attributes(rows):
-        keys += sum(getattr(row, name) is not _UNSET for row in rows)
+    further = [attrgetter(name) for name in _covariate_attributes(rows)]
+    for cell_of in (*_OPTIONAL, *further):
+        keys += len(rows) - list(map(cell_of, rows)).count(_UNSET)
     keys += series.series_id is not _UNSET
     if isinstance(series.future, list):
         keys += 1 + count_keys(series.future)

@@ -114,6 +114,12 @@ export function readEvent(text, decimal = ".") {
   return YES.has(word) ? 1 : NO.has(word) ? 0 : readNumber(text, decimal);
 }
 
+/** The name of a category, null where it is missing. "None" is one. */
+export function readCategory(text) {
+  const cell = text.trim();
+  return MISSING.has(cell.toLowerCase()) && cell !== "None" ? null : cell;
+}
+
 const CLOCK = "(?:[T ]\\s*\\d{1,2}:\\d{2}(?::\\d{2}(?:\\.\\d+)?)?)?\\s*(?:Z|UTC|[+-]\\d{2}:?\\d{2})?";
 const FORMATS = [
   ["ymd", `(\\d{4})-(\\d{1,2})-(\\d{1,2})`],
@@ -163,8 +169,11 @@ const NAMES = {
   event: /^(evento_especial|event|evento|holiday|feriado|promo|promotion|promocao|promoção)$/i,
 };
 
-/** Guess the columns. Returns {date, value, series, factor, event}: numbers, -1 for none. */
-export function guess(table) {
+/**
+ * Guess the columns. Returns {date, value, series, factor, event}: numbers, -1 for none.
+ * Columns of `names` belong to covariates of the model, and to no other role.
+ */
+export function guess(table, names = []) {
   const step = Math.ceil(table.rows.length / 400);
   const sample = table.rows.filter((_, i) => i % step === 0);
   const columns = table.header.map((_, i) => sample.map((row) => row.cells[i] ?? "").filter(Boolean));
@@ -177,7 +186,7 @@ export function guess(table) {
   });
   const isNumber = columns.map((cells) => most(cells, (c) => readNumber(c, decimal) !== undefined));
   const isEvent = columns.map((cells) => most(cells, (c) => Math.abs(readEvent(c, decimal) - 0.5) <= 0.5));
-  const taken = new Set();
+  const taken = new Set(names.map((name) => table.header.indexOf(name)).filter((i) => i >= 0));
   const pick = (role, fits, otherwise = () => -1) => {
     const named = table.header.map((name, i) => i).filter((i) => NAMES[role].test(table.header[i]));
     const found = named.find((i) => !taken.has(i) && fits(i)) ?? otherwise();

@@ -1,7 +1,7 @@
 // The reader's rows: load them, name their columns, show and correct their faults.
 
 import { decode, findDecimal, guess, parse } from "./csv.js";
-import { ROLES, build, locate, wording } from "./dataset.js";
+import { ROLES, build, locate, roleOf, wording } from "./dataset.js";
 import { $, fill, h } from "./dom.js";
 import { number, onLanguage, t } from "./i18n.js";
 
@@ -10,6 +10,7 @@ const SHOWN = 20; // rows with a fault at once
 
 let table = null; // what was brought: {separator, header, rows, name}
 let mapping = null; // number of a column by role
+let covariates = []; // of the model, that a column may hold: {name, role, kind}
 let refused = []; // what the API found wrong with rows, as `faults`
 let listener = () => {};
 
@@ -46,7 +47,46 @@ export function start(changed) {
     });
   }
   $("#decimal").addEventListener("change", update);
-  onLanguage(show);
+  onLanguage(() => {
+    showCovariates();
+    show();
+  });
+}
+
+/** Take the covariates of the served model; its holidays need no column. */
+export function useModel(card) {
+  const found = (card.covariates ?? []).filter(({ kind }) => kind !== "holiday");
+  if (JSON.stringify(found) === JSON.stringify(covariates)) return;
+  covariates = found;
+  showCovariates();
+  if (table) {
+    map();
+    update();
+  }
+}
+
+/** A select for each covariate of the model, with its kind. */
+function showCovariates() {
+  $("#map-model").hidden = covariates.length === 0;
+  const fields = covariates.flatMap((covariate, i) => {
+    const id = `map-covariate-${i}`;
+    const words = t("covariate_kind", { name: covariate.name, kind: t(`kind_${covariate.kind}`), role: t(`role_${covariate.role}`) });
+    const change = (event) => {
+      mapping[roleOf(covariate)] = Number(event.target.value);
+      update();
+    };
+    return [h("label", { for: id }, words), h("select", { id, onchange: change })];
+  });
+  fill($("#map-covariates"), ...fields);
+}
+
+const roles = () => [...ROLES, ...covariates.map(roleOf)];
+
+/** Guess the columns; those of covariates have their names. */
+function map() {
+  const names = covariates.map((covariate) => covariate.name);
+  mapping = guess(table, names);
+  for (const covariate of covariates) mapping[roleOf(covariate)] = table.header.indexOf(covariate.name);
 }
 
 /** Load the example that is shipped with the page. */
@@ -92,8 +132,9 @@ function bring(found, key, name = "") {
     return;
   }
   table = { ...found, key, name };
-  mapping = guess(table);
-  const numbers = [mapping.value, mapping.factor, mapping.event].filter((column) => column >= 0);
+  map();
+  const written = covariates.filter(({ kind }) => kind === "number").map(roleOf);
+  const numbers = ["value", "factor", "event", ...written].map((role) => mapping[role]).filter((column) => column >= 0);
   const cells = table.rows.flatMap((row) => numbers.map((column) => row.cells[column] ?? ""));
   $("#decimal").value = findDecimal(cells, table.separator);
   update();
@@ -108,10 +149,10 @@ function complain(key) {
 function update() {
   refused = [];
   current = { series: [], faults: [] };
-  const used = ROLES.map((role) => mapping[role]).filter((column) => column >= 0);
+  const used = roles().map((role) => mapping[role]).filter((column) => column >= 0);
   const twice = used.find((column, i) => used.indexOf(column) !== i);
   if (mapping.date >= 0 && mapping.value >= 0 && twice === undefined) {
-    current = build(table, mapping, $("#decimal").value);
+    current = build(table, mapping, $("#decimal").value, covariates);
   }
   show();
   listener(current);
@@ -121,7 +162,7 @@ const nameOf = (column) => table.header[column] || t("unnamed", { number: column
 
 function show() {
   if (!table) return;
-  const used = ROLES.map((role) => mapping[role]).filter((column) => column >= 0);
+  const used = roles().map((role) => mapping[role]).filter((column) => column >= 0);
   const twice = used.find((column, i) => used.indexOf(column) !== i);
   const place = $("#data-fault");
   complain(mapping.date < 0 ? "fault_no_date" : mapping.value < 0 ? "fault_no_value" : null);
@@ -139,10 +180,14 @@ function show() {
     }),
     out ? t("left_out", { count: number(out, 0) }) : "",
   ].filter(Boolean).join(" · ");
-  for (const role of ROLES) {
+  const selects = [
+    ...ROLES.map((role) => [role, $(`#map-${role}`)]),
+    ...covariates.map((covariate, i) => [roleOf(covariate), $(`#map-covariate-${i}`)]),
+  ];
+  for (const [role, select] of selects) {
     const options = table.header.map((_, i) => h("option", { value: i }, nameOf(i)));
-    fill($(`#map-${role}`), h("option", { value: -1 }, t("column_none")), ...options);
-    $(`#map-${role}`).value = mapping[role];
+    fill(select, h("option", { value: -1 }, t("column_none")), ...options);
+    select.value = mapping[role];
   }
   showFaults();
 }
@@ -153,18 +198,20 @@ function showFaults() {
   for (const fault of faults) byRow.set(fault.row, [...(byRow.get(fault.row) ?? []), fault]);
   const rows = [...byRow].sort(([a], [b]) => a.line - b.line);
   $("#rows-card").hidden = rows.length === 0;
-  const roles = ["date", "value", "factor", "event", "series"].filter((role) => mapping?.[role] >= 0);
-  const head = h("tr", {}, h("th", {}), ...roles.map((role) => h("th", { scope: "col" }, nameOf(mapping[role]))), h("th", {}));
-  const body = rows.slice(0, SHOWN).map(([row, found]) => faultRow(row, found, roles));
+  const faulty = new Set(faults.map((fault) => fault.role));
+  const usual = ["date", "value", "factor", "event", "series"];
+  const columns = [...usual, ...covariates.map(roleOf).filter((role) => faulty.has(role))].filter((role) => mapping?.[role] >= 0);
+  const head = h("tr", {}, h("th", {}), ...columns.map((role) => h("th", { scope: "col" }, nameOf(mapping[role]))), h("th", {}));
+  const body = rows.slice(0, SHOWN).map(([row, found]) => faultRow(row, found, columns));
   fill($("#rows"), h("thead", {}, head), h("tbody", {}, ...body));
   const more = rows.length - SHOWN;
   $("#rows-more").textContent = more > 0 ? t("errors_more", { count: number(more, 0) }) : "";
 }
 
-function faultRow(row, found, roles) {
-  const cells = roles.map((role) => {
+function faultRow(row, found, columns) {
+  const cells = columns.map((role) => {
     const faults = found.filter((fault) => fault.role === role);
-    const id = `fault-${row.line}-${role}`;
+    const id = `fault-${row.line}-${mapping[role]}`;
     const input = h("input", {
       type: "text",
       value: row.cells[mapping[role]] ?? "",
@@ -179,7 +226,7 @@ function faultRow(row, found, roles) {
     const words = faults.map((fault) => t(fault.key, fault.values)).join(". ");
     return h("td", {}, input, words ? h("span", { class: "fault", id }, words) : null);
   });
-  const whole = found.filter((fault) => !roles.includes(fault.role));
+  const whole = found.filter((fault) => !columns.includes(fault.role));
   const out = h(
     "button",
     {

@@ -1,18 +1,25 @@
 // Makes the series of a /forecast body of a table, and finds the rows that the API's errors name.
 
-import { findFormat, readDay, readEvent, readNumber } from "./csv.js";
+import { findFormat, readCategory, readDay, readEvent, readNumber } from "./csv.js";
 
 export const ROLES = ["date", "value", "series", "factor", "event"];
 const FIELDS = { value: "value", fator_externo: "factor", evento_especial: "event", date: "date" };
 
+const READERS = { number: readNumber, event: readEvent, category: readCategory };
+
+/** The role of the column of a covariate of the model, beside ROLES. */
+export const roleOf = (covariate) => `covariate:${covariate.name}`;
+
 /**
  * Make the series of a table.
  *
- * Returns {series: [{name, history, future, from: {history: [row], future: [row]}}], faults}, with
- * the rows of the table. Where a row behind the last value knows a covariate, the future begins there.
- * `faults` are {row, role, key, values}: a message's key and its values.
+ * Returns {series: [{name, history, future, fixed, from: {history: [row], future: [row]}}], faults},
+ * with the rows of the table; `fixed` are the static covariates. Where a row behind the last value
+ * knows a covariate, the future begins there. `faults` are {row, role, key, values}: a message's key
+ * and its values. `covariates` are those of the model: {name, role, kind}.
  */
-export function build(table, mapping, decimal) {
+export function build(table, mapping, decimal, covariates = []) {
+  const taken = covariates.filter((covariate) => (mapping[roleOf(covariate)] ?? -1) >= 0);
   const cell = (row, role) => (mapping[role] < 0 ? "" : (row.cells[mapping[role]] ?? "").trim());
   const format = findFormat(table.rows.map((row) => cell(row, "date")));
   const found = new Map();
@@ -33,46 +40,65 @@ export function build(table, mapping, decimal) {
       if (numbers[role] === undefined) fault(role, role === "event" ? "fault_event" : "fault_number");
     }
     if (numbers.event < 0 || numbers.event > 1) fault("event", "fault_share");
+    const own = {};
+    for (const covariate of taken) {
+      const [role, { kind }] = [roleOf(covariate), covariate];
+      const found = (own[covariate.name] = READERS[kind](cell(row, role), decimal));
+      if (found === undefined) fault(role, kind === "event" ? "fault_event" : "fault_number");
+      else if (kind === "event" && (found < 0 || found > 1)) fault(role, "fault_share");
+    }
     const name = mapping.series < 0 ? "series" : cell(row, "series");
     if (!name) fault("series", "fault_series_blank");
     // The API names the first such day; here all of them are shown.
     const last = found.get(name)?.at(-1)?.date;
     if (date && date === last) fault("date", "p_twice", { date });
     else if (date && date < last) fault("date", "p_after", { date, other: last });
+    for (const covariate of taken.filter(({ role }) => role === "static")) {
+      const { name: key } = covariate;
+      const before = found.get(name)?.find((d) => d.own[key] !== null)?.own[key] ?? own[key];
+      if (own[key] !== null && own[key] !== before) fault(roleOf(covariate), "fault_static", { series: name, value: before });
+    }
     if (faults.length > before) continue;
     if (!found.has(name)) found.set(name, []);
-    found.get(name).push({ row, date, ...numbers });
+    found.get(name).push({ row, date, ...numbers, own });
   }
-  const series = [...found].map(([name, days]) => divide(name, days, mapping));
+  const series = [...found].map(([name, days]) => divide(name, days, mapping, taken));
   return { series, faults };
 }
 
-function divide(name, days, mapping) {
+function divide(name, days, mapping, covariates) {
+  const of = (...roles) => covariates.filter(({ role }) => roles.includes(role)).map((covariate) => covariate.name);
+  const [known, daily, constant] = [of("known"), of("known", "past"), of("static")];
   const last = (fits) => days.findLastIndex(fits);
   const observed = last((d) => d.value !== null);
   // As lib/data/planned.py: a covariate behind the last value makes all rows behind it planned.
-  const planned = observed >= 0 && last((d) => d.factor !== null || d.event !== null) > observed;
-  const known = planned ? observed + 1 : days.length;
-  const columns = (d) => ({
+  const plans = (d) => d.factor !== null || d.event !== null || known.some((key) => d.own[key] !== null);
+  const planned = observed >= 0 && last(plans) > observed;
+  const count = planned ? observed + 1 : days.length;
+  const pick = (d, names) => Object.fromEntries(names.map((key) => [key, d.own[key]]));
+  const columns = (d, names) => ({
     ...(mapping.factor >= 0 ? { fator_externo: d.factor } : {}),
     ...(mapping.event >= 0 ? { evento_especial: d.event } : {}),
+    ...pick(d, names),
   });
-  const [past, ahead] = [days.slice(0, known), days.slice(known)];
+  const [past, ahead] = [days.slice(0, count), days.slice(count)];
+  const fixed = constant.map((key) => [key, days.find((d) => d.own[key] !== null)?.own[key] ?? null]);
   return {
     name,
-    history: past.map((d) => ({ date: d.date, value: d.value, ...columns(d) })),
-    future: ahead.map((d) => ({ date: d.date, ...columns(d) })),
+    history: past.map((d) => ({ date: d.date, value: d.value, ...columns(d, daily) })),
+    future: ahead.map((d) => ({ date: d.date, ...columns(d, known) })),
+    fixed: Object.fromEntries(fixed),
     from: { history: past.map((d) => d.row), future: ahead.map((d) => d.row) },
   };
 }
 
 /** The row and column behind a field of the API, such as series[2].history[17].value. */
 export function locate(field, series) {
-  const found = /^(?:series\[(\d+)\]\.?)?(history|future)\[(\d+)\](?:\.(\w+))?/.exec(field);
+  const found = /^(?:series\[(\d+)\]\.?)?(history|future)\[(\d+)\](?:\.(.+))?$/.exec(field);
   if (!found) return null;
   const [, which = "0", part, index, name] = found;
   const row = series[Number(which)]?.from[part][Number(index)];
-  return row ? { row, role: FIELDS[name] ?? null } : null;
+  return row ? { row, role: FIELDS[name] ?? (name ? roleOf({ name }) : null) } : null;
 }
 
 // What the API says of a row or a series, and the key of the words for it.

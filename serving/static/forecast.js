@@ -68,6 +68,7 @@ export function useModel(found) {
   const first = !card || card.horizon !== found.horizon;
   card = found;
   planning.useModel(card);
+  data.useModel(card);
   if (first) {
     Object.assign($("#horizon"), { max: card.horizon });
     $("#horizon").value = card.horizon;
@@ -140,9 +141,10 @@ function note(key, values = {}) {
 async function run() {
   if ($("#run").disabled) return;
   const series = data.current.series;
-  const rows = series.map(({ name, history, future }) => ({
+  const rows = series.map(({ name, history, future, fixed }) => ({
     series_id: name,
     history,
+    ...(Object.keys(fixed).length ? { static: fixed } : {}),
     future: future.filter((row) => Date.parse(row.date) <= Date.parse(history.at(-1).date) + card.horizon * 864e5),
   }));
   const body = { series: rows, horizon: Number($("#horizon").value) };

@@ -219,33 +219,47 @@ function showScenarios() {
 function showPlan(scenario) {
   const { answer, at, sent } = shown;
   const planned = new Map(sent[at].future.map((row) => [row.date, row]));
-  const columns = [["evento_especial", "column_event"], ["fator_externo", "column_factor"]];
+  const own = (card?.covariates ?? []).filter(({ role, kind }) => role === "known" && kind !== "holiday");
+  const columns = [
+    { name: "evento_especial", words: t("column_event"), kind: "event" },
+    { name: "fator_externo", words: t("column_factor"), kind: "number" },
+    ...own.map((covariate) => ({ ...covariate, words: covariate.name })),
+  ];
   const head = h(
     "tr",
     {},
     h("th", { scope: "col" }, t("table_date")),
-    ...columns.map(([, key]) => h("th", { scope: "col" }, t(key))),
+    ...columns.map(({ words }) => h("th", { scope: "col" }, words)),
   );
   const rows = answer.forecasts[at].forecast.map(({ date }) => {
     const when = day(date, { weekday: "short", day: "numeric", month: "short" });
-    const cells = columns.map(([column, key]) => {
-      const input = h("input", {
-        type: "number",
-        step: "any",
-        ...(column === "evento_especial" ? { min: 0, max: 1 } : {}),
-        "aria-label": `${t(key)}, ${when}`,
-        placeholder: planned.get(date)?.[column] ?? "",
-        value: scenario.cells[date]?.[column] ?? "",
-        oninput: (event) => {
-          const cell = (scenario.cells[date] ??= {});
-          cell[column] = event.target.value === "" ? undefined : Number(event.target.value);
-        },
-      });
-      return h("td", {}, input);
+    const cells = columns.map((column) => {
+      const [kept, before] = [scenario.cells[date]?.[column.name] ?? "", planned.get(date)?.[column.name] ?? ""];
+      const change = (value) => ((scenario.cells[date] ??= {})[column.name] = value === "" ? undefined : value);
+      return h("td", {}, plannedCell(column, when, kept, before, change));
     });
     return h("tr", {}, h("th", { scope: "row" }, when), ...cells);
   });
   fill($("#scenario-days"), h("thead", {}, head), h("tbody", {}, ...rows));
+}
+
+/** The field of a planned day: a number, or one of the categories of a covariate. */
+function plannedCell({ kind, labels, words }, when, kept, before, change) {
+  const label = `${words}, ${when}`;
+  if (kind === "category") {
+    const options = labels.map((name) => h("option", { value: name, selected: name === kept }, name));
+    const onchange = (event) => change(event.target.value);
+    return h("select", { "aria-label": label, onchange }, h("option", { value: "" }, String(before)), ...options);
+  }
+  return h("input", {
+    type: "number",
+    step: "any",
+    ...(kind === "event" ? { min: 0, max: 1 } : {}),
+    "aria-label": label,
+    placeholder: before,
+    value: kept,
+    oninput: ({ target }) => change(target.value === "" ? "" : Number(target.value)),
+  });
 }
 
 async function compare() {
@@ -254,7 +268,7 @@ async function compare() {
   const asked = shown;
   const rows = asked.answer.forecasts[asked.at].forecast
     .map(({ date }) => ({ date, ...scenario.cells[date] }))
-    .filter((row) => row.evento_especial !== undefined || row.fator_externo !== undefined);
+    .filter(({ date, ...cells }) => Object.values(cells).some((value) => value !== undefined));
   const note = $("#scenario-note");
   note.classList.remove("fault");
   if (!rows.length) {

@@ -51,7 +51,7 @@ export async function explain(step) {
   $("#why-day").value = step;
   $("#why").scrollIntoView();
   const mine = (waiting = {});
-  const { history, future } = forecast;
+  const { history, future, static: fixed, series_id } = forecast;
   result = null;
   show();
   complain("");
@@ -59,7 +59,7 @@ export async function explain(step) {
   const began = performance.now();
   try {
     progress("queued", 0);
-    const body = { history, horizon_day: step, ...(future.length ? { future } : {}) };
+    const body = { series_id, history, horizon_day: step, ...(future.length ? { future } : {}), ...(fixed ? { static: fixed } : {}) };
     const { explanation_id: id } = await call("/request-explanation", body);
     while (waiting === mine) {
       const state = await look(id);

@@ -15,6 +15,7 @@ class Shelf:
     Attributes:
         aliases: version by name of the alias.
         folders: artifact folder by version.
+        registered: versions without an alias.
         error: raised by every call, unless None.
         fetched: versions fetched so far.
     """
@@ -22,6 +23,7 @@ class Shelf:
     def __init__(self, **aliases):
         self.aliases = aliases
         self.folders = dict.fromkeys(range(1, 10), TINY_MODEL)
+        self.registered = set()
         self.error = None
         self.fetched = []
 
@@ -29,6 +31,11 @@ class Shelf:
         if self.error:
             raise self.error
         return self.aliases.get(alias)
+
+    def versions(self):
+        if self.error:
+            raise self.error
+        return sorted(set(self.aliases.values()) | self.registered)
 
     def fetch(self, which, folder):
         if self.error:

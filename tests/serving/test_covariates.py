@@ -1,38 +1,23 @@
 """/forecast with covariates by name: how they are read, what is refused, what is in the panel."""
 
 import json
-import shutil
 
 import numpy as np
 import pytest
 
-from lib.inference.artifact import CONTRACT, Contract
+from lib.inference.artifact import Contract
 from serving.http.problems import RequestError
 from serving.schemas.forecast_body import read_forecast
 from serving.schemas.histories import join_series, read_histories
 from serving.schemas.series_body import HistoryDay, decode_series, split_body
+from tests.covariate_model import DESCRIBED, model_with_covariates
 from tests.panels import TINY_MODEL
 from tests.serving.live import Shelf
-
-DESCRIBED = [
-    {"name": "price", "role": "known", "kind": "number", "labels": [], "calendar": ""},
-    {"name": "promo", "role": "known", "kind": "event", "labels": [], "calendar": ""},
-    {"name": "weather", "role": "known", "kind": "category", "labels": ["Rain", "Sun"]},
-    {"name": "holiday", "role": "known", "kind": "holiday", "labels": [""], "calendar": "BR:SP"},
-    {"name": "visits", "role": "past", "kind": "number", "labels": [], "calendar": ""},
-    {"name": "region", "role": "static", "kind": "category", "labels": ["north", "south"]},
-]
-DESCRIBED = [{"calendar": ""} | item for item in DESCRIBED]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """The tiny model, whose contract names six covariates."""
-    folder = shutil.copytree(TINY_MODEL, tmp_path_factory.mktemp("model") / "model")
-    values = json.loads((folder / CONTRACT).read_text())
-    values["settings"]["covariates"] = DESCRIBED
-    (folder / CONTRACT).write_text(json.dumps(values))
-    return folder
+    return model_with_covariates(tmp_path_factory.mktemp("model") / "model")
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ from lib.registry.registry import Registry
 from lib.settings import ROOT
 from serving.records.checks import FILE
 from serving.routes.pages import LANGUAGES, messages
+from tests.covariate_model import add_covariates
 from tests.panels import TINY_MODEL
 from tests.ranked import ranked_model
 from tests.serving.browser import BROWSER, gunicorn, launch, threaded
@@ -129,6 +130,84 @@ def settled_width(page, frames=60):
             break
         page.wait_for_timeout(50)
     return width
+
+
+@pytest.fixture(scope="module")
+def with_covariates(tmp_path_factory):
+    """The application in this process, on a model that takes five columns by name."""
+    folder = tmp_path_factory.mktemp("covariates")
+    shelf = Shelf(production=7)
+    shelf.folders[7] = add_covariates(ranked_model(folder / "model"))
+    app = app_on(shelf, folder)
+    with threaded(app) as address:
+        yield address
+    close(app)
+
+
+def eight_columns():
+    """A file of two shops whose columns the model knows, but for the names of day and value."""
+    lines = ["dia;vendas;loja;price;promo;weather;visits;region"]
+    for day in pd.date_range("2026-01-01", periods=92):
+        known = day.month < 4 or day.day == 1  # the last day is planned
+        for shop, region in (("a", "north"), ("b", "south")):
+            sold = 100 + day.day_of_week if known else ""
+            visits = 5 * day.day if known else ""
+            promo = "sim" if day.day % 7 == 0 else "não"
+            lines.append(
+                f"{day:%d/%m/%Y};{sold};{shop};{1 + day.day / 10:.2f};{promo};Sun;{visits};{region}"
+            )
+    return "\n".join(lines)
+
+
+def test_columns_of_a_file_are_covariates_by_name_and_are_sent(visit, with_covariates):
+    page = visit(with_covariates)
+    assert page.locator("#map-model").is_visible() is False  # there is no file yet
+    paste(page, eight_columns())
+    labels = page.locator("#map-covariates label").all_text_contents()
+    assert labels[0] == "price (number, also ahead)"
+    assert labels[-1] == "region (category, one a series)"
+    chosen = page.locator("#map-covariates select").evaluate_all(
+        "all => all.map((each) => each.selectedOptions[0].textContent)"
+    )
+    assert chosen == ["price", "promo", "weather", "visits", "region"]
+    with page.expect_request("**/forecast") as sent:
+        page.click("#run")
+    page.wait_for_selector("#table-card:not([hidden])")
+    series = json.loads(sent.value.post_data)["series"]
+    assert [one["static"] for one in series] == [{"region": "north"}, {"region": "south"}]
+    first = {"date": "2026-01-01", "value": 103, "price": 1.1, "promo": 0, "weather": "Sun"}
+    assert series[0]["history"][0] == first | {"visits": 5}
+    planned = {"date": "2026-04-02", "price": 1.2, "promo": 0, "weather": "Sun"}
+    assert series[0]["future"] == [planned]
+
+
+def test_a_scenario_plans_covariates(visit, with_covariates):
+    page = visit(with_covariates)
+    paste(page, eight_columns())
+    page.click("#run")
+    page.wait_for_selector("#scenario-card:not([hidden])")
+    page.click("#scenario-new")
+    heads = page.locator("#scenario-days thead th").all_text_contents()
+    assert heads[-3:] == ["price", "promo", "weather"]
+    first = page.locator("#scenario-days tbody tr").first
+    first.locator("input").nth(2).fill("0.5")
+    first.locator("select").select_option("Rain")
+    with page.expect_request("**/forecast") as sent:
+        page.click('#scenario-form button[data-t="scenario_run"]')
+    (rows,) = json.loads(sent.value.post_data)["scenarios"].values()
+    assert rows == [{"date": "2026-04-02", "price": 0.5, "weather": "Rain"}]
+    page.wait_for_selector("#scenario-result:not([hidden])")
+
+
+def test_a_column_that_is_taken_from_a_covariate_is_not_sent(visit, with_covariates):
+    page = visit(with_covariates)
+    paste(page, eight_columns().replace(";north", ";south", 1))
+    assert "Series a has south" in page.locator("#rows").text_content()
+    page.select_option("#map-covariate-4", "-1")
+    assert page.locator("#rows-card").is_hidden()
+    with page.expect_request("**/forecast") as sent:
+        page.click("#run")
+    assert "static" not in json.loads(sent.value.post_data)["series"][0]
 
 
 def paste(page, text):

@@ -156,7 +156,14 @@ def test_public_scores_equal_a_plain_loop():
 
 def test_public_table_shows_our_rows_beside_the_published_ones():
     rows = [
-        {"covariates": c, "mase": 0.3, "quantile_loss": 0.015, "seconds": 100.0, "seed": 0}
+        {
+            "covariates": c,
+            "mase": 0.3,
+            "quantile_loss": 0.015,
+            "seconds": 100.0,
+            "seed": 0,
+            "steps": None,
+        }
         for c in (False, True)
     ]
     table = public.describe(rows)

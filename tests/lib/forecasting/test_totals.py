@@ -1,11 +1,15 @@
 """Totals, paths, orders and scenarios of `Forecaster`, and the file of totals."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from lib.data import SeriesError
+from lib.data.covariates import Covariate
+from lib.data.panel import SeriesError
 from lib.forecasting.files import forecast_file
+from lib.forecasting.totals import forecast_jointly, sum_forecast
 from lib.pipeline.parameters import ParameterError
 from tests.lib.forecasting.conftest import COLUMNS, shop_table
 
@@ -45,6 +49,24 @@ def test_series_without_a_group_is_named(fitted):
         fitted.totals(by={"north": "A"})
     with pytest.raises(ValueError, match="got 'region', expected None, 'all'"):
         fitted.totals(by="region")
+
+
+def test_static_covariates_are_groups(fitted):
+    ahead = fitted._look_ahead(None, include_ended=False)
+    panel = ahead.panel
+    values = panel.series_of(np.arange(len(panel.dates))).astype(float)
+    region = Covariate("region", "static", "category", values, ("A", "B"))
+    joint = forecast_jointly(
+        fitted._require_model(),
+        replace(ahead, panel=replace(panel, covariates=(region,))),
+        28,
+        paths=1000,
+        seed=0,
+    )
+    groups = sum_forecast(joint, [7], "region")
+    each = fitted.totals(days=[7])
+    assert groups["group"].tolist() == ["A", "B"]
+    np.testing.assert_allclose(groups[QUANTILES], each[QUANTILES])
 
 
 def test_totals_are_sums_of_the_paths(fitted):

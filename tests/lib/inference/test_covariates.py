@@ -1,34 +1,29 @@
 """Covariates of a model where it forecasts by MLflow or by partitions."""
 
-import json
-import shutil
-
 import numpy as np
 import pandas as pd
 import pytest
 
 from lib.data import SeriesError, align_covariates
 from lib.inference import partitions, pyfunc
-from lib.inference.artifact import CONTRACT, Contract
+from lib.inference.artifact import Contract
 from lib.inference.served_model import ServedModel
+from tests.covariate_model import described, model_with_covariates
 from tests.panels import TINY_MODEL
 
 DESCRIBED = [
-    {"name": "price", "role": "known", "kind": "number", "labels": [], "calendar": ""},
-    {"name": "code", "role": "known", "kind": "category", "labels": ["1", "2"], "calendar": ""},
-    {"name": "region", "role": "static", "kind": "category", "labels": ["a"], "calendar": ""},
-    {"name": "holiday", "role": "known", "kind": "holiday", "labels": [""], "calendar": "US"},
+    described("price", "known", "number"),
+    described("code", "known", "category", ["1", "2"]),
+    described("region", "static", "category", ["a"]),
+    described("holiday", "known", "holiday", [""], "US"),
 ]
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     """The tiny model, whose contract names four covariates."""
-    folder = shutil.copytree(TINY_MODEL, tmp_path_factory.mktemp("model") / "model")
-    values = json.loads((folder / CONTRACT).read_text())
-    values["settings"]["covariates"] = DESCRIBED
-    (folder / CONTRACT).write_text(json.dumps(values))
-    return ServedModel.load(folder)
+    folder = tmp_path_factory.mktemp("model") / "model"
+    return ServedModel.load(model_with_covariates(folder, DESCRIBED))
 
 
 def row(**cells):

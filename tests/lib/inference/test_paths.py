@@ -1,11 +1,13 @@
 """Ranks of the past, and the paths that are drawn from them."""
 
+from dataclasses import replace
 from statistics import NormalDist
 
 import numpy as np
 import pytest
 
 from lib.inference.artifact import ArtifactError
+from lib.inference.effect_error import measure_effect_error
 from lib.inference.past_ranks import MIN_ORIGINS, collect_ranks
 from lib.inference.paths import PathSampler
 from lib.inference.ranks import CODES, Ranks, normal_scores, score_actuals
@@ -136,7 +138,8 @@ def test_ranks_know_nothing_of_the_days_after_the_validation(trained):
     after = collect_ranks(model, changed_after(panel, split.validation_end), rows)
     assert before is not None
     assert after is not None
-    assert before.codes.tobytes() == after.codes.tobytes() == model.ranks.codes.tobytes()
+    assert before.codes.tobytes() == after.codes.tobytes()
+    assert (before.persistence, before.shared) == (after.persistence, after.shared)
 
 
 def test_ranks_over_the_origins_are_standard_normal(trained):
@@ -189,3 +192,21 @@ def test_scenario_has_the_quantiles_of_its_forecast():
     scenario = quantiles_of(25, 2)
     paths = sampler.draw_scenario("s1", quantiles_of(20, 1), scenario)
     assert np.abs((paths[..., None] <= scenario).mean(axis=(0, 1)) - LEVELS).max() < 0.015
+
+
+def test_error_of_an_effect_is_the_share_that_was_measured():
+    ranks = replace(ranks_of(), effect_error=0.2)
+    sampler = PathSampler(ranks, LEVELS, paths=4000)
+    base, scenario = quantiles_of(20, 2), quantiles_of(25, 2)
+    difference = (sampler.draw_scenario("s1", base, scenario) - sampler.draw("s1", base))[:, :3]
+    assert difference.std(axis=0) == pytest.approx(np.full(3, 0.2 * 5), rel=0.06)
+    assert difference.sum(axis=1).std() > 2.2  # all effects of a path are off together
+
+
+def test_effect_error_is_not_measured_without_covariates(trained):
+    model, panel, _ = trained
+    unknown = np.full(len(panel.dates), np.nan)
+    plain = replace(panel, factor=unknown, event=unknown)
+    rows = np.r_[60:290, 360:590]
+    assert np.isnan(measure_effect_error(model, plain, rows))
+    assert 0 <= measure_effect_error(model, panel, rows) <= 1

@@ -154,6 +154,7 @@ def test_alerts_of_several_incidents_go_in_one_mail(store, mailbox, receiver):
     assert [alert["incident"] for alert in document["alerts"]] == [DRIFT.key, ERROR.key]
     assert document["alerts"][0] == {
         "incident": "drift lag_1",
+        "model": "ProductionLSTM-Forecast",
         "event": "opened",
         "severity": "warning",
         "title": "lag_1 has drifted",

@@ -256,3 +256,24 @@ def test_drift_of_series_that_the_reference_does_not_know_is_measured_against_al
     live = feature_table(panel)
     new = live.assign(series_id=live["series_id"].replace(panel.ids[0], "new"))
     assert drift_reference.part_of(reference, new)[0] is reference
+
+
+def test_drift_of_a_covariate_is_found_by_its_name_and_of_no_other(panel):
+    rng = np.random.default_rng(0)
+    table = feature_table(panel)
+    prices = {"price": rng.normal(10, 1, len(table)), "visits": rng.normal(50, 5, len(table))}
+    table = table.assign(**prices, label="a word")
+    day, past = panel.dates[LIVE + 60], table["date"] < pd.Timestamp(str(panel.dates[LIVE]))
+    reference = drift_reference.build_reference(table[past])
+    assert reference.covariates == ("price", "visits")
+    before = by_name(drift.detect_drift(reference, table, last=day))
+    assert list(before) == [*FEATURES, "price", "visits"]
+    assert not before["price"].flags
+    dearer = table.assign(price=table["price"] + 4 * ~past)
+    after = by_name(drift.detect_drift(reference, dearer, last=day))
+    assert "distribution" in after["price"].flags
+    assert after["visits"].flags == before["visits"].flags == ()
+    gone = by_name(drift.detect_drift(reference, table.assign(price=np.nan), last=day))
+    assert gone["price"].flags == ("missing",)
+    without = drift.detect_drift(reference, table.drop(columns=["price", "visits"]), last=day)
+    assert [f.feature for f in without.features] == list(FEATURES)

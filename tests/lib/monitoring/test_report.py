@@ -22,7 +22,7 @@ from tests.panels import TINY_MODEL
 LEVELS = [0.1, 0.5, 0.9]
 TODAY = date(2026, 3, 31)
 DAY = np.datetime64(TODAY)
-SETTINGS = Settings(_env_file=None)
+SETTINGS = Settings(_env_file=None, retrain_after_days=7, retrain_after_samples=100)
 
 
 def at(day):

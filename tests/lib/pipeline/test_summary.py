@@ -103,6 +103,24 @@ def test_verdict_without_a_mase_is_none():
     assert describe_verdict(scores).startswith("No verdict")
 
 
+def test_verdict_shows_both_metrics_where_only_one_decides(run):
+    judged = {
+        "better": False,
+        "reason": "wql 16.7 does not beat the mean of the last week, 16.5",
+        "score_mase": 1.4286,
+        "best_baseline_mase": "mean_7",
+        "best_baseline_score_mase": 1.5086,
+        "score_wql": 16.7,
+        "best_baseline_wql": "mean_7",
+        "best_baseline_score_wql": 16.5,
+    }
+    write(run, "verdict.json", judged)
+    assert summarize_run(run).verdict == (
+        "Not better than the best simple forecast: WQL 16.7 does not beat the mean of the last "
+        "week, 16.5; MASE 1.429 beats mean of the last week, 1.509."
+    )
+
+
 def test_decision_does_not_repeat_the_verdict(run):
     reason = "mase 0.7 beats repeating last week, 0.9"
     write(run, "verdict.json", {"better": True, "reason": reason})

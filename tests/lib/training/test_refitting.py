@@ -32,6 +32,13 @@ def learned():
     return panel, split, data, twin
 
 
+def refit_of(twin, data, panel, **options):
+    """The refit, which must not be left out."""
+    found = refitting.refit(twin, data, panel, **options)
+    assert found is not None
+    return found
+
+
 def changed_at_the_end(panel, days=20):
     table = to_table(panel)
     late = table["date"] > table["date"].max() - np.timedelta64(days, "D")
@@ -42,7 +49,7 @@ def changed_at_the_end(panel, days=20):
 def test_refit_learns_the_days_after_the_training_span_and_its_twin_does_not(learned):
     panel, split, data, twin = learned
     other = changed_at_the_end(panel)
-    found, changed = (refitting.refit(twin, data, p) for p in (panel, other))
+    found, changed = (refit_of(twin, data, p) for p in (panel, other))
     assert weights_hash(found.model) != weights_hash(twin.model)
     assert weights_hash(found.model) != weights_hash(changed.model)
     again = prepare(other, split, MODEL)
@@ -53,7 +60,7 @@ def test_refit_learns_the_days_after_the_training_span_and_its_twin_does_not(lea
 def test_refit_repeats_to_the_bit_and_resumes(learned, tmp_path, monkeypatch):
     panel, _, data, twin = learned
     twin = replace(twin, best_step=20)
-    whole = refitting.refit(twin, data, panel)
+    whole = refit_of(twin, data, panel)
     step = refitting.train_step
 
     def interrupt(state, *rest):
@@ -63,19 +70,19 @@ def test_refit_repeats_to_the_bit_and_resumes(learned, tmp_path, monkeypatch):
 
     monkeypatch.setattr(refitting, "train_step", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        refitting.refit(twin, data, panel, checkpoint=tmp_path)
+        refit_of(twin, data, panel, checkpoint=tmp_path)
     steps = []
     monkeypatch.setattr(
         refitting, "train_step", lambda s, *rest: steps.append(s.step) or step(s, *rest)
     )
-    resumed = refitting.refit(twin, data, panel, checkpoint=tmp_path)
+    resumed = refit_of(twin, data, panel, checkpoint=tmp_path)
     assert steps == list(range(10, 20))
     assert weights_hash(resumed.model) == weights_hash(whole.model)
 
 
 def test_refit_has_the_calibration_and_the_schedule_of_its_twin(learned):
     panel, _, data, twin = learned
-    found = refitting.refit(twin, data, panel)
+    found = refit_of(twin, data, panel)
     np.testing.assert_array_equal(found.model.spread.numpy(), twin.model.spread.numpy())
     assert found.series_spread == twin.series_spread
     assert found.validation_loss == twin.validation_loss
@@ -94,7 +101,7 @@ def test_artifact_of_a_refit_keeps_its_twin_with_its_scores_and_ranks(learned, t
     before = export.add_metrics(folder, {"mase": 0.7})
     origins = origin_rows(panel, horizon=7, cutoffs=3, step=7)
     expected, ranks = forecast_panel(before, panel, origins), (folder / RANKS).read_bytes()
-    served = refitting.save_refit(folder, refitting.refit(twin, data, panel), panel)
+    served = refitting.save_refit(folder, refit_of(twin, data, panel), panel)
     contract = verify_folder(folder)
     assert contract.metrics == {"mase": 0.7}
     assert contract.training_span[1] == str(panel.dates.max())
@@ -107,7 +114,7 @@ def test_artifact_of_a_refit_keeps_its_twin_with_its_scores_and_ranks(learned, t
     packed = (folder / TWIN).read_bytes()
     export.save_artifact(folder, twin, data, panel, split, source="sales.csv")
     export.add_metrics(folder, {"mase": 0.7})
-    refitting.save_refit(folder, refitting.refit(twin, data, panel), panel)
+    refitting.save_refit(folder, refit_of(twin, data, panel), panel)
     assert (folder / TWIN).read_bytes() == packed
 
 

@@ -1,0 +1,203 @@
+"""Effects of covariates: what is learned, what is not, and that nothing leaks."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from lib.data.covariates import Covariate
+from lib.data.panel import Panel
+from lib.features.covariate_effects import CovariateEffects
+from lib.features.effect_fitting import fit_effects
+
+DAYS = 420
+UNTIL = np.datetime64("2021-01-01") + DAYS - 61
+
+
+def panel_with(*covariates, series=1, effect=0.0, negative=False, seed=0):
+    """Series with a week and noise, times `effect`, and the covariates of all rows."""
+    rng = np.random.default_rng(seed)
+    count = series * DAYS
+    week = np.tile(1 + 0.2 * np.sin(np.arange(DAYS) * 2 * np.pi / 7), series)
+    values = 100 * week * np.exp(effect + rng.normal(0, 0.05, count))
+    values = values - 100 if negative else values
+    unknown = np.full(count, np.nan)
+    return Panel(
+        ids=tuple(f"s{number}" for number in range(series)),
+        offsets=np.arange(series + 1) * DAYS,
+        dates=np.tile(np.datetime64("2021-01-01") + np.arange(DAYS), series),
+        values=values,
+        factor=unknown,
+        event=unknown,
+        covariates=covariates,
+    )
+
+
+def number(name, values):
+    return Covariate(name, "known", "number", np.asarray(values, dtype=float))
+
+
+def draw(count=DAYS, seed=1):
+    return np.random.default_rng(seed).normal(size=count)
+
+
+def visible(effects, *names):
+    return np.array([name in names for name in effects.names])
+
+
+def test_effect_of_a_number_is_found():
+    x = draw()
+    applied = fit_effects(panel_with(number("x", x), effect=0.2 * x), UNTIL).apply(
+        panel_with(number("x", x))
+    )
+    inner = np.abs(x) < 1.5
+    slope = np.polyfit(x[inner], applied.effects[0][inner], 1)[0]
+    assert slope == pytest.approx(0.2, abs=0.02)
+
+
+def test_bent_effect_is_found():
+    x = draw()
+    bent = 0.4 * np.maximum(x - 0.3, 0)
+    applied = fit_effects(panel_with(number("x", x), effect=bent), UNTIL).apply(
+        panel_with(number("x", x))
+    )
+    moved = applied.effects[0] - applied.effects[0].mean() - (bent - bent.mean())
+    assert np.abs(moved[np.abs(x) < 1.5]).mean() < 0.04
+
+
+def test_effect_adds_where_values_are_negative():
+    x = draw()
+    panel = panel_with(number("x", x), negative=True)
+    panel = replace(panel, values=panel.values + 10 * x)
+    effects = fit_effects(panel, UNTIL)
+    applied = effects.apply(panel)
+    assert np.isfinite(applied.units).all()
+    removed = applied.remove(visible(effects, "x")).values
+    assert np.std(np.diff(removed, 7)) < 0.7 * np.std(np.diff(panel.values, 7))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [draw(seed=7), np.ones(DAYS), np.arange(DAYS) * 0.1, np.sin(np.arange(DAYS) / 58)],
+    ids=["noise", "constant", "trend", "slow wave"],
+)
+def test_irrelevant_number_has_no_effect(values):
+    effects = fit_effects(panel_with(number("x", values)), UNTIL)
+    if effects is not None:
+        assert np.abs(effects.apply(panel_with(number("x", values))).effects).max() < 0.03
+
+
+def test_nothing_after_the_last_day_is_used():
+    x = draw()
+    panel = panel_with(number("x", x), effect=0.2 * x)
+    late = panel.dates > UNTIL
+    other = replace(
+        panel,
+        values=np.where(late, 7.0, panel.values),
+        covariates=(number("x", np.where(late, 99.0, x)),),
+    )
+    first, second = (fit_effects(p, UNTIL).to_arrays() for p in (panel, other))
+    for name, array in first.items():
+        np.testing.assert_array_equal(array, second[name])
+
+
+def test_arrays_hold_all_that_was_learned():
+    x = draw()
+    panel = panel_with(number("x", x), effect=0.2 * x)
+    effects = fit_effects(panel, UNTIL)
+    again = CovariateEffects.from_arrays(effects.to_arrays())
+    assert again.bases == effects.bases
+    np.testing.assert_array_equal(again.apply(panel).effects, effects.apply(panel).effects)
+
+
+def test_values_outside_the_learned_range_count_as_its_bounds():
+    x = draw()
+    effects = fit_effects(panel_with(number("x", x), effect=0.2 * x), UNTIL)
+    known = np.where(panel_with().dates <= UNTIL, x, np.nan)
+    far, bound = (
+        effects.apply(panel_with(number("x", np.full(DAYS, value)))).effects
+        for value in (1e6, np.nanmax(known))
+    )
+    np.testing.assert_array_equal(far, bound)
+
+
+def test_removed_effects_are_restored():
+    x, promo = draw(), (draw(seed=3) > 1.5).astype(float)
+    panel = panel_with(
+        number("x", x), Covariate("promo", "known", "event", promo), effect=0.2 * x + 0.5 * promo
+    )
+    effects = fit_effects(panel, UNTIL)
+    applied = effects.apply(panel)
+    every = visible(effects, "x", "promo")
+    origins = np.array([300])
+    ahead = applied.remove(every).values[301:315].reshape(1, 14, 1)
+    restored = applied.restore(ahead, origins, every)[0, :, 0]
+    np.testing.assert_allclose(restored, panel.values[301:315], rtol=1e-5)
+    rows = np.arange(280, 300)[None]
+    hidden = ~visible(effects, "x")[None]
+    back = applied.put_back(applied.remove(every).values[rows], rows, hidden)
+    expected = applied.remove(visible(effects, "x")).values[rows]
+    np.testing.assert_allclose(back, expected, rtol=1e-5)
+
+
+def test_effect_of_an_unknown_day_is_that_of_the_days_before():
+    x = np.where(np.arange(DAYS) < 380, draw() + 2, np.nan)
+    panel = panel_with(number("x", x), effect=0.2 * np.nan_to_num(x))
+    effects = replace(fit_effects(panel, UNTIL), lasting=np.ones(1))
+    applied = effects.apply(panel)
+    assert not applied.known[0, 380:].any()
+    recent = applied.effects[0, 352:380].mean()
+    np.testing.assert_allclose(applied.effects[0, 380:], recent, rtol=1e-4)
+    known = applied.known_ahead(np.array([360, 375, 390]), 14)[..., 0]
+    assert known.sum(axis=1).tolist() == [14, 4, 0]
+
+
+def test_category_that_was_never_seen_is_unknown():
+    codes = np.random.default_rng(2).integers(0, 3, DAYS)
+    weather = Covariate("weather", "known", "category", codes.astype(float), ("a", "b", "c"))
+    panel = panel_with(weather, effect=np.array([0.0, 0.3, -0.3])[codes])
+    effects = fit_effects(panel, UNTIL)
+    other = replace(weather, labels=("a", "b", "snow"))
+    known = effects.apply(replace(panel, covariates=(other,))).known[0]
+    np.testing.assert_array_equal(known, codes != 2)
+    by_label = effects.apply(panel).effects[0]
+    assert by_label[codes == 1].mean() - by_label[codes == 2].mean() == pytest.approx(0.6, abs=0.1)
+
+
+def test_holiday_that_was_never_seen_has_the_common_effect():
+    codes = np.zeros(DAYS)
+    codes[20::45] = 1 + np.arange(len(codes[20::45])) % 3
+    day = Covariate("holiday", "known", "holiday", codes, ("", "a", "b", "c"))
+    panel = panel_with(day, effect=-0.7 * (codes > 0))
+    effects = fit_effects(panel, UNTIL)
+    new = replace(day, labels=("", "new", "b", "c"))
+    found = effects.apply(replace(panel, covariates=(new,))).effects[0]
+    usual = found[codes == 0].mean()
+    assert found[codes == 1].mean() - usual < -0.4
+
+
+def test_series_differ_where_there_are_many():
+    series = 12
+    x = draw(series * DAYS)
+    slopes = np.repeat(np.linspace(0.0, 0.4, series), DAYS)
+    panel = panel_with(number("x", x), series=series, effect=slopes * x)
+    found = fit_effects(panel, UNTIL).apply(panel).effects[0]
+    by_series = [np.polyfit(x[panel.series(s)], found[panel.series(s)], 1)[0] for s in range(12)]
+    np.testing.assert_allclose(by_series, np.linspace(0.0, 0.4, series), atol=0.06)
+
+
+def test_series_of_other_levels_share_the_effect_of_their_prices():
+    series = 3
+    level = np.repeat([1.0, 10.0, 100.0], DAYS)
+    cut = (draw(series * DAYS) > 1).astype(float)
+    price = number("price", level * np.where(cut == 1, 0.8, 1.0))
+    panel = panel_with(price, series=series, effect=0.4 * cut)
+    effects = fit_effects(panel, UNTIL)
+    assert effects.bases[0].relative == "ratio"
+    found = effects.apply(panel).effects[0]
+    assert found[cut == 1].mean() - found[cut == 0].mean() == pytest.approx(0.4, abs=0.08)
+
+
+def test_too_few_days_teach_nothing():
+    x = draw()
+    assert fit_effects(panel_with(number("x", x)), np.datetime64("2021-02-15")) is None
