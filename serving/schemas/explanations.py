@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lib.features import MAX_HORIZON
-from serving.schemas.fields import Name
+from serving.schemas.fields import LongName, Name
 from serving.schemas.forecasts import DAYS, FeatureRow, FutureRow, HistoryRow, Static
 
 
@@ -24,7 +24,7 @@ class ExplanationBody(BaseModel):
     history: list[HistoryRow] | None = Field(default=None, min_length=1, max_length=DAYS)
     future: list[FutureRow] | None = Field(default=None, max_length=MAX_HORIZON)
     static: Static | None = None
-    series_id: Name | None = Field(
+    series_id: LongName | None = Field(
         default=None, description="As in /forecast: covariates may act otherwise on each series"
     )
     horizon_day: int | None = Field(
