@@ -125,7 +125,7 @@ def find_past_origins(values: np.ndarray, context: int, count: int) -> np.ndarra
         At most `count` rows, evenly spaced; none where there are fewer than MIN_OWN_WINDOWS.
 
     >>> find_past_origins(np.ones(400), 60, 4)
-    array([ 84, 175, 259, 343])
+    array([105, 189, 273, 357])
     """
     origins = len(values) - 1 - 7 * np.arange(YEAR_OF_WEEKS, 0, -1)
     origins = origins[origins >= context - 1]
