@@ -18,6 +18,7 @@ from scipy.optimize import lsq_linear
 LARGEST = 3.0  # effect, as a logarithm
 ITERATIONS = 4  # of the weights of the quasi-Poisson regression
 UPDATES = 25  # of the shrinkage within each
+SMALLEST_NOISE = 1e-9  # of a constant series
 SMALLEST_VARIANCE, LARGEST_VARIANCE, FIRST_VARIANCE = 1e-6, 10.0, 0.01
 
 
@@ -78,7 +79,7 @@ def _shrink(problem: Problem) -> tuple[np.ndarray, np.ndarray, float]:
         weighted = problem.columns * importance[:, None]
         gram, moment = weighted.T @ problem.columns, weighted.T @ response
         total = float(importance @ response**2)
-        noise = total / len(response) if iteration == 0 else noise
+        noise = max(total / len(response), SMALLEST_NOISE) if iteration == 0 else noise
         for _ in range(UPDATES):
             covariance = np.linalg.inv(gram / noise + np.diag(1 / variances[groups]))
             weights = covariance @ moment / noise
@@ -90,7 +91,7 @@ def _shrink(problem: Problem) -> tuple[np.ndarray, np.ndarray, float]:
                 LARGEST_VARIANCE,
             )
             left = total - 2 * weights @ moment + weights @ gram @ weights
-            noise = max(float(left) / len(response), 1e-9)
+            noise = max(float(left) / len(response), SMALLEST_NOISE)
     return weights, variances[groups], noise
 
 

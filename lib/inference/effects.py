@@ -33,7 +33,7 @@ class LearnedEffects:
     def write(self, path: Path) -> None:
         """Write one file of numpy arrays without objects."""
         arrays = self.effects.to_arrays() | {HIDDEN_SPREAD: self.hidden_spread}
-        np.savez_compressed(path, allow_pickle=False, **arrays)
+        np.savez_compressed(path, **arrays)
 
     @classmethod
     def read(cls, path: Path, median: int) -> LearnedEffects:

@@ -95,7 +95,8 @@ def test_window_without_a_unit_weighs_nothing():
 
 def test_loss_falls_and_the_best_weights_are_kept(small_training):
     _, _, data, _ = small_training
-    fit = loop.fit(data, MODEL, replace(TRAINING, steps=60, learning_rate=0.01))
+    config = replace(TRAINING, steps=60, learning_rate=0.003)
+    fit = loop.fit(data, MODEL, config)
     losses = [entry["validation_loss"] for entry in fit.history]
     assert fit.validation_loss == min(losses) < losses[0]
     assert fit.best_step == fit.history[int(np.argmin(losses))]["step"]
