@@ -7,7 +7,7 @@ compared with the background windows of the artifact, which are of all series.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -49,6 +49,7 @@ def make_case(
     *,
     windows: int,
     context: int | None = None,
+    recent: int | None = None,
 ) -> Case:
     """Gather the case of a dated series.
 
@@ -60,33 +61,56 @@ def make_case(
         background: windows of the artifact, for a series without a past.
         windows: of its past to compare with, at most.
         context: days of features (default: the longest context of the model).
+        recent: days that the forecast was made from (default: all): a series that the model has
+            not learned is measured on these.
     """
     number = int(panel.series_of(np.array([origin]))[0])
     origin -= int(panel.offsets[number])
     panel = take_series(panel, np.array([number]))
     contract = model.contract
     days = contract.max_context if context is None else context
-    past = find_past_origins(panel.values[: origin + 1], contract.context_length, windows)
-    rows = np.append(past, origin)
-    observed, effects = panel, None
+    rows = find_past_origins(panel.values[: origin + 1], contract.context_length, windows)
+    # The forecast saw no earlier days. Those of its past are compared by what was known of them.
+    skipped = 0 if recent is None else max(0, origin + 1 - recent)
+    seen, last = _cut(panel, skipped), np.array([origin - skipped])
+    lowest = apply_floors(contract, seen, last, np.full((1, 1, 1), -1.0))
+    effects = None
     if model.covariates is not None:
-        applied = model.covariates.effects.apply(panel)
-        visible = applied.known_ahead(rows[-1:], contract.horizon)[0].any(axis=0)
+        applied = model.covariates.effects.apply(seen)
+        visible = applied.known_ahead(last, contract.horizon)[0].any(axis=0)
         if visible.any():
-            panel = applied.remove(visible)
-            # A series without a past has no usual effects: the covariates are compared with
-            # their effects on the days that they were learned from, which are zero on average.
-            effects = measure_effects(applied, visible, origin, past, steps)
-    features = gather_context(panel, compute_features(panel), rows, days)
-    future = known_future(panel, rows, contract.horizon)
-    lowest = apply_floors(contract, observed, rows[-1:], np.full((1, 1, 1), -1.0))
+            measured = replace(panel, values=np.append(np.full(skipped, np.nan), seen.values))
+            past = replace(model.covariates.effects.apply(measured), panel=panel)
+            effects = measure_effects(applied, int(last[0]), past, rows, visible, steps)
+            seen, panel = applied.remove(visible), past.remove(visible)
+    features, future = _gather(panel, rows, days, contract.horizon)
+    window = _gather(seen, last, days, contract.horizon)
     return Case(
-        window=(features[-1], future[-1]),
-        background=(features[:-1], future[:-1]) if len(past) else _shorten(background, days),
-        of_series=bool(len(past)),
+        window=(window[0][0], window[1][0]),
+        background=(features, future) if len(rows) else _shorten(background, days),
+        of_series=bool(len(rows)),
         effects=effects,
         nonnegative=bool(lowest == 0),
     )
+
+
+def _cut(panel: Panel, days: int) -> Panel:
+    """Return the panel of one series without its first days."""
+    covariates = tuple(replace(c, values=c.values[days:]) for c in panel.covariates)
+    return Panel(
+        panel.ids,
+        np.array([0, len(panel.values) - days]),
+        panel.dates[days:],
+        panel.values[days:],
+        panel.factor[days:],
+        panel.event[days:],
+        covariates,
+    )
+
+
+def _gather(panel: Panel, origins: np.ndarray, days: int, horizon: int) -> Window:
+    features = gather_context(panel, compute_features(panel), origins, days)
+    return features, known_future(panel, origins, horizon)
 
 
 def find_past_origins(values: np.ndarray, context: int, count: int) -> np.ndarray:
@@ -101,7 +125,7 @@ def find_past_origins(values: np.ndarray, context: int, count: int) -> np.ndarra
         At most `count` rows, evenly spaced; none where there are fewer than MIN_OWN_WINDOWS.
 
     >>> find_past_origins(np.ones(400), 60, 4)
-    array([ 84, 175, 259, 343])
+    array([105, 189, 273, 357])
     """
     origins = len(values) - 1 - 7 * np.arange(YEAR_OF_WEEKS, 0, -1)
     origins = origins[origins >= context - 1]

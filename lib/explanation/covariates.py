@@ -76,18 +76,20 @@ class DayEffects:
 
 def measure_effects(
     applied: PanelEffects,
-    visible: np.ndarray,
     origin: int,
+    past: PanelEffects,
     background: np.ndarray,
+    visible: np.ndarray,
     steps: np.ndarray,
 ) -> DayEffects:
     """Measure the effects on explained days, and the usual ones on those of background windows.
 
     Args:
-        applied: to the panel.
+        applied: to the panel that is forecast.
+        origin: its row of the last known day.
+        past: applied to the panel of the background windows.
+        background: (n,) origins there; without any, usual is no effect.
         visible: (K,) bool, the covariates that are known ahead.
-        origin: row of the last known day.
-        background: (n,) origins of the background windows; without any, usual is no effect.
         steps: (D,) explained days ahead.
     """
     panel = applied.panel
@@ -96,7 +98,7 @@ def measure_effects(
     effects = _effects_on(applied, visible, np.array([origin]), steps)[:, 0]
     usual = np.zeros_like(effects)
     if len(background):
-        usual = _effects_on(applied, visible, background, steps).mean(axis=1)
+        usual = _effects_on(past, visible, background, steps).mean(axis=1)
     return DayEffects(
         names=tuple(names),
         effects=effects,

@@ -118,7 +118,13 @@ class Explainer:
         return self._explain(self._undated(features, future), permutations, seed)
 
     def explain_day(
-        self, panel: Panel, origin: int, *, context: int | None = None, seed: int = 0
+        self,
+        panel: Panel,
+        origin: int,
+        *,
+        context: int | None = None,
+        recent: int | None = None,
+        seed: int = 0,
     ) -> Explanation:
         """Explain a forecast of a dated series, beside what is usual for this series.
 
@@ -129,18 +135,34 @@ class Explainer:
             panel: known days, and what is known of those ahead.
             origin: row of the last known day.
             context: days of features to use (default: the longest context of the model).
+            recent: days up to the origin that the forecast was made from (default: all). Earlier
+                ones only say what is usual.
             seed: of the sampled permutations.
 
         Raises:
             ExplanationError: the shares miss the difference by more than TOLERANCE of it.
             ValueError: a shape is not that of the model's contract.
         """
-        case = self.case(panel, origin, context=context)
+        case = self.case(panel, origin, context=context, recent=recent)
         permutations = max(1, min(8, _PERMUTATIONS // len(case.background[0])))
         return self._explain(case, permutations, seed)
 
-    def case(self, panel: Panel, origin: int, *, context: int | None = None) -> Case:
-        """Gather the inputs, the background windows and the effects of a dated forecast."""
+    def case(
+        self,
+        panel: Panel,
+        origin: int,
+        *,
+        context: int | None = None,
+        recent: int | None = None,
+    ) -> Case:
+        """Gather the inputs, the background windows and the effects of a dated forecast.
+
+        Args:
+            panel: as for `explain_day`, like the others.
+            origin: row of the last known day.
+            context: days of features to use.
+            recent: days that the forecast was made from.
+        """
         steps = np.arange(1, self.forecaster.contract.horizon + 1)
         steps = steps if self.horizon_day == 0 else steps[[self.horizon_day - 1]]
         return make_case(
@@ -151,6 +173,7 @@ class Explainer:
             self._background,
             windows=self.own_windows,
             context=context,
+            recent=recent,
         )
 
     def by_feature(self, features: np.ndarray, future: np.ndarray) -> np.ndarray:

@@ -7,6 +7,7 @@ __all__ = [
     "PanelEffects",
     "Windows",
     "compute_features",
+    "describe_covariates",
     "fit_effects",
     "gather_context",
     "index_windows",
@@ -18,6 +19,7 @@ __all__ = [
 ]
 
 from .covariate_effects import CovariateEffects, PanelEffects
+from .covariate_summary import describe_covariates
 from .effect_fitting import fit_effects
 from .engineering import FEATURES, FUTURE, MAX_HORIZON, YEAR, compute_features, rolling_mean
 from .feature_table import tabulate_features

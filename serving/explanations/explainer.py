@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from lib.explanation import Explainer as Shapley
+    from lib.explanation import Explanation
     from lib.inference import Contract
-
 
 _KEPT = 2  # models in memory: after a promotion there are still jobs of the version before
 
@@ -58,9 +58,12 @@ class Explainer:
         # A copy for the day ahead; what the model holds is only read.
         model = copy.copy(self.model(version))
         model.horizon_day = body.get("horizon_day", 1)
-        features, future = read_inputs(body, model.forecaster.contract)
-        explanation = model.explain(features, future)
-        figure = plot_waterfall(explanation, features[-1])
+        if "history" in body:
+            explanation, latest = _explain_day(model, body)
+        else:
+            features, future = read_inputs(body, model.forecaster.contract)
+            explanation, latest = model.explain(features, future), features[-1]
+        figure = plot_waterfall(explanation, latest)
         return json.loads(explanation.to_json()), _png(figure)
 
     def model(self, version: int) -> Shapley:
@@ -101,11 +104,22 @@ class Explainer:
             ) from error
 
 
+def _explain_day(model: Shapley, body: dict[str, Any]) -> tuple[Explanation, np.ndarray]:
+    """Explain a day of a dated series, and return the features of its last known day as well."""
+    from lib.features import compute_features
+    from serving.schemas import read_question
+
+    sent, days = read_question(body, model.forecaster.contract)
+    origin = int(sent.origins[0])
+    explanation = model.explain_day(sent.panel, origin, context=body["context"], recent=days)
+    return explanation, compute_features(sent.panel)[origin]
+
+
 def read_inputs(body: dict[str, Any], contract: Contract) -> tuple[np.ndarray, np.ndarray]:
-    """Return the model inputs of a stored question, as the answering call made them.
+    """Return the model inputs of a stored question of `/predict`, as the call made them.
 
     Args:
-        body: with `sequence`, or with `history` and what goes with it.
+        body: with `sequence`.
         contract: of the version that is explained.
 
     Returns:
@@ -114,10 +128,7 @@ def read_inputs(body: dict[str, Any], contract: Contract) -> tuple[np.ndarray, n
     import numpy as np
 
     from lib.features import FEATURES, known_future_after
-    from serving.schemas import read_question
 
-    if "history" in body:
-        return read_question(body, contract)
     rows = [[row[name] for name in FEATURES] for row in body["sequence"]]
     features = np.array(rows, dtype=np.float64)
     near = np.datetime64(contract.training_span[1], "D")

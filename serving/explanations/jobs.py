@@ -33,7 +33,9 @@ MAX_ATTEMPTS = 10  # of a job whose worker dies each time: the job may be what k
 SECONDS_EACH = 3  # that one explanation takes at most, on one core
 RETRY_SECONDS = 3.0  # before a postponed job is tried again
 _WORKER = "explanations"  # the lease that running workers renew
-_FORMAT = 1  # of results; it is part of the hash, so that a new format is computed anew
+# Of results; it is part of the hash, so that a new format is computed anew. That of /predict bodies
+# is as it was.
+_FORMAT, _FORMAT_OF_HISTORIES = 1, 2
 _ROWS = explanations.c
 _QUEUED = {"status": "queued", "worker": None, "started_at": None, "lease_until": None}
 log = structlog.get_logger()
@@ -100,7 +102,8 @@ class Jobs:
             StoreError: the database does not answer.
         """
         text = json.dumps(body, sort_keys=True, separators=(",", ":"), allow_nan=False)
-        hashed = json.dumps([_FORMAT, self.name, model_version, text])
+        version = _FORMAT_OF_HISTORIES if "history" in body else _FORMAT
+        hashed = json.dumps([version, self.name, model_version, text])
         identity = hashlib.sha256(hashed.encode()).hexdigest()[:32]
         with self.store.writing() as connection:
             exclusive_transaction(connection)  # or two requests could take the last slot

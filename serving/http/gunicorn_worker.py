@@ -26,11 +26,9 @@ import select
 import socket
 import time
 from collections import deque
-from collections.abc import Sequence
-from concurrent import futures
 from contextlib import suppress
 from http import HTTPStatus
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 from gunicorn.http.errors import (
@@ -41,15 +39,14 @@ from gunicorn.http.errors import (
     ParseException,
     UnsupportedTransferCoding,
 )
-from gunicorn.workers.gthread import ThreadWorker
 
 from lib.log import list_frames
 from serving.http.admission import Admission
+from serving.http.batch_worker import BatchWorker
 from serving.http.connection import Client
 from serving.http.problems import MEDIA_TYPE
 from serving.http.security import HEADERS, Keys
 from serving.http.uploads import Upload, UploadSpace
-from serving.http.usual_request import read_usual_head, write_answer
 
 _COURTESY = 0.0003  # seconds that a busy process waits: an idle one takes a connection in less
 _STAY = 2  # milliseconds that a thread waits for its client's next request
@@ -63,7 +60,6 @@ _DEAR = 200_000  # bytes of a request from which on only one is computed at a ti
 _LARGEST = 64_000_000  # bytes of a body that is received into a file,
 _UPLOAD = re.compile(rb"POST (?:http://[^/ ]*)?/forecast[ ?]")  # for this call alone
 _KEY = re.compile(rb"\r\n(?:x-api-key:|authorization:[ \t]*bearer )[ \t]*([^\r]*)", re.IGNORECASE)
-_BATCH = 16  # requests of a batch: more would make the first wait for the last
 _WAITS = object()  # the result of a request that waits for its turn
 _STATUS = {
     LimitRequestLine: 414,
@@ -74,33 +70,17 @@ _STATUS = {
 log = structlog.get_logger()
 
 
-class Batches(Protocol):
-    """What answers several usual requests at once."""
-
-    def prepare(self, environ: dict[str, Any], body: bytes) -> Any:
-        """Read a request; None for one that has to be answered by the long way."""
-        ...
-
-    def answer(self, calls: list[Any]) -> Sequence[tuple[bytes, list[tuple[str, str]]] | None]:
-        """Return body and headers of each answer; None as above."""
-        ...
-
-
-class FairWorker(ThreadWorker):
+class FairWorker(BatchWorker):
     """gunicorn's threaded worker with fair sharing and time limits.
 
     Attributes:
-        batches: what answers several usual requests at once; the server sets it.
-        keys: that are accepted; the server sets them, too.
+        keys: that are accepted; the server sets them.
     """
-
-    batches: Batches | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Take what gunicorn gives a worker."""
         super().__init__(*args, **kwargs)
-        self.keys = Keys(())  # the server sets those that are accepted
-        self._ready: list[Any] | None = None  # connections with usual requests, while looked for
+        self.keys = Keys(())
         self._admission = Admission()
         self._uploads = UploadSpace()
         self._stopping_since: float | None = None
@@ -130,22 +110,19 @@ class FairWorker(ThreadWorker):
         """Let a thread answer the requests of a connection."""
         if not isinstance(conn.sock, Client):
             conn.sock = Client(fileno=conn.sock.detach())
-        if self._ready is not None and self._is_usual(conn):
-            self._ready.append(conn)
-        else:
-            super().enqueue_req(conn)
+        super().enqueue_req(conn)
 
     def handle(self, conn: Any) -> Any:
         """Answer a request, and those that follow at once while no other client waits."""
         if conn.sock.closing:
-            return self._close(conn)
-        if not self._has_arrived(conn, wait=not conn.initialized and not conn.data_ready):
+            return self.close_connection(conn)
+        if not self.has_arrived(conn, wait=not conn.initialized and not conn.data_ready):
             return self._defer() if time.monotonic() < conn.sock.latest() else False
         conn.data_ready = True  # it was received, so gunicorn need not wait for it
         result = self._handle_in_turn(conn)
         while result is True and self.alive and self._has_next(conn):
             result = self._handle_in_turn(conn)
-        return result or self._close(conn)
+        return result or self.close_connection(conn)
 
     def handle_request(self, req: Any, conn: Any) -> Any:
         """Answer a request, and close the connection where it cannot go on."""
@@ -220,75 +197,12 @@ class FairWorker(ThreadWorker):
             for idle in (*self.keepalived_conns, *self.pending_conns):
                 idle.timeout = min(idle.timeout, latest)
             timeout = min(timeout, _LEAVE / 4)
-        self._ready = ready = []
         super().wait_for_and_dispatch_events(timeout)
-        self._ready = None
-        if len(ready) == 1:
-            self.enqueue_req(ready[0])
-        elif ready:
-            pool: Any = self.tpool
-            size = -(-len(ready) // -(-len(ready) // _BATCH))  # batches of about the same size
-            for start in range(0, len(ready), size):
-                pool.submit(self._handle_batch, ready[start : start + size])
-
-    def _is_usual(self, conn: Any) -> bool:
-        """Tell whether a whole request is here that can be answered in a batch."""
-        if self.batches is None or conn.sock.closing:
-            return False
-        return self._has_arrived(conn, wait=False) and conn.sock.is_usual
-
-    def _handle_batch(self, conns: list[Any]) -> None:
-        """Answer one request of each connection."""
-        results = []
-        for conn, result in zip(conns, self._answer_batch(conns), strict=True):
-            if result is None:  # by the long way, in a thread of its own
-                self.method_queue.defer(super().enqueue_req, conn)
-            else:
-                results.append((conn, result or self._close(conn)))
-        self.method_queue.defer(self._finish_batch, results)
-
-    def _finish_batch(self, results: list[tuple[Any, Any]]) -> None:
-        for conn, result in results:
-            if result is True and conn.sock.has_more():
-                super().enqueue_req(conn)  # no event would announce what was received already
-                continue
-            done: futures.Future[Any] = futures.Future()
-            done.set_result(result)
-            self.finish_request(conn, done)
-
-    def _answer_batch(self, conns: list[Any]) -> list[bool | None]:
-        """Answer usual requests. Returns whether each connection is kept; None for no answer."""
-        results: list[bool | None] = [None] * len(conns)
-        if self.batches is None:
-            return results
-        calls = {}
-        for number, conn in enumerate(conns):
-            environ: dict[str, Any] | None = read_usual_head(conn.sock.head)
-            if environ is not None:
-                environ["REMOTE_ADDR"] = conn.client[0] if isinstance(conn.client, tuple) else ""
-                call = self.batches.prepare(environ, conn.sock.peek_body())
-                if call is not None:
-                    calls[number] = call
-        if not calls:
-            return results
-        answers = self.batches.answer(list(calls.values()))
-        for number, answer in zip(calls, answers, strict=True):
-            if answer is not None:
-                results[number] = self._send(conns[number], *answer)
-        return results
-
-    def _send(self, conn: Any, text: bytes, headers: list[tuple[str, str]]) -> bool:
-        """Send an answer, and return whether the connection is kept."""
-        conn.init()
-        conn.sock.take_request()
-        closes = self._stopping_since is not None or not self.alive
-        is_sent = conn.sock.send_at_once(write_answer(text, headers, closes=closes))
-        return is_sent and not closes
 
     def _handle_in_turn(self, conn: Any) -> Any:
         """Answer a request; a dear one when it is its turn."""
         sock = conn.sock
-        if sock.is_usual and (kept := self._answer_batch([conn])[0]) is not None:
+        if sock.is_usual and (kept := self.answer_batch([conn])[0]) is not None:
             return kept
         client = self._client_of(sock.head, conn) if sock.size > _DEAR else None
         if client is None or sock.refused:
@@ -336,7 +250,7 @@ class FairWorker(ThreadWorker):
             return False
         return result
 
-    def _close(self, conn: Any) -> Any:
+    def close_connection(self, conn: Any) -> Any:
         """Let the main thread wait for the client to close: gunicorn waits for one at a time."""
         conn.sock.deadline = 0.0  # or closing it would wait once more
         return False if conn.sock.has_left() else self._defer()
@@ -352,9 +266,9 @@ class FairWorker(ThreadWorker):
     def _has_next(self, conn: Any) -> bool:
         # What was read already, with the request before: no event would announce it.
         conn.sock.give_back(conn.parser.unreader.take_buffered())
-        return self._has_arrived(conn, wait=self.nr_conns <= self.cfg.threads)
+        return self.has_arrived(conn, wait=self.nr_conns <= self.cfg.threads)
 
-    def _has_arrived(self, conn: Any, *, wait: bool) -> bool:
+    def has_arrived(self, conn: Any, *, wait: bool) -> bool:
         """Tell whether a request can be answered; with `wait`, after a moment."""
         most = min(_AHEAD, _AHEAD_ALL // max(1, self.nr_conns))
 

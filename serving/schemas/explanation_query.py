@@ -1,32 +1,32 @@
 """Questions about a `/forecast`: one series with its dates, and one of the days ahead.
 
 A question is stored as the rows that were sent, without those that no forecast depends on: it can
-be read years later, and the same question has the same id. The worker makes the model's inputs of
-it by the functions that `/forecast` uses.
+be read years later, and the same question has the same id. The worker reads it by the functions
+that `/forecast` uses.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
-from lib import features as ft
+from lib.features import YEAR
 from lib.inference import Contract
 from serving.http import invalid
-from serving.schemas.histories import read_histories
+from serving.schemas.histories import Histories, read_histories
 
 
 def make_question(body: dict[str, Any], contract: Contract) -> dict[str, Any]:
     """Make the question that is stored of a body.
 
     Args:
-        body: `history` (rows with ISO dates), perhaps `future`, `static`, `horizon_day` and
-            `context`.
+        body: `history` (rows with ISO dates), perhaps `series_id`, `future`, `static`,
+            `horizon_day` and `context`.
         contract: of the version that is explained.
 
     Returns:
-        `history`, `future`, `context`, `horizon_day`, and `static` where there is one.
+        `history`, `future`, `context`, `horizon_day`, and `static` and `series_id` where they are
+        there.
 
     Raises:
         RequestError: 422, naming the field, for whatever `/forecast` would refuse.
@@ -41,21 +41,29 @@ def make_question(body: dict[str, Any], contract: Contract) -> dict[str, Any]:
         if not low <= value <= high:
             raise invalid(name, f"this model takes {low} to {high} days, got {value}")
     series = {"history": body["history"], "future": body.get("future") or []}
-    series |= {"static": body["static"]} if body.get("static") else {}
-    panel = read_histories([series], contract, context, "").panel
-    first = str(panel.dates[0])
+    series |= {name: body[name] for name in ("static", "series_id") if body.get(name)}
+    first = str(_read_series(series, contract, context).panel.dates[0])
     kept = [row for row in series["history"] if row["date"] >= first]
     return series | {"history": kept, "context": context, "horizon_day": day}
 
 
-def read_question(question: dict[str, Any], contract: Contract) -> tuple[np.ndarray, np.ndarray]:
-    """Return the model inputs of a stored question, as `/forecast` makes them.
+def read_question(question: dict[str, Any], contract: Contract) -> tuple[Histories, int]:
+    """Return the one series of a stored question with its origin, as `/forecast` reads them.
 
     Returns:
-        (context, 11) and (horizon, len(FUTURE)), raw units, NaN where missing or not known.
+        The series, and the number of its days that the forecast was made from.
     """
-    series = {n: question[n] for n in ("history", "future", "static") if n in question}
-    sent = read_histories([series], contract, question["context"], "")
-    features = ft.compute_features(sent.panel)
-    history = ft.gather_context(sent.panel, features, sent.origins, question["context"])
-    return history[0], ft.known_future(sent.panel, sent.origins, contract.horizon)[0]
+    names = ("history", "future", "static", "series_id")
+    series = {name: question[name] for name in names if name in question}
+    context = question["context"]
+    forecast_from = read_histories([series], contract, context, "")
+    return _read_series(series, contract, context), int(forecast_from.origins[0]) + 1
+
+
+def _read_series(series: dict[str, Any], contract: Contract, context: int) -> Histories:
+    """Read the days that a forecast depends on, and those that its forecasts of a year ago do.
+
+    An explanation compares a series with its own past.
+    """
+    longer = replace(contract, max_context=contract.max_context + 2 * YEAR)
+    return read_histories([series], longer, context, "")

@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lib.features import MAX_HORIZON
-from serving.schemas.fields import Name
+from serving.schemas.fields import LongName, Name
 from serving.schemas.forecasts import DAYS, FeatureRow, FutureRow, HistoryRow, Static
 
 
@@ -24,6 +24,9 @@ class ExplanationBody(BaseModel):
     history: list[HistoryRow] | None = Field(default=None, min_length=1, max_length=DAYS)
     future: list[FutureRow] | None = Field(default=None, max_length=MAX_HORIZON)
     static: Static | None = None
+    series_id: LongName | None = Field(
+        default=None, description="As in /forecast: covariates may act otherwise on each series"
+    )
     horizon_day: int | None = Field(
         default=None, ge=0, description="Day ahead, 0 for the mean of all days; default: 1"
     )
@@ -33,7 +36,7 @@ class ExplanationBody(BaseModel):
     def _one_of_three(self) -> Self:
         if sum(part is not None for part in (self.sequence, self.trace_id, self.history)) != 1:
             raise ValueError("expected either sequence, trace_id or history")
-        for name in ("future", "static", "horizon_day", "context"):
+        for name in ("future", "static", "series_id", "horizon_day", "context"):
             if self.history is None and getattr(self, name) is not None:
                 raise ValueError(f"{name}: goes together with history only")
         return self
@@ -61,7 +64,8 @@ class ExplanationState(BaseModel):
     created_at: str = Field(description="ISO, UTC")
     finished_at: str | None
     result: dict[str, Any] | None = Field(
-        description="SHAP values by feature and by day, base value, output, additivity error"
+        description="SHAP values by feature, covariate and day, base value, output, additivity "
+        "error"
     )
     error: str | None
     detail: str = Field("", description="Why it may have to wait")

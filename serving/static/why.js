@@ -51,7 +51,7 @@ export async function explain(step) {
   $("#why-day").value = step;
   $("#why").scrollIntoView();
   const mine = (waiting = {});
-  const { history, future, static: fixed } = forecast;
+  const { history, future, static: fixed, series_id } = forecast;
   result = null;
   show();
   complain("");
@@ -59,7 +59,7 @@ export async function explain(step) {
   const began = performance.now();
   try {
     progress("queued", 0);
-    const body = { history, horizon_day: step, ...(future.length ? { future } : {}), ...(fixed ? { static: fixed } : {}) };
+    const body = { series_id, history, horizon_day: step, ...(future.length ? { future } : {}), ...(fixed ? { static: fixed } : {}) };
     const { explanation_id: id } = await call("/request-explanation", body);
     while (waiting === mine) {
       const state = await look(id);
@@ -147,11 +147,11 @@ function show() {
   const percent = 100 * e.additivity_error;
   const error = percent < 0.01 ? `< ${number(0.01, 2)} %` : `${number(percent, 2)} %`;
   $("#why-sum-note").textContent = t("why_sum_note", { error });
-  $("#why-level").textContent = t("why_level", { windows: e.background_windows });
+  $("#why-level").textContent = t(e.base_of_series ? "why_level_series" : "why_level", { windows: e.background_windows });
 }
 
-/** Label of a feature, with its name as a hint. */
-const feature = (name) => h("span", { title: name }, t(`f_${name}`));
+/** Label of a feature, with its name as a hint; a covariate has the name that the user gave it. */
+const feature = (name) => h("span", { title: name }, t(`f_${name}`).replace(/^f_/, ""));
 
 /** From the base to the forecast, each bar beginning where the one before ended. */
 function bars(e, behind) {

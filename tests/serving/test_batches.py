@@ -16,7 +16,7 @@ from tests.serving.test_gunicorn_worker import running
 
 APP = """
 import time
-from serving.http.gunicorn_worker import FairWorker
+from serving.http.batch_worker import BatchWorker
 
 class Echo:
     def prepare(self, environ, body):
@@ -27,7 +27,7 @@ class Echo:
         texts = [b"%d:%s" % (len(calls), body) for body in calls]
         return [(t, [("Content-Length", str(len(t)))]) for t in texts]
 
-FairWorker.batches = Echo()
+BatchWorker.batches = Echo()
 
 def app(environ, start):
     text = b"long way:" + environ["wsgi.input"].read()

@@ -7,8 +7,8 @@ import pytest
 
 from lib.features import engineering
 from serving import schemas
-from serving.explanations.explainer import read_inputs
 from serving.schemas.examples import example_rows
+from serving.schemas.explanation_query import read_question
 from serving.schemas.plausibility import find_errors
 from serving.state import state_of
 from tests.panels import lively_panel
@@ -70,9 +70,9 @@ def test_explanation_sees_the_history_that_the_forecast_saw(app, client):
     assert job is not None
     served = state_of(app).model.current()
     assert served is not None
-    features, _ = read_inputs(job.body, served.forecaster.contract)
+    sent, _ = read_question(job.body, served.forecaster.contract)
     state_of(app).jobs.fail(job.id, "w", "not computed here")
-    assert np.nanmax(np.abs(features)) < 1000
+    assert np.nanmax(np.abs(sent.panel.values)) < 1000
 
 
 def test_warning_of_several_names_the_series(client):

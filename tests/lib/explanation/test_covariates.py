@@ -57,9 +57,18 @@ def model_of(panel):
     """The tiny network, served with the effects of the covariates of a panel."""
     model = ServedModel.load(TINY_MODEL)
     effects = fit_effects(panel, HIGHEST)
+    if effects is None:
+        pytest.fail("no covariate has an effect")
     spread = np.ones((len(effects.names) + 1, HORIZON, len(model.contract.quantiles)))
     model.covariates = LearnedEffects(effects, spread, model.contract.quantiles.index(0.5))
     return model
+
+
+def effects_in(case):
+    """The effects of a case, which has some."""
+    if case.effects is None:
+        pytest.fail("the case has no effects")
+    return case.effects
 
 
 @pytest.fixture(scope="module", params=["multiply", "add", "factor"])
@@ -99,7 +108,7 @@ def test_shares_are_those_over_all_coalitions(sign):
     case = explainer.case(panel, ORIGIN)
     shares = explainer.shares_of(case)
     # The game written out: the network without effects, effects put back one by one.
-    effects, features = case.effects, len(FEATURES)
+    effects, features = effects_in(case), len(FEATURES)
     network = explainer._network(case, _feature_players())
 
     def game(coalitions):
@@ -162,8 +171,9 @@ def test_another_future_of_the_covariates_moves_their_shares_and_not_the_network
     inputs = [(*case.window, *case.background) for case in (one, two)]
     for before, after in zip(*inputs, strict=True):
         np.testing.assert_array_equal(before, after)
-    np.testing.assert_array_equal(one.effects.usual, two.effects.usual)
-    np.testing.assert_allclose(one.effects.effects[1:], two.effects.effects[1:], rtol=1e-12)
+    cheaper, dearer = effects_in(one), effects_in(two)
+    np.testing.assert_array_equal(cheaper.usual, dearer.usual)
+    np.testing.assert_allclose(cheaper.effects[1:], dearer.effects[1:], rtol=1e-12)
     cheap, dear = explainer.shares_of(one), explainer.shares_of(two)
     assert dear["price"] < cheap["price"]
     assert explainer.ends_of(one)[0] == explainer.ends_of(two)[0]
@@ -173,7 +183,8 @@ def test_a_covariate_as_usual_has_no_share():
     panel = moved_panel()
     explainer = Explainer(model_of(panel))
     case = explainer.case(panel, ORIGIN)
-    as_usual = replace(case.effects, effects=case.effects.usual)
+    effects = effects_in(case)
+    as_usual = replace(effects, effects=effects.usual)
     shares = explainer.shares_of(replace(case, effects=as_usual))
     assert [shares[name] for name in ("price", "promo", "weather")] == [0, 0, 0]
 
