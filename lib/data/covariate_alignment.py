@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from lib.data.covariates import Covariate, as_categories
-from lib.data.holidays import add_holidays, split_calendar
+from lib.data.holidays import add_holidays, mark_holidays, split_calendar
 from lib.data.panel import Panel, SeriesError
 
 # This module is logged with each model, which runs where structlog may be missing.
@@ -27,23 +27,35 @@ def describe_covariates(panel: Panel) -> list[dict[str, Any]]:
     >>> describe_covariates(panel)
     [{'name': 'price', 'role': 'known', 'kind': 'number', 'labels': [], 'calendar': ''}]
     """
-    return [
-        {
-            "name": c.name,
-            "role": c.role,
-            "kind": c.kind,
-            "labels": list(c.labels),
-            "calendar": c.calendar,
-        }
-        for c in panel.covariates
-    ]
+    return [_describe(covariate, panel) for covariate in panel.covariates]
+
+
+def _describe(covariate: Covariate, panel: Panel) -> dict[str, Any]:
+    item = {
+        "name": covariate.name,
+        "role": covariate.role,
+        "kind": covariate.kind,
+        "labels": list(covariate.labels),
+        "calendar": covariate.calendar,
+    }
+    if covariate.calendar:
+        item["fills_events"] = _are_events(panel, covariate.calendar)
+    return item
+
+
+def _are_events(panel: Panel, calendar: str) -> bool:
+    """Tell whether the events of a panel are the public holidays of a calendar."""
+    known = np.isfinite(panel.event)
+    holidays = mark_holidays(panel, *split_calendar(calendar))
+    return bool(known.any() and (panel.event[known] == holidays[known]).all())
 
 
 def align_covariates(panel: Panel, described: Sequence[Mapping[str, Any]]) -> Panel:
     """Return a panel with the covariates that a model has learned, in its order and kinds.
 
-    Those that the panel lacks are unknown; holidays come from their calendar. A category that was
-    not learned is unknown, and the log names it. Covariates that were not learned are left out.
+    Those that the panel lacks are unknown; holidays come from their calendar, and are the events as
+    well where a model has learned with such events and the panel has none. A category that was not
+    learned is unknown, and the log names it. Covariates that were not learned are left out.
 
     Args:
         panel: to forecast.
@@ -79,7 +91,10 @@ def _align_holidays(panel: Panel, aligned: Panel, item: Mapping[str, Any]) -> Pa
     """
     if item["calendar"]:
         try:
-            panel = add_holidays(panel, *split_calendar(item["calendar"]))
+            place = split_calendar(item["calendar"])
+            panel = add_holidays(panel, *place)
+            if item.get("fills_events") and not np.isfinite(aligned.event).any():
+                aligned = replace(aligned, event=mark_holidays(panel, *place))
         except ModuleNotFoundError:
             _log.warning("the package holidays is not installed: the holidays are not known")
     unknown = np.full(len(panel.dates), np.nan)

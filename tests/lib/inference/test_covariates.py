@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib.data import SeriesError, align_covariates
+from lib.data import SeriesError, align_covariates, describe_covariates, to_panel, validate
 from lib.inference import partitions, pyfunc
 from lib.inference.artifact import Contract
 from lib.inference.served_model import ServedModel
@@ -86,3 +86,21 @@ def test_a_panel_without_the_covariates_has_them_unknown(model):
     assert panel.covariates == ()
     aligned = align_covariates(panel, DESCRIBED)
     assert [bool(np.isnan(c.values).all()) for c in aligned.covariates] == [True] * 3 + [False]
+
+
+def test_holidays_that_were_learned_as_events_are_events_where_none_are_sent(model):
+    panel, _ = pyfunc._to_panel(pd.DataFrame([row()]), model.contract)
+    assert np.isnan(panel.event).all()
+    learned = [DESCRIBED[0], DESCRIBED[3] | {"fills_events": True}]
+    assert align_covariates(panel, learned).event[:2].tolist() == [1.0, 0.0]  # New Year
+    sent, _ = pyfunc._to_panel(pd.DataFrame([row(evento_especial=[0.0])]), model.contract)
+    assert align_covariates(sent, learned).event[0] == 0.0
+
+
+def test_description_tells_whether_holidays_are_the_events():
+    days = pd.date_range("2026-01-01", periods=90)
+    frame = pd.DataFrame({"date": days, "value": np.arange(90.0)})
+    filled = to_panel(validate(frame, country="US"))
+    others = to_panel(validate(frame.assign(evento_especial=0.0), country="US"))
+    fills = [describe_covariates(panel)[0]["fills_events"] for panel in (filled, others)]
+    assert fills == [True, False]
