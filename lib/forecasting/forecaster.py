@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,22 +9,19 @@ from typing import Any
 import pandas as pd
 
 from lib.data import validate
-from lib.forecasting.covariates import LearnedCovariates
 from lib.forecasting.effort import get_model
 from lib.forecasting.fitting import check_effort
-from lib.forecasting.history import Ahead, History, look_ahead
+from lib.forecasting.history import History
 from lib.forecasting.model_choice import REGISTERED, Choice, load_registered
-from lib.forecasting.planning import Planning
 from lib.forecasting.saving import Saved, read_folder, write_folder
+from lib.forecasting.state import ForecasterState
 from lib.forecasting.tables import forecast_days, name_columns
-from lib.forecasting.totals import JointForecast, forecast_jointly
-from lib.inference import ServedModel
 
 COLUMN_ARGUMENTS = ("date", "value", "series", "external", "event")
 COVARIATE_ARGUMENTS = ("covariates", "past_covariates", "static_covariates", "categorical")
 
 
-class Forecaster(Planning):
+class Forecaster(ForecasterState):
     """Forecast the coming days of daily series.
 
     Args:
@@ -49,30 +43,6 @@ class Forecaster(Planning):
     >>> len(forecast), str(forecast["date"].iloc[0].date())
     (7, '2024-04-30')
     """
-
-    def __init__(
-        self,
-        horizon: int = 28,
-        country: str | None = None,
-        seed: int = 0,
-        state: str | None = None,
-    ) -> None:
-        if horizon < 1:
-            raise ValueError(f"horizon: expected at least 1 day, got {horizon}")
-        self.horizon, self.country, self.seed = int(horizon), country or "", int(seed)
-        self.state = state or ""
-        self._choice: Choice | None = None
-        self.notes: list[str] = []
-        self._history = History()
-        self._model: ServedModel | None = None
-
-    def __repr__(self) -> str:
-        """Return horizon, model, and number and span of the series."""
-        settings = f"horizon={self.horizon}"
-        settings += f", country={self.country!r}" if self.country else ""
-        settings += f", state={self.state!r}" if self.state else ""
-        model = self._choice.model if self._choice else "not fitted"
-        return f"<Forecaster({settings}): {model}; {self._history}>"
 
     def fit(
         self,
@@ -363,52 +333,3 @@ class Forecaster(Planning):
         forecaster._model = registered.model
         forecaster._choice = Choice(REGISTERED, registered.label, f"{alias} was named")
         return forecaster
-
-    @property
-    def choice(self) -> Choice:
-        """What forecasts, and why. Raises RuntimeError before `fit`."""
-        if self._choice is None:
-            raise RuntimeError("there is no model yet; call fit, or use load or registered")
-        return self._choice
-
-    @property
-    def history(self) -> pd.DataFrame:
-        """The known days in canonical columns, up to the last observed value of each series."""
-        return self._history.known
-
-    def _look_ahead(self, future: pd.DataFrame | None, *, include_ended: bool) -> Ahead:
-        contract = self._require_model().contract
-        return look_ahead(
-            self._history,
-            future,
-            longest=contract.horizon,
-            horizon=self.horizon,
-            covariates=contract.settings.get("covariates"),
-            include_ended=include_ended,
-        )
-
-    def _forecast_jointly(
-        self, future: pd.DataFrame | None, *, include_ended: bool, seed: int, paths: int
-    ) -> JointForecast:
-        ahead = self._look_ahead(future, include_ended=include_ended)
-        model = self._require_model()
-        return forecast_jointly(model, ahead, self.horizon, paths=paths, seed=seed)
-
-    @property
-    def _learned(self) -> LearnedCovariates:
-        """The covariates of the history, or of the model before there is one."""
-        if self._history.known.empty and self._model is not None:
-            described = self._model.contract.settings.get("covariates", [])
-            return LearnedCovariates.of_contract(described)
-        return LearnedCovariates.of_table(self._history.known)
-
-    def _require_model(self) -> ServedModel:
-        if self._model is None:
-            raise RuntimeError("there is no model yet; call fit, or use load or registered")
-        return self._model
-
-    def _new_folder(self) -> Path:
-        """Return an empty folder for the model, which is removed with this object."""
-        folder = tempfile.mkdtemp(prefix="forecaster-")
-        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
-        return Path(folder)

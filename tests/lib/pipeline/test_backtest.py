@@ -141,6 +141,5 @@ def test_backtest_in_python_has_the_scores_of_the_command(tmp_path):
     command = command.loc[python["forecaster"]]
     assert python["days"].tolist() == command["n"].tolist()
     for name in ("mase", "wape", "wql", "coverage_80"):
-        # Ten decimals in the run's scores.json, of which metrics.json has ten digits
-        written = [float(f"{round(value, 10):.10g}") for value in python[name]]
-        assert written == command[name].tolist()
+        # The files have ten digits. The last bit of a float32 forecast may differ beyond them.
+        assert python[name].tolist() == pytest.approx(command[name].tolist(), rel=1e-7)
