@@ -139,6 +139,8 @@ def check_day(
         frames.forecasts, _prices(settings), first=first, last=day, share=frames.share
     )
     evidence = weigh_evidence(frames, accuracy, drift, first=first, last=day, arrivals=arrivals)
+    # What `/predict` answered is of unknown series: each is of one of its own.
+    named = frames.forecasts[(frames.forecasts["series_id"] != "").to_numpy()]
     return Report(
         day=str(day),
         accuracy=accuracy,
@@ -147,10 +149,10 @@ def check_day(
         recommendation=recommendation,
         evidence=evidence,
         arrivals=arrivals,
-        stability=measure_stability(frames.forecasts, first, day),
-        worst_series=score_series(frames.forecasts, first, day),
-        groups=score_groups(frames.forecasts, groups, first, day),
-        anomalies=find_anomalies(frames.forecasts, day),
+        stability=measure_stability(named, first, day),
+        worst_series=score_series(named, first, day),
+        groups=score_groups(named, groups, first, day),
+        anomalies=find_anomalies(named, day),
     )
 
 

@@ -17,10 +17,11 @@ from lib.monitoring.by_series import (
     score_series,
 )
 from lib.monitoring.stability import measure_stability
-from lib.storage.database import Store
+from lib.storage.database import Store, utcnow
+from lib.storage.tables import actuals, predictions
 from serving.records.checks import read_last_check
 from tests.lib.monitoring.served_days import settings_of, write_forecasts
-from tests.lib.monitoring.test_report import DAY, actual_row, days_before, forecast, write
+from tests.lib.monitoring.test_report import DAY, actual_row, days_before, forecast, single, write
 
 FIRST, LAST = np.datetime64("2026-03-01"), np.datetime64("2026-03-28")
 NAMES = ("calm", "off", "wild")
@@ -168,4 +169,21 @@ def test_check_shows_them_and_goes_on_without_groups_that_cannot_be_read(tmp_pat
     assert found["stability"]["revisions"] == 0
     wrong = settings.model_copy(update={"monitor_groups": "nowhere.csv"})
     assert job.run_check(wrong, store, day=DAY).groups == ()
+    store.close()
+
+
+def test_forecasts_without_a_series_are_no_series(tmp_path, monkeypatch):
+    settings = settings_of(tmp_path, monkeypatch)
+    store = Store.of(settings)
+    write_forecasts(store, error=0.5)
+    made = [single(f"t{n}", days_before(1), value=100.0 + n) for n in range(5)]
+    at = {"created_at": utcnow(), "updated_at": utcnow(), "value": 900.0}
+    truth = [{"key": f"trace t{n}", "trace_id": f"t{n}"} | at for n in range(5)]
+    with store.writing() as connection:
+        connection.execute(predictions.insert(), made)
+        connection.execute(actuals.insert(), truth)
+    report = job.run_check(settings, store, day=DAY)
+    assert {one.name for one in report.worst_series} == {"a", "b"}
+    assert (report.stability.revisions, report.anomalies) == (0, ())
+    assert report.evidence.forecasts == 2 * 21 + 5
     store.close()
