@@ -24,6 +24,7 @@ from lib.features.local_deviations import (
 )
 
 MIN_LOCAL_SHARE = 0.02  # of the variance of a number, within a few weeks
+SMALLEST_WEIGHT = 1e-6  # below which nothing was found
 PASSES = 2  # level and week are measured again without the effects found first
 MIN_DAYS = 56  # observed, to learn effects from
 POOL_CELLS = 5_000_000  # rows times columns that the common effects are learned from
@@ -47,7 +48,7 @@ def fit_effects(panel: Panel, until: np.datetime64) -> CovariateEffects | None:
         until: last day to learn from; nothing after it is used.
 
     Returns:
-        The effects, or None where there is no covariate that varies, or too few days.
+        The effects, or None where no covariate varies or has one, or with too few days.
     """
     past = panel.dates <= until.astype("datetime64[D]")
     if np.isfinite(panel.values[past]).sum() < MIN_DAYS:
@@ -66,6 +67,8 @@ def fit_effects(panel: Panel, until: np.datetime64) -> CovariateEffects | None:
             weights[mode], centres[mode], noise[mode] = _fit_pool(
                 panel, pool, bases, traits, past, additive=bool(mode)
             )
+    if np.abs(weights).max() < SMALLEST_WEIGHT:
+        return None
     effects = CovariateEffects(bases, weights, centres, panel.ids, traits, lasting)
     effects = replace(effects, lasting=_measure_lasting(effects, panel, past))
     return _let_series_differ(effects, panel, past, noise)

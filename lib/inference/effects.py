@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -32,7 +33,7 @@ class LearnedEffects:
 
     def write(self, path: Path) -> None:
         """Write one file of numpy arrays without objects."""
-        arrays = self.effects.to_arrays() | {HIDDEN_SPREAD: self.hidden_spread}
+        arrays: dict[str, Any] = self.effects.to_arrays() | {HIDDEN_SPREAD: self.hidden_spread}
         np.savez_compressed(path, **arrays)
 
     @classmethod

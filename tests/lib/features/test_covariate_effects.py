@@ -41,15 +41,20 @@ def draw(count=DAYS, seed=1):
     return np.random.default_rng(seed).normal(size=count)
 
 
+def learn(panel):
+    """The effects of a panel that has some."""
+    effects = fit_effects(panel, UNTIL)
+    assert effects is not None
+    return effects
+
+
 def visible(effects, *names):
     return np.array([name in names for name in effects.names])
 
 
 def test_effect_of_a_number_is_found():
     x = draw()
-    applied = fit_effects(panel_with(number("x", x), effect=0.2 * x), UNTIL).apply(
-        panel_with(number("x", x))
-    )
+    applied = learn(panel_with(number("x", x), effect=0.2 * x)).apply(panel_with(number("x", x)))
     inner = np.abs(x) < 1.5
     slope = np.polyfit(x[inner], applied.effects[0][inner], 1)[0]
     assert slope == pytest.approx(0.2, abs=0.02)
@@ -58,9 +63,7 @@ def test_effect_of_a_number_is_found():
 def test_bent_effect_is_found():
     x = draw()
     bent = 0.4 * np.maximum(x - 0.3, 0)
-    applied = fit_effects(panel_with(number("x", x), effect=bent), UNTIL).apply(
-        panel_with(number("x", x))
-    )
+    applied = learn(panel_with(number("x", x), effect=bent)).apply(panel_with(number("x", x)))
     moved = applied.effects[0] - applied.effects[0].mean() - (bent - bent.mean())
     assert np.abs(moved[np.abs(x) < 1.5]).mean() < 0.04
 
@@ -69,7 +72,7 @@ def test_effect_adds_where_values_are_negative():
     x = draw()
     panel = panel_with(number("x", x), negative=True)
     panel = replace(panel, values=panel.values + 10 * x)
-    effects = fit_effects(panel, UNTIL)
+    effects = learn(panel)
     applied = effects.apply(panel)
     assert np.isfinite(applied.units).all()
     removed = applied.remove(visible(effects, "x")).values
@@ -96,7 +99,7 @@ def test_nothing_after_the_last_day_is_used():
         values=np.where(late, 7.0, panel.values),
         covariates=(number("x", np.where(late, 99.0, x)),),
     )
-    first, second = (fit_effects(p, UNTIL).to_arrays() for p in (panel, other))
+    first, second = (learn(p).to_arrays() for p in (panel, other))
     for name, array in first.items():
         np.testing.assert_array_equal(array, second[name])
 
@@ -104,7 +107,7 @@ def test_nothing_after_the_last_day_is_used():
 def test_arrays_hold_all_that_was_learned():
     x = draw()
     panel = panel_with(number("x", x), effect=0.2 * x)
-    effects = fit_effects(panel, UNTIL)
+    effects = learn(panel)
     again = CovariateEffects.from_arrays(effects.to_arrays())
     assert again.bases == effects.bases
     np.testing.assert_array_equal(again.apply(panel).effects, effects.apply(panel).effects)
@@ -112,7 +115,7 @@ def test_arrays_hold_all_that_was_learned():
 
 def test_values_outside_the_learned_range_count_as_its_bounds():
     x = draw()
-    effects = fit_effects(panel_with(number("x", x), effect=0.2 * x), UNTIL)
+    effects = learn(panel_with(number("x", x), effect=0.2 * x))
     known = np.where(panel_with().dates <= UNTIL, x, np.nan)
     far, bound = (
         effects.apply(panel_with(number("x", np.full(DAYS, value)))).effects
@@ -126,7 +129,7 @@ def test_removed_effects_are_restored():
     panel = panel_with(
         number("x", x), Covariate("promo", "known", "event", promo), effect=0.2 * x + 0.5 * promo
     )
-    effects = fit_effects(panel, UNTIL)
+    effects = learn(panel)
     applied = effects.apply(panel)
     every = visible(effects, "x", "promo")
     origins = np.array([300])
@@ -143,7 +146,7 @@ def test_removed_effects_are_restored():
 def test_effect_of_an_unknown_day_is_that_of_the_days_before():
     x = np.where(np.arange(DAYS) < 380, draw() + 2, np.nan)
     panel = panel_with(number("x", x), effect=0.2 * np.nan_to_num(x))
-    effects = replace(fit_effects(panel, UNTIL), lasting=np.ones(1))
+    effects = replace(learn(panel), lasting=np.ones(1))
     applied = effects.apply(panel)
     assert not applied.known[0, 380:].any()
     recent = applied.effects[0, 352:380].mean()
@@ -156,7 +159,7 @@ def test_category_that_was_never_seen_is_unknown():
     codes = np.random.default_rng(2).integers(0, 3, DAYS)
     weather = Covariate("weather", "known", "category", codes.astype(float), ("a", "b", "c"))
     panel = panel_with(weather, effect=np.array([0.0, 0.3, -0.3])[codes])
-    effects = fit_effects(panel, UNTIL)
+    effects = learn(panel)
     other = replace(weather, labels=("a", "b", "snow"))
     known = effects.apply(replace(panel, covariates=(other,))).known[0]
     np.testing.assert_array_equal(known, codes != 2)
@@ -169,7 +172,7 @@ def test_holiday_that_was_never_seen_has_the_common_effect():
     codes[20::45] = 1 + np.arange(len(codes[20::45])) % 3
     day = Covariate("holiday", "known", "holiday", codes, ("", "a", "b", "c"))
     panel = panel_with(day, effect=-0.7 * (codes > 0))
-    effects = fit_effects(panel, UNTIL)
+    effects = learn(panel)
     new = replace(day, labels=("", "new", "b", "c"))
     found = effects.apply(replace(panel, covariates=(new,))).effects[0]
     usual = found[codes == 0].mean()
@@ -181,7 +184,7 @@ def test_series_differ_where_there_are_many():
     x = draw(series * DAYS)
     slopes = np.repeat(np.linspace(0.0, 0.4, series), DAYS)
     panel = panel_with(number("x", x), series=series, effect=slopes * x)
-    found = fit_effects(panel, UNTIL).apply(panel).effects[0]
+    found = learn(panel).apply(panel).effects[0]
     by_series = [np.polyfit(x[panel.series(s)], found[panel.series(s)], 1)[0] for s in range(12)]
     np.testing.assert_allclose(by_series, np.linspace(0.0, 0.4, series), atol=0.06)
 
@@ -192,7 +195,7 @@ def test_series_of_other_levels_share_the_effect_of_their_prices():
     cut = (draw(series * DAYS) > 1).astype(float)
     price = number("price", level * np.where(cut == 1, 0.8, 1.0))
     panel = panel_with(price, series=series, effect=0.4 * cut)
-    effects = fit_effects(panel, UNTIL)
+    effects = learn(panel)
     assert effects.bases[0].relative == "ratio"
     found = effects.apply(panel).effects[0]
     assert found[cut == 1].mean() - found[cut == 0].mean() == pytest.approx(0.4, abs=0.08)

@@ -146,4 +146,5 @@ def test_artifact_lists_and_reads_the_effects(model):
     assert contract.format_version == 2
     assert EFFECTS in contract.sha256
     again = ServedModel.load(model.folder)
+    assert again.covariates is not None
     assert again.covariates.effects.names == ("temperature", "promotion")

@@ -184,6 +184,7 @@ def test_forecasts_without_a_series_are_no_series(tmp_path, monkeypatch):
         connection.execute(actuals.insert(), truth)
     report = job.run_check(settings, store, day=DAY)
     assert {one.name for one in report.worst_series} == {"a", "b"}
+    assert report.stability is not None
     assert (report.stability.revisions, report.anomalies) == (0, ())
     assert report.evidence.forecasts == 2 * 21 + 5
     store.close()
