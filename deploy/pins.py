@@ -20,6 +20,7 @@ SERVING = {
     "flask-openapi3",
     "flask-openapi3-swagger",
     "gunicorn",
+    "holidays",
     "lazy-loader",
     "mlflow",
     "msgspec",

@@ -9,10 +9,10 @@ import pandas as pd
 
 from lib.data.covariate_cells import fill_static
 from lib.data.covariates import Covariate, read_covariates
+from lib.data.grouped_rows import GroupedRows
 from lib.data.holidays import add_holidays, mark_holidays
 from lib.data.panel import SERIES_COLUMNS, Panel, to_table
 from lib.data.planned import is_planned
-from lib.data.validation import GroupedRows
 
 NUMBER_COLUMNS = SERIES_COLUMNS[2:]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from lib.data.calendar import weekday_of
-from lib.data.validation import GroupedRows
+from lib.data.grouped_rows import GroupedRows
 
 MIN_OBSERVED = 8  # values of a series before a regular step is more than chance
 MIN_MONTHS = 5  # the same for one value a month or less often

@@ -26,6 +26,7 @@ from lib.data.covariate_cells import (
 )
 from lib.data.covariates import Kind
 from lib.data.frequency import check_frequency
+from lib.data.grouped_rows import GroupedRows
 from lib.data.names import unify_names
 from lib.data.panel import SERIES_COLUMNS, WINDOW_DAYS, Panel
 from lib.data.parsing import Days, check_decimal, find_decimal, parse_days, parse_numbers
@@ -33,7 +34,6 @@ from lib.data.readers import read
 from lib.data.series_checks import check_series
 from lib.data.source import Source, match_columns
 from lib.data.validation import (
-    GroupedRows,
     check_cells,
     check_days,
     check_midnight,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import structlog
 
+from lib.data.grouped_rows import GroupedRows
 from lib.data.panel import WINDOW_DAYS
 from lib.data.spikes import find_spikes
-from lib.data.validation import GroupedRows
 
 # The forecaster cannot distinguish smaller values.
 SMALLEST = 1e-5

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from lib.data import Panel, take_series
 from lib.features.covariate_bases import Basis, known_covariates, learn_basis
@@ -50,7 +51,13 @@ def fit_effects(panel: Panel, until: np.datetime64) -> CovariateEffects | None:
     Returns:
         The effects, or None where no covariate varies or has one, or with too few days.
     """
-    past = panel.dates <= until.astype("datetime64[D]")
+    # Several threads add in another order: the bits would depend on the machine's settings.
+    with threadpool_limits(1, user_api="blas"):
+        return _fit(panel, panel.dates <= until.astype("datetime64[D]"))
+
+
+def _fit(panel: Panel, past: np.ndarray) -> CovariateEffects | None:
+    """Learn from the `past` rows, (N,) bool."""
     if np.isfinite(panel.values[past]).sum() < MIN_DAYS:
         return None
     bases = _learn_bases(panel, past)
