@@ -79,9 +79,9 @@ def training_parameters() -> Parameters:
 
 def monitoring_parameters() -> Parameters:
     """Return the parameters of the monitoring notebook, by notebook and name."""
-    from lib.pipeline import declared_stages
+    from lib.pipeline import MONITORING_STAGE, declared_stages
 
-    return declared_stages(monitoring=True)
+    return declared_stages(pattern=MONITORING_STAGE)
 
 
 def forecast_parameters() -> Parameters:

@@ -1,4 +1,5 @@
 __all__ = [
+    "MONITORING_STAGE",
     "Columns",
     "Day",
     "ForecastSource",

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from lib.pipeline.notebooks import EVERY_STAGE, MONITORING_STAGE
 from lib.pipeline.parameters import resolve_parameters
 from lib.pipeline.profile_values import declared_stages
 from lib.pipeline.profiles import load_profile
@@ -43,7 +44,7 @@ def describe_training(notebooks: Path, profile: str, overrides: Mapping[str, str
 
 def describe_monitoring(notebooks: Path) -> str:
     """Return a line for each parameter of the monitoring notebook."""
-    parameters = declared_stages(notebooks, monitoring=True).values()
+    parameters = declared_stages(notebooks, pattern=MONITORING_STAGE).values()
     lines = [f"  {parameter}" for each in parameters for parameter in each.values()]
     return "\n".join(["parameters:", *lines])
 
@@ -69,7 +70,7 @@ def parameters_table(
     }
     header = ["Parameter", "Notebook", "Type", *profiles, "Meaning"]
     rows = [header, ["---"] * len(header)]
-    for stage, parameters in (training | declared_stages(notebooks, monitoring=True)).items():
+    for stage, parameters in declared_stages(notebooks, pattern=EVERY_STAGE).items():
         for name, parameter in parameters.items():
             shown = [values[p].get(stage, {}).get(name, parameter.value) for p in profiles]
             kind = ", ".join(filter(None, (f"`{parameter.type_name}`", parameter.bounds)))

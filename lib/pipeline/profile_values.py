@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lib.pipeline.notebooks import MONITORING_STAGE, TRAINING_STAGES, find_notebooks
+from lib.pipeline.notebooks import TRAINING_STAGES, find_notebooks
 from lib.pipeline.parameters import (
     RESERVED,
     Parameter,
@@ -18,18 +18,17 @@ from lib.settings import NOTEBOOKS
 
 
 def declared_stages(
-    notebooks: Path = NOTEBOOKS, *, monitoring: bool = False
+    notebooks: Path = NOTEBOOKS, *, pattern: str = TRAINING_STAGES
 ) -> dict[str, dict[str, Parameter]]:
     """Return the parameters that users may set, by notebook and name.
 
     Args:
         notebooks: folder of the notebooks.
-        monitoring: those of the monitoring notebook instead of the training ones.
+        pattern: of the names of the notebooks, by default those of the training.
 
     Raises:
         ParameterError: a declaration is wrong.
     """
-    pattern = MONITORING_STAGE if monitoring else TRAINING_STAGES
     return {
         stage: {n: p for n, p in declared_parameters(path).items() if n != RESERVED}
         for stage, path in find_notebooks(notebooks, pattern).items()
