@@ -34,7 +34,7 @@ __all__ = [
 
 from .backtest import run_backtest
 from .monitoring import run_monitoring
-from .notebooks import ParameterError, read_notebook
+from .notebooks import MONITORING_STAGE, ParameterError, read_notebook
 from .parameter_help import parameters_table
 from .parameter_types import Columns, Day, ForecastSource, OptionalDay, Share, Switch
 from .parameters import Parameter, declared_parameters, resolve_parameters
