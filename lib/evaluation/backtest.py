@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import structlog
 
 from lib import features as ft
 from lib.data import (
@@ -27,6 +28,8 @@ from lib.evaluation.scores import Backtest
 from lib.inference import ServedModel, forecast_panel
 
 REVISION_DAYS = 7  # between two forecasts of the same days
+
+log = structlog.get_logger()
 
 
 def origin_rows(panel: Panel, *, horizon: int, cutoffs: int, step: int) -> np.ndarray:
@@ -86,6 +89,9 @@ def run_backtest(
     if horizon > longest:
         raise ValueError(f"horizon: expected at most {longest}, the forecaster's, got {horizon}")
     quantiles = forecast_panel(forecaster, panel, origins, known_future=known_future)
+    if forecaster.covariates and known_future:
+        for doubt in ft.describe_outside(forecaster.covariates.effects, panel, origins, horizon):
+            log.warning("covariate out of range", detail=doubt)
     _check_finite(quantiles, panel, origins)
     quantiles = quantiles[:, :horizon]
     result = collect_forecasts(

@@ -8,6 +8,7 @@ __all__ = [
     "Windows",
     "compute_features",
     "describe_covariates",
+    "describe_outside",
     "fit_effects",
     "gather_context",
     "index_windows",
@@ -19,6 +20,7 @@ __all__ = [
 ]
 
 from .covariate_effects import CovariateEffects, PanelEffects
+from .covariate_range import describe_outside
 from .covariate_summary import describe_covariates
 from .effect_fitting import fit_effects
 from .engineering import FEATURES, FUTURE, MAX_HORIZON, YEAR, compute_features, rolling_mean

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from lib.data import Panel, closed_days_ahead
+from lib.features import describe_outside
 from lib.forecasting.history import Ahead
 from lib.forecasting.model_choice import list_names
 from lib.inference import ServedModel, forecast_panel, mean_of_quantiles
@@ -63,6 +64,8 @@ def forecast_quantiles(
     """
     panel, origins, notes = ahead.panel, ahead.origins, []
     quantiles = forecast_panel(model, panel, origins)[:, :horizon]
+    if model.covariates:
+        notes += describe_outside(model.covariates.effects, panel, origins, horizon)
     finite = np.isfinite(quantiles).all(axis=(1, 2))
     if not finite.all():
         names = [panel.ids[s] for s in panel.series_of(origins[~finite])]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lib.features import describe_outside
 from lib.inference import ServedModel, forecast_panel, mean_of_quantiles
 from serving.schemas import Series, join_series, last_features
 
@@ -23,6 +24,7 @@ class SeriesForecasts:
         quantiles: (series, horizon, levels of the model), raw units.
         means: (series, horizon), the expected values.
         features: (series, 11) of the last known day.
+        doubts: about the covariates that were sent, a sentence each.
     """
 
     ids: tuple[str, ...]
@@ -30,6 +32,7 @@ class SeriesForecasts:
     quantiles: np.ndarray
     means: np.ndarray
     features: np.ndarray
+    doubts: tuple[str, ...] = ()
 
 
 def forecast_series(
@@ -52,4 +55,9 @@ def forecast_series(
         floor = np.where(lowest >= 0, 0.0, -np.inf)[:, None]
         means = mean_of_quantiles(quantiles, forecaster.contract.quantiles, floor=floor)
         first = panel.dates[origins] + 1
-        yield SeriesForecasts(panel.ids, first, quantiles, means, last_features(histories))
+        doubts: tuple[str, ...] = ()
+        if forecaster.covariates:
+            effects = forecaster.covariates.effects
+            doubts = tuple(describe_outside(effects, panel, origins, quantiles.shape[1]))
+        features = last_features(histories)
+        yield SeriesForecasts(panel.ids, first, quantiles, means, features, doubts)

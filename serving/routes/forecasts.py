@@ -119,6 +119,7 @@ def _forecast(model: Served, body: list[bytes]) -> Response:
 def _check_forecasts(call: ForecastCall, parts: list[SeriesForecasts]) -> list[FieldWarning]:
     """Return the warnings of a call. Raises RequestError (422) for a series without a forecast."""
     warnings = [doubt for series in call.series for doubt in series.warnings]
+    warnings += [FieldWarning("series", doubt) for part in parts for doubt in part.doubts]
     of_series = [quantiles for part in parts for quantiles in part.quantiles]
     for i, quantiles in enumerate(of_series):
         if not np.isfinite(quantiles).all():
