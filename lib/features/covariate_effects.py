@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from lib.data import Panel
+from lib.data import Panel, take_series
 from lib.features.covariate_bases import Basis, known_covariates, series_medians
 from lib.features.engineering import position_in_series, rolling_mean
 from lib.features.local_deviations import WeeklyGrid, additive_unit
@@ -20,6 +20,7 @@ from lib.features.windows import values_at
 LARGEST = 3.0  # effect, as a logarithm, or in units of the series
 RECENT_DAYS = 28  # whose mean effect stands for an unknown one, and is what lasts of an effect
 MULTIPLY, ADD = 0, 1
+CHUNK_ROWS = 200_000  # that effects are computed on at a time
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,22 @@ class CovariateEffects:
 
     def apply(self, panel: Panel) -> PanelEffects:
         """Compute the effects on the rows of a panel, which may have other series and days."""
+        count = -(-len(panel.values) // CHUNK_ROWS)
+        if count <= 1 or panel.n_series == 1:
+            return self._apply(panel)
+        # Part by part: the columns of all rows at once would take ten times the memory.
+        chunks = np.array_split(np.arange(panel.n_series), min(count, panel.n_series))
+        parts = [self._apply(take_series(panel, chunk)) for chunk in chunks]
+        return PanelEffects(
+            learned=self,
+            panel=panel,
+            effects=np.concatenate([part.effects for part in parts], axis=1),
+            linear=np.concatenate([part.linear for part in parts], axis=1),
+            known=np.concatenate([part.known for part in parts], axis=1),
+            units=np.concatenate([part.units for part in parts]),
+        )
+
+    def _apply(self, panel: Panel) -> PanelEffects:
         traits = self._traits_of(panel)
         covariates = known_covariates(panel)
         effects = np.zeros((len(self.bases), len(panel.values)), dtype=np.float32)

@@ -7,6 +7,7 @@ import pytest
 
 from lib.data.covariates import Covariate
 from lib.data.panel import Panel
+from lib.features import covariate_effects
 from lib.features.covariate_effects import CovariateEffects
 from lib.features.effect_fitting import fit_effects
 
@@ -204,3 +205,15 @@ def test_series_of_other_levels_share_the_effect_of_their_prices():
 def test_too_few_days_teach_nothing():
     x = draw()
     assert fit_effects(panel_with(number("x", x)), np.datetime64("2021-02-15")) is None
+
+
+def test_effects_of_many_rows_are_computed_in_parts(monkeypatch):
+    series = 4
+    x = draw(series * DAYS)
+    panel = panel_with(number("x", x), series=series, effect=0.2 * x)
+    effects = learn(panel)
+    whole = effects.apply(panel)
+    monkeypatch.setattr(covariate_effects, "CHUNK_ROWS", 2 * DAYS)
+    parts = effects.apply(panel)
+    for name in ("effects", "linear", "known", "units"):
+        np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name))
