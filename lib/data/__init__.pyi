@@ -27,6 +27,7 @@ __all__ = [
     "describe_data",
     "find_frequency",
     "fingerprint",
+    "forget_covariates_after",
     "has_ended",
     "is_closed",
     "is_constant",
@@ -91,7 +92,14 @@ from .panel import (
     to_panel,
     to_table,
 )
-from .planned import has_ended, is_planned, last_history_day, last_history_rows, split_planned
+from .planned import (
+    forget_covariates_after,
+    has_ended,
+    is_planned,
+    last_history_day,
+    last_history_rows,
+    split_planned,
+)
 from .plots import plot_components, plot_events, plot_factor, plot_seasons, plot_series
 from .series_checks import ROUNDING, is_constant
 from .source import COLUMN_PARAMETERS, Source, match_columns

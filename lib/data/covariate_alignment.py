@@ -21,10 +21,10 @@ _log = logging.getLogger(__name__)
 def describe_covariates(panel: Panel) -> list[dict[str, Any]]:
     """Return name, role, kind, labels and calendar of the covariates of a panel, for JSON.
 
-    >>> from lib.data import to_panel, validate
-    >>> frame = pd.DataFrame({"date": pd.date_range("2024-01-01", periods=60), "value": 1.0})
-    >>> panel = to_panel(validate(frame.assign(price=9.5), covariates=["price"]))
-    >>> describe_covariates(panel)
+    >>> from lib.data import SynthesisSpec, synthesize
+    >>> panel, _ = synthesize(SynthesisSpec(n_series=1, n_days=30), seed=1)
+    >>> price = Covariate("price", "known", "number", panel.values)
+    >>> describe_covariates(replace(panel, covariates=(price,)))
     [{'name': 'price', 'role': 'known', 'kind': 'number', 'labels': [], 'calendar': ''}]
     """
     return [_describe(covariate, panel) for covariate in panel.covariates]

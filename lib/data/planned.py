@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
@@ -55,6 +57,21 @@ def has_ended(panel: Panel, days: int = WINDOW_DAYS) -> np.ndarray:
     last = np.maximum.reduceat(observed, panel.offsets[:-1])
     dates = panel.dates[np.maximum(last, panel.offsets[:-1])]
     return dates < dates.max() - days
+
+
+def forget_covariates_after(panel: Panel, day: np.datetime64) -> Panel:
+    """Return the panel without what is known of covariates on the days after `day`."""
+    late = panel.dates > day.astype("datetime64[D]")
+
+    def forget(values: np.ndarray) -> np.ndarray:
+        return np.where(late, np.nan, values)
+
+    return replace(
+        panel,
+        factor=forget(panel.factor),
+        event=forget(panel.event),
+        covariates=tuple(replace(c, values=forget(c.values)) for c in panel.covariates),
+    )
 
 
 def split_planned(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

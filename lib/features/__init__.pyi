@@ -7,7 +7,6 @@ __all__ = [
     "PanelEffects",
     "Windows",
     "compute_features",
-    "describe_covariates",
     "describe_outside",
     "fit_effects",
     "gather_context",
@@ -15,13 +14,14 @@ __all__ = [
     "known_future",
     "known_future_after",
     "rolling_mean",
+    "summarize_covariates",
     "tabulate_features",
     "values_at",
 ]
 
 from .covariate_effects import CovariateEffects, PanelEffects
 from .covariate_range import describe_outside
-from .covariate_summary import describe_covariates
+from .covariate_summary import summarize_covariates
 from .effect_fitting import fit_effects
 from .engineering import FEATURES, FUTURE, MAX_HORIZON, YEAR, compute_features, rolling_mean
 from .feature_table import tabulate_features

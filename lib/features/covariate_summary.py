@@ -13,7 +13,7 @@ LAGS = range(-3, 4)  # days before (positive) and after a covariate's day
 SUMMARY_SERIES = 200  # that correlations are measured on, evenly spaced
 
 
-def describe_covariates(panel: Panel) -> pd.DataFrame:
+def summarize_covariates(panel: Panel) -> pd.DataFrame:
     """Describe the covariates of a panel, one row each.
 
     The correlation is that of deviations from the local level and week, so that a season which
@@ -27,7 +27,7 @@ def describe_covariates(panel: Panel) -> pd.DataFrame:
     Examples:
         >>> from lib.data import SynthesisSpec, synthesize
         >>> panel, _ = synthesize(SynthesisSpec(n_series=2, n_days=200), seed=1)
-        >>> describe_covariates(panel)["covariate"].tolist()
+        >>> summarize_covariates(panel)["covariate"].tolist()
         ['fator_externo', 'evento_especial']
     """
     known = known_covariates(panel)

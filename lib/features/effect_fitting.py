@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from lib.data import Panel, take_series
+from lib.data import Panel, forget_covariates_after, take_series
 from lib.features.covariate_bases import Basis, known_covariates, learn_basis
 from lib.features.covariate_effects import ADD, LARGEST, MULTIPLY, CovariateEffects, SeriesTraits
 from lib.features.effect_regression import (
@@ -51,6 +51,8 @@ def fit_effects(panel: Panel, until: np.datetime64) -> CovariateEffects | None:
     Returns:
         The effects, or None where no covariate varies or has one, or with too few days.
     """
+    # An event acts a day ahead: the last day would know the one after it.
+    panel = forget_covariates_after(panel, until)
     # Several threads add in another order: the bits would depend on the machine's settings.
     with threadpool_limits(1, user_api="blas"):
         return _fit(panel, panel.dates <= until.astype("datetime64[D]"))

@@ -10,7 +10,14 @@ import torch
 from torch import Tensor
 
 from lib import features as ft
-from lib.data import MIN_HISTORY_DAYS, DataSplit, Panel, is_constant, without_spikes
+from lib.data import (
+    MIN_HISTORY_DAYS,
+    DataSplit,
+    Panel,
+    forget_covariates_after,
+    is_constant,
+    without_spikes,
+)
 from lib.models import ModelConfig
 from lib.training.config import TrainingError
 
@@ -66,6 +73,7 @@ def prepare(panel: Panel, split: DataSplit, config: ModelConfig) -> TrainingData
         TrainingError: a span holds no window.
     """
     panel = without_spikes(panel, split.validation_end)
+    panel = forget_covariates_after(panel, split.validation_end)
     panel, effects = _remove_effects(panel, split.train_end)
     features = ft.compute_features(panel)
     history = min(config.context_length, MIN_HISTORY_DAYS)

@@ -15,7 +15,15 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save
 
 from lib import features as ft
-from lib.data import DataSplit, Panel, describe_covariates, describe_data, fingerprint, is_planned
+from lib.data import (
+    DataSplit,
+    Panel,
+    describe_covariates,
+    describe_data,
+    fingerprint,
+    is_planned,
+    without_spikes,
+)
 from lib.files import file_hash
 from lib.inference import (
     CONTRACT,
@@ -73,7 +81,7 @@ def save_artifact(
     model, config = fit.model.eval(), fit.model.config
     background, future = _choose_background(data, config)
     np.savez_compressed(folder / "background.npz", features=background, future=future)
-    features = ft.compute_features(data.observed) if data.effects else data.train.features
+    features = ft.compute_features(without_spikes(panel, split.validation_end))
     _sample_reference(panel, features).to_parquet(folder / "reference.parquet")
     save_weights(folder / "weights.safetensors", model)
     export_onnx(folder / "model.onnx", model, background, future)

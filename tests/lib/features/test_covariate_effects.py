@@ -92,13 +92,17 @@ def test_irrelevant_number_has_no_effect(values):
 
 
 def test_nothing_after_the_last_day_is_used():
-    x = draw()
-    panel = panel_with(number("x", x), effect=0.2 * x)
+    x, promo = draw(), (draw(seed=3) > 1).astype(float)
+    event = Covariate("promo", "known", "event", promo)
+    panel = panel_with(number("x", x), event, effect=0.2 * x + 0.3 * promo)
     late = panel.dates > UNTIL
     other = replace(
         panel,
         values=np.where(late, 7.0, panel.values),
-        covariates=(number("x", np.where(late, 99.0, x)),),
+        covariates=(
+            number("x", np.where(late, 99.0, x)),
+            replace(event, values=np.where(late, 1 - promo, promo)),
+        ),
     )
     first, second = (learn(p).to_arrays() for p in (panel, other))
     for name, array in first.items():
