@@ -112,6 +112,8 @@ def save_artifact(
         return _add_ranks(served, data)
     spread = calibrate_hidden(fit, data) if hidden_spread is None else hidden_spread
     served = _add_ranks(_add_effects(served, learned, spread), data)
+    if split.train_end == split.validation_end:
+        return served  # a refit: its effects have seen every day
     # The ranks are of effects that have not seen the validation days. Those that forecast have.
     newest = ft.fit_effects(data.observed, split.validation_end)
     same = newest is not None and newest.names == learned.names
