@@ -48,7 +48,7 @@ def evaluate(model: LSTMForecaster, batch: Batch, step: int, config: TrainingCon
         TrainingError: it is not finite.
     """
     model.eval()
-    levels = torch.tensor(model.config.quantiles)
+    levels = torch.tensor(model.config.quantiles, device=batch.targets.device)
     with torch.no_grad():
         median, offsets, scale = model.predict_distribution(batch.context, batch.future)
         loss = float(pinball_loss(median, offsets, scale, batch.targets, levels))
