@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -50,30 +49,14 @@ class TrainingState:
 
 
 def initial_state(
-    data: TrainingData,
-    model_config: ModelConfig,
-    config: TrainingConfig,
-    *,
-    start: Path = models.PRETRAINED_FOLDER,
-    device: str = "cpu",
+    data: TrainingData, model_config: ModelConfig, config: TrainingConfig
 ) -> TrainingState:
-    """Return the state before the first step: pretrained weights, or random ones by the seed.
-
-    Args:
-        data: of the fit, for its units.
-        model_config: settings of the network.
-        config: settings of the fit.
-        start: folder of the pretrained weights.
-        device: of torch. The weights are the same on any.
-    """
+    """Return the state before the first step: pretrained weights, or random ones by the seed."""
     torch.manual_seed(config.seed)
     model = LSTMForecaster(model_config)
     pretrained: list[tuple[Tensor, Tensor, float]] = []
-    is_pretrained = config.pretrained and models.has_pretrained(model_config, start)
-    if is_pretrained:
-        models.load_pretrained(model, start)
-    model.to(device)
-    if is_pretrained:
+    if config.pretrained and models.has_pretrained(model_config):
+        models.load_pretrained(model)
         # without the filter: what a covariate does is particular to the data
         pretrained = [
             (parameter, parameter.detach().clone(), _relative_pull(number, model_config.members))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from lib.data import day_of_year, weekday_of
-from lib.training.worlds.world import log_uniform
+from lib.training.worlds.world import draw_left, log_uniform
 
 YEAR_DAYS = 366
 CHRISTMAS = YEAR_DAYS - 8  # 24 December, from 0; leap years are a day off, as real features are
@@ -90,3 +90,17 @@ def draw_holidays(
         ramp = np.clip((year_day - CHRISTMAS + 30) / 30, 0.0, 1.0) * (year_day < CHRISTMAS)
         effect = effect + log_uniform(rng, 0.05, 0.8) * ramp
     return effect, is_holiday.astype(float)
+
+
+def draw_known_holidays(
+    rng: np.random.Generator, days: np.ndarray, n_series: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return what holidays add and the events of a world in which half of the users mark them.
+
+    Returns:
+        (series, days), logarithms; (series, days), 0 or 1, NaN where they are not marked.
+    """
+    effect, is_holiday = draw_holidays(rng, days, n_series)
+    if rng.random() < 0.5:
+        return effect, np.full(effect.shape, np.nan)
+    return draw_left(rng) * effect, np.broadcast_to(is_holiday, effect.shape).copy()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lib.training.worlds.calendar_effects import draw_holidays, draw_weekly, draw_yearly
+from lib.training.worlds.calendar_effects import draw_known_holidays, draw_weekly, draw_yearly
 from lib.training.worlds.world import (
     World,
     draw_ar1,
@@ -21,11 +21,12 @@ def draw_counts(rng: np.random.Generator, days: np.ndarray, n_series: int) -> Wo
     """Return negative binomial counts, some of them intermittent."""
     shape = (n_series, len(days))
     effects = draw_trend(rng, shape) + log_uniform(rng, 0.02, 0.4) * draw_ar1(rng, shape, 0.97)
-    holiday, is_holiday = draw_holidays(rng, days, n_series)
+    event = np.full(shape, np.nan)
     for effect, share in ((draw_weekly, 0.8), (draw_yearly, 0.5)):
         if rng.random() < share:
             effects = effects + effect(rng, days, n_series)
     if rng.random() < 0.5:
+        holiday, event = draw_known_holidays(rng, days, n_series)
         effects = effects + holiday
     level = log_uniform(rng, 0.1, 60.0) * exponentiate(0.5 * rng.standard_normal((n_series, 1)))
     mean = np.minimum(level * exponentiate(effects), MAX_MEAN)
@@ -36,8 +37,7 @@ def draw_counts(rng: np.random.Generator, days: np.ndarray, n_series: int) -> Wo
         counts *= rng.random(shape) < rng.uniform(0.05, 0.5)
         counts *= rng.integers(1, 13)
     _empty_shelves(rng, counts)
-    known = np.broadcast_to(is_holiday, shape) if rng.random() < 0.5 else np.full(shape, np.nan)
-    return World(counts, np.full(shape, np.nan), known.copy())
+    return World(counts, np.full(shape, np.nan), event)
 
 
 def _empty_shelves(rng: np.random.Generator, counts: np.ndarray) -> None:

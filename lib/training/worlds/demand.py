@@ -6,10 +6,12 @@ and, now and then, small counts come on top.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from lib.data import SynthesisSpec, synthesize, weekday_of
-from lib.training.worlds.world import World, draw_ar1, log_uniform
+from lib.training.worlds.world import World, draw_ar1, draw_left, log_uniform, without_covariates
 
 COUNTRIES = ("BR", "US", "DE", "GB", "AU", "", "")  # of the holidays; "" has none
 # Half-life in days and standard deviation of the logarithm, lower and upper bound of each.
@@ -20,6 +22,11 @@ MAX_COUNT = 1e6
 def draw_demand(rng: np.random.Generator, days: np.ndarray, n_series: int) -> World:
     """Return series of a synthetic demand of random settings, some days missing."""
     spec = _draw_spec(rng, days, n_series)
+    is_known = rng.random() < 0.5
+    if is_known:
+        left = draw_left(rng)
+        effects = {name: left * getattr(spec, name) for name in ("holiday", "factor", "event")}
+        spec = replace(spec, **effects)
     panel, _ = synthesize(spec, int(rng.integers(2**31)))
     shape = (n_series, len(days))
     effects = _draw_swings(rng, shape) + _draw_weekly_pattern(rng, days, n_series)
@@ -28,7 +35,9 @@ def draw_demand(rng: np.random.Generator, days: np.ndarray, n_series: int) -> Wo
         mean = log_uniform(rng, 0.3, 20.0) / max(float(np.nanmean(values)), 1e-9)
         counts = rng.poisson(np.minimum(np.nan_to_num(values * mean), MAX_COUNT)).astype(float)
         values = np.where(np.isfinite(values), counts, np.nan)
-    return World(values, panel.factor.reshape(shape), panel.event.reshape(shape))
+    if is_known:
+        return World(values, panel.factor.reshape(shape), panel.event.reshape(shape))
+    return without_covariates(values)
 
 
 def _draw_spec(rng: np.random.Generator, days: np.ndarray, n_series: int) -> SynthesisSpec:

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.linalg import toeplitz
 from scipy.signal import lfilter
 
-from lib.training.worlds.calendar_effects import draw_holidays, draw_weekly, draw_yearly
+from lib.training.worlds.calendar_effects import draw_known_holidays, draw_weekly, draw_yearly
 from lib.training.worlds.world import (
     World,
     draw_ar1,
@@ -75,12 +75,10 @@ def draw_sarima(rng: np.random.Generator, days: np.ndarray, n_series: int) -> Wo
         effects = effects + draw_weekly(rng, days, n_series)
     if rng.random() < 0.6:
         effects = effects + draw_yearly(rng, days, n_series)
-    unknown = np.full(process.shape, np.nan)
     if rng.random() < 0.5:
-        holiday, is_holiday = draw_holidays(rng, days, n_series)
-        event = np.broadcast_to(is_holiday, process.shape).copy()
-        return World(exponentiate(effects + holiday), unknown, event)
-    return World(exponentiate(effects), unknown, unknown)
+        holiday, event = draw_known_holidays(rng, days, n_series)
+        return World(exponentiate(effects + holiday), np.full(process.shape, np.nan), event)
+    return without_covariates(exponentiate(effects))
 
 
 def _draw_polynomials(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 from scipy.signal import lfilter
 
-from lib.training.worlds.calendar_effects import draw_holidays, draw_weekly, draw_yearly
+from lib.training.worlds.calendar_effects import draw_known_holidays, draw_weekly, draw_yearly
 from lib.training.worlds.world import (
     World,
     draw_ar1,
+    draw_left,
     draw_noise,
     draw_trend,
     exponentiate,
@@ -21,7 +22,7 @@ FACTOR_MEAN, FACTOR_STD = 22.0, 6.0  # of the external factor, as in the demand 
 def draw_regular(rng: np.random.Generator, days: np.ndarray, n_series: int) -> World:
     """Return series of weekday, day of the year, holidays and little noise."""
     shape = (n_series, len(days))
-    holiday, is_holiday = draw_holidays(rng, days, n_series)
+    holiday, event = draw_known_holidays(rng, days, n_series)
     effects = draw_trend(rng, shape) + draw_weekly(rng, days, n_series) + holiday
     if rng.random() < 0.85:
         effects = effects + draw_yearly(rng, days, n_series)
@@ -30,8 +31,7 @@ def draw_regular(rng: np.random.Generator, days: np.ndarray, n_series: int) -> W
     share = rng.uniform(0.2, 1.0)  # of the noise that lasts
     effects = effects + size * share * draw_ar1(rng, shape, persistence)
     effects = effects + size * (1 - share) * draw_noise(rng, shape)
-    known = np.broadcast_to(is_holiday, shape) if rng.random() < 0.5 else np.full(shape, np.nan)
-    return World(exponentiate(effects), np.full(shape, np.nan), known.copy())
+    return World(exponentiate(effects), np.full(shape, np.nan), event)
 
 
 def draw_trend_season(rng: np.random.Generator, days: np.ndarray, n_series: int) -> World:
@@ -88,14 +88,13 @@ def draw_driven(rng: np.random.Generator, days: np.ndarray, n_series: int) -> Wo
     promotion = (rng.random(shape) < log_uniform(rng, 0.005, 0.08)).astype(float)
     promotion *= rng.uniform(0.5, 1.0, shape)
     lasting = lfilter([1.0, -rng.uniform(0.0, 0.6)], [1.0, -rng.uniform(0.0, 0.6)], promotion, 1)
+    is_factor_known, is_event_known = rng.random() < 0.7, rng.random() < 0.8
+    factor_left = draw_left(rng) if is_factor_known else 1.0
+    event_left = draw_left(rng) if is_event_known else 1.0
     effects = draw_trend(rng, shape) + draw_weekly(rng, days, n_series)
-    effects += log_uniform(rng, 0.03, 0.5) * rng.choice([-1.0, 1.0]) * response
-    effects += rng.normal(0.2, 0.5) * lasting
+    effects += factor_left * log_uniform(rng, 0.03, 0.5) * rng.choice([-1.0, 1.0]) * response
+    effects += event_left * rng.normal(0.2, 0.5) * lasting
     effects += log_uniform(rng, 0.01, 0.2) * draw_ar1(rng, shape, rng.uniform(0.0, 0.9))
-    factor = FACTOR_MEAN + FACTOR_STD * weather
     unknown = np.full(shape, np.nan)
-    return World(
-        exponentiate(effects),
-        factor if rng.random() < 0.7 else unknown,
-        promotion if rng.random() < 0.8 else unknown,
-    )
+    factor = FACTOR_MEAN + FACTOR_STD * weather if is_factor_known else unknown
+    return World(exponentiate(effects), factor, promotion if is_event_known else unknown)

@@ -30,6 +30,15 @@ class World:
     event: np.ndarray
 
 
+def draw_left(rng: np.random.Generator) -> float:
+    """Return the share of a known covariate's effect that is left in the series.
+
+    Effects of known covariates are taken off in closed form before the network, all but exactly.
+    What is not known ahead stays in the series as a whole.
+    """
+    return float(rng.uniform(-0.2, 0.4))
+
+
 def without_covariates(values: np.ndarray) -> World:
     """Return a world of which nothing but the values is known."""
     unknown = np.full(values.shape, np.nan)
