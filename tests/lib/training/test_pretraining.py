@@ -10,9 +10,10 @@ from safetensors.torch import save_file
 from lib.models import pretrained
 from lib.models.config import ModelConfig
 from lib.models.lstm import LSTMForecaster
-from lib.training import pretraining
+from lib.training import pretraining, worlds
 from lib.training.config import TrainingConfig
 from lib.training.data import prepare
+from lib.training.loop import start_pretrained
 from lib.training.state import initial_state
 from tests.panels import lively_panel, split_of
 
@@ -76,13 +77,36 @@ def test_weights_that_are_not_the_cards_are_refused(tmp_path):
         pretrained.load_pretrained(LSTMForecaster(ModelConfig()), tmp_path)
 
 
-def test_the_card_says_what_made_the_weights():
-    card = json.loads((pretrained.PRETRAINED_FOLDER / pretrained.CARD_FILE).read_text())
-    assert card["sha256"] == pretrained.pretrained_digest()
+@pytest.mark.parametrize("folder", [pretrained.PRETRAINED_FOLDER, pretrained.ZERO_SHOT_FOLDER])
+def test_the_card_says_what_made_the_weights(folder):
+    card = json.loads((folder / pretrained.CARD_FILE).read_text())
+    assert card["sha256"] == pretrained.pretrained_digest(folder)
     assert card["model"] == json.loads(json.dumps(pretraining.MODEL.to_dict()))
     assert card["worlds"] > 0
     assert card["minutes"] <= 60
-    assert (pretrained.PRETRAINED_FOLDER / pretrained.WEIGHTS_FILE).stat().st_size < 3e6
+    assert (folder / pretrained.WEIGHTS_FILE).stat().st_size < 3e6
+
+
+def test_the_card_of_the_zero_shot_network_names_its_worlds():
+    card = json.loads((pretrained.ZERO_SHOT_FOLDER / pretrained.CARD_FILE).read_text())
+    assert card["generators"] == list(worlds.GENERATORS)
+    assert card["windows"] == 128 * sum(card["steps"].values()) >= 10 * 3000 * 128
+    assert card["device"] in ("cpu", "cuda")
+
+
+def test_the_zero_shot_network_forecasts_untrained_and_fits_start_from_the_other(panel):
+    config = ModelConfig(horizon=7, members=3)
+    data = prepare(panel, split_of(panel), config)
+    untrained = start_pretrained(data, config).model
+    start = initial_state(data, config, TrainingConfig()).model
+    for model, folder in (
+        (untrained, pretrained.ZERO_SHOT_FOLDER),
+        (start, pretrained.PRETRAINED_FOLDER),
+    ):
+        expected = LSTMForecaster(config)
+        pretrained.load_pretrained(expected, folder)
+        assert same(weights(model), weights(expected))
+    assert not same(weights(untrained), weights(start))
 
 
 @pytest.fixture
