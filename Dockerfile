@@ -5,7 +5,7 @@
 ARG BASE=python:3.11-slim-bookworm
 
 # The lists are stages of their own: an edit of the lock that does not change the list of an image
-# does not install it again.
+# does not install it again. They are copied: buildah's cache does not see what a mount holds.
 FROM ${BASE} AS lists
 WORKDIR /src
 COPY environment.yml requirements.lock ./
@@ -26,20 +26,20 @@ COPY deploy/install-packages.sh /usr/local/bin/install-packages
 COPY deploy/install-hashed.sh /usr/local/bin/install-hashed
 
 FROM installer AS serving-packages
-RUN --mount=type=bind,from=serving-list,source=/,target=/lists \
-    --mount=type=cache,target=/root/.cache/pip \
+COPY --from=serving-list / /lists/
+RUN --mount=type=cache,target=/root/.cache/pip \
     sh /usr/local/bin/install-packages
 
 FROM serving-packages AS worker-packages
-RUN --mount=type=bind,from=worker-list,source=/,target=/lists \
-    --mount=type=cache,target=/root/.cache/pip \
+COPY --from=worker-list / /lists/
+RUN --mount=type=cache,target=/root/.cache/pip \
     sh /usr/local/bin/install-packages
 
 FROM installer AS train-packages
 # Where pip would pick a GPU build of torch: --build-arg PIP_FIND_LINKS=<CPU wheels>
 ARG PIP_FIND_LINKS=
-RUN --mount=type=bind,from=train-list,source=/,target=/lists \
-    --mount=type=cache,target=/root/.cache/pip \
+COPY --from=train-list / /lists/
+RUN --mount=type=cache,target=/root/.cache/pip \
     sh /usr/local/bin/install-packages
 
 FROM ${BASE} AS code
