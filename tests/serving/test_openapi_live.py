@@ -4,13 +4,17 @@ Longer, by hand: `schemathesis run http://127.0.0.1:8000/openapi.json --max-time
 options below.
 """
 
+import http.client
+import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from serving.schemas.examples import example_rows
 from tests.serving.test_server import registry, served
 
 __all__ = ["registry"]
@@ -35,11 +39,30 @@ OPTIONS = [
 ]
 
 
+def until_worker(port, seconds=120):
+    """Wait for the worker, without which explanations are refused."""
+    end = time.monotonic() + seconds
+    body = json.dumps({"sequence": example_rows()})
+    headers = {"Content-Type": "application/json", "X-API-Key": KEY}
+    while time.monotonic() < end:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        connection.request("POST", "/request-explanation", body, headers)
+        status = connection.getresponse().status
+        connection.close()
+        if status == 202:
+            return
+        time.sleep(0.5)
+    pytest.fail(f"no worker: an explanation is answered with {status}")
+
+
 def test_live_server_keeps_to_its_description(registry, tmp_path, monkeypatch):
     monkeypatch.setenv("API_KEYS", KEY)
+    # What is refused for being too much is no fault: 503 is a server error here.
     monkeypatch.setenv("RATE_LIMIT_ROWS", "0")
+    monkeypatch.setenv("EXPLANATION_QUEUE_MAX", "100000")
     command = [Path(sys.executable).with_name("schemathesis"), "run", *OPTIONS]
-    with served(registry.settings, tmp_path / "log", "--no-worker") as (port, process):
+    with served(registry.settings, tmp_path / "log") as (port, process):
+        until_worker(port)
         done = subprocess.run(
             [*command, f"--max-time={SECONDS}", f"http://127.0.0.1:{port}/openapi.json"],
             cwd=tmp_path,
