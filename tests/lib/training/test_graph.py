@@ -1,5 +1,7 @@
 """The exported graph after it was made leaner: the same numbers from fewer standard operations."""
 
+from typing import Any
+
 import numpy as np
 import onnx
 import onnxruntime as ort
@@ -37,7 +39,7 @@ def run(path, features, future):
 def graphs(request, tmp_path, monkeypatch):
     """A network, its graph as the exporter writes it, and the leaner one."""
     torch.manual_seed(0)
-    config = ModelConfig(horizon=14, max_context=90, **SHAPES[request.param])
+    config = ModelConfig.from_dict({"horizon": 14, "max_context": 90} | SHAPES[request.param])
     model = LSTMForecaster(config).eval()
     plain, lean = tmp_path / "plain.onnx", tmp_path / "lean.onnx"
     example = windows(2, 90, 14)
@@ -91,7 +93,8 @@ def test_states_that_are_not_zero_stay(tmp_path):
             return outputs[:, -1] + future
 
     torch.manual_seed(0)
-    model, path = Started().eval(), tmp_path / "model.onnx"
+    model: Any = Started().eval()
+    path = tmp_path / "model.onnx"
     features, future = torch.randn(2, 5, 2), torch.randn(2, 3)
     export.export_onnx(path, model, features.numpy(), future.numpy())
     simplify_graph(path)  # once more changes nothing
