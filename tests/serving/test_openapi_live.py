@@ -35,6 +35,7 @@ OPTIONS = [
     "--continue-on-failure",
     "--suppress-health-check=all",
     "--generation-deterministic",
+    "--request-timeout=60",
     f"--header=X-API-Key: {KEY}",
 ]
 
