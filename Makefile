@@ -105,7 +105,7 @@ test-slow: $(STAMP) ## Run the slow tests as well
 # Another Python, in an environment of its own. PyTorch's CPU build is at hand for 3.11 only, so what
 # needs it is left out; notebooks, page, documents and style are checked on 3.11 alone.
 PY313 := .venv-3.13
-ONLY_311 := torch|onnxscript|jupyterlab|ipywidgets|nbval|playwright|axe-playwright-python|ruff|ty|import-linter|pre-commit|mkdocs-material|mkdocstrings-python
+ONLY_311 := torch|onnxscript|uv|jupyterlab|ipywidgets|nbval|playwright|axe-playwright-python|ruff|ty|import-linter|pre-commit|mkdocs-material|mkdocstrings-python
 $(PY313)/.installed: environment.yml
 	@set -e; \
 	python=; for name in python3.13 "$$HOME"/.pyenv/versions/3.13.*/bin/python3.13; do \
