@@ -27,7 +27,7 @@ CLI    = $(PY) -m lib.cli
 export JUPYTER_PREFER_ENV_PATH := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install lint format docs test test-slow test-3.13 test-services run-mlflow train pretrain tune backtest \
+.PHONY: help install lock lint format docs test test-slow test-3.13 test-services run-mlflow train pretrain tune backtest \
 	explain promote rollback run-api run-worker bench-serving bench-accuracy bench-public bench-starts bench-speed bench-monitoring example \
 	screenshots test-page docker-build docker-run forecast forecast-arguments forecast-folder bench-robustness monitor plan check \
 	simulate lab clean clean-var
@@ -41,8 +41,9 @@ help: ## Show this list
 
 install: $(STAMP) ## Make the environment in .venv (conda, mamba or micromamba where there is one)
 
-# With the pins of environment.yml either way. A folder made one way is kept that way.
-$(STAMP): environment.yml pyproject.toml
+# With the pins of environment.yml either way; conda checks no hashes of what pip installs for it.
+# A folder made one way is kept that way.
+$(STAMP): environment.yml requirements.lock pyproject.toml
 	@set -e; \
 	tool=; for name in mamba micromamba conda; do \
 	  if [ -z "$$tool" ] && command -v $$name >/dev/null 2>&1; then tool=$$name; fi; \
@@ -64,11 +65,22 @@ $(STAMP): environment.yml pyproject.toml
 	    exit 1; \
 	  fi; \
 	  [ -x $(PY) ] || "$$python" -m venv $(ENV); \
-	  sed -n 's/^      - \([A-Za-z].*\)$$/\1/p' environment.yml > $(ENV)/requirements.txt; \
-	  $(PY) -m pip install --requirement $(ENV)/requirements.txt; \
+	  mkdir -p $(ENV)/requirements; \
+	  for list in all cpu cuda; do \
+	    $(PY) deploy/pins.py $$list > $(ENV)/requirements/$$list.txt; \
+	  done; \
+	  mv $(ENV)/requirements/all.txt $(ENV)/requirements/list.txt; \
+	  sh deploy/install-hashed.sh $(ENV)/requirements $(PY); \
 	fi; \
 	$(PY) -m pip install --editable . --no-deps --no-build-isolation; \
 	touch $@
+
+LOCK := $(ENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
+lock: $(STAMP) ## Resolve environment.yml into requirements.lock, with the hash of every file (UPGRADE=1)
+	sed -n 's/^      - \([A-Za-z].*\)$$/\1/p' environment.yml \
+	  | $(LOCK) $(if $(UPGRADE),--upgrade) --output-file requirements.lock -
+	echo 'ray[data]==2.60.0' \
+	  | $(LOCK) --constraint requirements.lock --output-file deploy/requirements-forecast.txt -
 
 lint: $(STAMP) ## Check format and style (ruff), types (ty) and who imports whom (import-linter)
 	$(PY) -m ruff format --check .
@@ -94,7 +106,7 @@ test-slow: $(STAMP) ## Run the slow tests as well
 # Another Python, in an environment of its own. PyTorch's CPU build is at hand for 3.11 only, so what
 # needs it is left out; notebooks, page, documents and style are checked on 3.11 alone.
 PY313 := .venv-3.13
-ONLY_311 := torch|onnxscript|jupyterlab|ipywidgets|nbval|playwright|axe-playwright-python|ruff|ty|import-linter|pre-commit|mkdocs-material|mkdocstrings-python
+ONLY_311 := torch|onnxscript|uv|jupyterlab|ipywidgets|nbval|playwright|axe-playwright-python|ruff|ty|import-linter|pre-commit|mkdocs-material|mkdocstrings-python
 $(PY313)/.installed: environment.yml
 	@set -e; \
 	python=; for name in python3.13 "$$HOME"/.pyenv/versions/3.13.*/bin/python3.13; do \
@@ -176,7 +188,7 @@ test-page: $(STAMP) ## Run the page's tests in Chromium (skipped where there is 
 
 RAY := $(ENV)/.installed-ray
 $(RAY): deploy/requirements-forecast.txt $(STAMP)
-	$(PY) -m pip install --requirement $<
+	$(PY) -m pip install --require-hashes --no-deps --requirement $<
 	touch $@
 
 # What is wrong is said before anything is installed.

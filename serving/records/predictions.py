@@ -141,29 +141,38 @@ class Recorder:
         self._logged_at = -_QUIET
 
     def record(self, record: Prediction) -> bool:
-        """Have a prediction written soon. Never waits and never raises.
+        """Have a prediction written soon; see `record_all`. Returns whether it will be."""
+        return self.record_all([record]) == 0
+
+    def record_all(self, records: Sequence[Prediction]) -> int:
+        """Have predictions written soon. Never waits and never raises.
 
         Returns:
-            Whether it will be, as far as is known: False where too many wait, or the last ones
-            could not be written.
+            How many will not be, as far as is known: those for which too many wait, or all where
+            the last ones could not be written.
         """
-        size = record.size()
+        dropped = 0
         with self._lock:
-            if fits := self._bytes + size <= BYTES:
+            for record in records:
+                size = record.size()
+                if self._bytes + size > BYTES:
+                    dropped += 1
+                    continue
                 try:
                     self._waiting.put_nowait(record)
-                    self._bytes += size
-                    if record.body is not None:
-                        self._bodies[record.trace_id] = record
                 except queue.Full:
-                    fits = False
+                    dropped += 1
+                    continue
+                self._bytes += size
+                if record.body is not None:
+                    self._bodies[record.trace_id] = record
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
                 self._thread.start()
                 atexit.register(self.close)
-        if not fits:
-            self._drop("full", 1)
-        return fits and not self.trouble()
+        if dropped:
+            self._drop("full", dropped)
+        return len(records) if self.trouble() else dropped
 
     def trouble(self) -> str:
         """Return why predictions are not stored now; empty where they are."""
