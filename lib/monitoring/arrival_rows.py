@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 import numpy as np
@@ -251,3 +251,8 @@ def _day(day: object) -> np.datetime64:
 def to_date(day: np.datetime64) -> Any:
     """Return a day as the `date` that the database takes."""
     return day.astype("datetime64[D]").astype(object)
+
+
+def midnight(day: date) -> datetime:
+    """Return the beginning of a day in UTC."""
+    return datetime.combine(day, time(), tzinfo=UTC)
