@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from lib import features as ft
 from lib.monitoring.arrival_rows import earliest_first_date, midnight
+from lib.monitoring.drift_reference import HAS_COVARIATES
 from lib.storage import predictions
 
 _LINES = str.maketrans(",", "\n", "[] ")
@@ -42,7 +43,7 @@ def read_predictions(
     about = sa.or_(dated, undated)
     about, share = _choose_sample(connection, about, most)
     # cast, or both SQLAlchemy and psycopg would build lists of Python floats
-    text = ("levels", "quantiles", "features")
+    text = ("levels", "quantiles", "features", "covariates")
     columns = {
         "trace": kept.trace_id,
         "made_at": sa.cast(kept.created_at, sa.Text),
@@ -126,7 +127,11 @@ def explode(stored: pd.DataFrame, first: np.datetime64, last: np.datetime64) -> 
 
 
 def extract_features(stored: pd.DataFrame) -> pd.DataFrame:
-    """Return one row a forecast: series_id, the last known day, the eleven features."""
+    """Return one row a forecast: series_id, the last known day, the eleven features, covariates.
+
+    Where any row has covariates, `has_covariates` tells which have those of the newest one: rows
+    of earlier programs and of models with others have none of them.
+    """
     known = stored[stored["features"].notna()]
     values = np.empty((0, len(ft.FEATURES)))
     if len(known):
@@ -136,7 +141,22 @@ def extract_features(stored: pd.DataFrame) -> pd.DataFrame:
     day = known["first_date"].to_numpy().astype("datetime64[D]") - 1
     table.insert(0, "date", day.astype("datetime64[s]"))
     table.insert(0, "series_id", known["series_id"].to_numpy())
-    return table
+    return table.assign(**_extract_covariates(known["covariates"], table))
+
+
+def _extract_covariates(texts: pd.Series, table: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Return the columns of covariates, (rows,) each: floats, or text where any is text."""
+    sent = [json.loads(text) if text is not None else {} for text in texts]
+    names = next((row.keys() for row in reversed(sent) if row), ())
+    if not names:
+        return {}
+    columns = {HAS_COVARIATES: np.array([row.keys() == names for row in sent])}
+    for name in names:
+        if name not in table and name not in columns:
+            cells = np.array([row.get(name) for row in sent], dtype=object)
+            is_text = any(isinstance(cell, str) for cell in cells)
+            columns[name] = cells if is_text else cells.astype(np.float64)
+    return columns
 
 
 def _parse_numbers(texts: pd.Series) -> np.ndarray:

@@ -60,6 +60,7 @@ class Series:
         columns: value, factor, event and the covariates of the model, each (days + horizon,), NaN
             where missing.
         static: the static covariates of the model.
+        last_day: the other ones on the last day, as they were sent.
         largest: absolute value of the days that the model looks at.
         closed: (7,) weekdays on which it is closed, Monday first.
         warnings: of its numbers.
@@ -73,6 +74,7 @@ class Series:
     closed: np.ndarray
     warnings: tuple[FieldWarning, ...] = ()
     static: Mapping[str, float] = field(default_factory=dict)
+    last_day: Mapping[str, float | str | None] = field(default_factory=dict)
 
 
 def read_histories(
@@ -203,6 +205,7 @@ def _series(
     warnings += of_static
     days = read_days(history, field)
     known = count_history(columns, covariates.known)
+    last_day = covariates.read_day(history[known - 1])
     planned = {name: column[known:] for name, column in columns.items()}, days[known:]
     columns, days = {name: column[:known] for name, column in columns.items()}, days[:known]
     check_frequency(days[np.isfinite(columns[VALUE])], field)
@@ -240,7 +243,7 @@ def _series(
     largest = float(np.nanmax(np.abs(whole[VALUE][recent])))
     closed, of_closed = find_closed(whole[VALUE][:length], first, field)
     warnings += of_closed
-    return Series(name, first, length, whole, largest, closed, tuple(warnings), static)
+    return Series(name, first, length, whole, largest, closed, tuple(warnings), static, last_day)
 
 
 def _add_planned(
