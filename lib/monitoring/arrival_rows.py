@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
@@ -219,6 +219,29 @@ def read_forecast_gaps(
         kept.model_name == model_name, kept.first_date <= day + timedelta(days=1)
     )
     return _read_gaps(connection, query, kept.series_id, kept.first_date, day, names)
+
+
+def read_repeated(
+    connection: sa.Connection, model_name: str, since: date, made: Mapping[str, Visits]
+) -> set[str]:
+    """Return those of some series that were forecast from their last origin again.
+
+    A series without new truth is forecast from the same day every evening, also after others were
+    forecast from `since` on.
+    """
+    kept = predictions.c
+    if not 0 < len(made) <= _MOST_NAMES:
+        return set()
+    of_model = kept.model_name == model_name
+    newer = sa.select(sa.func.min(kept.id)).where(of_model, kept.first_date > since)
+    first = connection.scalar(newer)
+    if first is None:
+        return set()
+    query = sa.select(kept.series_id, kept.first_date).where(of_model, kept.series_id.in_(made))
+    query = query.group_by(kept.series_id, kept.first_date)
+    query = query.having(sa.func.count() > 1, sa.func.max(kept.id) >= first)
+    rows = connection.execute(query)
+    return {name for name, origin in rows if _day(origin) - 1 == made[name].last}
 
 
 def read_truth_gaps(connection: sa.Connection, day: date, names: Collection[str]) -> dict[str, int]:
