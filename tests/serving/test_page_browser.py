@@ -569,7 +569,8 @@ def test_page_shows_the_findings_of_the_last_check(tmp_path, visit):
         assert "version 3" in page.inner_text("#monitoring-note")
         assert "drift of lag_1" in page.inner_text("#alerts")
         assert "drifted" in page.inner_text("#drift")
-        assert [row.inner_text() for row in page.query_selector_all("#drift small")] == [
+        moved = [row.inner_text() for row in page.query_selector_all("#drift small")]
+        assert [text.replace("\u00a0", " ") for text in moved] == [
             "“sun” on 12 % of days, was 56 %; unknown: hail, <b>",
             "on 40 % of days, was 5 %",
             "mean 13.2, was 10",
@@ -577,6 +578,8 @@ def test_page_shows_the_findings_of_the_last_check(tmp_path, visit):
         assert "1,200 BRL" in page.inner_text("#business")
         assert "Retraining is recommended" in page.inner_text("#verdict")
         assert serious(page) == []
+        page.set_viewport_size(PHONE)
+        assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
 
 
 @pytest.mark.parametrize(
