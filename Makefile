@@ -200,7 +200,8 @@ forecast: forecast-arguments $(STAMP) ## Forecast the coming days of a file (DAT
 # A folder of Parquet files, by Ray: `make forecast DATA=folder OUT=folder MODEL=folder`.
 forecast-folder: $(RAY)
 	@OMP_NUM_THREADS=1 $(PY) -m lib.pipeline.batch_forecast --data "$(DATA)" --out "$(OUT)" \
-	  $(if $(MODEL),--model "$(MODEL)") $(ARGS)
+	  $(if $(MODEL),--model "$(MODEL)") $(if $(TOTALS),--totals "$(TOTALS)") \
+	  $(if $(TOTALS_BY),--totals-by "$(TOTALS_BY)") $(ARGS)
 
 docker-build: ## Build the image with docker, podman or buildah (TARGET=serving, worker or train)
 	deploy/container.sh build $(or $(TARGET),serving)
