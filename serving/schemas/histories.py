@@ -20,6 +20,7 @@ from serving.schemas.history_checks import (
     clear_errors,
     count_history,
     find_closed,
+    read_name,
     same_name,
     warn_of_ended,
 )
@@ -191,7 +192,7 @@ def _series(
     for key in item:
         if key not in ("series_id", "history", "future", "static"):
             raise invalid(f"{place}{key[:60]}", "is not a field of a series")
-    name = _name(item.get("series_id", "series"), f"{place}series_id")
+    name = read_name(item.get("series_id", "series"), f"{place}series_id")
     field = f"{place}history"
     if not isinstance(item.get("history"), list) or not item["history"]:
         raise invalid(field, "expected a list of days with date and value")
@@ -298,11 +299,3 @@ def _add_future(
     for name in names:
         at = length - 1 + step
         whole[name][at] = np.where(np.isfinite(columns[name]), columns[name], whole[name][at])
-
-
-def _name(name: Any, field: str) -> str:
-    if not isinstance(name, str) or not 1 <= len(name) <= 200:
-        raise invalid(field, "expected a text of 1 to 200 characters")
-    if any(ord(c) < 32 or ord(c) == 127 for c in name):
-        raise invalid(field, "expected no control characters")
-    return name

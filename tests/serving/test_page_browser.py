@@ -546,6 +546,7 @@ def test_page_colours_follow_the_system_until_they_are_chosen(light, visit):
     assert page.evaluate(paper) == dark
 
 
+LAG = {"feature": "lag_1", "effect": 0.4, "threshold": 0.2, "drifted": True}
 MOVED = [
     {"feature": name, "effect": 0.3, "drifted": True, "flags": ["distribution"]}
     | {"shift": {"kind": kind, "before": before, "now": now, "label": label, "unknown": unknown}}
@@ -563,7 +564,7 @@ def test_page_shows_the_findings_of_the_last_check(tmp_path, visit):
         assert "No check has run yet" in page.inner_text("#monitoring-note")
         assert page.is_hidden("#monitoring")
         (tmp_path / FILE).parent.mkdir()
-        (tmp_path / FILE).write_text(json.dumps(FINDINGS | {"drift": FINDINGS["drift"] + MOVED}))
+        (tmp_path / FILE).write_text(json.dumps(FINDINGS | {"drift": [LAG, *MOVED]}))
         page.reload()
         page.wait_for_selector("html[data-ready]")
         assert "version 3" in page.inner_text("#monitoring-note")
