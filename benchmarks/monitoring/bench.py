@@ -28,7 +28,7 @@ _REACH = {"normal": 1.2815515655446004, "heavy": 1.6377443536962102}
 _MEAN = {"normal": np.sqrt(2 / np.pi), "heavy": 2 * np.sqrt(3) / np.pi}
 _SWING = 0.3  # standard deviation of the logarithm of the level of heavy days
 _BURN_IN = 50
-_BATCH = 1000  # windows simulated at a time
+_BATCH = 2000  # windows simulated at a time
 CORRELATIONS, SERIES = (0.0, 0.5, 0.8), (1, 4, 16, 100)
 # Swing of the week, share of days missing, share of the variance that series have in common.
 SITUATIONS = ((0.0, 0.0, 0.0), (0.4, 0.0, 0.0), (0.0, 0.2, 0.3), (0.4, 0.2, 0.3))
@@ -157,7 +157,7 @@ def summarise(cells: list[Cell]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.monitoring.bench")
-    parser.add_argument("--windows", type=int, default=10_000, help="simulated windows a situation")
+    parser.add_argument("--windows", type=int, default=2000, help="simulated windows a situation")
     parser.add_argument("--seed", type=int, default=FIRST_SEED)
     parser.add_argument("--out", type=Path, default=Path("var/bench-monitoring.json"))
     options = parser.parse_args()
