@@ -161,8 +161,8 @@ def test_the_table_of_features_has_categories_by_name(panel):
 
 
 @pytest.fixture
-def store(tmp_path):
-    store = Store(f"sqlite:///{tmp_path / 'state.db'}")
+def store(database_url):
+    store = Store(database_url)
     yield store
     store.close()
 
