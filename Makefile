@@ -28,7 +28,7 @@ export JUPYTER_PREFER_ENV_PATH := 1
 .DEFAULT_GOAL := help
 .PHONY: help install lint format docs test test-slow test-3.13 test-services run-mlflow train pretrain tune backtest \
 	explain promote rollback run-api run-worker bench-serving bench-accuracy bench-public bench-starts bench-speed bench-monitoring example \
-	screenshots test-page docker-build docker-run forecast forecast-arguments forecast-folder bench-robustness monitor check \
+	screenshots test-page docker-build docker-run forecast forecast-arguments forecast-folder bench-robustness monitor plan check \
 	simulate lab clean clean-var
 
 help: ## Show this list
@@ -140,6 +140,9 @@ explain: $(STAMP) ## The main job up to the explanation; what is done is not don
 
 monitor: $(STAMP) ## Check forecasts against what came true: page and JSON in the run (RUN_DIR=, SOURCE=)
 	@$(CLI) monitor $(if $(RUN_DIR),--run-dir "$(RUN_DIR)") $(PASSED)
+
+plan: $(STAMP) ## How much is needed: totals, orders, scenarios of a trained model (LEAD_TIME=7 SERVICE_LEVEL=0.95)
+	@$(CLI) plan $(if $(RUN_DIR),--run-dir "$(RUN_DIR)") $(PASSED)
 
 check: $(STAMP) ## Check the model that is served, alert, retrain if AUTO_RETRAIN (ARGS="--help")
 	@$(CLI) check $(ARGS)
