@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from lib.data import SERIES_COLUMNS, covariate_columns, load, split_column
+from lib.data import SERIES_COLUMNS, load, read
 from lib.forecasting.fitting import check_effort
 from lib.forecasting.forecaster import Forecaster
+from lib.forecasting.future import planned_columns, read_planned
 from lib.forecasting.groups import check_ranges, read_groups
 from lib.forecasting.model_choice import REGISTERED, Choice
 from lib.forecasting.report import write_report
@@ -148,21 +149,21 @@ def _check_out(out: Path, bases: Sequence[Path]) -> Path:
 
 
 def _read_future(path: Path, reading: Mapping[str, Any], history: pd.DataFrame) -> pd.DataFrame:
-    """Read a file of planned covariates, under the names of its columns; categories as text."""
-    if path.suffix == ".parquet":
-        return pd.read_parquet(path)
-    columns = [split_column(name) for name in covariate_columns(history.columns)]
-    categories: dict[Hashable, Any] = {
-        name: "str" for _, kind, name, _ in columns if kind == "category"
-    }
-    return pd.read_csv(
+    """Read a file of planned covariates, with its types, under the names of its columns."""
+    names = _name_columns(reading)
+    wanted = planned_columns(names, history)
+    frame, source = read(
         path,
-        sep=reading.get("separator") or None,
-        engine="python",  # it detects the separator
-        decimal=reading.get("decimal") or ".",
-        encoding=reading.get("encoding") or "utf-8-sig",
-        dtype=categories,
+        wanted,
+        separator=reading.get("separator", ""),
+        encoding=reading.get("encoding", ""),
+        optional=wanted,
     )
+    frame.columns = [wanted.get(name, name) for name in frame.columns]
+    source = replace(source, name=f"FUTURE, {source.name}")
+    decimal = reading.get("decimal", "")
+    planned = read_planned(frame, names, history, source, decimal=decimal)
+    return planned.rename(columns=wanted)
 
 
 def _name_columns(reading: Mapping[str, Any]) -> dict[str, str]:

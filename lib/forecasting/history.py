@@ -11,7 +11,7 @@ import pandas as pd
 
 from lib.data import Panel, align_covariates, split_planned, to_panel
 from lib.forecasting.future import append_horizon, read_planned, update_planned, with_holidays
-from lib.forecasting.known_ahead import describe_known_ahead
+from lib.forecasting.known_ahead import describe_known_ahead, describe_misplaced
 from lib.forecasting.model_choice import list_names
 
 
@@ -105,7 +105,9 @@ def look_ahead(
         )
         known = known[~ended]
     if future is not None:
-        planned = update_planned(planned, read_planned(future, history.columns, known))
+        newer = read_planned(future, history.columns, known)
+        notes += describe_misplaced(newer["date"], last.min(), observed.max(), horizon)
+        planned = update_planned(planned, newer)
     panel = to_panel(append_horizon(known, planned, longest, history.country, history.state))
     if covariates is not None:
         panel = align_covariates(panel, covariates)

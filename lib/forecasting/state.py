@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pandas as pd
 
+from lib.features import MAX_HORIZON
 from lib.forecasting.covariates import LearnedCovariates
 from lib.forecasting.history import Ahead, History, look_ahead
 from lib.forecasting.model_choice import Choice
 from lib.forecasting.planning import Planning
 from lib.forecasting.totals import JointForecast, forecast_jointly
 from lib.inference import ServedModel
+from lib.pipeline import ParameterError
 
 
 class ForecasterState(Planning):
@@ -27,8 +29,8 @@ class ForecasterState(Planning):
         seed: int = 0,
         state: str | None = None,
     ) -> None:
-        if horizon < 1:
-            raise ValueError(f"horizon: expected at least 1 day, got {horizon}")
+        if not 1 <= horizon <= MAX_HORIZON:
+            raise ParameterError(f"horizon: expected 1 to {MAX_HORIZON} days, got {horizon}")
         self.horizon, self.country, self.seed = int(horizon), country or "", int(seed)
         self.state = state or ""
         self._choice: Choice | None = None

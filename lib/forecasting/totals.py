@@ -23,6 +23,7 @@ from lib.inference import (
     mean_of_quantiles,
     read_ranges,
 )
+from lib.pipeline import ParameterError
 
 ALL = "all"
 Days = Sequence[int | str]
@@ -235,7 +236,7 @@ def _group_names(joint: JointForecast, by: By) -> list[str]:
             return [ALL] * len(names)
         if by not in joint.statics:
             known = ", ".join(map(repr, [ALL, *joint.statics]))
-            raise ValueError(
+            raise ParameterError(
                 f"by: got {by!r}, expected None, {known}, or the group of each series by its "
                 "name, such as {'shop 1': 'north'}"
             )
