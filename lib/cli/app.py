@@ -15,9 +15,11 @@ from lib.cli.parameters import (
     ForecastCommand,
     MonitoringCommand,
     TrainingCommand,
+    apply_settings,
     forecast_parameters,
     monitoring_parameters,
     read_overrides,
+    take_settings,
     training_parameters,
 )
 
@@ -28,7 +30,6 @@ app = typer.Typer(
     name="lstm-forecast",
     help="Probabilistic forecasts of daily demand. Start with `lstm-forecast forecast "
     "--data sales.csv --out next.csv`.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -41,6 +42,13 @@ RunDir = Annotated[Path | None, typer.Option(help="Run folder.", show_default="b
 RelativeTo = Annotated[
     list[Path] | None, typer.Option(help="Look for relative files here first.", hidden=True)
 ]
+
+
+@app.callback(invoke_without_command=True)
+def show_help(context: typer.Context) -> None:
+    """Print the help where no command is named."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 @app.command(
@@ -153,13 +161,13 @@ def explain(
 @app.command(rich_help_panel=OPERATE, context_settings=EXTRA, add_help_option=False)
 def serve(context: typer.Context) -> None:
     """Serve the page and the API, with a worker beside them (`serve --help`)."""
-    _become("serving.server", context.args)
+    _become("serving.server", apply_settings(context.args))
 
 
 @app.command(rich_help_panel=OPERATE, context_settings=EXTRA, add_help_option=False)
 def worker(context: typer.Context) -> None:
     """Compute explanations in the background (`worker --help`)."""
-    _become("serving.worker", context.args)
+    _become("serving.worker", apply_settings(context.args))
 
 
 @app.command(
@@ -180,8 +188,11 @@ def monitor(
     _call_pipeline([*words, *_assign(overrides)])
 
 
-@app.command(rich_help_panel=OPERATE)
+@app.command(
+    rich_help_panel=OPERATE, context_settings=EXTRA, options_metavar="[OPTIONS] [NAME=value ...]"
+)
 def check(
+    context: typer.Context,
     day: Annotated[
         str, typer.Option(help="Last day to check.", show_default="the last one with an actual")
     ] = "",
@@ -192,27 +203,40 @@ def check(
     """Check the served model, alert, and retrain where AUTO_RETRAIN allows it."""
     from lib.pipeline.check import main as run
 
+    take_settings(context.args)
     words = [*(["--day", day] if day else []), *(["--no-retraining"] if no_retraining else [])]
     raise typer.Exit(run(words))
 
 
-@app.command(rich_help_panel=OPERATE)
-def promote(version: Annotated[int, typer.Option(help="Its number.")]) -> None:
+@app.command(
+    rich_help_panel=OPERATE, context_settings=EXTRA, options_metavar="[OPTIONS] [NAME=value ...]"
+)
+def promote(
+    context: typer.Context, version: Annotated[int, typer.Option(help="Its number.")]
+) -> None:
     """Make a version the production one."""
+    take_settings(context.args)
     _call_registry(["promote", "--version", str(version)])
 
 
-@app.command(rich_help_panel=OPERATE)
-def rollback() -> None:
+@app.command(
+    rich_help_panel=OPERATE, context_settings=EXTRA, options_metavar="[OPTIONS] [NAME=value ...]"
+)
+def rollback(context: typer.Context) -> None:
     """Return to the production version before this one."""
+    take_settings(context.args)
     _call_registry(["rollback"])
 
 
-@app.command(rich_help_panel=OPERATE)
+@app.command(
+    rich_help_panel=OPERATE, context_settings=EXTRA, options_metavar="[OPTIONS] [NAME=value ...]"
+)
 def runs(
+    context: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="All that is known, as JSON.")] = False,
 ) -> None:
     """List the registered versions: scores, aliases and the gate's decision."""
+    take_settings(context.args)
     if as_json:
         _call_registry(["show"])
     from lib.cli.runs import print_versions
@@ -235,7 +259,8 @@ def exit_code_of(command: Callable[[], Any]) -> int:
     try:
         code = command()
     except typer.TyperException as error:
-        _write_error(f"{error.format_message().rstrip('.')}. See --help.")
+        message = error.format_message().rstrip(".")
+        _write_error(f"{message}{'' if message.endswith('?') else '.'} See --help.")
         return WRONG
     except typer.Abort:
         return _interrupted()

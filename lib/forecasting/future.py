@@ -142,8 +142,9 @@ def read_planned(
     covariates = [name for name in wanted if name not in KEYS]
     if "date" not in present or not present.keys() & set(covariates):
         expected = " or ".join(repr(wanted[name]) for name in covariates)
+        columns = list(source.header or frame.columns)
         raise SeriesError(
-            f"{source.name}: the columns are {list(source.header or frame.columns)}; expected the day, "
+            f"{source.name}: the columns are {columns}; expected the day, "
             f"{wanted['date']!r}, and {expected or 'a covariate that the history has'}. Rename "
             "them as in the history"
         )

@@ -351,7 +351,7 @@ def test_a_column_that_holds_days_is_found(tmp_path):
         load(tmp_path / "sales.csv", value_column="cnt")
     assert "near" not in str(caught.value)
     for table in (frame, frame.assign(dteday=days)):
-        with pytest.raises(SeriesError, match='holds days.*: date="dteday"') as caught:
+        with pytest.raises(SeriesError, match=r'holds days.*: date="dteday"') as caught:
             validate(table)
         assert "DATE_COLUMN" not in str(caught.value)
         assert "SEPARATOR" not in str(caught.value)
