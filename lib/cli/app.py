@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from lib.cli.parameters import (
     EXTRA,
@@ -44,6 +45,16 @@ RelativeTo = Annotated[
 ]
 
 
+def _command(panel: str, kind: type[TyperCommand] | None = None) -> Callable[..., Any]:
+    """Return the decorator of a command that takes NAME=value."""
+    return app.command(
+        cls=kind,
+        context_settings=EXTRA,
+        rich_help_panel=panel,
+        options_metavar="[OPTIONS] [NAME=value ...]",
+    )
+
+
 @app.callback(invoke_without_command=True)
 def show_help(context: typer.Context) -> None:
     """Print the help where no command is named."""
@@ -51,12 +62,7 @@ def show_help(context: typer.Context) -> None:
         typer.echo(context.get_help())
 
 
-@app.command(
-    cls=ForecastCommand,
-    context_settings=EXTRA,
-    rich_help_panel=START,
-    options_metavar="[OPTIONS] [NAME=value ...]",
-)
+@_command(START, ForecastCommand)
 def forecast(
     context: typer.Context,
     out: Annotated[Path, typer.Option(help="File to write, .csv or .parquet.")],
@@ -102,12 +108,7 @@ def forecast(
     )
 
 
-@app.command(
-    cls=TrainingCommand,
-    context_settings=EXTRA,
-    rich_help_panel=START,
-    options_metavar="[OPTIONS] [NAME=value ...]",
-)
+@_command(START, TrainingCommand)
 def train(
     context: typer.Context,
     profile: Profile = "default",
@@ -121,12 +122,7 @@ def train(
     _run_pipeline(context, words, profile, force=force, run_dir=run_dir, bases=relative_to)
 
 
-@app.command(
-    cls=TrainingCommand,
-    context_settings=EXTRA,
-    rich_help_panel=START,
-    options_metavar="[OPTIONS] [NAME=value ...]",
-)
+@_command(START, TrainingCommand)
 def backtest(
     context: typer.Context,
     out: Annotated[Path, typer.Option(help="Folder of the results.")],
@@ -140,12 +136,7 @@ def backtest(
     _run_pipeline(context, words, profile, force=force, run_dir=run_dir, bases=relative_to)
 
 
-@app.command(
-    cls=TrainingCommand,
-    context_settings=EXTRA,
-    rich_help_panel=START,
-    options_metavar="[OPTIONS] [NAME=value ...]",
-)
+@_command(START, TrainingCommand)
 def explain(
     context: typer.Context,
     profile: Profile = "default",
@@ -170,12 +161,7 @@ def worker(context: typer.Context) -> None:
     _become("serving.worker", apply_settings(context.args))
 
 
-@app.command(
-    cls=MonitoringCommand,
-    context_settings=EXTRA,
-    rich_help_panel=OPERATE,
-    options_metavar="[OPTIONS] [NAME=value ...]",
-)
+@_command(OPERATE, MonitoringCommand)
 def monitor(
     context: typer.Context,
     run_dir: Annotated[
@@ -188,9 +174,7 @@ def monitor(
     _call_pipeline([*words, *_assign(overrides)])
 
 
-@app.command(
-    rich_help_panel=OPERATE, context_settings=EXTRA, options_metavar="[OPTIONS] [NAME=value ...]"
-)
+@_command(OPERATE)
 def check(
     context: typer.Context,
     day: Annotated[
@@ -208,9 +192,7 @@ def check(
     raise typer.Exit(run(words))
 
 
-@app.command(
-    rich_help_panel=OPERATE, context_settings=EXTRA, options_metavar="[OPTIONS] [NAME=value ...]"
-)
+@_command(OPERATE)
 def promote(
     context: typer.Context, version: Annotated[int, typer.Option(help="Its number.")]
 ) -> None:
@@ -219,18 +201,14 @@ def promote(
     _call_registry(["promote", "--version", str(version)])
 
 
-@app.command(
-    rich_help_panel=OPERATE, context_settings=EXTRA, options_metavar="[OPTIONS] [NAME=value ...]"
-)
+@_command(OPERATE)
 def rollback(context: typer.Context) -> None:
     """Return to the production version before this one."""
     take_settings(context.args)
     _call_registry(["rollback"])
 
 
-@app.command(
-    rich_help_panel=OPERATE, context_settings=EXTRA, options_metavar="[OPTIONS] [NAME=value ...]"
-)
+@_command(OPERATE)
 def runs(
     context: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="All that is known, as JSON.")] = False,

@@ -169,6 +169,8 @@ def take_settings(words: Sequence[str]) -> None:
         ParameterError: a word is no setting.
     """
     if others := apply_settings(words):
+        from lib.pipeline import ParameterError
+
         raise ParameterError(
             f"got {others[0]!r}, expected an option or a setting such as "
             "REGISTERED_MODEL_NAME=sales; see --help"

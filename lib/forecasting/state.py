@@ -58,11 +58,11 @@ class ForecasterState(Planning):
         """The known days in canonical columns, up to the last observed value of each series."""
         return self._history.known
 
-    def _look_ahead(self, future: pd.DataFrame | None, *, include_ended: bool) -> Ahead:
+    def _look_ahead(self, *futures: pd.DataFrame | None, include_ended: bool) -> Ahead:
         contract = self._require_model().contract
         return look_ahead(
             self._history,
-            future,
+            *futures,
             longest=contract.horizon,
             horizon=self.horizon,
             covariates=contract.settings.get("covariates"),
@@ -70,9 +70,9 @@ class ForecasterState(Planning):
         )
 
     def _forecast_jointly(
-        self, future: pd.DataFrame | None, *, include_ended: bool, seed: int, paths: int
+        self, *futures: pd.DataFrame | None, include_ended: bool, seed: int, paths: int
     ) -> JointForecast:
-        ahead = self._look_ahead(future, include_ended=include_ended)
+        ahead = self._look_ahead(*futures, include_ended=include_ended)
         model = self._require_model()
         return forecast_jointly(model, ahead, self.horizon, paths=paths, seed=seed)
 

@@ -183,8 +183,11 @@ def order_table(
 
     Raises:
         ValueError: an argument is out of range.
+        SeriesError: the stock of a series that is not forecast is given.
     """
     ranges = read_ranges([lead_time], joint.horizon)
+    if isinstance(stock, Mapping):
+        _check_stock(joint, stock)
     rows = []
     for number, name in enumerate(joint.names):
         in_stock = float(stock.get(name, 0.0) if isinstance(stock, Mapping) else stock)
@@ -211,6 +214,17 @@ def order_table(
             }
         )
     return pd.DataFrame(rows)
+
+
+def _check_stock(joint: JointForecast, stock: Mapping[str, float]) -> None:
+    """Refuse stock of series that are not forecast, and note the series without any."""
+    if unknown := [str(name) for name in stock if name not in joint.names]:
+        raise SeriesError(
+            f"stock: no series {list_names(unknown)} is forecast; expected names among "
+            f"{list_names(list(joint.names), 10)}"
+        )
+    if missing := [name for name in joint.names if name not in stock]:
+        joint.notes.append(f"no stock is given for {list_names(missing)}: 0 is assumed")
 
 
 def _static_values(panel: Panel) -> dict[str, dict[str, str]]:

@@ -73,9 +73,10 @@ class Registry:
         others = self.others_with(alias)
         if not others:
             return ""
-        shown = ", ".join(others[:5]) + (f" and {len(others) - 5} more" if others[5:] else "")
+        shown = ", ".join(map(repr, others[:3]))
+        shown += f" and {len(others) - 3} others" if others[3:] else ""
         takes = shlex.quote(f"REGISTERED_MODEL_NAME={others[0]}")
-        return f"; other names have one: {shown} ({takes} takes it)"
+        return f"; {shown} has one ({takes} takes it)"
 
     def register(self, folder: Path, *, run_id: str, metrics: Mapping[str, float]) -> int:
         """Register an artifact folder as the new staging version and return its number.
@@ -222,7 +223,7 @@ class Registry:
                 return self._production.rollback()
             except RegistryError as error:
                 others = self.name_others(PRODUCTION) if self._production.version() is None else ""
-                raise RegistryError(f"{self.name}: {error}{others}") from None
+                raise RegistryError(f"{error}{others}") from None
 
     def history(self) -> list[dict[str, Any]]:
         """Return the periods of production, oldest first: version, since, by, until.
