@@ -16,6 +16,7 @@ from lib.forecasting.future import planned_columns, read_planned
 from lib.forecasting.groups import check_ranges, read_groups
 from lib.forecasting.model_choice import REGISTERED, Choice
 from lib.forecasting.report import write_report
+from lib.forecasting.tables import round_numbers
 from lib.pipeline import ParameterError
 
 SUFFIXES = (".csv", ".parquet")
@@ -120,7 +121,14 @@ def forecast_file(
     choice = forecaster.choice
     notes = tuple(forecaster.notes)
     report = write_report(
-        out, forecast, choice, notes, data=data, history=forecaster.history, picture=picture
+        out,
+        forecast,
+        choice,
+        notes,
+        data=data,
+        history=forecaster.history,
+        picture=picture,
+        unit=unit,
     )
     return ForecastFiles(forecast, choice, notes, out, report, picture, totals_file)
 
@@ -173,12 +181,12 @@ def _name_columns(reading: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _write_table(forecast: pd.DataFrame, out: Path) -> None:
-    """Write the forecast, whole or not at all."""
+    """Write the forecast, whole or not at all; text has six digits, Parquet all of them."""
     part = out.with_name(f".{out.name}.part")
     if out.suffix == ".parquet":
         forecast.to_parquet(part, index=False)
     else:
-        forecast.to_csv(part, index=False, date_format="%Y-%m-%d")
+        round_numbers(forecast).to_csv(part, index=False, date_format="%Y-%m-%d")
     part.replace(out)
 
 

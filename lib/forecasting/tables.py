@@ -79,6 +79,27 @@ def forecast_quantiles(
     return origins, quantiles, notes
 
 
+def round_numbers(table: pd.DataFrame, digits: int = 6) -> pd.DataFrame:
+    """Return a table whose floats have a number of significant digits, for people to read.
+
+    What does not fall in a row of quantiles does not fall afterwards.
+
+    >>> round_numbers(pd.DataFrame({"mean": [2744.6932871, 0.012345678, 0.0]}))["mean"].tolist()
+    [2744.69, 0.0123457, 0.0]
+    """
+    rounded = table.copy()
+    for name in table.select_dtypes("float64"):
+        values = table[name].to_numpy()
+        size = np.abs(values, where=values != 0, out=np.ones_like(values))
+        places = digits - 1 - np.floor(np.log10(size))
+        result = values.copy()
+        for place in np.unique(places[np.isfinite(places)]).astype(int):
+            at = places == place
+            result[at] = np.round(values[at], place)
+        rounded[name] = result
+    return rounded
+
+
 def least_values(panel: Panel, origins: np.ndarray) -> np.ndarray:
     """Return 0 for series without a negative value, else -inf. (n,) for n origins."""
     lowest = np.fmin.reduceat(panel.values, panel.offsets[:-1])[panel.series_of(origins)]

@@ -194,6 +194,7 @@ def order_table(
         [total] = _add_up(joint, [number], ranges)
         order = choose_order(
             total.paths,
+            mean=total.mean,
             stock=in_stock,
             service_level=service_level,
             cost_over=cost_over,
