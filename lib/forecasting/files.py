@@ -15,8 +15,8 @@ from lib.forecasting.forecaster import Forecaster
 from lib.forecasting.future import planned_columns, read_planned
 from lib.forecasting.groups import check_ranges, read_groups
 from lib.forecasting.model_choice import REGISTERED, Choice
-from lib.forecasting.report import write_report
-from lib.forecasting.tables import round_numbers
+from lib.forecasting.report import describe_doubts, write_report
+from lib.forecasting.tables import round_digits
 from lib.pipeline import ParameterError
 
 SUFFIXES = (".csv", ".parquet")
@@ -115,11 +115,12 @@ def forecast_file(
             totals, groups, future=planned, include_ended=include_ended, seed=seed
         )
         totals_file = out.with_suffix(f".totals{out.suffix}")
-        _write_table(summed, totals_file)
+        numbers = summed.select_dtypes("float64")
+        _write_table(summed.assign(**numbers.transform(_round_column)), totals_file)
     unit = reading.get("value_column", "value")
     picture = _write_picture(forecaster.history, forecast, out, unit)
     choice = forecaster.choice
-    notes = tuple(forecaster.notes)
+    notes = (*forecaster.notes, *describe_doubts(forecaster.history, forecast))
     report = write_report(
         out,
         forecast,
@@ -180,13 +181,19 @@ def _name_columns(reading: Mapping[str, Any]) -> dict[str, str]:
     return {name: reading[parameter] for parameter, name in canonical if parameter in reading}
 
 
+def _round_column(column: pd.Series) -> pd.Series:
+    """Return sums without the noise of adding up, to six digits or what is given for a mean."""
+    digits = 12 if column.name == "mean" else 6
+    return pd.Series(round_digits(column.to_numpy(), digits), column.index)
+
+
 def _write_table(forecast: pd.DataFrame, out: Path) -> None:
-    """Write the forecast, whole or not at all; text has six digits, Parquet all of them."""
+    """Write the forecast, whole or not at all."""
     part = out.with_name(f".{out.name}.part")
     if out.suffix == ".parquet":
         forecast.to_parquet(part, index=False)
     else:
-        round_numbers(forecast).to_csv(part, index=False, date_format="%Y-%m-%d")
+        forecast.to_csv(part, index=False, date_format="%Y-%m-%d")
     part.replace(out)
 
 

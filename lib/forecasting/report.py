@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -42,7 +42,6 @@ def write_report(
         picture: beside the report.
         unit: column of the values, which names a series without a name.
     """
-    notes = [*notes, *_describe_little(history, forecast), *_describe_sparse(history)]
     ids = forecast["series_id"].nunique()
     first, last = forecast["date"].min(), forecast["date"].max()
     lines = [
@@ -79,17 +78,26 @@ def _as_sentence(note: str) -> str:
     return f"{note[0].upper() if is_word else note[0]}{note[1:]}."
 
 
-def _describe_little(history: pd.DataFrame, forecast: pd.DataFrame) -> list[str]:
+def describe_doubts(history: pd.DataFrame, forecast: pd.DataFrame) -> list[str]:
+    """Return notes on series with few values, and on those without demand on most days.
+
+    Args:
+        history: canonical.
+        forecast: as `Forecaster.predict` returns it.
+    """
+    known = history[history["series_id"].isin(forecast["series_id"].unique())]
+    return _describe_little(known) + _describe_sparse(known)
+
+
+def _describe_little(history: pd.DataFrame) -> list[str]:
     """Return a note on the series of which little is known."""
     known = history.groupby("series_id", sort=False)["value"].count()
-    known = known[known.index.isin(forecast["series_id"])]
     few = known[known < FEW_DAYS]
     if few.empty:
         return []
-    shown = ", ".join(f"{name!r} ({count})" for name, count in few.head(MAX_NAMES).items())
-    more = f" and {len(few) - MAX_NAMES} others" if len(few) > MAX_NAMES else ""
+    shown = _list_shares({name: f"{count}" for name, count in few.items()})
     return [
-        f"little is known of {shown}{more}: fewer than {FEW_DAYS} values, so these forecasts rest "
+        f"little is known of {shown}: fewer than {FEW_DAYS} values, so these forecasts rest "
         "on what other series teach, and their intervals are rough"
     ]
 
@@ -101,14 +109,18 @@ def _describe_sparse(history: pd.DataFrame) -> list[str]:
     sparse = zeros[(zeros > SPARSE) & (values.max() > 0) & (values.min() >= 0)]
     if sparse.empty:
         return []
-    shown = ", ".join(
-        f"{name!r} ({100 * share:.0f} %)" for name, share in sparse.head(MAX_NAMES).items()
-    )
-    more = f" and {len(sparse) - MAX_NAMES} others" if len(sparse) > MAX_NAMES else ""
+    shown = _list_shares({name: f"{100 * share:.0f} %" for name, share in sparse.items()})
     return [
-        f"sparse demand, with 0 on most days: {shown}{more}. The median of such a day says little; "
+        f"sparse demand, with 0 on most days: {shown}. The median of such a day says little; "
         "use `mean`, or totals over weeks (TOTALS=7,28)"
     ]
+
+
+def _list_shares(facts: Mapping[Hashable, str]) -> str:
+    """Return the first names with a fact behind each, for a sentence."""
+    shown = [f"{name!r} ({fact})" for name, fact in facts.items()][:MAX_NAMES]
+    more = f" and {len(facts) - MAX_NAMES} others" if len(facts) > MAX_NAMES else ""
+    return ", ".join(shown) + more
 
 
 def _table_of_means(forecast: pd.DataFrame, unit: str) -> list[str]:

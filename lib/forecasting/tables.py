@@ -76,28 +76,36 @@ def forecast_quantiles(
         names = [panel.ids[s] for s in panel.series_of(origins[closed.any(axis=1)])]
         notes.append(f"closed on some weekdays, where 0 is forecast: {list_names(names)}")
         quantiles = np.where(closed[..., None], 0.0, quantiles)
-    return origins, quantiles, notes
+    return origins, round_digits(quantiles), notes
 
 
-def round_numbers(table: pd.DataFrame, digits: int = 6) -> pd.DataFrame:
-    """Return a table whose floats have a number of significant digits, for people to read.
+def round_digits(values: np.ndarray, digits: int = 6) -> np.ndarray:
+    """Return numbers with that many significant digits: no forecast is known to more.
 
-    What does not fall in a row of quantiles does not fall afterwards.
+    Numbers that rise still do, or are equal.
 
-    >>> round_numbers(pd.DataFrame({"mean": [2744.6932871, 0.012345678, 0.0]}))["mean"].tolist()
+    >>> round_digits(np.array([2744.6932871, 0.012345678, 0.0])).tolist()
     [2744.69, 0.0123457, 0.0]
     """
-    rounded = table.copy()
-    for name in table.select_dtypes("float64"):
-        values = table[name].to_numpy()
-        size = np.abs(values, where=values != 0, out=np.ones_like(values))
+    size = np.abs(values, where=values != 0, out=np.ones_like(values))
+    with np.errstate(invalid="ignore"):
         places = digits - 1 - np.floor(np.log10(size))
-        result = values.copy()
-        for place in np.unique(places[np.isfinite(places)]).astype(int):
-            at = places == place
-            result[at] = np.round(values[at], place)
-        rounded[name] = result
+    rounded = values.copy()
+    for place in np.unique(places[np.isfinite(places)]).astype(int):
+        at = places == place
+        rounded[at] = np.round(values[at], place)
     return rounded
+
+
+def means_of(quantiles: np.ndarray, levels: tuple[float, ...], floor: np.ndarray) -> np.ndarray:
+    """Return the means (n, horizon) of quantiles, rounded as these are.
+
+    Args:
+        quantiles: (n, horizon, levels).
+        levels: of the quantiles.
+        floor: (n,) least values.
+    """
+    return round_digits(mean_of_quantiles(quantiles, levels, floor=floor[:, None]))
 
 
 def least_values(panel: Panel, origins: np.ndarray) -> np.ndarray:
@@ -128,7 +136,7 @@ def forecast_table(
         {
             "series_id": np.repeat(np.array(panel.ids, dtype=object)[series], horizon),
             "date": days.ravel().astype("datetime64[us]"),
-            "mean": mean_of_quantiles(quantiles, levels, floor=floor[:, None]).ravel(),
+            "mean": means_of(quantiles, levels, floor).ravel(),
         }
     ).astype({"series_id": "str"})
     for i, level in enumerate(levels):

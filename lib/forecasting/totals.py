@@ -11,7 +11,7 @@ import pandas as pd
 from lib.data import Panel, SeriesError
 from lib.forecasting.history import Ahead
 from lib.forecasting.model_choice import list_names
-from lib.forecasting.tables import forecast_quantiles, least_values
+from lib.forecasting.tables import forecast_quantiles, least_values, means_of
 from lib.inference import (
     DayRange,
     GroupSum,
@@ -20,7 +20,6 @@ from lib.inference import (
     Total,
     align_ranges,
     choose_order,
-    mean_of_quantiles,
     read_ranges,
 )
 from lib.pipeline import ParameterError
@@ -84,7 +83,7 @@ def forecast_jointly(
         names=tuple(ahead.panel.ids[s] for s in ahead.panel.series_of(origins)),
         starts=ahead.panel.dates[origins] + 1,
         quantiles=quantiles,
-        means=mean_of_quantiles(quantiles, levels, floor=floors[:, None]),
+        means=means_of(quantiles, levels, floors),
         floors=floors,
         levels=levels,
         sampler=sampler,
