@@ -192,6 +192,14 @@ def check(
     raise typer.Exit(run(words))
 
 
+@app.command(rich_help_panel=OPERATE, context_settings=EXTRA, add_help_option=False)
+def quarantine(context: typer.Context) -> None:
+    """List, release or drop implausible actuals (`quarantine --help`)."""
+    from lib.pipeline.quarantine import main as run
+
+    raise typer.Exit(run(apply_settings(context.args)))
+
+
 @_command(OPERATE)
 def promote(
     context: typer.Context, version: Annotated[int, typer.Option(help="Its number.")]
