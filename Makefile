@@ -37,7 +37,7 @@ help: ## Show this list
 	@echo
 	@echo "Parameters of the notebooks go behind the target:"
 	@echo "  make train PROFILE=ci SEED=3 DATA=sales.csv VALUE_COLUMN=units"
-	@echo "  $(PY) -m lib.cli train --help lists them."
+	@echo "  $(ENV)/bin/lstm-forecast train --help lists them."
 
 install: $(STAMP) ## Make the environment in .venv (conda, mamba or micromamba where there is one)
 

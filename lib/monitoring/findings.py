@@ -83,8 +83,9 @@ def list_missing(report: Report, quarantined: int) -> list[Finding]:
         detail = "no degradation can be found against it: train again on sound data"
         findings.append(Finding("evidence baseline", "critical", title, detail))
     if quarantined:
-        title = f"{quarantined} actuals are implausible and left out"
-        detail = "list, release or drop them: python -m lib.pipeline.quarantine"
+        actuals = "1 actual is" if quarantined == 1 else f"{quarantined} actuals are"
+        title = f"{actuals} implausible and left out"
+        detail = "list, release or drop with `lstm-forecast quarantine` (in .venv/bin)"
         findings.append(Finding("evidence quarantine", "warning", title, detail))
     return findings
 

@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 from pydantic import SecretStr
 
+from lib.data.numbers import YES_NO, parse_numbers
 from lib.data.panel import SeriesError
-from lib.data.parsing import YES_NO, parse_numbers
 from lib.data.source import Source
 from lib.registry.registry import Registry
 from lib.settings import ROOT
