@@ -116,8 +116,7 @@ def read_planned(
         SeriesError: a column is missing, a day is repeated, or a cell cannot be read.
     """
     date = names.get("date", "date")
-    wanted = {name: names.get(name, name) for name in COVARIATES}
-    wanted |= {column: split_column(column)[2] for column in _known_columns(history)}
+    wanted = planned_columns(names, history)
     present = {name: column for name, column in wanted.items() if column in frame.columns}
     if date not in frame.columns or not present:
         expected = ", ".join([date, *wanted.values()])
@@ -147,6 +146,15 @@ def read_planned(
             "expected each day once. Drop one, or add the column of the series"
         )
     return table
+
+
+def planned_columns(names: Mapping[str, str], history: pd.DataFrame) -> dict[str, str]:
+    """Return the user's names of the covariates that a future may have, by canonical names.
+
+    The arguments are those of `read_planned`.
+    """
+    own = {column: split_column(column)[2] for column in _known_columns(history)}
+    return {name: names.get(name, name) for name in COVARIATES} | own
 
 
 def update_planned(planned: pd.DataFrame, newer: pd.DataFrame) -> pd.DataFrame:
