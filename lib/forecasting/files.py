@@ -10,10 +10,10 @@ from typing import Any
 import pandas as pd
 
 from lib.data import SERIES_COLUMNS, covariate_columns, load, split_column
-from lib.forecasting.fitting import check_effort
+from lib.forecasting.fitting import REGISTERED, check_effort, least_days
 from lib.forecasting.forecaster import Forecaster
 from lib.forecasting.groups import check_ranges, read_groups
-from lib.forecasting.model_choice import REGISTERED, Choice
+from lib.forecasting.model_choice import Choice
 from lib.forecasting.report import write_report
 from lib.pipeline import ParameterError
 
@@ -102,7 +102,7 @@ def forecast_file(
     check_ranges(totals, horizon)
     groups = read_groups(data, totals_by, reading) if totals else None
     forecaster = Forecaster(horizon, country, seed, state)
-    table = load(data, **reading)
+    table = load(data, **reading, min_days=least_days(effort))
     forecaster.fit_table(table, effort, columns=_name_columns(reading), progress=progress)
     planned = _read_future(planned_file, reading, table) if planned_file else None
     forecast = forecaster.predict(planned, include_ended=include_ended)

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import structlog
 
-from lib.data import DataSplit, Panel, split_without_test, to_table
+from lib.data import WINDOW_DAYS, DataSplit, Panel, split_without_test, to_table
 from lib.inference import ServedModel
 from lib.pipeline import ParameterError, profile_values
 
-INSTANT = "instant"
+INSTANT, REGISTERED = "instant", "registered"
 INSTANT_MEMBERS = 3  # networks of the pretrained ensemble
 log = structlog.get_logger()
 
@@ -138,6 +138,11 @@ def choose_and_fit(
     if final["REFIT"] and is_last and (again := training.refit(fit, data, panel)):
         return training.save_refit(folder, again, panel)
     return model
+
+
+def least_days(effort: str | None) -> int:
+    """Return the observed days that one series needs under an effort."""
+    return 1 if effort in (None, INSTANT, REGISTERED) else WINDOW_DAYS
 
 
 def check_effort(effort: str) -> None:

@@ -1,7 +1,9 @@
 __all__ = [
+    "COLD_START",
     "CONTRACT",
     "EFFECTS",
     "FILES",
+    "KNOWN_DAYS",
     "NONNEGATIVE_SERIES",
     "OPTIONAL_FILES",
     "PATHS",
@@ -9,6 +11,7 @@ __all__ = [
     "SERIES_SPREAD",
     "TWIN",
     "ArtifactError",
+    "ColdStart",
     "Contract",
     "DayRange",
     "GroupSum",
@@ -27,7 +30,9 @@ __all__ = [
     "choose_order",
     "collect_ranks",
     "cover_zeros",
+    "describe_young",
     "example",
+    "forecast_completed",
     "forecast_panel",
     "is_finished",
     "mean_of_quantiles",
@@ -35,11 +40,13 @@ __all__ = [
     "subtract",
     "sum_series",
     "unpack_twin",
+    "usual_widths",
     "verify_file",
     "verify_folder",
 ]
 
 from .artifact import (
+    COLD_START,
     CONTRACT,
     EFFECTS,
     FILES,
@@ -55,6 +62,7 @@ from .artifact import (
     verify_folder,
 )
 from .bounds import apply_floors, cover_zeros
+from .cold_start import KNOWN_DAYS, ColdStart, describe_young, usual_widths
 from .distribution import mean_of_quantiles
 from .effects import LearnedEffects
 from .orders import Order, choose_order
@@ -63,5 +71,5 @@ from .past_ranks import collect_ranks
 from .paths import PATHS, PathSampler
 from .pyfunc import example
 from .ranks import Ranks
-from .served_model import ServedModel, forecast_panel
+from .served_model import ServedModel, forecast_completed, forecast_panel
 from .totals import DayRange, GroupSum, Total, align_ranges, read_ranges, subtract, sum_series

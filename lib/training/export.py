@@ -26,6 +26,7 @@ from lib.data import (
 )
 from lib.files import file_hash
 from lib.inference import (
+    COLD_START,
     CONTRACT,
     EFFECTS,
     FILES,
@@ -39,6 +40,7 @@ from lib.inference import (
     collect_ranks,
 )
 from lib.models import LSTMForecaster, ModelConfig
+from lib.training.cold_start import learn_cold_start
 from lib.training.data import TrainingData
 from lib.training.hidden_covariates import calibrate_hidden
 from lib.training.loop import Fit
@@ -61,6 +63,7 @@ def save_artifact(
     *,
     source: str = "",
     hidden_spread: np.ndarray | None = None,
+    cold_widths: np.ndarray | None = None,
 ) -> ServedModel:
     """Write the artifact of a fit, without metrics yet, and load it.
 
@@ -73,6 +76,7 @@ def save_artifact(
         source: name of the data, such as that of its file, for people.
         hidden_spread: as `calibrate_hidden` returns it; by default it is measured on the
             validation days.
+        cold_widths: widths of young series, which are measured there too by default.
 
     Raises:
         ExportError: graph and network differ on the background windows.
@@ -107,6 +111,10 @@ def save_artifact(
     _compare(served, model, background, future)
     for name in OPTIONAL_FILES:
         (folder / name).unlink(missing_ok=True)
+    cold_start = learn_cold_start(served, data.validation, split.validation_end, cold_widths)
+    if cold_start is not None:
+        cold_start.write(folder / COLD_START)
+        served = _add_file(served, COLD_START)
     learned = data.effects.learned if data.effects else None
     if learned is None:
         return _add_ranks(served, data)

@@ -236,3 +236,22 @@ def test_repr_shows_horizon_model_and_span(fitted):
         "<Forecaster(horizon=28): the pretrained network, not trained on this data; "
         "2 series, 2024-01-01 to 2024-05-29>"
     )
+
+
+@pytest.mark.parametrize("days", [1, 3, 14, 59])
+def test_series_of_any_length_is_forecast_and_told_what_it_rests_on(shops, days):
+    south = shops[shops["shop"] == "south"].tail(days)
+    for table in (south, pd.concat([shops[shops["shop"] == "north"], south])):
+        model = Forecaster(horizon=14).fit(table, **COLUMNS, effort="instant")
+        forecast = model.predict()
+        forecast = forecast[forecast["series_id"] == "south"]
+        assert np.isfinite(forecast[LEVELS]).all(axis=None)
+        assert (np.diff(forecast[LEVELS].to_numpy(), axis=1) >= 0).all()
+        assert (forecast[LEVELS] >= 0).all(axis=None)
+        [note] = [note for note in model.notes if "known:" in note]
+        assert note.startswith(f"'south', {days} day")
+
+
+def test_training_still_wants_a_window_of_days(shops):
+    with pytest.raises(SeriesError, match="expected at least 60"):
+        Forecaster(horizon=14).fit(shops[:59], **COLUMNS, effort="default")
