@@ -1,4 +1,5 @@
 __all__ = [
+    "CALIBRATION",
     "COLD_START",
     "CONTRACT",
     "EFFECTS",
@@ -7,6 +8,9 @@ __all__ = [
     "NONNEGATIVE_SERIES",
     "OPTIONAL_FILES",
     "PATHS",
+    "PRETRAINED_ARTIFACT",
+    "PRETRAINED_GRAPH",
+    "PRETRAINED_VERSION",
     "RANKS",
     "SERIES_SPREAD",
     "TWIN",
@@ -46,12 +50,16 @@ __all__ = [
 ]
 
 from .artifact import (
+    CALIBRATION,
     COLD_START,
     CONTRACT,
     EFFECTS,
     FILES,
     NONNEGATIVE_SERIES,
     OPTIONAL_FILES,
+    PRETRAINED_ARTIFACT,
+    PRETRAINED_GRAPH,
+    PRETRAINED_VERSION,
     RANKS,
     SERIES_SPREAD,
     TWIN,

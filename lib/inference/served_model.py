@@ -39,6 +39,7 @@ from lib.inference.bounds import apply_floors, apply_spread, cover_zeros
 from lib.inference.cold_start import ColdStart, floor_young
 from lib.inference.effects import LearnedEffects
 from lib.inference.ranks import Ranks
+from lib.inference.shared_graph import SharedGraph
 
 
 class ServedModel:
@@ -58,6 +59,7 @@ class ServedModel:
             if COLD_START in contract.sha256
             else ColdStart.usual(contract.quantiles)
         )
+        self._shared = SharedGraph.of(contract, folder)
         self._session = session
 
     @classmethod
@@ -76,6 +78,10 @@ class ServedModel:
             raise ArtifactError(f"model.onnx: inputs are {names}, expected features and future")
         return cls(contract, session, folder)
 
+    def reopen(self) -> ServedModel:
+        """Return the model with the files that its folder has now, by the graph that is open."""
+        return ServedModel(Contract.read(self.folder), self._session, self.folder)
+
     def predict(self, features: np.ndarray, future: np.ndarray) -> np.ndarray:
         """Return the quantile forecasts of a batch of windows, in the unit of the series.
 
@@ -91,11 +97,13 @@ class ServedModel:
             ValueError: a shape is not that of the contract.
         """
         self._check_shapes(features, future)
+        scaled = self._shared.scale(features, future) if self._shared else (features, future)
         inputs = {
-            "features": np.ascontiguousarray(features, dtype=np.float64),
-            "future": np.ascontiguousarray(future, dtype=np.float64),
+            name: np.ascontiguousarray(array, dtype=np.float64)
+            for name, array in zip(("features", "future"), scaled, strict=True)
         }
-        return np.asarray(self._session.run(None, inputs)[0])
+        quantiles = np.asarray(self._session.run(None, inputs)[0])
+        return self._shared.finish(quantiles, features) if self._shared else quantiles
 
     def background(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the windows that explanations compare with.

@@ -131,13 +131,6 @@ def initial_loss(data: TrainingData, model_config: ModelConfig, config: Training
     return evaluate(model, validation, 0, config)
 
 
-def start_pretrained(data: TrainingData, model_config: ModelConfig, seed: int = 0) -> Fit:
-    """Return the pretrained network without training; units and floor are those of the data."""
-    config = TrainingConfig(seed=seed)
-    state = initial_state(data, model_config, config)
-    return Fit(state.model.eval(), config, history=[], validation_loss=math.nan, best_step=0)
-
-
 def train_step(
     state: TrainingState,
     data: TrainingData,

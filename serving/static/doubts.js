@@ -58,6 +58,7 @@ function median(values) {
 }
 
 const KNOWN = [
+  [/^no model has been trained yet/, "w_untrained"],
   [/^closed on (?<days>.+): 0 is forecast there$/, "w_closed"],
   [/^ends on (?<date>[\d-]{10}), (?<days>\d+) days before/, "w_ended"],
   [/^only (?<known>\d+) of (?<days>\d+) days are known/, "w_sparse"],

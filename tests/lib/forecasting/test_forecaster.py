@@ -255,3 +255,16 @@ def test_series_of_any_length_is_forecast_and_told_what_it_rests_on(shops, days)
 def test_training_still_wants_a_window_of_days(shops):
     with pytest.raises(SeriesError, match="expected at least 60"):
         Forecaster(horizon=14).fit(shops[:59], **COLUMNS, effort="default")
+
+
+def test_explanation_of_a_young_series_is_of_its_forecast(shops):
+    south = shops[shops["shop"] == "south"].tail(14)
+    table = pd.concat([shops[shops["shop"] == "north"], south])
+    model = Forecaster(horizon=7).fit(table, **COLUMNS, effort="instant")
+    forecast = model.predict()
+    expected = forecast.loc[forecast["series_id"] == "south", "q0.5"].iloc[0]
+    why = model.explain(series="south")
+    assert why.attrs["forecast"] == pytest.approx(expected, rel=1e-4)
+    assert not why.attrs["base_of_series"]
+    gained = why.attrs["forecast"] - why.attrs["base_value"]
+    assert why["share"].sum() == pytest.approx(gained, abs=1e-3)
