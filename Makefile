@@ -127,13 +127,17 @@ train: $(STAMP) ## The main job: data, tuning, training, gate, explanation (PROF
 
 pretrain: $(STAMP) ## Make the network that fits start from again (ARGS="--help"; about ten minutes)
 	OMP_NUM_THREADS=1 $(PY) -m lib.training.pretraining $(ARGS)
+	OMP_NUM_THREADS=1 $(PY) -m lib.training.pretrained_artifact
 
 tune: $(STAMP) ## The main job up to the tuning
 	@$(CLI) train --until 02_tuning $(OPTIONS) $(PASSED)
 
-backtest: $(STAMP) ## Judge the forecaster on your data (DATA=sales.csv OUT=folder COVARIATES=0)
+# A parameter of the notebooks, but for EFFORT, which is an option of the command.
+BACKTEST_PASSED = $(foreach v,$(sort $(filter-out $(OWN) EFFORT,$(GIVEN))),$(v)="$$$(v)")
+backtest: $(STAMP) ## Judge the forecaster on your data (DATA=sales.csv OUT=folder EFFORT=instant COVARIATES=0)
 	@if [ -z "$(OUT)" ]; then echo "make backtest: say where to: OUT=folder" >&2; exit 2; fi
-	@$(CLI) backtest --out "$(OUT)" $(OPTIONS) $(PASSED)
+	@OMP_NUM_THREADS=1 $(CLI) backtest --out "$(OUT)" $(if $(EFFORT),--effort "$(EFFORT)") $(OPTIONS) \
+	  $(BACKTEST_PASSED)
 
 explain: $(STAMP) ## The main job up to the explanation; what is done is not done again
 	@$(CLI) explain $(OPTIONS) $(PASSED)

@@ -94,8 +94,8 @@ def forecast_file(
         RegistryError: effort "registered", and nothing is registered.
     """
     reading = {name: value for name, value in (reading or {}).items() if value}
-    data = _find_file("DATA", data, bases)
-    planned_file = _find_file("FUTURE", future, bases) if future else None
+    data = find_file("DATA", data, bases)
+    planned_file = find_file("FUTURE", future, bases) if future else None
     out = _check_out(out, bases)
     if effort not in (None, REGISTERED):
         check_effort(effort)
@@ -124,7 +124,12 @@ def forecast_file(
     return ForecastFiles(forecast, choice, notes, out, report, picture, totals_file)
 
 
-def _find_file(parameter: str, path: Path, bases: Sequence[Path]) -> Path:
+def find_file(parameter: str, path: Path, bases: Sequence[Path]) -> Path:
+    """Return the path of a file that a parameter names, relative to one of the bases.
+
+    Raises:
+        ParameterError: there is no such file.
+    """
     places = [(base / path.expanduser()).resolve() for base in (*bases, Path.cwd())]
     found = next((place for place in places if place.is_file()), None)
     if found is None:

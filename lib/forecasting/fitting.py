@@ -6,7 +6,7 @@ from pathlib import Path
 
 import structlog
 
-from lib.data import WINDOW_DAYS, DataSplit, Panel, split_without_test, to_panel, to_table
+from lib.data import WINDOW_DAYS, DataSplit, Panel, split_without_test, to_table
 from lib.inference import ServedModel
 from lib.pipeline import ParameterError, profile_values
 
@@ -59,9 +59,6 @@ def take_pretrained(
     if split is None:
         last = panel.dates.max()
         split = DataSplit(last, last, last)
-    elif (panel.dates > split.validation_end).any():
-        table = to_table(panel)
-        panel = to_panel(table[table["date"].to_numpy() <= split.validation_end])
     return save_zero_shot(folder, panel, split, horizon=horizon, seed=seed)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file, save
 
-from lib.data import DataSplit, Panel
+from lib.data import DataSplit, Panel, to_panel, to_table
 from lib.features import Windows
 from lib.inference import CALIBRATION, PRETRAINED_ARTIFACT, PRETRAINED_GRAPH, Contract, ServedModel
 from lib.training.artifact_files import add_learned, write_contract, write_windows
@@ -30,16 +30,19 @@ def save_zero_shot(
 ) -> ServedModel:
     """Write the artifact of the pretrained network for a panel, and load it.
 
-    It is calibrated on the last days up to the end of the panel, where it can be.
+    It is calibrated on the last days up to `validation_end`, where it can be.
 
     Args:
         folder: created if need be; files of an earlier artifact there are replaced.
-        panel: the history.
-        split: of its days; nothing is learned after its `validation_end`.
+        panel: the series.
+        split: of their days; nothing after its `validation_end` is looked at.
         horizon: days ahead.
         seed: is noted; nothing is drawn.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    if (panel.dates > split.validation_end).any():
+        table = to_table(panel)
+        panel = to_panel(table[table["date"].to_numpy() <= split.validation_end])
     data = prepare_zero_shot(panel, horizon)
     pretrained = Contract.read(PRETRAINED_ARTIFACT)
     model = pretrained.settings["model"] | {"horizon": horizon}

@@ -69,7 +69,8 @@ from pathlib import Path
 import numpy as np, pandas as pd
 from lib import Forecaster
 days = pd.date_range("2024-01-01", periods=200)
-sales = pd.DataFrame({"date": days, "value": 50 + np.arange(200) % 7, "promo": np.arange(200) % 9 / 9})
+sales = pd.DataFrame({"date": days, "value": 50 + np.arange(200) % 7})
+sales["promo"] = np.arange(200) % 9 / 9
 model = Forecaster(horizon=7).fit(sales, covariates=["promo"], effort="instant")
 assert len(model.predict()) == 7
 assert "torch" not in sys.modules and "mlflow" not in sys.modules, sorted(sys.modules)
