@@ -1,15 +1,18 @@
 """The command line: `python -m lib.pipeline train`, `backtest` or `monitor`.
 
 Each command is a function of `lib.pipeline` (`run_pipeline`, `run_backtest`, `run_monitoring`).
-What another command line needs beside them stands here: `parse_assignments` for NAME=value and
-`exit_code_of` for errors.
+Their progress goes to stderr. What a training or a backtest has shown goes to stdout, as one JSON
+line, unless that is a terminal. What another command line needs beside them stands here:
+`parse_assignments` for NAME=value and `exit_code_of` for errors.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -79,20 +82,24 @@ def _run_command(arguments: Sequence[str] | None) -> None:
         out = run_backtest(
             options.profile, overrides, out=options.out, **_run_options(options, settings)
         )
-        if is_for_people(settings.log_format):
-            _print_summary(summarize_backtest(out, overrides))
+        _report(summarize_backtest(out, overrides), settings)
     else:
         run = run_pipeline(
             options.profile, overrides, until=options.until, **_run_options(options, settings)
         ).folder
-        if is_for_people(settings.log_format) and (run / "scores.json").is_file():
-            _print_summary(summarize_run(run))
+        if (run / "scores.json").is_file():  # not where it stopped at an earlier stage
+            _report(summarize_run(run), settings)
 
 
-def _print_summary(summary: RunSummary) -> None:
-    from rich.console import Console
+def _report(summary: RunSummary, settings: Settings) -> None:
+    """Show a summary to a person on stderr, and to a program as a JSON line on stdout."""
+    for_people = is_for_people(settings.log_format)
+    if for_people:
+        from rich.console import Console
 
-    show_summary(summary, Console(stderr=True, highlight=False))
+        show_summary(summary, Console(stderr=True, highlight=False))
+    if not (for_people and sys.stdout.isatty()):
+        sys.stdout.write(json.dumps(asdict(summary), default=str) + "\n")
 
 
 def _profile_in(arguments: Sequence[str] | None) -> str:
