@@ -30,7 +30,8 @@ from .covariate_summary import summarize_covariates
 from .effect_fitting import fit_effects
 from .engineering import FEATURES, FUTURE, MAX_HORIZON, YEAR, compute_features, rolling_mean
 from .feature_table import tabulate_features
-from .series_pool import SeriesPool, learn_pool
+from .pool_learning import learn_pool
+from .series_pool import SeriesPool
 from .undated_windows import known_future_after
 from .windows import Windows, gather_context, index_windows, known_future, values_at
 from .young_series import YOUNG_DAYS, complete_past, find_young
