@@ -28,7 +28,7 @@ export JUPYTER_PREFER_ENV_PATH := 1
 .DEFAULT_GOAL := help
 .PHONY: help install lint format docs test test-slow test-3.13 test-services run-mlflow train pretrain tune backtest \
 	explain promote rollback run-api run-worker bench-serving bench-accuracy bench-public bench-starts bench-new-series bench-speed bench-monitoring example \
-	screenshots test-page docker-build docker-run forecast forecast-arguments forecast-folder bench-robustness monitor check \
+	screenshots test-page docker-build docker-run forecast forecast-arguments forecast-folder bench-robustness monitor plan check \
 	simulate lab clean clean-var
 
 help: ## Show this list
@@ -145,6 +145,9 @@ explain: $(STAMP) ## The main job up to the explanation; what is done is not don
 monitor: $(STAMP) ## Check forecasts against what came true: page and JSON in the run (RUN_DIR=, SOURCE=)
 	@$(CLI) monitor $(if $(RUN_DIR),--run-dir "$(RUN_DIR)") $(PASSED)
 
+plan: $(STAMP) ## How much is needed: totals, orders, scenarios of a trained model (LEAD_TIME=7 SERVICE_LEVEL=0.95)
+	@$(CLI) plan $(if $(RUN_DIR),--run-dir "$(RUN_DIR)") $(PASSED)
+
 check: $(STAMP) ## Check the model that is served, alert, retrain if AUTO_RETRAIN (ARGS="--help")
 	@$(CLI) check $(ARGS)
 
@@ -204,7 +207,8 @@ forecast: forecast-arguments $(STAMP) ## Forecast the coming days of a file (DAT
 # A folder of Parquet files, by Ray: `make forecast DATA=folder OUT=folder MODEL=folder`.
 forecast-folder: $(RAY)
 	@OMP_NUM_THREADS=1 $(PY) -m lib.pipeline.batch_forecast --data "$(DATA)" --out "$(OUT)" \
-	  $(if $(MODEL),--model "$(MODEL)") $(ARGS)
+	  $(if $(MODEL),--model "$(MODEL)") $(if $(TOTALS),--totals "$(TOTALS)") \
+	  $(if $(TOTALS_BY),--totals-by "$(TOTALS_BY)") $(ARGS)
 
 docker-build: ## Build the image with docker, podman or buildah (TARGET=serving, worker or train)
 	deploy/container.sh build $(or $(TARGET),serving)

@@ -70,6 +70,15 @@ class MonitoringCommand(TyperCommand):
         print_parameters(monitoring_parameters())
 
 
+class PlanningCommand(TyperCommand):
+    """A command with the parameters of the planning notebook."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Print the help, then the parameters."""
+        super().format_help(ctx, formatter)
+        print_parameters(planning_parameters())
+
+
 def training_parameters() -> Parameters:
     """Return the parameters of the training notebooks, by notebook and name."""
     from lib.pipeline import declared_stages
@@ -82,6 +91,13 @@ def monitoring_parameters() -> Parameters:
     from lib.pipeline import MONITORING_STAGE, declared_stages
 
     return declared_stages(pattern=MONITORING_STAGE)
+
+
+def planning_parameters() -> Parameters:
+    """Return the parameters of the planning notebook, by notebook and name."""
+    from lib.pipeline import PLANNING_STAGE, declared_stages
+
+    return declared_stages(pattern=PLANNING_STAGE)
 
 
 def forecast_parameters() -> Parameters:

@@ -29,6 +29,7 @@ __all__ = [
     "Result",
     "ServedModel",
     "Total",
+    "add_partitions",
     "align_ranges",
     "apply_floors",
     "choose_order",
@@ -74,6 +75,7 @@ from .cold_start import KNOWN_DAYS, ColdStart, describe_young, usual_widths
 from .distribution import mean_of_quantiles
 from .effects import LearnedEffects
 from .orders import Order, choose_order
+from .partition_totals import add_partitions
 from .partitions import Job, Partition, PartitionForecaster, Result, is_finished
 from .past_ranks import collect_ranks
 from .paths import PATHS, PathSampler

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -13,7 +13,7 @@ _any_horizon: ContextVar[bool] = ContextVar("any_horizon", default=False)
 
 
 @contextmanager
-def tracing_any_horizon() -> Iterator[None]:
+def tracing_any_horizon() -> Generator[None]:
     """Trace graphs, within the block, that forecast any number of days."""
     token = _any_horizon.set(True)
     try:

@@ -2,6 +2,7 @@ __all__ = [
     "BACKTEST_METRICS",
     "DIGITS",
     "MONITORING_STAGE",
+    "PLANNING_STAGE",
     "Columns",
     "Day",
     "ForecastSource",
@@ -31,6 +32,7 @@ __all__ = [
     "run_folder",
     "run_monitoring",
     "run_pipeline",
+    "run_planning",
     "show_summary",
     "summarize_backtest",
     "summarize_run",
@@ -38,8 +40,8 @@ __all__ = [
 
 from .backtest import BACKTEST_METRICS, run_backtest
 from .backtest_report import add_summary
-from .monitoring import run_monitoring
-from .notebooks import MONITORING_STAGE, ParameterError, read_notebook
+from .monitoring import run_monitoring, run_planning
+from .notebooks import MONITORING_STAGE, PLANNING_STAGE, ParameterError, read_notebook
 from .parameter_help import parameters_table
 from .parameter_types import Columns, Day, ForecastSource, OptionalDay, Share, Switch
 from .parameters import Parameter, declared_parameters, resolve_parameters
