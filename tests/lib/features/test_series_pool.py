@@ -31,6 +31,12 @@ def to_series(values, covariates=()):
     return Panel(ids, offsets, dates, np.concatenate(values), unknown, unknown.copy(), covariates)
 
 
+def pool_of(panel, until) -> SeriesPool:
+    pool = learn_pool(panel, until)
+    assert pool is not None
+    return pool
+
+
 def starting(panel, series, day):
     """Return the panel with a series whose values begin on a day."""
     values = panel.values.copy()
@@ -39,7 +45,7 @@ def starting(panel, series, day):
 
 
 def test_shape_is_that_of_the_series_on_any_level():
-    pool = learn_pool(make_panel(noise=0.0), START + 499)
+    pool = pool_of(make_panel(noise=0.0), START + 499)
     t = np.arange(500)
     expected = np.resize(WEEK, 500) + 0.2 * np.sin(2 * np.pi * t / 364)
     share = 5 / 6  # of five series and a flat one
@@ -50,7 +56,7 @@ def test_shape_is_that_of_the_series_on_any_level():
 def test_nothing_after_the_last_day_is_learned():
     panel = make_panel()
     changed = replace(panel, values=np.where(panel.dates > START + 400, 7.0, panel.values))
-    before, after = (learn_pool(one, START + 400) for one in (panel, changed))
+    before, after = (pool_of(one, START + 400) for one in (panel, changed))
     assert np.array_equal(before.shape, after.shape)
     assert before.noise == after.noise
 
@@ -72,7 +78,7 @@ def test_young_is_less_than_a_window_from_the_first_known_day():
 @pytest.mark.parametrize("known", [1, 7, 30, 59])
 def test_past_of_a_young_series_is_filled_in(known):
     panel = make_panel()
-    pool = learn_pool(take_series(panel, np.array([0, 1, 2, 3])), START + 499)
+    pool = pool_of(take_series(panel, np.array([0, 1, 2, 3])), START + 499)
     young = starting(panel, 4, 500 - known)
     origin = np.array([panel.offsets[5] - 1])
     completed, ends = complete_past(pool, young, origin, horizon=7)
@@ -90,7 +96,7 @@ def test_past_of_a_young_series_is_filled_in(known):
 
 def test_nothing_after_an_origin_is_used():
     panel = make_panel()
-    pool = learn_pool(panel, START + 400)
+    pool = pool_of(panel, START + 400)
     origin = np.array([panel.offsets[2] + 30])
     young = starting(panel, 2, 20)
     changed = replace(young, values=np.where(young.dates > START + 30, 1e6, young.values))
@@ -100,7 +106,7 @@ def test_nothing_after_an_origin_is_used():
 
 def test_hidden_days_are_not_looked_at():
     panel = make_panel()
-    pool = learn_pool(panel, START + 499)
+    pool = pool_of(panel, START + 499)
     origin = panel.offsets[1:2] - 1
     hidden, _ = complete_past(pool, panel, origin, 7, known_days=14)
     cut, _ = complete_past(pool, starting(panel, 0, 486), origin, 7)
@@ -110,7 +116,7 @@ def test_hidden_days_are_not_looked_at():
 def test_level_of_one_day_leans_on_levels_of_the_others():
     rng = np.random.default_rng(0)
     panel = make_panel(levels=np.exp(4 + 0.2 * rng.standard_normal(20)), noise=0.3)
-    pool = learn_pool(panel, START + 499)
+    pool = pool_of(panel, START + 499)
     extreme = to_series([np.array([400.0])])
     completed, _ = complete_past(pool, extreme, np.array([0]), 7)
     level = np.nanmean(completed.values[:LOOK_BACK_DAYS])
@@ -123,7 +129,7 @@ def test_weekday_on_which_all_are_closed_stays_without_values():
     panel = make_panel()
     weekend = np.isin((panel.dates - START).astype(int) % 7, [5, 6])
     panel = replace(panel, values=np.where(weekend, np.nan, panel.values))
-    pool = learn_pool(panel, START + 499)
+    pool = pool_of(panel, START + 499)
     young = starting(panel, 0, 470)
     completed, ends = complete_past(pool, young, panel.offsets[1:2] - 1, 7)
     day = (completed.dates[: ends[0] + 1] - START).astype(int) % 7
@@ -137,7 +143,7 @@ def test_series_of_a_kind_lends_more_to_its_own_kind():
     values = [panel.values for panel in panels]
     kind = Covariate("kind", "static", "category", np.repeat(kinds, 500), ("shop", "office"))
     panel = to_series(values, (kind,))
-    pool = learn_pool(panel, START + 499)
+    pool = pool_of(panel, START + 499)
     assert set(pool.groups) == {("kind", "shop"), ("kind", "office")}
     label = Covariate("kind", "static", "category", np.array([0.0]), ("office",))
     office = to_series([np.array([100.0])], (label,))
@@ -158,7 +164,7 @@ def test_without_others_the_past_is_flat_and_rough():
 
 
 def test_days_outside_the_pool_have_those_of_other_years():
-    pool = learn_pool(make_panel(noise=0.0), START + 499)
+    pool = pool_of(make_panel(noise=0.0), START + 499)
     panel = make_panel(levels=[10.0], noise=0.0)
     dates = START + np.array([[499 + 200, 499 + 201]])
     rows = np.array([0])

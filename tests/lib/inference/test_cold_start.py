@@ -81,7 +81,9 @@ def test_artifact_carries_what_its_series_have_in_common(trained):
 
 def test_cold_start_is_read_as_it_was_written(tmp_path):
     panel = lively_panel()
-    cold_start = ColdStart(learn_pool(panel, panel.dates.max()), usual_widths((0.1, 0.5, 0.9)))
+    pool = learn_pool(panel, panel.dates.max())
+    assert pool is not None
+    cold_start = ColdStart(pool, usual_widths((0.1, 0.5, 0.9)))
     cold_start.write(tmp_path / COLD_START)
     again = ColdStart.read(tmp_path / COLD_START)
     np.testing.assert_allclose(again.pool.shape, cold_start.pool.shape, atol=1e-6)
