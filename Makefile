@@ -6,6 +6,7 @@ STAMP := $(ENV)/.installed
 
 PROFILE ?= default
 PORT    ?= 5000
+DEVICE  ?= auto
 
 # Every variable given on the command line, apart from these, is a parameter of the notebooks.
 # Make exports them to the recipes, so that values with spaces or quotes need no quoting here.
@@ -15,7 +16,7 @@ SETTINGS := VAR_DIR MLFLOW_TRACKING_URI MLFLOW_ARTIFACT_ROOT OPTUNA_STORAGE DATA
 	MONITOR_WINDOW_DAYS MONITOR_CHECKS MONITOR_SILENT_DAYS MONITOR_GROUPS MAX_MAE MAX_RMSE MIN_R2 MAX_DEGRADATION MAX_COVERAGE_LOSS \
 	DRIFT_ALPHA DRIFT_MIN_EFFECT RETRAIN_AFTER_DAYS RETRAIN_AFTER_SAMPLES RETRAIN_LEARN_DAYS RETRAIN_PAUSE_DAYS \
 	COST_OVER COST_UNDER REVENUE_PER_ACCURATE ACCURATE_WITHIN INVENTORY_SAVING
-OWN    := $(SETTINGS) PROFILE FORCE RUN_DIR OUT PYTHON VERSION PORT PYTEST_ARGS API_ARGS ARGS PART TARGET IMAGE ENGINE BUILD_ARGS RUN_ARGS API_KEYS ENV PY STAMP SHELL MAKE MAKEFLAGS
+OWN    := $(SETTINGS) PROFILE FORCE RUN_DIR OUT PYTHON VERSION PORT PYTEST_ARGS API_ARGS ARGS PART TARGET IMAGE ENGINE DEVICE BUILD_ARGS RUN_ARGS API_KEYS ENV PY STAMP SHELL MAKE MAKEFLAGS
 GIVEN   = $(foreach v,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(v)))),$(v)))
 PASSED  = $(foreach v,$(sort $(filter-out $(OWN),$(GIVEN))),$(v)="$$$(v)")
 # The shell's PWD stays the caller's under `make -C`: DATA is looked for there first.
@@ -36,7 +37,7 @@ help: ## Show this list
 	@echo
 	@echo "Parameters of the notebooks go behind the target:"
 	@echo "  make train PROFILE=ci SEED=3 DATA=sales.csv VALUE_COLUMN=units"
-	@echo "  $(PY) -m lib.cli train --help lists them."
+	@echo "  $(ENV)/bin/lstm-forecast train --help lists them."
 
 install: $(STAMP) ## Make the environment in .venv (conda, mamba or micromamba where there is one)
 
@@ -137,8 +138,8 @@ run-mlflow: $(STAMP) ## Show runs and models at http://127.0.0.1:5000 (PORT=5000
 train: $(STAMP) ## The main job: data, tuning, training, gate, explanation (PROFILE=default, FORCE=1)
 	@$(CLI) train $(OPTIONS) $(PASSED)
 
-pretrain: $(STAMP) ## Make the network that fits start from again (ARGS="--help"; about ten minutes)
-	OMP_NUM_THREADS=1 $(PY) -m lib.training.pretraining $(ARGS)
+pretrain: $(STAMP) ## Make the network that fits start from again (DEVICE=auto|cpu|cuda ARGS="--help")
+	OMP_NUM_THREADS=1 $(PY) -m lib.training.pretraining --device "$(DEVICE)" $(ARGS)
 
 tune: $(STAMP) ## The main job up to the tuning
 	@$(CLI) train --until 02_tuning $(OPTIONS) $(PASSED)

@@ -23,9 +23,9 @@ class Planning(ABC):
 
     @abstractmethod
     def _forecast_jointly(
-        self, future: pd.DataFrame | None, *, include_ended: bool, paths: int, seed: int
+        self, *futures: pd.DataFrame | None, include_ended: bool, paths: int, seed: int
     ) -> JointForecast:
-        """Forecast all series, with what draws their paths."""
+        """Forecast all series, with what draws their paths; later plans go before earlier."""
 
     def totals(
         self,
@@ -115,7 +115,8 @@ class Planning(ABC):
         Args:
             lead_time: days that the order has to last, from the first forecast day.
             service_level: wanted probability that they do, such as 0.95; or else both costs.
-            stock: at hand or on its way, of every series or by its name.
+            stock: at hand or on its way, of every series or by its name; 0 where the names leave
+                a series out, which `notes` says.
             cost_over: of a unit that is left.
             cost_under: of a unit that is missing.
             future: as for `predict`.
@@ -127,6 +128,7 @@ class Planning(ABC):
 
         Raises:
             ValueError: an argument is out of range.
+            SeriesError: `future` cannot be used, or `stock` names a series that is not forecast.
         """
         joint = self._forecast_jointly(future, include_ended=False, paths=PATHS, seed=seed)
         self.notes = joint.notes
@@ -145,6 +147,7 @@ class Planning(ABC):
         days: Sequence[int | str] | None = None,
         by: str | Mapping[str, str] | None = None,
         *,
+        future: pd.DataFrame | None = None,
         seed: int = 0,
     ) -> pd.DataFrame:
         """Compare the totals of several futures with that of the days planned so far, the base.
@@ -155,6 +158,8 @@ class Planning(ABC):
         Args:
             scenarios: planned covariates as for `predict`, by the name of the scenario. What a
                 table leaves out stays as in the base.
+            future: planned covariates of the base, as for `predict`; a plan given to another call
+                is not remembered.
             days: as for `totals`.
             by: as for `totals`.
             seed: of the paths.
@@ -169,8 +174,8 @@ class Planning(ABC):
             ArtifactError: the model cannot draw paths; the message says why.
         """
         base, *others = (
-            self._forecast_jointly(future, include_ended=False, paths=PATHS, seed=seed)
-            for future in (None, *scenarios.values())
+            self._forecast_jointly(future, changes, include_ended=False, paths=PATHS, seed=seed)
+            for changes in (None, *scenarios.values())
         )
         compared = compare_scenarios(base, dict(zip(scenarios, others, strict=True)), days, by)
         self.notes = base.notes

@@ -142,6 +142,7 @@ def _record_part(model: Served, part: SeriesForecasts, days: int) -> int:
             series_id=name,
             first_date=part.first[i].item(),
             features=part.features[i],
+            covariates=part.covariates[i] or None,
         )
         for i, name in enumerate(part.ids)
     ]
