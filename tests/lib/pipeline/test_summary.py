@@ -2,10 +2,12 @@
 
 import io
 import json
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
+from lib.pipeline.__main__ import main
 from lib.pipeline.summary import describe_verdict, show_summary, summarize_backtest, summarize_run
 
 SCORES = {
@@ -146,3 +148,16 @@ def test_next_steps_name_the_model_where_it_is_not_the_usual_one(run, monkeypatc
     steps = list(summarize_run(run).next_steps)
     assert steps[1] == "make run-api 'REGISTERED_MODEL_NAME=my sales'"
     assert steps[0].endswith("OUT=next.csv 'REGISTERED_MODEL_NAME=my sales'")
+
+
+def test_a_program_that_reads_stdout_gets_the_summary_as_one_json_line(run, monkeypatch, capsys):
+    monkeypatch.setenv("LOG_FORMAT", "json")
+    monkeypatch.setattr(
+        "lib.pipeline.__main__.run_pipeline", lambda *_, **__: SimpleNamespace(folder=run)
+    )
+    assert main(["train"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    written = json.loads(line)
+    assert written["scores"]["ours"]["mase"] == SCORES["ours"]["mase"]
+    assert written["decision"].startswith("Version 3 is now in production")
+    assert written["report"] == str(run / "html" / "03_training.html")
