@@ -22,10 +22,14 @@ class Planning(ABC):
     notes: list[str]
 
     @abstractmethod
+    def _split_covariates(self, future: pd.DataFrame) -> dict[str, pd.DataFrame]:
+        """Return a table of planned covariates with each of them alone, by its name."""
+
+    @abstractmethod
     def _forecast_jointly(
-        self, future: pd.DataFrame | None, *, include_ended: bool, paths: int, seed: int
+        self, *futures: pd.DataFrame | None, include_ended: bool, paths: int, seed: int
     ) -> JointForecast:
-        """Forecast all series, with what draws their paths."""
+        """Forecast all series, with what draws their paths; later plans go before earlier."""
 
     def totals(
         self,
@@ -115,7 +119,8 @@ class Planning(ABC):
         Args:
             lead_time: days that the order has to last, from the first forecast day.
             service_level: wanted probability that they do, such as 0.95; or else both costs.
-            stock: at hand or on its way, of every series or by its name.
+            stock: at hand or on its way, of every series or by its name; 0 where the names leave
+                a series out, which `notes` says.
             cost_over: of a unit that is left.
             cost_under: of a unit that is missing.
             future: as for `predict`.
@@ -127,6 +132,7 @@ class Planning(ABC):
 
         Raises:
             ValueError: an argument is out of range.
+            SeriesError: `future` cannot be used, or `stock` names a series that is not forecast.
         """
         joint = self._forecast_jointly(future, include_ended=False, paths=PATHS, seed=seed)
         self.notes = joint.notes
@@ -145,6 +151,8 @@ class Planning(ABC):
         days: Sequence[int | str] | None = None,
         by: str | Mapping[str, str] | None = None,
         *,
+        future: pd.DataFrame | None = None,
+        by_covariate: bool = False,
         seed: int = 0,
     ) -> pd.DataFrame:
         """Compare the totals of several futures with that of the days planned so far, the base.
@@ -155,23 +163,52 @@ class Planning(ABC):
         Args:
             scenarios: planned covariates as for `predict`, by the name of the scenario. What a
                 table leaves out stays as in the base.
+            future: planned covariates of the base, as for `predict`; a plan given to another call
+                is not remembered.
             days: as for `totals`.
             by: as for `totals`.
+            by_covariate: whether to say how much of each difference each covariate makes.
             seed: of the paths.
 
         Returns:
             One row for each scenario, group, range and measure (`total`, and `difference` from the
             base): scenario, group, measure, first, last, days, series, mean and q0.05 … q0.95.
+            With `by_covariate` also a column `covariate`, and below each difference a row of
+            measure `part` for each column of the scenario's table: only a mean. The parts add up
+            to the difference.
 
         Raises:
             ValueError: a scenario is named `base`, or a range is wrong.
             SeriesError: a table cannot be used.
             ArtifactError: the model cannot draw paths; the message says why.
+
+        >>> import numpy as np, pandas as pd
+        >>> from lib import Forecaster
+        >>> days = pd.date_range("2024-01-01", periods=200)
+        >>> df = pd.DataFrame({"date": days, "value": 50.0 + np.arange(200) % 7, "promo": 0.0})
+        >>> df.loc[::9, ["value", "promo"]] = 80.0, 1.0
+        >>> model = Forecaster(horizon=7).fit(df, event="promo", effort="instant")
+        >>> plan = pd.DataFrame({"date": ["2024-07-20"], "promo": [1.0]})
+        >>> table = model.scenarios({"promotion": plan}, days=[7], by_covariate=True)
+        >>> table["measure"].tolist(), table["covariate"].iloc[-1]
+        (['total', 'total', 'difference', 'part'], 'promo')
         """
-        base, *others = (
-            self._forecast_jointly(future, include_ended=False, paths=PATHS, seed=seed)
-            for future in (None, *scenarios.values())
-        )
-        compared = compare_scenarios(base, dict(zip(scenarios, others, strict=True)), days, by)
+
+        def forecast(changes: pd.DataFrame | None) -> JointForecast:
+            return self._forecast_jointly(
+                future, changes, include_ended=False, paths=PATHS, seed=seed
+            )
+
+        base = forecast(None)
+        joint = {name: forecast(changes) for name, changes in scenarios.items()}
+        alone: dict[str, dict[str, JointForecast]] | None = None
+        if by_covariate:
+            alone = {}
+            for name, changes in scenarios.items():
+                tables = self._split_covariates(changes)
+                # A single covariate makes all of the difference.
+                single = joint[name] if len(tables) == 1 else None
+                alone[name] = {c: single or forecast(table) for c, table in tables.items()}
+        compared = compare_scenarios(base, joint, days, by, alone)
         self.notes = base.notes
         return compared

@@ -42,6 +42,7 @@ __all__ = [
     "is_finished",
     "mean_of_quantiles",
     "read_ranges",
+    "share_difference",
     "subtract",
     "sum_series",
     "unpack_twin",
@@ -81,5 +82,6 @@ from .past_ranks import collect_ranks
 from .paths import PATHS, PathSampler
 from .pyfunc import example
 from .ranks import Ranks
+from .scenario_parts import share_difference
 from .served_model import ServedModel, forecast_completed, forecast_panel
 from .totals import DayRange, GroupSum, Total, align_ranges, read_ranges, subtract, sum_series

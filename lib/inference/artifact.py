@@ -25,7 +25,7 @@ NONNEGATIVE_SERIES = "nonnegative_series"
 # Key of the settings: the graph is the one of the pretrained network (see `shared_graph`).
 PRETRAINED_GRAPH = "pretrained_graph"
 # That network as an artifact, for forecasts before anything was trained.
-PRETRAINED_ARTIFACT = Path(__file__).parents[1] / "models" / "pretrained_network"
+PRETRAINED_ARTIFACT = Path(__file__).parents[1] / "models" / "zero_shot_network"
 PRETRAINED_VERSION = 0  # registered versions count from 1
 # Key of the settings: the factor of the widths of each series, by name.
 SERIES_SPREAD = "series_spread"

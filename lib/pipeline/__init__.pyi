@@ -6,6 +6,7 @@ __all__ = [
     "Columns",
     "Day",
     "ForecastSource",
+    "Horizon",
     "OptionalDay",
     "Parameter",
     "ParameterError",
@@ -43,7 +44,15 @@ from .backtest_report import add_summary
 from .monitoring import run_monitoring, run_planning
 from .notebooks import MONITORING_STAGE, PLANNING_STAGE, ParameterError, read_notebook
 from .parameter_help import parameters_table
-from .parameter_types import Columns, Day, ForecastSource, OptionalDay, Share, Switch
+from .parameter_types import (
+    Columns,
+    Day,
+    ForecastSource,
+    Horizon,
+    OptionalDay,
+    Share,
+    Switch,
+)
 from .parameters import Parameter, declared_parameters, resolve_parameters
 from .profile_values import declared_stages, profile_values
 from .profiles import load_profile

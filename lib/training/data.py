@@ -19,6 +19,7 @@ from lib.data import (
 from lib.training.config import TrainingError
 
 if TYPE_CHECKING:  # a forecast without training prepares its windows here, and loads no torch
+    import torch
     from torch import Tensor
 
     from lib.models import ModelConfig
@@ -62,6 +63,10 @@ class Batch(NamedTuple):
     context: Tensor  # (batch, days, 11)
     future: Tensor  # (batch, horizon, len(FUTURE))
     targets: Tensor  # (batch, horizon)
+
+    def to(self, device: str | torch.device) -> Batch:
+        """Return the batch on a device."""
+        return Batch(*(tensor.to(device) for tensor in self))
 
 
 def prepare(panel: Panel, split: DataSplit, config: ModelConfig) -> TrainingData:

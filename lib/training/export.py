@@ -20,6 +20,7 @@ from lib.models import LSTMForecaster, ModelConfig, tracing_any_horizon
 from lib.training.artifact_files import add_learned, write_contract, write_windows
 from lib.training.calibration import factors_by_block
 from lib.training.data import TrainingData
+from lib.training.graph import simplify_graph
 from lib.training.hidden_covariates import calibrate_hidden
 from lib.training.loop import Fit
 
@@ -125,6 +126,8 @@ def export_onnx(
                 "quantiles": {0: "batch", **ahead},
             },
         )
+    if not any_horizon:
+        simplify_graph(path)  # it takes sizes that are known
 
 
 def save_weights(path: Path, model: LSTMForecaster) -> None:

@@ -18,7 +18,10 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from lib.features import Windows
-from lib.models import LSTMForecaster, ModelConfig
+from lib.models import (
+    LSTMForecaster,
+    ModelConfig,
+)
 from lib.progress import Progress, report_progress
 from lib.training.augmentation import gather_augmented
 from lib.training.checkpoint import Checkpoint
@@ -33,7 +36,7 @@ from lib.training.state import (
     record_evaluation,
     update_average,
 )
-from lib.training.validation import evaluate, validation_batch
+from lib.training.validation import device_of, evaluate, validation_batch
 
 OnEvaluation = Callable[[int, float, float], None]  # step, training loss, validation loss
 PULL_POWER = 3  # between two years of one series, where it helps, and four, where it hurts
@@ -72,6 +75,7 @@ def fit(
     checkpoint: Path | None = None,
     on_evaluation: OnEvaluation | None = None,
     transform: BatchTransform | None = None,
+    prepare_state: Callable[[TrainingState], None] | None = None,
 ) -> Fit:
     """Train one forecaster and return it with its best averaged weights.
 
@@ -83,15 +87,19 @@ def fit(
             data and settings that was interrupted continues exactly.
         on_evaluation: called with step, training and validation loss; may raise to stop.
         transform: changes each training batch; may draw from torch's generator.
+        prepare_state: changes the state before the first step: other weights to start from,
+            another schedule, another device. The network is returned on the CPU.
 
     Raises:
         TrainingError: the loss is not finite; the message names step and windows.
     """
     state = initial_state(data, model_config, config)
+    if prepare_state:
+        prepare_state(state)
     saved = Checkpoint(checkpoint, data, model_config, config) if checkpoint else None
     if saved:
         saved.resume(state)
-    validation = validation_batch(data.validation, model_config, config)
+    validation = validation_batch(data.validation, model_config, config).to(device_of(state.model))
 
     while state.step < state.schedule.last_step:
         n_steps = min(config.evaluate_every, state.schedule.last_step - state.step)
@@ -106,7 +114,7 @@ def fit(
         if on_evaluation:
             on_evaluation(state.step, train_loss, validation_loss)
 
-    best = copy.deepcopy(state.model)
+    best = copy.deepcopy(state.model).cpu()
     best.load_state_dict(state.best)
     return Fit(
         best.eval(),
@@ -152,6 +160,7 @@ def train_step(
     batch = gather_augmented(data, index, days, config, rng)
     if transform:
         batch = transform(batch)
+    batch = batch.to(device_of(state.model))
 
     state.model.train()
     median, offsets, scale = state.model.predict_by_member(batch.context, batch.future)
@@ -202,7 +211,7 @@ def _draw_context_length(shape: ModelConfig, rng: np.random.Generator) -> int:
 
 
 def _levels(model: LSTMForecaster) -> Tensor:
-    return torch.tensor(model.config.quantiles)
+    return torch.tensor(model.config.quantiles, device=device_of(model))
 
 
 def _describe_failure(

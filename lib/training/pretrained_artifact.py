@@ -15,7 +15,7 @@ import torch
 
 from lib.data import DataSplit, SynthesisSpec, synthesize
 from lib.inference import CONTRACT, PRETRAINED_GRAPH, Contract, ServedModel
-from lib.models import CARD_FILE, PRETRAINED_FOLDER, LSTMForecaster, ModelConfig, load_pretrained
+from lib.models import CARD_FILE, ZERO_SHOT_FOLDER, LSTMForecaster, ModelConfig, load_pretrained
 from lib.training.artifact_files import write_contract, write_windows
 from lib.training.config import TrainingConfig
 from lib.training.data import prepare_zero_shot
@@ -25,9 +25,9 @@ HORIZON = 28  # days that the service forecasts with it
 SERIES, DAYS = 4, 400  # of the synthetic panel whose windows an explanation compares with
 
 
-def write_pretrained_artifact(folder: Path = PRETRAINED_FOLDER) -> ServedModel:
+def write_pretrained_artifact(folder: Path = ZERO_SHOT_FOLDER) -> ServedModel:
     """Write graph, windows and contract beside the pretrained weights, and load the artifact."""
-    card = json.loads((PRETRAINED_FOLDER / CARD_FILE).read_text())
+    card = json.loads((ZERO_SHOT_FOLDER / CARD_FILE).read_text())
     config = ModelConfig.from_dict(card["model"] | {"horizon": HORIZON})
     panel, _ = synthesize(SynthesisSpec(n_series=SERIES, n_days=DAYS), seed=0)
     data = prepare_zero_shot(panel, HORIZON)
@@ -59,11 +59,11 @@ def write_pretrained_artifact(folder: Path = PRETRAINED_FOLDER) -> ServedModel:
 def pretrained_model(config: ModelConfig) -> LSTMForecaster:
     """Return the pretrained network with neutral units and widths, for any number of days."""
     model = LSTMForecaster(config)
-    load_pretrained(model)
+    load_pretrained(model, ZERO_SHOT_FOLDER)
     model.spread = torch.ones((1, len(config.quantiles)), dtype=torch.float64)
     return model.eval()
 
 
 if __name__ == "__main__":
     write_pretrained_artifact()
-    sys.stdout.write(f"{PRETRAINED_FOLDER}\n")
+    sys.stdout.write(f"{ZERO_SHOT_FOLDER}\n")

@@ -10,7 +10,7 @@ import torch
 from lib.data import DataSplit
 from lib.forecasting.fitting import take_pretrained
 from lib.inference import PRETRAINED_ARTIFACT, ServedModel, forecast_panel
-from lib.models import PRETRAINED_FOLDER, ModelConfig, pretrained_digest
+from lib.models import ZERO_SHOT_FOLDER, ModelConfig, pretrained_digest
 from lib.settings import ROOT
 from lib.training.data import prepare_zero_shot
 from lib.training.export import load_weights
@@ -28,10 +28,12 @@ def until_end(panel):
 
 
 def test_pretrained_folder_is_an_artifact_of_its_weights():
-    assert PRETRAINED_ARTIFACT == PRETRAINED_FOLDER
+    assert PRETRAINED_ARTIFACT == ZERO_SHOT_FOLDER
     served = ServedModel.load(PRETRAINED_ARTIFACT)
-    assert served.contract.sha256["weights.safetensors"] == pretrained_digest(), NEW_ARTIFACT
-    assert (PRETRAINED_FOLDER / "model.onnx").stat().st_size < 6_000_000
+    assert served.contract.sha256["weights.safetensors"] == pretrained_digest(ZERO_SHOT_FOLDER), (
+        NEW_ARTIFACT
+    )
+    assert (ZERO_SHOT_FOLDER / "model.onnx").stat().st_size < 6_000_000
 
 
 @pytest.mark.parametrize("horizon", [3, 28, 56])
