@@ -19,7 +19,8 @@ from lib.data import (
 from lib.training.config import TrainingError
 
 if TYPE_CHECKING:  # a forecast without training prepares its windows here, and loads no torch
-    from torch import Tensor, device
+    import torch
+    from torch import Tensor
 
     from lib.models import ModelConfig
 
@@ -63,9 +64,9 @@ class Batch(NamedTuple):
     future: Tensor  # (batch, horizon, len(FUTURE))
     targets: Tensor  # (batch, horizon)
 
-    def to(self, where: str | device) -> Batch:
+    def to(self, device: str | torch.device) -> Batch:
         """Return the batch on a device."""
-        return Batch(*(tensor.to(where) for tensor in self))
+        return Batch(*(tensor.to(device) for tensor in self))
 
 
 def prepare(panel: Panel, split: DataSplit, config: ModelConfig) -> TrainingData:

@@ -126,7 +126,8 @@ def export_onnx(
                 "quantiles": {0: "batch", **ahead},
             },
         )
-    simplify_graph(path)
+    if not any_horizon:
+        simplify_graph(path)  # it takes sizes that are known
 
 
 def save_weights(path: Path, model: LSTMForecaster) -> None:
