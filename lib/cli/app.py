@@ -15,10 +15,12 @@ from lib.cli.parameters import (
     EXTRA,
     ForecastCommand,
     MonitoringCommand,
+    PlanningCommand,
     TrainingCommand,
     apply_settings,
     forecast_parameters,
     monitoring_parameters,
+    planning_parameters,
     read_overrides,
     take_settings,
     training_parameters,
@@ -171,6 +173,19 @@ def monitor(
     """Check forecasts against what came true: a page and JSON."""
     overrides = read_overrides(context.args, monitoring_parameters)
     words = ["monitor", *(["--run-dir", str(run_dir)] if run_dir else [])]
+    _call_pipeline([*words, *_assign(overrides)])
+
+
+@_command(START, PlanningCommand)
+def plan(
+    context: typer.Context,
+    run_dir: Annotated[
+        Path | None, typer.Option(help="Run folder.", show_default="trained last")
+    ] = None,
+) -> None:
+    """Answer how much is needed: a page with totals, orders and scenarios of a trained model."""
+    overrides = read_overrides(context.args, planning_parameters)
+    words = ["plan", *(["--run-dir", str(run_dir)] if run_dir else [])]
     _call_pipeline([*words, *_assign(overrides)])
 
 

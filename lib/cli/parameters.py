@@ -81,6 +81,15 @@ class MonitoringCommand(TyperCommand):
         print_parameters(monitoring_parameters())
 
 
+class PlanningCommand(TyperCommand):
+    """A command with the parameters of the planning notebook."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Print the help, then the parameters."""
+        super().format_help(ctx, formatter)
+        print_parameters(planning_parameters())
+
+
 def _find_profile(words: Sequence[str]) -> str:
     """Return the profile that is named among the words of a command."""
     for word, behind in zip(words, [*words[1:], ""], strict=True):
@@ -111,6 +120,13 @@ def monitoring_parameters() -> Parameters:
     from lib.pipeline import MONITORING_STAGE, declared_stages
 
     return declared_stages(pattern=MONITORING_STAGE)
+
+
+def planning_parameters() -> Parameters:
+    """Return the parameters of the planning notebook, by notebook and name."""
+    from lib.pipeline import PLANNING_STAGE, declared_stages
+
+    return declared_stages(pattern=PLANNING_STAGE)
 
 
 def forecast_parameters() -> Parameters:

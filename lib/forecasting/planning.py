@@ -22,6 +22,10 @@ class Planning(ABC):
     notes: list[str]
 
     @abstractmethod
+    def _split_covariates(self, future: pd.DataFrame) -> dict[str, pd.DataFrame]:
+        """Return a table of planned covariates with each of them alone, by its name."""
+
+    @abstractmethod
     def _forecast_jointly(
         self, *futures: pd.DataFrame | None, include_ended: bool, paths: int, seed: int
     ) -> JointForecast:
@@ -148,6 +152,7 @@ class Planning(ABC):
         by: str | Mapping[str, str] | None = None,
         *,
         future: pd.DataFrame | None = None,
+        by_covariate: bool = False,
         seed: int = 0,
     ) -> pd.DataFrame:
         """Compare the totals of several futures with that of the days planned so far, the base.
@@ -162,21 +167,48 @@ class Planning(ABC):
                 is not remembered.
             days: as for `totals`.
             by: as for `totals`.
+            by_covariate: whether to say how much of each difference each covariate makes.
             seed: of the paths.
 
         Returns:
             One row for each scenario, group, range and measure (`total`, and `difference` from the
             base): scenario, group, measure, first, last, days, series, mean and q0.05 … q0.95.
+            With `by_covariate` also a column `covariate`, and below each difference a row of
+            measure `part` for each column of the scenario's table: only a mean. The parts add up
+            to the difference.
 
         Raises:
             ValueError: a scenario is named `base`, or a range is wrong.
             SeriesError: a table cannot be used.
             ArtifactError: the model cannot draw paths; the message says why.
+
+        >>> import numpy as np, pandas as pd
+        >>> from lib import Forecaster
+        >>> days = pd.date_range("2024-01-01", periods=200)
+        >>> df = pd.DataFrame({"date": days, "value": 50.0 + np.arange(200) % 7, "promo": 0.0})
+        >>> df.loc[::9, ["value", "promo"]] = 80.0, 1.0
+        >>> model = Forecaster(horizon=7).fit(df, event="promo", effort="instant")
+        >>> plan = pd.DataFrame({"date": ["2024-07-20"], "promo": [1.0]})
+        >>> table = model.scenarios({"promotion": plan}, days=[7], by_covariate=True)
+        >>> table["measure"].tolist(), table["covariate"].iloc[-1]
+        (['total', 'total', 'difference', 'part'], 'promo')
         """
-        base, *others = (
-            self._forecast_jointly(future, changes, include_ended=False, paths=PATHS, seed=seed)
-            for changes in (None, *scenarios.values())
-        )
-        compared = compare_scenarios(base, dict(zip(scenarios, others, strict=True)), days, by)
+
+        def forecast(changes: pd.DataFrame | None) -> JointForecast:
+            return self._forecast_jointly(
+                future, changes, include_ended=False, paths=PATHS, seed=seed
+            )
+
+        base = forecast(None)
+        joint = {name: forecast(changes) for name, changes in scenarios.items()}
+        alone: dict[str, dict[str, JointForecast]] | None = None
+        if by_covariate:
+            alone = {}
+            for name, changes in scenarios.items():
+                tables = self._split_covariates(changes)
+                # A single covariate makes all of the difference.
+                single = joint[name] if len(tables) == 1 else None
+                alone[name] = {c: single or forecast(table) for c, table in tables.items()}
+        compared = compare_scenarios(base, joint, days, by, alone)
         self.notes = base.notes
         return compared

@@ -11,6 +11,7 @@ import pandas as pd
 
 from lib.features import MAX_HORIZON
 from lib.forecasting.covariates import LearnedCovariates
+from lib.forecasting.future import KEYS, planned_columns
 from lib.forecasting.history import Ahead, History, look_ahead
 from lib.forecasting.model_choice import Choice
 from lib.forecasting.planning import Planning
@@ -75,6 +76,13 @@ class ForecasterState(Planning):
         ahead = self._look_ahead(*futures, include_ended=include_ended)
         model = self._require_model()
         return forecast_jointly(model, ahead, self.horizon, paths=paths, seed=seed)
+
+    def _split_covariates(self, future: pd.DataFrame) -> dict[str, pd.DataFrame]:
+        known = planned_columns(self._history.columns, self._history.known)
+        covariates = (column for name, column in known.items() if name not in KEYS)
+        present = [column for column in covariates if column in future.columns]
+        rest = future.drop(columns=present)
+        return {column: rest.assign(**{column: future[column]}) for column in present}
 
     @property
     def _learned(self) -> LearnedCovariates:

@@ -22,6 +22,7 @@ __all__ = [
     "Result",
     "ServedModel",
     "Total",
+    "add_partitions",
     "align_ranges",
     "apply_floors",
     "choose_order",
@@ -32,6 +33,7 @@ __all__ = [
     "is_finished",
     "mean_of_quantiles",
     "read_ranges",
+    "share_difference",
     "subtract",
     "sum_series",
     "unpack_twin",
@@ -58,10 +60,12 @@ from .bounds import apply_floors, cover_zeros
 from .distribution import mean_of_quantiles
 from .effects import LearnedEffects
 from .orders import Order, choose_order
+from .partition_totals import add_partitions
 from .partitions import Job, Partition, PartitionForecaster, Result, is_finished
 from .past_ranks import collect_ranks
 from .paths import PATHS, PathSampler
 from .pyfunc import example
 from .ranks import Ranks
+from .scenario_parts import share_difference
 from .served_model import ServedModel, forecast_panel
 from .totals import DayRange, GroupSum, Total, align_ranges, read_ranges, subtract, sum_series

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -36,6 +36,7 @@ class Total:
         series: number of series.
         mean: the sum of the means of the days.
         paths: (n,) sample paths, in the unit of the series.
+        parts: of a scenario, how much of its difference in the mean each covariate makes, by name.
     """
 
     days: DayRange
@@ -43,6 +44,7 @@ class Total:
     series: int
     mean: float
     paths: np.ndarray
+    parts: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def last(self) -> np.datetime64:
@@ -152,28 +154,54 @@ class GroupSum:
         self._series = 0
         self._means = np.zeros(len(self.ranges))
         self._paths: np.ndarray | None = None
+        self._parts: dict[str, np.ndarray] = {}
 
-    def add(self, start: np.datetime64, means: np.ndarray, paths: np.ndarray) -> None:
+    def add(
+        self,
+        start: np.datetime64,
+        means: np.ndarray,
+        paths: np.ndarray,
+        parts: Mapping[str, np.ndarray] | None = None,
+    ) -> None:
         """Add one series.
 
         Args:
             start: its first forecast day, not after that of the group.
             means: (days,) of its forecast.
             paths: (n, days), from the same sampler as those of the other series.
+            parts: of a scenario, (days,) of each covariate, as `share_difference` returns them.
         """
         ahead = int((self.start - start).astype(np.int64))
         sums = np.stack([paths[:, ahead + a - 1 : ahead + b].sum(axis=1) for a, b in self.ranges])
         self._paths = sums if self._paths is None else self._paths + sums
         self._means += [means[ahead + a - 1 : ahead + b].sum() for a, b in self.ranges]
+        for name, part in (parts or {}).items():
+            added = [part[ahead + a - 1 : ahead + b].sum() for a, b in self.ranges]
+            self._parts[name] = self._parts.get(name, 0.0) + np.array(added)
         self._series += 1
+
+    def add_sums(self, start: np.datetime64, days: Sequence[Total]) -> None:
+        """Add what is already a sum of series: a total for each day from `start`."""
+        paths = np.stack([day.paths for day in days], axis=1)
+        self.add(start, np.array([day.mean for day in days]), paths)
+        self._series += days[0].series - 1
 
     def totals(self) -> list[Total]:
         """Return the totals of the series that were added, in the order of the ranges."""
         if self._paths is None:
             return []
         return [
-            Total(days, self.start + (days.first - 1), self._series, float(mean), paths)
-            for days, mean, paths in zip(self.ranges, self._means, self._paths, strict=True)
+            Total(
+                days,
+                self.start + (days.first - 1),
+                self._series,
+                float(mean),
+                paths,
+                {name: float(part[i]) for name, part in self._parts.items()},
+            )
+            for i, (days, mean, paths) in enumerate(
+                zip(self.ranges, self._means, self._paths, strict=True)
+            )
         ]
 
 

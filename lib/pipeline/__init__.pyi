@@ -1,5 +1,6 @@
 __all__ = [
     "MONITORING_STAGE",
+    "PLANNING_STAGE",
     "Columns",
     "Day",
     "ForecastSource",
@@ -28,14 +29,15 @@ __all__ = [
     "run_folder",
     "run_monitoring",
     "run_pipeline",
+    "run_planning",
     "show_summary",
     "summarize_backtest",
     "summarize_run",
 ]
 
 from .backtest import run_backtest
-from .monitoring import run_monitoring
-from .notebooks import MONITORING_STAGE, ParameterError, read_notebook
+from .monitoring import run_monitoring, run_planning
+from .notebooks import MONITORING_STAGE, PLANNING_STAGE, ParameterError, read_notebook
 from .parameter_help import parameters_table
 from .parameter_types import (
     Columns,

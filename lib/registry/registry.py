@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from lib.evaluation import Verdict
 
 
+_BASELINE_METRICS = ("mase", "wape", "wql", "coverage_80")
 log = structlog.get_logger()
 
 
@@ -121,6 +122,27 @@ class Registry:
         """
         run = self.client.get_run(self._versions.find(which).run_id or "")
         return run.info.run_id, dict(run.data.tags)
+
+    def baseline_scores(self, which: str | int) -> dict[str, dict[str, float]]:
+        """Return the scores of the simple forecasts in the backtest of an alias or a version.
+
+        Returns:
+            The scores (mase, wape, wql, coverage_80) of each, by its name; those that its training
+            run logged.
+
+        Raises:
+            RegistryError: no such alias or version.
+        """
+        from lib.evaluation import BASELINES
+
+        run = self.client.get_run(self._versions.find(which).run_id or "")
+        scores: dict[str, dict[str, float]] = {}
+        for key, value in run.data.metrics.items():
+            for name in BASELINES:
+                metric = key.removesuffix(f"_{name}")
+                if metric in _BASELINE_METRICS and key != metric:
+                    scores.setdefault(name, {})[metric] = value
+        return scores
 
     def fetch_files(self, which: str | int, names: Sequence[str], folder: Path) -> list[Path]:
         """Download files that the training run of an alias or a version logged.

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import structlog
 from tenacity import Retrying, retry_if_exception_type, stop_when_event_set, wait_random_exponential
@@ -26,6 +26,7 @@ from lib.log import list_frames, summarize_error
 from lib.registry import PRODUCTION, STAGING, ModelCache, Registry, load_checked
 from lib.settings import Settings
 from serving.model.batching import Batcher
+from serving.model.source import Source, find_baselines
 
 LAST_KNOWN_GOOD = "last-known-good"
 POLL = 5.0  # seconds between two looks at the registry
@@ -47,26 +48,11 @@ class Served(NamedTuple):
     loaded_at: datetime
     since: float  # seconds of the monotonic clock
     batcher: Batcher
+    baselines: dict[str, dict[str, float]]  # scores of simple forecasts in its backtest
 
 
 class RegistryAwayError(RuntimeError):
     """The registry does not answer, or its answer cannot be used."""
-
-
-class Source(Protocol):
-    """The part of a registry that is needed here."""
-
-    def version_of(self, alias: str) -> int | None:
-        """Return the version of an alias, None where it has none."""
-        ...
-
-    def versions(self) -> list[int]:
-        """Return the numbers of all versions, the oldest first."""
-        ...
-
-    def fetch(self, which: str | int, folder: Path) -> Path:
-        """Copy the artifact of a version or alias into a folder."""
-        ...
 
 
 class LiveModel:
@@ -212,14 +198,23 @@ class LiveModel:
             return
         except Exception as error:
             raise self._away(error) from error
+        baselines = find_baselines(registry, version)
         with self._swapping:
-            self._swap(forecaster, version, source)
+            self._swap(forecaster, version, source, baselines)
             self._detail, self._refused = "", None
 
-    def _swap(self, forecaster: ServedModel, version: int, source: str) -> None:
+    def _swap(
+        self,
+        forecaster: ServedModel,
+        version: int,
+        source: str,
+        baselines: dict[str, dict[str, float]],
+    ) -> None:
         before = self._served
-        loaded_at, batcher = datetime.now(UTC), Batcher(forecaster)
-        self._served = Served(forecaster, version, source, loaded_at, time.monotonic(), batcher)
+        now, batcher = datetime.now(UTC), Batcher(forecaster)
+        self._served = Served(
+            forecaster, version, source, now, time.monotonic(), batcher, baselines
+        )
         self._attempted.set()
         self.loaded.set()
         self._on_loaded(version)
@@ -239,7 +234,7 @@ class LiveModel:
             return
         with self._swapping:
             if last and forecaster and self._served is None:
-                self._swap(forecaster, last[0], LAST_KNOWN_GOOD)
+                self._swap(forecaster, last[0], LAST_KNOWN_GOOD, {})
 
     def _find_copy(self, cache: Path) -> tuple[int, Path] | None:
         """Return the last-known-good copy; where what names it is damaged, the one used last."""

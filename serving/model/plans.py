@@ -14,6 +14,7 @@ from lib.inference import (
     ServedModel,
     Total,
     choose_order,
+    share_difference,
     subtract,
 )
 from serving.http import invalid
@@ -59,6 +60,7 @@ class Planner:
         series: Series,
         base: SeriesForecasts,
         scenarios: dict[str, SeriesForecasts],
+        alone: dict[str, dict[str, SeriesForecasts]],
         at: int,
     ) -> dict[str, Any]:
         """Return the fields of one series, and add it to its groups.
@@ -68,6 +70,7 @@ class Planner:
             series: as it was read.
             base: its part of the forecasts.
             scenarios: that part under each scenario.
+            alone: that part with one covariate alone as in a scenario, by the name of both.
             at: its place in the part.
         """
         floor, start = least_value(series), base.first[at]
@@ -84,7 +87,8 @@ class Planner:
         for name, part in scenarios.items():
             other = part.quantiles[at, : self._horizon]
             paths = self._sampler.draw_scenario(series.name, quantiles, other, floor=floor)
-            after = self._add(number, name, start, part.means[at], paths)
+            parts = _parts(base, part, alone.get(name, {}), at, multiply=np.isfinite(floor))
+            after = self._add(number, name, start, part.means[at], paths, parts)
             fields["scenarios"][name] = self._compare(totals, after)
         return fields
 
@@ -110,16 +114,17 @@ class Planner:
         start: np.datetime64,
         means: np.ndarray,
         paths: np.ndarray,
+        parts: dict[str, np.ndarray] | None = None,
     ) -> list[Total]:
         """Return the totals of a series under a future, and add it to its groups."""
         for group in self._plan.groups:
             if number in group.members:
-                self._sums[group.name][future].add(start, means, paths)
+                self._sums[group.name][future].add(start, means, paths, parts)
         ranges = self._plan.ranges[number]
         if not ranges:
             return []
         total = GroupSum(ranges, start)
-        total.add(start, means, paths)
+        total.add(start, means, paths, parts)
         return total.totals()
 
     def _order(
@@ -154,6 +159,9 @@ class Planner:
     def _compare(self, before: list[Total], after: list[Total]) -> dict[str, Any]:
         pairs = zip(after, before, strict=True)
         difference = self._lay_out([subtract(total, other) for total, other in pairs])
+        for fields, total in zip(difference, after, strict=True):
+            if total.parts:
+                fields["by_covariate"] = dict(total.parts)
         return {"totals": self._lay_out(after), "difference": difference}
 
     def _lay_out(self, totals: list[Total]) -> list[dict[str, Any]]:
@@ -169,3 +177,19 @@ class Planner:
             }
             for total in totals
         ]
+
+
+def _parts(
+    base: SeriesForecasts,
+    scenario: SeriesForecasts,
+    alone: dict[str, SeriesForecasts],
+    at: int,
+    *,
+    multiply: bool,
+) -> dict[str, np.ndarray]:
+    """Return what each covariate adds to the days of a series, by its name."""
+    if not alone:
+        return {}
+    means = np.stack([part.means[at] for part in alone.values()])
+    parts = share_difference(base.means[at], scenario.means[at], means, multiply=multiply)
+    return dict(zip(alone, parts, strict=True))

@@ -28,13 +28,27 @@ def plan_forecasts(
         name: list(forecast_series(forecaster, series, call.context))
         for name, series in plan.scenarios.items()
     }
+    alone = {
+        # A single covariate makes all of the difference.
+        name: {
+            covariate: list(forecast_series(forecaster, series, call.context))
+            if len(split) > 1
+            else scenarios[name]
+            for covariate, series in split.items()
+        }
+        for name, split in plan.alone.items()
+    }
     further, number = [], 0
     for i, part in enumerate(parts):
         others = {name: of_scenario[i] for name, of_scenario in scenarios.items()}
+        single = {
+            name: {covariate: of_one[i] for covariate, of_one in split.items()}
+            for name, split in alone.items()
+        }
         days = {name: _days(forecaster, call, name, other) for name, other in others.items()}
         fields = []
         for at in range(len(part.ids)):
-            planned = planner.plan_series(number, call.series[number], part, others, at)
+            planned = planner.plan_series(number, call.series[number], part, others, single, at)
             for name, of_scenario in planned.get("scenarios", {}).items():
                 of_scenario["forecast"] = days[name][at]["forecast"]
             fields.append(planned)

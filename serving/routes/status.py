@@ -10,6 +10,7 @@ from flask import Response, g, jsonify, request
 from flask_openapi3 import APIBlueprint, Tag
 from werkzeug.exceptions import ServiceUnavailable
 
+from lib.inference import ServedModel
 from lib.storage import Store, StoreError
 from serving.http import ConcurrencyLimit, metrics
 from serving.model import Served
@@ -106,6 +107,14 @@ def _health() -> Response:
     return response
 
 
+def _learned_effects(forecaster: ServedModel) -> list[str] | None:
+    """Return the covariates whose effects a model has learned; None where it does not say."""
+    if forecaster.covariates is not None:
+        return list(forecaster.covariates.effects.names)
+    # Only contracts of models that learn effects describe covariates, be it none.
+    return [] if "covariates" in forecaster.contract.settings else None
+
+
 def _card(current: Served, name: str) -> dict[str, Any]:
     contract = current.forecaster.contract
     return {
@@ -126,5 +135,7 @@ def _card(current: Served, name: str) -> dict[str, Any]:
         "format_version": contract.format_version,
         "settings": contract.settings,
         "covariates": contract.settings.get("covariates", []),
+        "learned": _learned_effects(current.forecaster),
+        "baselines": current.baselines,
         "totals": current.forecaster.ranks is not None,
     }

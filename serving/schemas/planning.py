@@ -72,11 +72,21 @@ class OrderForecast(BaseModel):
     expected_leftover: float
 
 
+class DifferenceForecast(TotalForecast):
+    """The forecast of a difference from the forecast, and what makes it up."""
+
+    by_covariate: dict[str, float] | None = Field(
+        default=None,
+        description="Of the mean, the part of each covariate that the scenario changes; they add "
+        "up to it. Left out where the call would take more than 1,000 forecasts",
+    )
+
+
 class GroupScenario(BaseModel):
     """The totals of a group under a scenario, and their differences from the forecast."""
 
     totals: list[TotalForecast]
-    difference: list[TotalForecast]
+    difference: list[DifferenceForecast]
 
 
 class GroupForecast(BaseModel):

@@ -46,6 +46,8 @@ class Plan:
         order: of each series, None for none.
         stock: (series,) for the order.
         scenarios: the series with the planned days of each scenario, by its name.
+        alone: of each scenario, the series with one covariate alone as there, by its name; none
+            where that would be too many forecasts.
         warnings: of the scenarios' numbers.
     """
 
@@ -54,6 +56,7 @@ class Plan:
     order: OrderRequest | None
     stock: np.ndarray
     scenarios: dict[str, list[Series]]
+    alone: dict[str, dict[str, list[Series]]]
     warnings: tuple[FieldWarning, ...]
 
 
@@ -96,12 +99,15 @@ def read_plan(
     if total > TOTALS:
         raise invalid("groups", f"expected at most {TOTALS} totals of groups, got {total}")
     scenarios, warnings = _scenarios(options, series, names, contract)
+    alone = {name: _split(series, planned) for name, planned in scenarios.items()}
+    further = sum(len(found) for found in alone.values() if len(found) > 1)
     return Plan(
         ranges=tuple(ranges[start] for start in starts),
         groups=groups,
         order=options.order,
         stock=_stock(options.order, names),
         scenarios=scenarios,
+        alone=alone if (1 + others + further) * count <= SERIES else {},
         warnings=warnings,
     )
 
@@ -218,6 +224,25 @@ def _replan(
                     columns[column] = columns[column].copy()
                 columns[column][series.days - 1 + step] = value
     return replace(series, columns=columns)
+
+
+def _split(series: list[Series], planned: list[Series]) -> dict[str, list[Series]]:
+    """Return the series with each covariate that a scenario changes alone as there, by its name."""
+    names = [
+        name
+        for name in series[0].columns
+        if any(
+            not np.array_equal(one.columns[name], other.columns[name], equal_nan=True)
+            for one, other in zip(series, planned, strict=True)
+        )
+    ]
+    return {
+        name: [
+            replace(one, columns=one.columns | {name: other.columns[name]})
+            for one, other in zip(series, planned, strict=True)
+        ]
+        for name in names
+    }
 
 
 def least_value(series: Series) -> float:

@@ -53,6 +53,16 @@ class ModelCard(BaseModel):
         description="Name, role (known, past or static), kind (number, event, category or holiday) "
         "and labels of the columns that it takes by name; holidays it adds by itself",
     )
+    learned: list[str] | None = Field(
+        default=None,
+        description="Names of the covariates known ahead whose effects it has learned, "
+        "fator_externo and evento_especial among them; null where it does not say",
+    )
+    baselines: dict[str, dict[str, float]] = Field(
+        default={},
+        description="Scores of the simple forecasts in the same backtest, by name; empty where the "
+        "registry has none or does not answer",
+    )
     totals: bool = Field(default=False, description="Whether it adds up days and series")
 
 

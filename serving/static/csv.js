@@ -24,9 +24,12 @@ export function decode(bytes) {
  * Without a header, names are "". Blank lines are left out.
  */
 export function parse(text) {
-  const clean = text.replace(/^\uFEFF/, "");
-  const separator = findSeparator(clean);
-  const rows = split(clean, separator).filter((row) => row.cells.some((cell) => cell !== ""));
+  let clean = text.replace(/^\uFEFF/, "");
+  // The first line of a file for Excel may name the separator.
+  const told = /^"?sep=(.)"?[;,|\t]*\r?\n/i.exec(clean);
+  if (told) clean = clean.slice(told[0].length);
+  const separator = told ? told[1] : findSeparator(clean);
+  const rows = split(clean, separator, told ? 2 : 1).filter((row) => row.cells.some((cell) => cell !== ""));
   if (!rows.length) return { separator, header: [], rows: [] };
   const named = !rows[0].cells.some((cell) => readDay(cell, formats(cell)[0]) || NUMBER.test(cell));
   const header = named ? rows.shift().cells : rows[0].cells.map(() => "");
@@ -47,12 +50,12 @@ function findSeparator(text) {
   return best;
 }
 
-function split(text, separator) {
+function split(text, separator, start = 1) {
   const rows = [];
   let cells = [];
   let cell = "";
-  let line = 1;
-  let first = 1;
+  let line = start;
+  let first = start;
   let quoted = false;
   const end = () => {
     cells.push(cell.trim());
@@ -80,28 +83,70 @@ function split(text, separator) {
   return rows;
 }
 
-/** The decimal mark of cells: "," where that explains more of them than ".". */
-export function findDecimal(cells, separator) {
-  let point = 0;
-  let comma = 0;
-  for (const cell of cells) {
-    if (/^[+-]?(\d*,\d*|\d{1,3}(\.\d{3})+,\d*)$/.test(cell)) {
-      // "1,234" may group thousands, where commas do not separate fields.
-      if (!/^[+-]?[1-9]\d{0,2},\d{3}$/.test(cell) || separator === ";") comma++;
-    } else if (/^[+-]?[1-9]\d{0,2}(\.\d{3}){2,}$/.test(cell)) comma++;
-    else if (/\./.test(cell) && !/,/.test(cell.split(".").pop())) point++;
-  }
-  return comma > point ? "," : ".";
+const SIGN = "(?:[A-Z]{0,3}\\p{Sc}|(?:BRL|CHF|EUR|GBP|JPY|USD)(?![A-Za-z]))";
+const CURRENCY = new RegExp(`^([+-]?)\\s*(${SIGN})\\s*(?=[\\d.,+-])|(?<=\\d)\\s*(${SIGN})$`, "u");
+// Spaces and apostrophes between groups of three digits, as in 1 234,5 and 1'234.5.
+const SPACED = /^[+-]?[1-9]\d{0,2}([ \u00a0\u2009\u202f'’])\d{3}(?:\1\d{3})*(?:[.,]\d*)?$/;
+
+/** The currency sign of a cell, "" for none. */
+export function currencyOf(text) {
+  const found = CURRENCY.exec(text.trim());
+  return found ? (found[2] ?? found[3]) : "";
 }
+
+/** A cell without currency sign, and without the spaces or apostrophes that group its digits. */
+function tidy(text) {
+  const cell = text.trim().replace(/^\u2212/, "-").replace(CURRENCY, "$1");
+  return SPACED.test(cell) ? cell.replace(/[ \u00a0\u2009\u202f'’]/g, "") : cell;
+}
+
+const USES = [[".", ","], [",", "."]].map(([mark, other]) => ({
+  mark,
+  other,
+  grouped: new RegExp(`^[+-]?[1-9]\\d{0,2}(\\${mark}\\d{3})+$`),
+  decimal: new RegExp(`^[+-]?(\\d*\\${mark}\\d*(e[+-]?\\d+)?|[1-9]\\d{0,2}(\\${other}\\d{3})+\\${mark}\\d*)$`, "i"),
+}));
+
+/** What cells tell of the decimal mark, as lib/data/parsing.py has it; `either` may be both. */
+function weigh(cells) {
+  const found = { ".": 0, ",": 0, either: null };
+  for (const text of cells) {
+    if (!/[.,]/.test(text)) continue;
+    const cell = tidy(text);
+    for (const { mark, other, grouped, decimal } of USES) {
+      if (!grouped.test(cell)) found[mark] += decimal.test(cell);
+      else if (cell.split(mark).length > 2) found[other]++;
+      else found.either ??= { cell: text.trim(), mark };
+    }
+  }
+  return found;
+}
+
+/** The decimal mark of cells; without a cell that tells, "," where that separates no fields. */
+export function findDecimal(cells, separator) {
+  const found = weigh(cells);
+  if (found["."] || found[","]) return found[","] > found["."] ? "," : ".";
+  return found.either?.mark === "," && separator === ";" ? "," : ".";
+}
+
+/** A cell such as 1.234 that may be read in two ways, where no other tells; "" otherwise. */
+export function findDoubt(cells, separator) {
+  const found = weigh(cells);
+  const plain = found.either?.mark === "." && separator === ",";
+  return found.either && !plain && !found["."] && !found[","] ? found.either.cell : "";
+}
+
+const GROUPED = {
+  ".": /^[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?$/,
+  ",": /^[+-]?[1-9]\d{0,2}(\.\d{3})+(,\d*)?$/,
+};
 
 /** A number, null where it is missing, undefined where it is none. */
 export function readNumber(text, decimal = ".") {
-  const cell = text.trim();
+  const cell = tidy(text);
   if (MISSING.has(cell.toLowerCase())) return null;
-  const [group, mark] = decimal === "," ? ["\\.", ","] : [",", "\\."];
-  const grouped = new RegExp(`^[+-]?[1-9]\\d{0,2}(${group}\\d{3})+(${mark}\\d*)?$`);
   let plain = cell;
-  if (grouped.test(cell)) plain = cell.replaceAll(decimal === "," ? "." : ",", "");
+  if (GROUPED[decimal].test(cell)) plain = cell.replaceAll(decimal === "," ? "." : ",", "");
   else if (decimal === "," && cell.includes(".")) return undefined;
   if (decimal === ",") plain = plain.replace(",", ".");
   const number = NUMBER.test(plain) ? Number(plain) : undefined;
@@ -152,53 +197,11 @@ export function findFormat(all) {
   let best = FORMATS[0];
   let most = -1;
   for (const format of FORMATS) {
-    const days = cells.map((cell) => readDay(cell, format)).filter(Boolean);
+    const days = cells.map((cell) => readDay(cell, format)).filter(Boolean).sort();
     let steps = 0;
     for (let i = 1; i < days.length; i++) steps += Date.parse(days[i]) - Date.parse(days[i - 1]) === 864e5;
     const score = days.length + steps / (cells.length + 1);
     if (score > most) [best, most] = [format, score];
   }
   return best;
-}
-
-const NAMES = {
-  date: /^(date|data|day|dia|ds|dteday|datetime|timestamp|time)$|date|data|^dia|day$/i,
-  value: /^(value|valor|valor_principal|y|cnt|count|units|unidades|sales|vendas|demand|demanda|qty|quantity|quantidade|target|alvo|total|passengers|rides)$/i,
-  series: /^(series_?id|series|serie|série|unique_id|store|shop|loja|item|sku|product|produto|id)$/i,
-  factor: /^(fator_externo|external|externo|factor|fator|temp|temperature|temperatura|price|preco|preço)$/i,
-  event: /^(evento_especial|event|evento|holiday|feriado|promo|promotion|promocao|promoção)$/i,
-};
-
-/**
- * Guess the columns. Returns {date, value, series, factor, event}: numbers, -1 for none.
- * Columns of `names` belong to covariates of the model, and to no other role.
- */
-export function guess(table, names = []) {
-  const step = Math.ceil(table.rows.length / 400);
-  const sample = table.rows.filter((_, i) => i % step === 0);
-  const columns = table.header.map((_, i) => sample.map((row) => row.cells[i] ?? "").filter(Boolean));
-  const decimal = findDecimal(columns.flat(), table.separator);
-  // Half of a column is enough: the rest may be faults that the reader is about to be shown.
-  const most = (cells, fits) => cells.length > 0 && 2 * cells.filter(fits).length > cells.length;
-  const isDay = columns.map((cells) => {
-    const format = findFormat(cells);
-    return most(cells, (cell) => readDay(cell, format));
-  });
-  const isNumber = columns.map((cells) => most(cells, (c) => readNumber(c, decimal) !== undefined));
-  const isEvent = columns.map((cells) => most(cells, (c) => Math.abs(readEvent(c, decimal) - 0.5) <= 0.5));
-  const taken = new Set(names.map((name) => table.header.indexOf(name)).filter((i) => i >= 0));
-  const pick = (role, fits, otherwise = () => -1) => {
-    const named = table.header.map((name, i) => i).filter((i) => NAMES[role].test(table.header[i]));
-    const found = named.find((i) => !taken.has(i) && fits(i)) ?? otherwise();
-    if (found >= 0) taken.add(found);
-    return found;
-  };
-  const date = pick("date", (i) => isDay[i], () => isDay.indexOf(true));
-  const factor = pick("factor", (i) => isNumber[i]);
-  const event = pick("event", (i) => isEvent[i]);
-  const days = table.rows.map((row) => row.cells[date]);
-  const again = date >= 0 && new Set(days).size < 0.9 * days.length;
-  const series = pick("series", (i) => again && i !== date);
-  const value = pick("value", (i) => isNumber[i], () => isNumber.findLastIndex((is, i) => is && !taken.has(i)));
-  return { date, value, series, factor, event };
 }

@@ -1,6 +1,7 @@
 // The reader's rows: load them, name their columns, show and correct their faults.
 
-import { decode, findDecimal, guess, parse } from "./csv.js";
+import { findWide, guess, melt } from "./columns.js";
+import { decode, findDecimal, findDoubt, parse, readNumber } from "./csv.js";
 import { ROLES, build, locate, roleOf, wording } from "./dataset.js";
 import { $, fill, h } from "./dom.js";
 import { number, onLanguage, t } from "./i18n.js";
@@ -8,14 +9,22 @@ import { number, onLanguage, t } from "./i18n.js";
 const SIZE = 20_000_000; // bytes of a file
 const SHOWN = 20; // rows with a fault at once
 
-let table = null; // what was brought: {separator, header, rows, name}
-let mapping = null; // number of a column by role
+let brought = null; // what was brought: {separator, header, rows, name}
+let table = null; // it, or its columns as series one below the other
+let wide = []; // columns that may each be a series
+let mapping = null; // number of a column by role; `named`: the value was found by its name
+let marked = false; // whether the reader has chosen the decimal mark
 let covariates = []; // of the model, that a column may hold: {name, role, kind}
+let model = {}; // what the model has learned of the columns without a name of their own
 let refused = []; // what the API found wrong with rows, as `faults`
 let listener = () => {};
 
 /** The series now, [] where something is missing; `faults` of rows. */
-export let current = { series: [], faults: [] };
+export let current = nothing();
+
+function nothing() {
+  return { series: [], faults: [], sorted: false, signs: {} };
+}
 
 /** Set up the form; `changed(current)` is called whenever the series are others. */
 export function start(changed) {
@@ -43,10 +52,18 @@ export function start(changed) {
   for (const role of ROLES) {
     $(`#map-${role}`).addEventListener("change", (event) => {
       mapping[role] = Number(event.target.value);
+      if (role === "value") mapping.named = true; // by the reader
       update();
     });
   }
-  $("#decimal").addEventListener("change", update);
+  $("#decimal").addEventListener("change", () => {
+    marked = true;
+    update();
+  });
+  $("#wide").addEventListener("change", () => {
+    map();
+    update();
+  });
   onLanguage(() => {
     showCovariates();
     show();
@@ -56,8 +73,9 @@ export function start(changed) {
 /** Take the covariates of the served model; its holidays need no column. */
 export function useModel(card) {
   const found = (card.covariates ?? []).filter(({ kind }) => kind !== "holiday");
-  if (JSON.stringify(found) === JSON.stringify(covariates)) return;
-  covariates = found;
+  const other = { learned: card.learned ?? null, scaling: card.scaling };
+  if (JSON.stringify([found, other]) === JSON.stringify([covariates, model])) return;
+  [covariates, model] = [found, other];
   showCovariates();
   if (table) {
     map();
@@ -85,7 +103,10 @@ const roles = () => [...ROLES, ...covariates.map(roleOf)];
 /** Guess the columns; those of covariates have their names. */
 function map() {
   const names = covariates.map((covariate) => covariate.name);
-  mapping = guess(table, names);
+  wide = findWide(brought, names);
+  const apart = wide.length > 0 && $("#wide").checked;
+  table = apart ? melt(brought, wide, (i) => nameOf(i, brought), [t("column_series"), t("column_value")]) : brought;
+  mapping = apart ? { date: 0, series: 1, value: 2, factor: -1, event: -1, named: true } : guess(table, names, model);
   for (const covariate of covariates) mapping[roleOf(covariate)] = table.header.indexOf(covariate.name);
 }
 
@@ -131,24 +152,47 @@ function bring(found, key, name = "") {
     complain("fault_empty");
     return;
   }
-  table = { ...found, key, name };
+  brought = { ...found, key, name };
+  marked = false;
+  $("#wide").checked = false;
   map();
-  const written = covariates.filter(({ kind }) => kind === "number").map(roleOf);
-  const numbers = ["value", "factor", "event", ...written].map((role) => mapping[role]).filter((column) => column >= 0);
-  const cells = table.rows.flatMap((row) => numbers.map((column) => row.cells[column] ?? ""));
-  $("#decimal").value = findDecimal(cells, table.separator);
   update();
 }
 
-function complain(key) {
+/** The cells of the columns that hold numbers. */
+function numbers() {
+  const written = covariates.filter(({ kind }) => kind === "number").map(roleOf);
+  const columns = ["value", "factor", "event", ...written].map((role) => mapping[role]).filter((column) => column >= 0);
+  return table.rows.flatMap((row) => columns.map((column) => row.cells[column] ?? ""));
+}
+
+function complain(key, values = {}) {
   const place = $("#data-fault");
-  place.textContent = key ? t(key) : "";
+  place.textContent = key ? t(key, values) : "";
   place.hidden = !key;
+}
+
+/** How the file was read, where that may be wrong. */
+function showNotes() {
+  const signs = Object.entries(current.signs).map(([role, sign]) => t("note_currency", { column: columnOf(role), sign }));
+  const doubt = mapping.value >= 0 && !marked ? findDoubt(numbers(), table.separator) : "";
+  const whole = doubt && Number.isInteger(readNumber(doubt, $("#decimal").value));
+  const several = wide.length > 0 && !mapping.named;
+  const words = [
+    several ? t("note_wide", { column: columnOf("value") }) : "",
+    current.sorted ? t("note_sorted") : "",
+    ...signs,
+    doubt ? t(whole ? "note_thousands" : "note_decimal", { cell: doubt }) : "",
+  ].filter(Boolean);
+  fill($("#data-notes"), ...words.map((text) => h("li", {}, text)));
+  $("#data-notes").hidden = words.length === 0;
+  $("#wide-offer").hidden = wide.length === 0;
 }
 
 function update() {
   refused = [];
-  current = { series: [], faults: [] };
+  current = nothing();
+  if (!marked) $("#decimal").value = findDecimal(numbers(), table.separator);
   const used = roles().map((role) => mapping[role]).filter((column) => column >= 0);
   const twice = used.find((column, i) => used.indexOf(column) !== i);
   if (mapping.date >= 0 && mapping.value >= 0 && twice === undefined) {
@@ -158,18 +202,22 @@ function update() {
   listener(current);
 }
 
-const nameOf = (column) => table.header[column] || t("unnamed", { number: column + 1 });
+const nameOf = (column, of = table) => of.header[column] || t("unnamed", { number: column + 1 });
+
+/** The name of the column that a role takes, "" for none. */
+export const columnOf = (role) => (mapping?.[role] >= 0 ? nameOf(mapping[role]) : "");
 
 function show() {
   if (!table) return;
   const used = roles().map((role) => mapping[role]).filter((column) => column >= 0);
   const twice = used.find((column, i) => used.indexOf(column) !== i);
-  const place = $("#data-fault");
-  complain(mapping.date < 0 ? "fault_no_date" : mapping.value < 0 ? "fault_no_value" : null);
-  if (twice !== undefined) {
-    place.textContent = t("fault_twice", { column: nameOf(twice) });
-    place.hidden = false;
-  }
+  const again = current.faults.filter(({ key }) => key === "p_twice").length;
+  if (twice !== undefined) complain("fault_twice", { column: nameOf(twice) });
+  else if (mapping.date < 0) complain("fault_no_date");
+  else if (mapping.value < 0) complain("fault_no_value");
+  else if (again > 1 && mapping.series < 0) complain("fault_several", { count: number(again, 0) });
+  else complain(null);
+  showNotes();
   $("#loaded").hidden = false;
   const out = table.rows.filter((row) => row.out).length;
   $("#loaded-name").textContent = [

@@ -1,6 +1,6 @@
 // Makes the series of a /forecast body of a table, and finds the rows that the API's errors name.
 
-import { findFormat, readCategory, readDay, readEvent, readNumber } from "./csv.js";
+import { currencyOf, findFormat, readCategory, readDay, readEvent, readNumber } from "./csv.js";
 
 export const ROLES = ["date", "value", "series", "factor", "event"];
 const FIELDS = { value: "value", fator_externo: "factor", evento_especial: "event", date: "date" };
@@ -13,17 +13,21 @@ export const roleOf = (covariate) => `covariate:${covariate.name}`;
 /**
  * Make the series of a table.
  *
- * Returns {series: [{name, history, future, fixed, from: {history: [row], future: [row]}}], faults},
- * with the rows of the table; `fixed` are the static covariates. Where a row behind the last value
- * knows a covariate, the future begins there. `faults` are {row, role, key, values}: a message's key
- * and its values. `covariates` are those of the model: {name, role, kind}.
+ * Returns {series: [{name, history, future, fixed, from: {history: [row], future: [row]}}], faults,
+ * sorted, signs}, with the rows of the table; `fixed` are the static covariates. Where a row behind
+ * the last value knows a covariate, the future begins there. `faults` are {row, role, key, values}: a
+ * message's key and its values. `sorted` tells whether rows had to be put in the order of their days,
+ * `signs` has the currency sign of a role that has one. `covariates` are those of the model: {name,
+ * role, kind}.
  */
 export function build(table, mapping, decimal, covariates = []) {
   const taken = covariates.filter((covariate) => (mapping[roleOf(covariate)] ?? -1) >= 0);
   const cell = (row, role) => (mapping[role] < 0 ? "" : (row.cells[mapping[role]] ?? "").trim());
   const format = findFormat(table.rows.map((row) => cell(row, "date")));
+  const other = decimal === "," ? "." : ",";
   const found = new Map();
   const faults = [];
+  const signs = {};
   for (const row of table.rows) {
     if (row.out) continue;
     const before = faults.length;
@@ -34,25 +38,22 @@ export function build(table, mapping, decimal, covariates = []) {
     const text = cell(row, "date");
     const date = readDay(text, format);
     if (!date) fault("date", text ? "fault_date" : "fault_date_blank");
+    const read = (role, kind) => {
+      const text = cell(row, role);
+      const value = READERS[kind](text, decimal);
+      const sign = kind === "number" && value !== undefined ? currencyOf(text) : "";
+      if (sign && sign !== (signs[role] ??= sign)) fault(role, "fault_currency", { sign, first: signs[role] });
+      if (value === undefined && readNumber(text, other) !== undefined) fault(role, "fault_decimal");
+      else if (value === undefined) fault(role, kind === "event" ? "fault_event" : "fault_number");
+      else if (kind === "event" && (value < 0 || value > 1)) fault(role, "fault_share");
+      return value;
+    };
     const numbers = {};
-    for (const role of ["value", "factor", "event"]) {
-      numbers[role] = (role === "event" ? readEvent : readNumber)(cell(row, role), decimal);
-      if (numbers[role] === undefined) fault(role, role === "event" ? "fault_event" : "fault_number");
-    }
-    if (numbers.event < 0 || numbers.event > 1) fault("event", "fault_share");
+    for (const role of ["value", "factor", "event"]) numbers[role] = read(role, role === "event" ? "event" : "number");
     const own = {};
-    for (const covariate of taken) {
-      const [role, { kind }] = [roleOf(covariate), covariate];
-      const found = (own[covariate.name] = READERS[kind](cell(row, role), decimal));
-      if (found === undefined) fault(role, kind === "event" ? "fault_event" : "fault_number");
-      else if (kind === "event" && (found < 0 || found > 1)) fault(role, "fault_share");
-    }
+    for (const covariate of taken) own[covariate.name] = read(roleOf(covariate), covariate.kind);
     const name = mapping.series < 0 ? "series" : cell(row, "series");
     if (!name) fault("series", "fault_series_blank");
-    // The API names the first such day; here all of them are shown.
-    const last = found.get(name)?.at(-1)?.date;
-    if (date && date === last) fault("date", "p_twice", { date });
-    else if (date && date < last) fault("date", "p_after", { date, other: last });
     for (const covariate of taken.filter(({ role }) => role === "static")) {
       const { name: key } = covariate;
       const before = found.get(name)?.find((d) => d.own[key] !== null)?.own[key] ?? own[key];
@@ -62,8 +63,19 @@ export function build(table, mapping, decimal, covariates = []) {
     if (!found.has(name)) found.set(name, []);
     found.get(name).push({ row, date, ...numbers, own });
   }
-  const series = [...found].map(([name, days]) => divide(name, days, mapping, taken));
-  return { series, faults };
+  let sorted = false;
+  const series = [...found].map(([name, days]) => {
+    sorted ||= days.some(({ date }, i) => i && date < days[i - 1].date);
+    days.sort((a, b) => (a.date < b.date ? -1 : Number(a.date > b.date)));
+    // The API names the first day that is there twice; here all of them are shown.
+    const once = days.filter(({ row, date }, i) => {
+      const again = i > 0 && date === days[i - 1].date;
+      if (again) faults.push({ row, role: "date", key: "p_twice", values: { date } });
+      return !again;
+    });
+    return divide(name, once, mapping, taken);
+  });
+  return { series, faults, sorted, signs };
 }
 
 function divide(name, days, mapping, covariates) {
@@ -132,7 +144,7 @@ const LONGEST = 20_000; // days; what spans more has a mistyped year, and is not
 export function calendar(history) {
   const at = new Map(history.map((row) => [Date.parse(row.date), row.value]));
   const all = [...at.keys()];
-  // Oldest day first: `build` finds rows that are not.
+  // Oldest day first, as `build` has sorted them.
   const [first, last] = [all[0], all.at(-1)];
   const days = [];
   const values = [];

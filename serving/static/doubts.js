@@ -38,6 +38,22 @@ export function unlike(card, series) {
   return words;
 }
 
+/**
+ * Sentences on columns that the model cannot use as it should: one chosen that it has not learned,
+ * and none chosen for what it has. `columnOf(role)` is the name of the chosen column.
+ */
+export function unlearned(card, columnOf) {
+  const learned = card?.learned;
+  if (!learned) return []; // it does not say
+  // Holidays come by themselves where no events are sent.
+  const holidays = card.covariates.some(({ kind }) => kind === "holiday");
+  return [["factor", "fator_externo"], ["event", "evento_especial"]].flatMap(([role, field]) => {
+    const [column, known] = [columnOf(role), learned.includes(field)];
+    if (column && !known) return [t(`unlearned_${role}`, { column })];
+    return known && !column && !(holidays && role === "event") ? [t(`lacking_${role}`)] : [];
+  });
+}
+
 /** The warnings of an answer, each with the name of its series. */
 export function warned(warnings, sent) {
   return (warnings ?? []).map(({ field, detail }) => {

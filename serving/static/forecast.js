@@ -4,7 +4,7 @@ import { Problem, call } from "./api.js";
 import { chart, clear } from "./charts.js";
 import * as data from "./data.js";
 import { calendar } from "./dataset.js";
-import { learned, unlike, warned } from "./doubts.js";
+import { learned, unlearned, unlike, warned } from "./doubts.js";
 import { $, fill, h, save } from "./dom.js";
 import { day, digits, lang, number, onLanguage, t } from "./i18n.js";
 import * as planning from "./planning.js";
@@ -56,7 +56,8 @@ export function start(on) {
 /** Show what the model has learned from, and where this upload or its answer is to be doubted. */
 function showDoubts() {
   $("#learned").textContent = learned(card);
-  const words = [...unlike(card, data.current.series), ...warned(answer?.warnings, sent)];
+  const columns = data.current.series.length ? unlearned(card, data.columnOf) : [];
+  const words = [...columns, ...unlike(card, data.current.series), ...warned(answer?.warnings, sent)];
   const more = words.length - DOUBTS;
   const items = words.slice(0, DOUBTS).concat(more > 0 ? [t("doubts_more", { count: number(more, 0) })] : []);
   fill($("#doubts"), ...items.map((text) => h("li", {}, text)));
@@ -166,7 +167,11 @@ async function run() {
     answer = null;
     const rest = data.refuse(problem.errors);
     note(null);
-    const words = rest.map((item) => `${item.key === "problem_other" && item.field ? `${item.field}: ` : ""}${t(item.key, item.values)}`);
+    const words = rest.map((item) => {
+      const of = /^series\[(\d+)\]/.exec(item.field ?? "");
+      const name = of && rows.length > 1 ? rows[Number(of[1])].series_id : item.key === "problem_other" ? item.field : "";
+      return [name, t(item.key, item.values)].filter(Boolean).join(": ");
+    });
     if (!problem.errors.length) words.push(problem.words);
     $("#run-note").textContent = words.join(" · ") || t("errors_title");
     $("#run-note").classList.add("fault");

@@ -86,8 +86,28 @@ function duration(seconds) {
 
 const define = (list, rows) => fill(list, ...rows.flatMap(([name, text]) => [h("dt", {}, name), h("dd", {}, String(text))]));
 
+/** The name and the score of the best simple forecast in a metric, null where none is known. */
+function best(metric) {
+  const scores = Object.entries(card.baselines ?? {}).map(([name, of]) => [of[metric], name]);
+  const known = scores.filter(([score]) => Number.isFinite(score)).sort(([a], [b]) => a - b);
+  return known.length ? { score: known[0][0], name: named("baseline_", known[0][1]) } : null;
+}
+
+/** Whether the model beats the best simple forecasts of its backtest, "" where that is not known. */
+function verdict() {
+  const pairs = ["mase", "wql"].map((metric) => [card.metrics[metric], best(metric)?.score]);
+  const known = pairs.filter((pair) => pair.every(Number.isFinite));
+  if (!known.length) return "";
+  return t(known.every(([ours, other]) => ours < other) ? "backtest_better" : "backtest_not_better");
+}
+
 function showBacktest() {
   const m = card.metrics;
+  const about = (name, form) => {
+    const other = best(name);
+    return other ? t("m_beside", { score: form(other.score), name: other.name }) : t(`m_${name}_note`);
+  };
+  $("#backtest-verdict").textContent = verdict();
   const percent = (value) => `${number(value, 1)} %`;
   const tiles = [
     ["mase", number],
@@ -95,7 +115,7 @@ function showBacktest() {
     ["rmse", number],
     ["wape", percent],
     ["bias", number],
-  ].filter(([name]) => m[name] !== undefined).map(([name, form]) => tile(t(`m_${name}`), form(m[name]), t(`m_${name}_note`)));
+  ].filter(([name]) => m[name] !== undefined).map(([name, form]) => tile(t(`m_${name}`), form(m[name]), about(name, form)));
   for (const share of [50, 80, 90]) {
     const value = m[`coverage_${share}`];
     if (value !== undefined) tiles.push(tile(t("m_coverage", { share }), percent(value), t("m_coverage_note")));
@@ -179,6 +199,17 @@ function showAccuracy(accuracy) {
   }
 }
 
+// What has moved in a covariate, in its own units, as a line below its name.
+function shiftOf(shift) {
+  if (!shift) return null;
+  const parts = [];
+  const isKnown = shift.now !== null && shift.before !== null;
+  const size = shift.kind === "number" ? (value) => number(value) : (value) => number(100 * value, 0);
+  if (isKnown) parts.push(t(`shift_${shift.kind}`, { label: shift.label, now: size(shift.now), before: size(shift.before) }));
+  if (shift.unknown.length) parts.push(t("shift_unknown", { names: shift.unknown.join(", ") }));
+  return parts.length ? h("small", { class: "note" }, parts.join("; ")) : null;
+}
+
 function showDrift(drift) {
   if (!drift.length) {
     fill($("#drift"), h("tbody", {}, h("tr", {}, h("td", { class: "note" }, t("drift_none")))));
@@ -191,7 +222,7 @@ function showDrift(drift) {
     return h(
       "tr",
       {},
-      h("th", { scope: "row", title: item.feature }, named("f_", item.feature)),
+      h("th", { scope: "row", title: item.feature }, named("f_", item.feature), shiftOf(item.shift)),
       h("td", {}, h("div", { class: "track" }, bar)),
       h("td", { class: "figure" }, number(item.effect, 2)),
       h("td", { class: "figure" }, h("span", { class: `tag ${item.drifted ? "bad" : "good"}` }, t(item.drifted ? "drift_yes" : "drift_no"))),

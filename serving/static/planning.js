@@ -1,6 +1,7 @@
 // How much is needed: totals, an order for a lead time, and scenarios of the days ahead.
 
 import { Problem, call } from "./api.js";
+import { columnOf } from "./data.js";
 import { $, fill, h } from "./dom.js";
 import { day, digits, number, onLanguage, signed, t } from "./i18n.js";
 
@@ -113,12 +114,12 @@ function line(words, total, figure) {
     {},
     h("th", { scope: "row" }, words),
     h("td", { class: "mid" }, figure(total.mean)),
-    ...shown.intervals.map(([low, high]) => h("td", {}, `${figure(total.quantiles[low])} – ${figure(total.quantiles[high])}`)),
+    ...shown.intervals.map(([low, high]) => h("td", { class: "span" }, `${figure(total.quantiles[low])} –`, " ", `${figure(total.quantiles[high])}`)),
   );
 }
 
 function period(total, key) {
-  const form = { day: "numeric", month: "short" };
+  const form = { weekday: "short", day: "numeric", month: "short" };
   return t(key, { days: total.days, first: day(total.first, form), last: day(total.last, form) });
 }
 
@@ -215,16 +216,23 @@ function showScenarios() {
   if (scenario.found) showDifference(scenario);
 }
 
+/** The covariates that can be planned, by the names of the reader's columns. */
+function plannable() {
+  const own = (card?.covariates ?? []).filter(({ role, kind }) => role === "known" && kind !== "holiday");
+  const usual = [
+    { name: "evento_especial", words: columnOf("event") || t("column_event"), kind: "event" },
+    { name: "fator_externo", words: columnOf("factor") || t("column_factor"), kind: "number" },
+  ];
+  // A model that says what it has learned is asked for nothing else.
+  const learned = usual.filter(({ name }) => !card?.learned || card.learned.includes(name));
+  return [...learned, ...own.map((covariate) => ({ ...covariate, words: covariate.name }))];
+}
+
 /** The planned days in a table; an empty cell stays as it is planned in the file. */
 function showPlan(scenario) {
   const { answer, at, sent } = shown;
   const planned = new Map(sent[at].future.map((row) => [row.date, row]));
-  const own = (card?.covariates ?? []).filter(({ role, kind }) => role === "known" && kind !== "holiday");
-  const columns = [
-    { name: "evento_especial", words: t("column_event"), kind: "event" },
-    { name: "fator_externo", words: t("column_factor"), kind: "number" },
-    ...own.map((covariate) => ({ ...covariate, words: covariate.name })),
-  ];
+  const columns = plannable();
   const head = h(
     "tr",
     {},
@@ -294,6 +302,23 @@ function showDifference({ found }) {
   const rows = found.totals.flatMap((total, i) => [
     line(period(total, ranges[i]?.key ?? "plan_whole"), total, (value) => number(value, behind)),
     line(t("scenario_difference"), found.difference[i], (value) => signed(value, behind)),
+    ...parts(found.difference[i], behind),
   ]);
   fill($("#scenario-totals"), heads(t("plan_period")), h("tbody", {}, ...rows));
+}
+
+/** What makes up a difference, the largest part first; nothing where that is a single covariate. */
+function parts(difference, behind) {
+  const found = Object.entries(difference.by_covariate ?? {}).sort(([, a], [, b]) => Math.abs(b) - Math.abs(a));
+  if (found.length < 2) return [];
+  const words = new Map(plannable().map((column) => [column.name, column.words]));
+  return found.map(([name, part]) =>
+    h(
+      "tr",
+      { class: "part" },
+      h("th", { scope: "row" }, t("scenario_part", { name: words.get(name) ?? name })),
+      h("td", {}, signed(part, behind)),
+      shown.intervals.length ? h("td", { colspan: shown.intervals.length }) : null,
+    ),
+  );
 }

@@ -18,6 +18,7 @@ class Shelf:
         registered: versions without an alias.
         error: raised by every call, unless None.
         fetched: versions fetched so far.
+        baselines: scores of simple forecasts, of every version.
     """
 
     def __init__(self, **aliases):
@@ -25,6 +26,7 @@ class Shelf:
         self.folders = dict.fromkeys(range(1, 10), TINY_MODEL)
         self.registered = set()
         self.error = None
+        self.baselines = {}
         self.fetched = []
 
     def version_of(self, alias):
@@ -36,6 +38,11 @@ class Shelf:
         if self.error:
             raise self.error
         return sorted(set(self.aliases.values()) | self.registered)
+
+    def baseline_scores(self, which):
+        if self.error:
+            raise self.error
+        return self.baselines
 
     def fetch(self, which, folder):
         if self.error:

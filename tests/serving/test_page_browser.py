@@ -188,9 +188,9 @@ def test_a_scenario_plans_covariates(visit, with_covariates):
     page.wait_for_selector("#scenario-card:not([hidden])")
     page.click("#scenario-new")
     heads = page.locator("#scenario-days thead th").all_text_contents()
-    assert heads[-3:] == ["price", "promo", "weather"]
+    assert heads[1:] == ["price", "promo", "weather"]  # what the model has learned
     first = page.locator("#scenario-days tbody tr").first
-    first.locator("input").nth(2).fill("0.5")
+    first.locator("input").first.fill("0.5")
     first.locator("select").select_option("Rain")
     with page.expect_request("**/forecast") as sent:
         page.click('#scenario-form button[data-t="scenario_run"]')
@@ -461,7 +461,8 @@ def test_page_guesses_separators_and_dates(light, visit, text, guessed, decimal,
     found = page.evaluate(
         """async (text) => {
           const folder = document.querySelector('link[href$="/csv.js"]').href;
-          const { parse, guess, findDecimal } = await import(folder);
+          const { parse, findDecimal } = await import(folder);
+          const { guess } = await import(folder.replace("csv.js", "columns.js"));
           const { build } = await import(folder.replace("csv.js", "dataset.js"));
           const table = parse(text);
           const mapping = guess(table);
@@ -546,21 +547,41 @@ def test_page_colours_follow_the_system_until_they_are_chosen(light, visit):
     assert page.evaluate(paper) == dark
 
 
+LAG = {"feature": "lag_1", "effect": 0.4, "threshold": 0.2, "drifted": True}
+MOVED = [
+    {"feature": name, "effect": 0.3, "drifted": True, "flags": ["distribution"]}
+    | {"shift": {"kind": kind, "before": before, "now": now, "label": label, "unknown": unknown}}
+    for name, kind, before, now, label, unknown in (
+        ("weather", "category", 0.56, 0.12, "sun", ["hail", "<b>"]),
+        ("promo", "event", 0.05, 0.4, "", []),
+        ("price", "number", 10.0, 13.2, "", []),
+    )
+]
+
+
 def test_page_shows_the_findings_of_the_last_check(tmp_path, visit):
     with local(tmp_path) as address:
         page = visit(address)
         assert "No check has run yet" in page.inner_text("#monitoring-note")
         assert page.is_hidden("#monitoring")
         (tmp_path / FILE).parent.mkdir()
-        (tmp_path / FILE).write_text(json.dumps(FINDINGS))
+        (tmp_path / FILE).write_text(json.dumps(FINDINGS | {"drift": [LAG, *MOVED]}))
         page.reload()
         page.wait_for_selector("html[data-ready]")
         assert "version 3" in page.inner_text("#monitoring-note")
         assert "drift of lag_1" in page.inner_text("#alerts")
         assert "drifted" in page.inner_text("#drift")
+        moved = [row.inner_text() for row in page.query_selector_all("#drift small")]
+        assert [text.replace("\u00a0", " ") for text in moved] == [
+            "“sun” on 12 % of days, was 56 %; unknown: hail, <b>",
+            "on 40 % of days, was 5 %",
+            "mean 13.2, was 10",
+        ]
         assert "1,200 BRL" in page.inner_text("#business")
         assert "Retraining is recommended" in page.inner_text("#verdict")
         assert serious(page) == []
+        page.set_viewport_size(PHONE)
+        assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
 
 
 @pytest.mark.parametrize(
@@ -922,3 +943,279 @@ def test_page_shows_what_a_check_saw_of_each_series(tmp_path, visit, language, v
             page.locator("#model").screenshot(path=f"{folder}/{name}")
         page.click("#worst button")
         assert page.is_hidden("#worst-figure")
+
+
+def run_in_page(page, script, *arguments):
+    """Run a body of a function with the page's modules for reading a table, and its arguments."""
+    return page.evaluate(
+        """async ([body, given]) => {
+          const folder = document.querySelector('link[href$="/csv.js"]').href;
+          const csv = await import(folder);
+          const columns = await import(folder.replace("csv.js", "columns.js"));
+          const steps = { ...csv, ...columns };
+          return steps[body](...given) ?? null;
+        }""",
+        [script, list(arguments)],
+    )
+
+
+NUMBERS = [
+    ("1.234,5", ",", 1234.5, ""),
+    ("1,234.5", ".", 1234.5, ""),
+    ("1.234.567", ",", 1234567, ""),
+    ("1 234,5", ",", 1234.5, ""),
+    ("1\u202f234\u202f567,5", ",", 1234567.5, ""),
+    ("1'234.5", ".", 1234.5, ""),
+    ("R$ 1.234,50", ",", 1234.5, "R$"),
+    ("-R$ 5,5", ",", -5.5, "R$"),
+    ("3.867,50 €", ",", 3867.5, "€"),
+    ("$1,234.50", ".", 1234.5, "$"),
+    ("12.5 EUR", ".", 12.5, "EUR"),
+    ("\u22125.5", ".", -5.5, ""),
+    ("5 %", ".", None, ""),
+    ("1 23,5", ",", None, ""),
+    ("12.34.56", ".", None, ""),
+]
+
+
+def test_page_reads_numbers_as_they_are_written_in_countries(light, visit):
+    page = visit(light)
+    for cell, decimal, number, sign in NUMBERS:
+        assert run_in_page(page, "readNumber", cell, decimal) == number
+        assert run_in_page(page, "currencyOf", cell) == sign
+        if number is not None:
+            assert run_in_page(page, "findDecimal", [cell, "1"], "\t") == decimal
+
+
+MARKS = [
+    (["985,50", "1000"], ";", ",", ""),
+    (["1.234", "2.345"], ";", ".", "1.234"),
+    (["1.234", "2.345"], ",", ".", ""),
+    (["1.234", "1,5"], ";", ",", ""),
+    (["1,234"], ";", ",", "1,234"),
+    (["1,234"], "\t", ".", "1,234"),
+]
+
+
+def test_page_finds_the_decimal_mark_and_tells_a_doubt(light, visit):
+    page = visit(light)
+    for cells, separator, mark, doubt in MARKS:
+        assert run_in_page(page, "findDecimal", cells, separator) == mark
+        assert run_in_page(page, "findDoubt", cells, separator) == doubt
+
+
+def german(count=70, first=0):
+    """Rows of a day and a number as they are written in Germany."""
+    days = pd.date_range("2011-01-01", periods=count + first)[first:]
+    return [f"{day:%d.%m.%Y};{985 + i % 7},50" for i, day in enumerate(days)]
+
+
+def sent_by(page):
+    """Press Forecast and return the series of the request, once it is answered."""
+    with page.expect_request("**/forecast") as request:
+        page.click("#run")
+    page.wait_for_selector("#table-card:not([hidden])")
+    return request.value.post_data_json["series"]
+
+
+@pytest.mark.parametrize("language", list(LANGUAGES))
+def test_page_detects_a_decimal_comma_beside_dates_with_points(light, visit, language):
+    page = visit(light, path=f"/?lang={language}")
+    paste(page, "\n".join(["sep=;", "Datum;Menge", *german()]))
+    assert page.locator("#map-value option:checked").inner_text() == "Menge"
+    assert page.input_value("#decimal") == ","
+    [series] = sent_by(page)
+    assert series["history"][0] == {"date": "2011-01-01", "value": 985.5}
+    page.select_option("#decimal", ".")
+    assert messages()[language]["fault_decimal"] in page.inner_text("#rows")
+
+
+def test_page_tells_currency_signs_and_refuses_a_second_one(light, visit):
+    rows = [row.replace(";", ";R$ ") for row in german()]
+    page = visit(light)
+    paste(page, "\n".join(["Datum;Menge", *rows]))
+    assert page.inner_text("#data-notes") == "“Menge”: the sign R$ is left out of its numbers."
+    assert sent_by(page)[0]["history"][0]["value"] == 985.5
+    rows[5] = rows[5].replace("R$", "€")
+    paste(page, "\n".join(["Datum;Menge", *rows]))
+    assert "In €, where earlier rows are in R$" in page.inner_text("#rows")
+
+
+@pytest.mark.parametrize("language", list(LANGUAGES))
+def test_page_tells_shops_of_different_length_apart_and_sorts_their_days(light, visit, language):
+    words = messages()[language]
+    page = visit(light, path=f"/?lang={language}")
+    long, short = german(120), german(70, first=50)
+    rows = [f"{row};Centro" for row in long] + [f"{row};Norte" for row in reversed(short)]
+    paste(page, "\n".join(["Datum;Menge;Filiale", *rows]))
+    assert page.locator("#map-series option:checked").inner_text() == "Filiale"
+    assert words["note_sorted"] in page.inner_text("#data-notes")
+    page.select_option("#map-series", "-1")
+    assert page.inner_text("#data-fault") == words["fault_several"].format(count=70)
+    page.select_option("#map-series", label="Filiale")
+    first, second = sent_by(page)
+    assert [len(first["history"]), len(second["history"])] == [120, 70]
+    assert second["history"][0]["date"] == "2011-02-20"
+
+
+def test_a_category_of_single_days_is_no_series(light, visit):
+    page = visit(light)
+    rows = [f"{row},{'sun' if i % 3 else 'rain'}" for i, row in enumerate(days())]
+    paste(page, "\n".join(["day,units,weather", *rows, rows[5]]))
+    assert page.input_value("#map-series") == "-1"
+    assert "2026-01-06 appears twice" in page.inner_text("#rows")
+
+
+@pytest.mark.parametrize("language", list(LANGUAGES))
+def test_page_reads_a_wide_file_as_series_on_request(light, visit, language):
+    page = visit(light, path=f"/?lang={language}")
+    rows = [f"{row},{50 + i % 5 if i > 3 else ''}" for i, row in enumerate(days(80))]
+    paste(page, "\n".join(["day,Shop A,Shop B", *rows]))
+    told = messages()[language]["note_wide"].format(column="Shop B")
+    assert page.inner_text("#data-notes") == told
+    assert serious(page) == []
+    page.check("#wide")
+    first, second = sent_by(page)
+    assert [first["series_id"], second["series_id"]] == ["Shop A", "Shop B"]
+    assert first["history"][0] == {"date": "2026-01-01", "value": 100}
+    assert second["history"][0] == {"date": "2026-01-05", "value": 54}
+    assert page.is_hidden("#data-notes")
+    page.uncheck("#wide")
+    assert len(page.locator("#series-pick option").all()) == 1
+    paste(page, "\n".join(["day,units", *days()]))
+    assert page.is_hidden("#wide-offer")
+
+
+@pytest.fixture(scope="module")
+def without_covariates(tmp_path_factory):
+    """The application with a model that has learned the effect of no covariate, and totals."""
+    folder = tmp_path_factory.mktemp("plain")
+    shelf = Shelf(production=7)
+    shelf.folders[7] = add_covariates(ranked_model(folder / "model"), [])
+    contract = json.loads((folder / "model" / "contract.json").read_text())
+    contract["metrics"] |= {"mase": 1.43, "wape": 25.0, "wql": 20.0}
+    (folder / "model" / "contract.json").write_text(json.dumps(contract))
+    shelf.baselines = {
+        "seasonal_naive": {"mase": 1.8, "wape": 31.0, "wql": 26.0},
+        "mean_7": {"mase": 2.1, "wape": 30.0, "wql": 27.0},
+    }
+    app = app_on(shelf, folder)
+    with threaded(app) as address:
+        yield address
+    close(app)
+
+
+def test_page_forecasts_what_a_call_forecasts_of_the_same_file(without_covariates, visit):
+    page = visit(without_covariates)
+    rows = [f"{row},{0.3 + i % 9 / 20},{int(i % 9 == 0)}" for i, row in enumerate(days(90))]
+    paste(page, "\n".join(["day,cnt,temp,holiday", *rows]))
+    assert [page.input_value(f"#map-{role}") for role in ("factor", "event")] == ["-1", "-1"]
+    sent_by(page)
+    history = [{"date": row[:10], "value": float(row.split(",")[1])} for row in rows]
+    called = page.request.post(f"{without_covariates}/forecast", data={"history": history})
+    expected = [day["prediction"] for day in called.json()["forecasts"][0]["forecast"]]
+    shown = [float(text) for text in page.locator("#table td.mid").all_inner_texts()]
+    assert shown == pytest.approx(expected, abs=0.05)
+    assert page.is_hidden("#doubts")
+    page.select_option("#map-factor", label="temp")
+    assert "“temp” is sent as external factor, which the model has not learned" in page.inner_text(
+        "#doubts"
+    )
+
+
+CHOICES = [
+    (None, None, [2, 3]),
+    ([], 0.0, [-1, -1]),
+    (["fator_externo"], 0.5, [2, -1]),
+    (["fator_externo"], 20.0, [-1, -1]),  # another factor than this
+    (["evento_especial"], 0.0, [-1, 3]),
+]
+
+
+def test_page_chooses_only_what_the_model_has_learned(light, visit):
+    page = visit(light)
+    for learned, mean, expected in CHOICES:
+        rows = [f"{row},{0.3 + i % 9 / 20},{int(i % 9 == 0)}" for i, row in enumerate(days(90))]
+        table = run_in_page(page, "parse", "\n".join(["day,cnt,temp,holiday", *rows]))
+        scaling = {} if mean is None else {"factor_mean": mean, "factor_std": 0.2}
+        found = run_in_page(page, "guess", table, [], {"learned": learned, "scaling": scaling})
+        assert [found["factor"], found["event"], found["value"]] == [*expected, 1]
+
+
+@pytest.mark.parametrize("language", list(LANGUAGES))
+def test_page_shows_the_best_simple_forecast_of_the_same_backtest(
+    without_covariates, visit, language
+):
+    words = messages()[language]
+    page = visit(without_covariates, path=f"/?lang={language}", locale=language)
+    assert page.inner_text("#backtest-verdict") == words["backtest_better"]
+    shown = page.locator("#backtest dd.note").all_inner_texts()
+    mark = "," if language == "pt-BR" else "."
+    score = f"1{mark}8"
+    mase = words["m_beside"].format(score=score, name=words["baseline_seasonal_naive"])
+    assert mase in shown
+    assert any(words["baseline_mean_7"] in text for text in shown)  # its WAPE is lower
+
+
+LEVELS = [0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95]
+
+
+def with_all_levels(page):
+    """Answer as a model of seven levels and large numbers would."""
+
+    def card(route):
+        route.fulfill(json=route.fetch().json() | {"quantiles": LEVELS})
+
+    def forecast(route):
+        body = route.request.post_data_json | {"levels": [0.1, 0.5, 0.9]}
+        answer = route.fetch(post_data=body).json() | {"levels": LEVELS}
+        route.fulfill(json=json.loads(json.dumps(answer), object_hook=fill))
+
+    def fill(values):
+        if "0.5" not in values:
+            return values
+        return {f"{level:g}": 123_456 + 1000 * level for level in LEVELS}
+
+    page.route("**/model", card)
+    page.route("**/forecast", forecast)
+
+
+@pytest.mark.parametrize("language", list(LANGUAGES))
+@pytest.mark.parametrize("width", [390, 1200, 1440])
+def test_totals_are_not_cut_off(planner, visit, language, width):
+    page = visit(planner, path=f"/?lang={language}", viewport={"width": width, "height": 900})
+    with_all_levels(page)
+    page.reload()
+    page.wait_for_selector("html[data-ready]")
+    use_example(page)
+    assert page.locator("#totals thead th").count() == 5
+    place = "document.querySelector('#totals').closest('.scroll')"
+    assert page.evaluate(f"{place}.scrollWidth - {place}.clientWidth") <= 0
+    assert settled_width(page) == width
+    if folder := os.environ.get("PICTURES"):
+        page.locator("#plan-card").screenshot(path=f"{folder}/totals-{language}-{width}.png")
+
+
+@pytest.mark.parametrize("language", list(LANGUAGES))
+def test_scenario_says_what_each_covariate_makes_by_the_names_of_the_file(planner, visit, language):
+    page = visit(planner, path=f"/?lang={language}")
+    rows = [f"{row},{5 + i % 3},{int(i % 9 == 0)}" for i, row in enumerate(days(90))]
+    paste(page, "\n".join(["day,units,price,promo", *rows]))
+    sent_by(page)
+    page.click("#scenario-new")
+    heads = page.locator("#scenario-days thead th").all_text_contents()
+    assert heads[1:] == ["promo", "price"]
+    fields = page.locator("#scenario-days tbody tr").first.locator("input")
+    fields.nth(0).fill("1")
+    fields.nth(1).fill("9")
+    with page.expect_response("**/forecast") as answered:
+        page.click('#scenario-form button[data-t="scenario_run"]')
+    page.wait_for_selector("#scenario-result:not([hidden])")
+    [forecast] = answered.value.json()["forecasts"]
+    [scenario] = forecast["scenarios"].values()
+    parts = scenario["difference"][0]["by_covariate"]
+    assert sum(parts.values()) == pytest.approx(scenario["difference"][0]["mean"])
+    names = page.locator("#scenario-totals .part th").all_text_contents()
+    part = messages()[language]["scenario_part"]
+    assert set(names) == {part.format(name="promo"), part.format(name="price")}
+    assert serious(page) == []

@@ -139,6 +139,42 @@ def test_scenario_changes_what_its_rows_say_and_keeps_the_rest(planner):
     assert forecast["scenarios"]["same"]["forecast"] == forecast["forecast"]
 
 
+def test_difference_is_divided_among_the_covariates_that_make_it_up(planner):
+    both = {"evento_especial": 1.0, "fator_externo": 9.0}
+    rows = {name: [{"date": ahead(2), name: value}] for name, value in both.items()}
+    found = answer(
+        planner,
+        series=[series("a"), series("b")],
+        totals=[1, 3],
+        groups={"all": True},
+        scenarios={"both": [{"date": ahead(2)} | both]} | rows,
+    )
+    for i in range(2):
+        for forecast in found["forecasts"]:
+            difference = forecast["scenarios"]["both"]["difference"][i]
+            parts = difference["by_covariate"]
+            assert list(parts) == ["fator_externo", "evento_especial"]
+            assert sum(parts.values()) == pytest.approx(difference["mean"], abs=1e-9)
+            for name in both:  # alone, each has the sign of what it does
+                alone = forecast["scenarios"][name]["difference"][i]
+                assert alone["by_covariate"] == {name: pytest.approx(alone["mean"], abs=1e-9)}
+                assert parts[name] * alone["mean"] >= 0
+        group = found["groups"]["all"]["scenarios"]["both"]["difference"][i]["by_covariate"]
+        for name, part in group.items():
+            each = [
+                f["scenarios"]["both"]["difference"][i]["by_covariate"][name]
+                for f in found["forecasts"]
+            ]
+            assert part == pytest.approx(sum(each), abs=1e-9)
+
+
+def test_parts_are_left_out_where_they_take_too_many_forecasts(planner, monkeypatch):
+    monkeypatch.setattr("serving.schemas.plans.SERIES", 3)
+    rows = [{"date": ahead(1), "evento_especial": 1.0, "fator_externo": 9.0}]
+    [forecast] = answer(planner, **PLAIN, scenarios={"both": rows})["forecasts"]
+    assert "by_covariate" not in forecast["scenarios"]["both"]["difference"][0]
+
+
 PLAIN = {"history": example_history()}
 
 

@@ -15,7 +15,7 @@ from tests.lib.forecasting.conftest import shop_table
 
 COMMANDS = (
     *("forecast", "train", "backtest", "explain"),
-    *("serve", "worker", "monitor", "check", "promote", "rollback", "runs"),
+    *("plan", "serve", "worker", "monitor", "check", "promote", "rollback", "runs"),
 )
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from lib.evaluation import backtest
 from lib.explanation import plots
-from lib.explanation.explainer import TOLERANCE, Explainer, ExplanationError
+from lib.explanation.explainer import Explainer
 from lib.explanation.explanation import Explanation
 from lib.explanation.players import (
     FEATURE_OF,
@@ -21,6 +21,7 @@ from lib.explanation.players import (
     split_blocks,
 )
 from lib.explanation.shapley import exact_shapley, sampled_owen
+from lib.explanation.shares import TOLERANCE, ExplanationError
 from lib.features.engineering import FEATURES, FUTURE
 from lib.inference.served_model import ServedModel
 from lib.models.config import ModelConfig

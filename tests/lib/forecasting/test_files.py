@@ -137,7 +137,8 @@ def test_picture_has_gaps_on_closed_days_and_the_interval_of_the_report(tmp_path
     axis = plot_forecasts(history, result.forecast, unit="units").axes[0]
     median = next(line for line in axis.lines if line.get_label() == "median forecast")
     weekend = result.forecast["date"].dt.day_of_week.to_numpy() >= 5
-    assert np.isnan(median.get_ydata()[weekend]).all()
-    assert np.isfinite(median.get_ydata()[~weekend]).all()
+    drawn = np.asarray(median.get_ydata(), dtype=float)
+    assert np.isnan(drawn[weekend]).all()
+    assert np.isfinite(drawn[~weekend]).all()
     assert "80 % interval" in axis.get_legend_handles_labels()[1]
     assert axis.get_title(loc="left") == ""

@@ -144,6 +144,29 @@ def test_scenario_changes_only_what_it_plans(fitted):
     assert changed["mean"] == pytest.approx(after - before, abs=1e-9)
 
 
+def test_parts_of_covariates_add_up_to_the_difference(fitted):
+    day = fitted.predict()["date"].iloc[2]
+    planned = {"temperature": [35.0], "promo": [1.0]}
+    keys = {"day": [day], "shop": ["north"]}
+    scenarios = {"both": pd.DataFrame(keys | planned)}
+    scenarios |= {name: pd.DataFrame(keys | {name: planned[name]}) for name in planned}
+    table = fitted.scenarios(scenarios, days=[28], by_covariate=True)
+    assert table.loc[table["measure"] != "part", "covariate"].eq("").all()
+    plain = fitted.scenarios(scenarios, days=[28])
+    same = table[table["measure"] != "part"].drop(columns="covariate").reset_index(drop=True)
+    pd.testing.assert_frame_equal(same, plain)
+    means = table.set_index(["scenario", "group", "measure", "covariate"])["mean"]
+    parts = means["both", "north", "part"]
+    assert set(parts.index) == set(planned)
+    whole = means["both", "north", "difference", ""]
+    assert parts.sum() == pytest.approx(whole, abs=1e-9)
+    for name in planned:
+        alone = means[name, "north", "difference", ""]
+        assert means[name, "north", "part", name] == pytest.approx(alone, abs=1e-9)
+        assert parts[name] * alone > 0
+    assert means["both", "south", "part"].abs().max() < 1e-9
+
+
 def test_scenario_named_base_is_refused(fitted):
     planned = pd.DataFrame({"day": [fitted.predict()["date"].iloc[0]], "promo": [1.0]})
     with pytest.raises(ValueError, match="'base' is the forecast"):

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from lib.inference.orders import choose_order
+from lib.inference.scenario_parts import share_difference
 from lib.inference.totals import DayRange, GroupSum, align_ranges, read_ranges
 
 START = np.datetime64("2026-01-30")
@@ -105,3 +106,36 @@ def test_stock_that_suffices_orders_nothing():
 def test_order_without_a_usable_target_is_refused(options, message):
     with pytest.raises(ValueError, match=message):
         choose_order(np.arange(10.0), **options)
+
+
+def test_effects_that_multiply_have_the_shares_of_their_logarithms():
+    before = np.array([100.0, 10.0, 0.0])
+    effects = np.array([[0.5, -0.3, 0.2], [0.1, 0.3, 0.1]])
+    after = before * np.exp(effects.sum(axis=0))
+    parts = share_difference(before, after, before * np.exp(effects), multiply=True)
+    np.testing.assert_allclose(parts.sum(axis=0), after - before, atol=1e-12)
+    np.testing.assert_allclose(parts[0, 0] / parts[1, 0], 5.0)
+    np.testing.assert_allclose(parts[:, 1], [-3.0, 3.0])  # they cancel, and each is still seen
+    np.testing.assert_allclose(parts[:, 2], 0.0)  # a closed day
+
+
+def test_effects_that_add_are_their_own_parts():
+    before = np.array([-5.0, 10.0])
+    effects = np.array([[3.0, -2.0], [1.0, 2.0]])
+    parts = share_difference(before, before + effects.sum(axis=0), before + effects, multiply=False)
+    np.testing.assert_allclose(parts, effects)
+
+
+def test_what_covariates_do_together_is_divided_by_what_they_do_alone():
+    before, alone = np.array([0.0]), np.array([[3.0], [-1.0]])
+    parts = share_difference(before, np.array([6.0]), alone, multiply=False)
+    np.testing.assert_allclose(parts.ravel(), [6.0, 0.0])
+    parts = share_difference(before, np.array([6.0]), np.zeros((2, 1)), multiply=False)
+    np.testing.assert_allclose(parts.ravel(), [3.0, 3.0])
+
+
+def test_total_of_a_group_adds_the_parts_of_its_series():
+    total = GroupSum([DayRange(1, 2)], START)
+    for size in (1.0, 2.0):
+        total.add(START, np.ones(3), np.ones((4, 3)), {"price": np.full(3, size)})
+    assert total.totals()[0].parts == {"price": 6.0}

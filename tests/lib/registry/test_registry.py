@@ -637,3 +637,16 @@ def test_gate_judges_the_twins_of_refits(registry, add, run_id, tmp_path):
     assert gate(registry, version).promote
     assert tags(registry, version)["judged"] == "its twin, which has learned until 2023-06-30"
     assert gate(registry, add(0.3)).promote  # against the champion's twin, 0.4
+
+
+def test_scores_of_simple_forecasts_come_from_the_training_run(registry, store, tmp_path):
+    metrics = {"mase": 0.8, "mase@2-7": 0.9, "days": 28.0, "mase_seasonal_naive": 1.8}
+    metrics |= {"mase_naive": 2.0, "wql_mean_7": 30.0, "pinball_0.1": 1.0}
+    run_id = store.log_run(params={}, metrics=metrics)
+    folder = write_artifact(tmp_path / "artifact", 1.0)
+    version = registry.register(folder, run_id=run_id, metrics={"mase": 0.8})
+    assert registry.baseline_scores(version) == {
+        "naive": {"mase": 2.0},
+        "seasonal_naive": {"mase": 1.8},
+        "mean_7": {"wql": 30.0},
+    }

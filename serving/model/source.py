@@ -1,0 +1,41 @@
+"""What the service needs of a registry."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+
+from lib.log import summarize_error
+
+log = structlog.get_logger()
+
+
+class Source(Protocol):
+    """The part of a registry that is needed here."""
+
+    def version_of(self, alias: str) -> int | None:
+        """Return the version of an alias, None where it has none."""
+        ...
+
+    def versions(self) -> list[int]:
+        """Return the numbers of all versions, the oldest first."""
+        ...
+
+    def baseline_scores(self, which: str | int) -> dict[str, dict[str, float]]:
+        """Return the scores of simple forecasts in the backtest of a version."""
+        ...
+
+    def fetch(self, which: str | int, folder: Path) -> Path:
+        """Copy the artifact of a version or alias into a folder."""
+        ...
+
+
+def find_baselines(registry: Source, version: int) -> dict[str, dict[str, float]]:
+    """Return the scores of simple forecasts; a model is served without them all the same."""
+    try:
+        return registry.baseline_scores(version)
+    except Exception as error:  # noqa: BLE001 - MLflow, SQLAlchemy and requests raise what they like
+        log.warning("no scores of baselines", version=version, error=summarize_error(error))
+        return {}
