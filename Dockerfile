@@ -1,42 +1,46 @@
 # Images: serving (the default), `--target worker` with shap, `--target train` with the notebooks.
 # Built by docker, podman or buildah: `make docker-build`. Packages come before code in every
-# image, so that a change of code rebuilds the last, small layer only.
+# image, so that a change of code rebuilds the last, small layer only. `deploy/container.sh build`
+# gives the base by its digest, and writes it on the image.
 ARG BASE=python:3.11-slim-bookworm
 
-# The lists are stages of their own: an edit of environment.yml that does not change the list of
-# an image does not install it again.
+# The lists are stages of their own: an edit of the lock that does not change the list of an image
+# does not install it again. They are copied: buildah's cache does not see what a mount holds.
 FROM ${BASE} AS lists
 WORKDIR /src
-COPY environment.yml ./
+COPY environment.yml requirements.lock ./
 COPY deploy/pins.py deploy/
 RUN mkdir /lists \
-    && for image in serving worker train; do python deploy/pins.py $image > /lists/$image.txt; done
+    && for list in serving worker train cpu cuda; do \
+      mkdir /lists/$list && python deploy/pins.py $list > /lists/$list/list.txt; done \
+    && mv /lists/cpu/list.txt /lists/train/cpu.txt && mv /lists/cuda/list.txt /lists/train/cuda.txt
 FROM scratch AS serving-list
-COPY --from=lists /lists/serving.txt /list.txt
+COPY --from=lists /lists/serving /
 FROM scratch AS worker-list
-COPY --from=lists /lists/worker.txt /list.txt
+COPY --from=lists /lists/worker /
 FROM scratch AS train-list
-COPY --from=lists /lists/train.txt /list.txt
+COPY --from=lists /lists/train /
 
 FROM ${BASE} AS installer
 COPY deploy/install-packages.sh /usr/local/bin/install-packages
+COPY deploy/install-hashed.sh /usr/local/bin/install-hashed
 
 FROM installer AS serving-packages
-RUN --mount=type=bind,from=serving-list,source=/list.txt,target=/list.txt \
-    --mount=type=cache,target=/root/.cache/pip \
-    sh /usr/local/bin/install-packages /list.txt
+COPY --from=serving-list / /lists/
+RUN --mount=type=cache,target=/root/.cache/pip \
+    sh /usr/local/bin/install-packages
 
 FROM serving-packages AS worker-packages
-RUN --mount=type=bind,from=worker-list,source=/list.txt,target=/list.txt \
-    --mount=type=cache,target=/root/.cache/pip \
-    sh /usr/local/bin/install-packages /list.txt
+COPY --from=worker-list / /lists/
+RUN --mount=type=cache,target=/root/.cache/pip \
+    sh /usr/local/bin/install-packages
 
 FROM installer AS train-packages
 # Where pip would pick a GPU build of torch: --build-arg PIP_FIND_LINKS=<CPU wheels>
 ARG PIP_FIND_LINKS=
-RUN --mount=type=bind,from=train-list,source=/list.txt,target=/list.txt \
-    --mount=type=cache,target=/root/.cache/pip \
-    sh /usr/local/bin/install-packages /list.txt
+COPY --from=train-list / /lists/
+RUN --mount=type=cache,target=/root/.cache/pip \
+    sh /usr/local/bin/install-packages
 
 FROM ${BASE} AS code
 COPY lib /app/lib
@@ -81,7 +85,9 @@ CMD ["--profile", "default"]
 COPY notebooks notebooks
 COPY --from=code /app /app
 ARG REVISION=unversioned
-LABEL org.opencontainers.image.revision=${REVISION}
+ARG BASE
+LABEL org.opencontainers.image.revision=${REVISION} \
+      org.opencontainers.image.base.name=${BASE}
 
 FROM base AS worker
 COPY --from=worker-packages /opt/venv /opt/venv
@@ -90,7 +96,9 @@ HEALTHCHECK NONE
 ENTRYPOINT ["python", "-m", "serving.worker"]
 COPY --from=code /app /app
 ARG REVISION=unversioned
-LABEL org.opencontainers.image.revision=${REVISION}
+ARG BASE
+LABEL org.opencontainers.image.revision=${REVISION} \
+      org.opencontainers.image.base.name=${BASE}
 
 FROM base AS serving
 COPY --from=serving-packages /opt/venv /opt/venv
@@ -100,4 +108,6 @@ HEALTHCHECK --interval=10s --timeout=5s --start-period=15s --retries=3 \
 ENTRYPOINT ["python", "-m", "serving.server", "--host", "0.0.0.0", "--no-worker"]
 COPY --from=code /app /app
 ARG REVISION=unversioned
-LABEL org.opencontainers.image.revision=${REVISION}
+ARG BASE
+LABEL org.opencontainers.image.revision=${REVISION} \
+      org.opencontainers.image.base.name=${BASE}

@@ -6,6 +6,7 @@ STAMP := $(ENV)/.installed
 
 PROFILE ?= default
 PORT    ?= 5000
+DEVICE  ?= auto
 
 # Every variable given on the command line, apart from these, is a parameter of the notebooks.
 # Make exports them to the recipes, so that values with spaces or quotes need no quoting here.
@@ -15,7 +16,7 @@ SETTINGS := VAR_DIR MLFLOW_TRACKING_URI MLFLOW_ARTIFACT_ROOT OPTUNA_STORAGE DATA
 	MONITOR_WINDOW_DAYS MONITOR_CHECKS MONITOR_SILENT_DAYS MONITOR_GROUPS MAX_MAE MAX_RMSE MIN_R2 MAX_DEGRADATION MAX_COVERAGE_LOSS \
 	DRIFT_ALPHA DRIFT_MIN_EFFECT RETRAIN_AFTER_DAYS RETRAIN_AFTER_SAMPLES RETRAIN_LEARN_DAYS RETRAIN_PAUSE_DAYS \
 	COST_OVER COST_UNDER REVENUE_PER_ACCURATE ACCURATE_WITHIN INVENTORY_SAVING
-OWN    := $(SETTINGS) PROFILE FORCE RUN_DIR OUT PYTHON VERSION PORT PYTEST_ARGS API_ARGS ARGS PART TARGET IMAGE ENGINE BUILD_ARGS RUN_ARGS API_KEYS ENV PY STAMP SHELL MAKE MAKEFLAGS
+OWN    := $(SETTINGS) PROFILE FORCE RUN_DIR OUT PYTHON VERSION PORT PYTEST_ARGS API_ARGS ARGS PART TARGET IMAGE ENGINE DEVICE BUILD_ARGS RUN_ARGS API_KEYS ENV PY STAMP SHELL MAKE MAKEFLAGS
 GIVEN   = $(foreach v,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(v)))),$(v)))
 PASSED  = $(foreach v,$(sort $(filter-out $(OWN),$(GIVEN))),$(v)="$$$(v)")
 # The shell's PWD stays the caller's under `make -C`: DATA is looked for there first.
@@ -26,9 +27,9 @@ CLI    = $(PY) -m lib.cli
 export JUPYTER_PREFER_ENV_PATH := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install lint format docs test test-slow test-3.13 test-services run-mlflow train pretrain tune backtest \
+.PHONY: help install lock lint format docs test test-slow test-3.13 test-services run-mlflow train pretrain tune backtest \
 	explain promote rollback run-api run-worker bench-serving bench-accuracy bench-public bench-starts bench-speed bench-monitoring example \
-	screenshots test-page docker-build docker-run forecast forecast-arguments forecast-folder bench-robustness monitor check \
+	screenshots test-page docker-build docker-run forecast forecast-arguments forecast-folder bench-robustness monitor plan check \
 	simulate lab clean clean-var
 
 help: ## Show this list
@@ -36,12 +37,13 @@ help: ## Show this list
 	@echo
 	@echo "Parameters of the notebooks go behind the target:"
 	@echo "  make train PROFILE=ci SEED=3 DATA=sales.csv VALUE_COLUMN=units"
-	@echo "  $(PY) -m lib.cli train --help lists them."
+	@echo "  $(ENV)/bin/lstm-forecast train --help lists them."
 
 install: $(STAMP) ## Make the environment in .venv (conda, mamba or micromamba where there is one)
 
-# With the pins of environment.yml either way. A folder made one way is kept that way.
-$(STAMP): environment.yml pyproject.toml
+# With the pins of environment.yml either way; conda checks no hashes of what pip installs for it.
+# A folder made one way is kept that way.
+$(STAMP): environment.yml requirements.lock pyproject.toml
 	@set -e; \
 	tool=; for name in mamba micromamba conda; do \
 	  if [ -z "$$tool" ] && command -v $$name >/dev/null 2>&1; then tool=$$name; fi; \
@@ -63,11 +65,22 @@ $(STAMP): environment.yml pyproject.toml
 	    exit 1; \
 	  fi; \
 	  [ -x $(PY) ] || "$$python" -m venv $(ENV); \
-	  sed -n 's/^      - \([A-Za-z].*\)$$/\1/p' environment.yml > $(ENV)/requirements.txt; \
-	  $(PY) -m pip install --requirement $(ENV)/requirements.txt; \
+	  mkdir -p $(ENV)/requirements; \
+	  for list in all cpu cuda; do \
+	    $(PY) deploy/pins.py $$list > $(ENV)/requirements/$$list.txt; \
+	  done; \
+	  mv $(ENV)/requirements/all.txt $(ENV)/requirements/list.txt; \
+	  sh deploy/install-hashed.sh $(ENV)/requirements $(PY); \
 	fi; \
 	$(PY) -m pip install --editable . --no-deps --no-build-isolation; \
 	touch $@
+
+LOCK := $(ENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header
+lock: $(STAMP) ## Resolve environment.yml into requirements.lock, with the hash of every file (UPGRADE=1)
+	sed -n 's/^      - \([A-Za-z].*\)$$/\1/p' environment.yml \
+	  | $(LOCK) $(if $(UPGRADE),--upgrade) --output-file requirements.lock -
+	echo 'ray[data]==2.60.0' \
+	  | $(LOCK) --constraint requirements.lock --output-file deploy/requirements-forecast.txt -
 
 lint: $(STAMP) ## Check format and style (ruff), types (ty) and who imports whom (import-linter)
 	$(PY) -m ruff format --check .
@@ -93,7 +106,7 @@ test-slow: $(STAMP) ## Run the slow tests as well
 # Another Python, in an environment of its own. PyTorch's CPU build is at hand for 3.11 only, so what
 # needs it is left out; notebooks, page, documents and style are checked on 3.11 alone.
 PY313 := .venv-3.13
-ONLY_311 := torch|onnxscript|jupyterlab|ipywidgets|nbval|playwright|axe-playwright-python|ruff|ty|import-linter|pre-commit|mkdocs-material|mkdocstrings-python
+ONLY_311 := torch|onnxscript|uv|jupyterlab|ipywidgets|nbval|playwright|axe-playwright-python|ruff|ty|import-linter|pre-commit|mkdocs-material|mkdocstrings-python
 $(PY313)/.installed: environment.yml
 	@set -e; \
 	python=; for name in python3.13 "$$HOME"/.pyenv/versions/3.13.*/bin/python3.13; do \
@@ -125,8 +138,8 @@ run-mlflow: $(STAMP) ## Show runs and models at http://127.0.0.1:5000 (PORT=5000
 train: $(STAMP) ## The main job: data, tuning, training, gate, explanation (PROFILE=default, FORCE=1)
 	@$(CLI) train $(OPTIONS) $(PASSED)
 
-pretrain: $(STAMP) ## Make the network that fits start from again (ARGS="--help"; about ten minutes)
-	OMP_NUM_THREADS=1 $(PY) -m lib.training.pretraining $(ARGS)
+pretrain: $(STAMP) ## Make the network that fits start from again (DEVICE=auto|cpu|cuda ARGS="--help")
+	OMP_NUM_THREADS=1 $(PY) -m lib.training.pretraining --device "$(DEVICE)" $(ARGS)
 
 tune: $(STAMP) ## The main job up to the tuning
 	@$(CLI) train --until 02_tuning $(OPTIONS) $(PASSED)
@@ -140,6 +153,9 @@ explain: $(STAMP) ## The main job up to the explanation; what is done is not don
 
 monitor: $(STAMP) ## Check forecasts against what came true: page and JSON in the run (RUN_DIR=, SOURCE=)
 	@$(CLI) monitor $(if $(RUN_DIR),--run-dir "$(RUN_DIR)") $(PASSED)
+
+plan: $(STAMP) ## How much is needed: totals, orders, scenarios of a trained model (LEAD_TIME=7 SERVICE_LEVEL=0.95)
+	@$(CLI) plan $(if $(RUN_DIR),--run-dir "$(RUN_DIR)") $(PASSED)
 
 check: $(STAMP) ## Check the model that is served, alert, retrain if AUTO_RETRAIN (ARGS="--help")
 	@$(CLI) check $(ARGS)
@@ -172,7 +188,7 @@ test-page: $(STAMP) ## Run the page's tests in Chromium (skipped where there is 
 
 RAY := $(ENV)/.installed-ray
 $(RAY): deploy/requirements-forecast.txt $(STAMP)
-	$(PY) -m pip install --requirement $<
+	$(PY) -m pip install --require-hashes --no-deps --requirement $<
 	touch $@
 
 # What is wrong is said before anything is installed.
@@ -200,7 +216,8 @@ forecast: forecast-arguments $(STAMP) ## Forecast the coming days of a file (DAT
 # A folder of Parquet files, by Ray: `make forecast DATA=folder OUT=folder MODEL=folder`.
 forecast-folder: $(RAY)
 	@OMP_NUM_THREADS=1 $(PY) -m lib.pipeline.batch_forecast --data "$(DATA)" --out "$(OUT)" \
-	  $(if $(MODEL),--model "$(MODEL)") $(ARGS)
+	  $(if $(MODEL),--model "$(MODEL)") $(if $(TOTALS),--totals "$(TOTALS)") \
+	  $(if $(TOTALS_BY),--totals-by "$(TOTALS_BY)") $(ARGS)
 
 docker-build: ## Build the image with docker, podman or buildah (TARGET=serving, worker or train)
 	deploy/container.sh build $(or $(TARGET),serving)

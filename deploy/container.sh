@@ -2,7 +2,8 @@
 # container.sh build [TARGET] | run [ARGUMENTS of serving.server]
 #   The images of ./Dockerfile, by the first of docker, podman and buildah that works (or ENGINE).
 #   IMAGE names them, BUILD_ARGS goes to the build, RUN_ARGS to the run, PORT is published, VOLUME
-#   keeps what the container writes.
+#   keeps what the container writes. BASE is what they are built on, python:3.11-slim-bookworm or
+#   NAME@sha256:…; a name is pulled, and built on by the digest that it has then.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 IMAGE=${IMAGE:-localhost/production-lstm}
@@ -22,10 +23,30 @@ engine() {
   exit 1
 }
 
+# The base by its digest, which names the same bits for ever; a tag is moved.
+base() {
+  local tool=$1 name=${BASE:-$(sed -n 's/^ARG BASE=//p' Dockerfile)} digest=
+  case $name in *@sha256:*) echo "$name"; return ;; esac
+  if [ "$tool" = buildah ]; then
+    $tool pull --policy "${PULL:-newer}" --quiet "$name" >/dev/null || true
+    digest=$($tool inspect --type image --format '{{.FromImageDigest}}' "$name") || true
+  else
+    [ "${PULL:-newer}" = never ] || $tool pull --quiet "$name" >/dev/null || true
+    digest=$($tool image inspect --format '{{index .RepoDigests 0}}' "$name") || true
+  fi
+  case $digest in
+    *sha256:*) ;;
+    *) echo "no digest of $name is known here: built on the name" >&2; echo "$name"; return ;;
+  esac
+  case ${name##*/} in *:*) name=${name%:*} ;; esac
+  echo "$name@sha256:${digest##*sha256:}"
+}
+
 build() {
   local target=${1:-serving} tool
   tool=$(engine)
   local options=(--target "$target" --tag "$IMAGE:$target" --file Dockerfile)
+  options+=(--build-arg "BASE=$(base "$tool")")
   options+=(--build-arg "REVISION=$(git rev-parse HEAD 2>/dev/null || echo unversioned)")
   # HEALTHCHECK is an instruction of Docker's format only.
   case $tool in
@@ -76,5 +97,5 @@ run_by_buildah() {
 
 case ${1:-} in
   build | run) "$@" ;;
-  *) sed -n '2,5s/^# *//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
+  *) sed -n '2,7s/^# *//p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
 esac

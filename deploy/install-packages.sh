@@ -1,11 +1,11 @@
 #!/bin/sh
-# install-packages LIST: the wheels of a requirements file into /opt/venv, compiled, without what
-# no image runs: test suites, what compilers and type checkers read, and of ONNX Runtime what makes
-# graphs and the library for C programs.
+# install-packages: the wheels of /lists into /opt/venv, each checked by its hash, compiled, without
+# what no image runs: test suites, what compilers and type checkers read, and of ONNX Runtime what
+# makes graphs and the library for C programs.
 set -eu
 [ -x /opt/venv/bin/python ] || python -m venv --without-pip /opt/venv
-python -m pip --python /opt/venv/bin/python install --no-compile --only-binary :all: \
-  --disable-pip-version-check --root-user-action ignore --requirement "$1"
+PIP_PYTHON=python sh /usr/local/bin/install-hashed /lists /opt/venv/bin/python \
+  --no-compile --only-binary :all: --root-user-action ignore
 cd /opt/venv/lib/python3.11/site-packages
 find . -type d \( -name tests -o -name __pycache__ \) -prune -exec rm -rf {} +
 find . -type f \( -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.[ach]' -o -name '*.hpp' \) \

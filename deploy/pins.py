@@ -1,6 +1,7 @@
-"""Requirements of an image, with the pins of environment.yml: `python deploy/pins.py serving`.
+"""Requirements by hash, from requirements.lock: `python deploy/pins.py serving`.
 
-Runs where nothing is installed yet, so the standard library has to do.
+Prints what an image or the environment installs: its packages, and all that these need, each with
+the hashes of its files. Runs where nothing is installed yet, so the standard library has to do.
 """
 
 from __future__ import annotations
@@ -38,6 +39,17 @@ SERVING = {
 WORKER = SERVING | {"matplotlib", "shap"}
 # The client half of MLflow, at the same version: the server, its pages and pyarrow stay away.
 INSTEAD = {"mlflow": "mlflow-skinny"}
+# Needed on Windows by what the images install: the lock says who needs a package, not where.
+ELSEWHERE = {"tzdata"}
+# What PyPI's torch for Linux needs, and PyTorch's own CPU build does not.
+CUDA = re.compile(r"cuda-|nvidia-|triton$")
+# The CPU build of torch for Python 3.11 on Linux, x86_64, which PyPI does not have.
+CPU = (
+    "torch==2.13.0",
+    "sha256:6746dbcbeb526eb61330b76b41ff1b4eb848951103a892eeb080dfa2b264667b",
+)
+TARGETS = ("serving", "worker", "train", "all", "cpu", "cuda")
+Locked = dict[str, tuple[list[str], set[str]]]  # name: its lines, and what needs it
 
 
 def pins(text: str) -> dict[str, tuple[str, str]]:
@@ -51,22 +63,84 @@ def pins(text: str) -> dict[str, tuple[str, str]]:
     return found
 
 
-def requirements(text: str, image: str) -> list[str]:
-    """Lines of a requirements file for `serving`, `worker` or `train`.
+def locked(text: str) -> Locked:
+    """Return each package of a lock: its lines, and the packages that need it.
 
-    Raises ValueError for a name that environment.yml does not pin, or another image.
+    Raises:
+        ValueError: a line is none of a lock.
     """
-    known = pins(text)
-    if image == "train":
-        return sorted(f"{k}=={v}" for k, (v, section) in known.items() if section != "checks")
-    if image not in ("serving", "worker"):
-        raise ValueError(f"image: expected serving, worker or train, got {image!r}")
-    names = SERVING if image == "serving" else WORKER
-    if unknown := names - known.keys():
-        raise ValueError(f"environment.yml pins no {', '.join(sorted(unknown))}; add them there")
-    return sorted(f"{INSTEAD.get(name, name)}=={known[name][0]}" for name in names)
+    found: Locked = {}
+    lines: list[str] = []
+    needed_by: set[str] = set()
+    for line in text.splitlines():
+        if pin := re.match(r"([\w.-]+)(\[.+\])?==([^\s;]+)", line):
+            # A package may stand there twice, for different systems.
+            lines, needed_by = found.setdefault(normal(pin[1]), ([], set()))
+            lines.append(line)
+        elif line.startswith("    --hash="):
+            lines.append(line)
+        elif name := re.fullmatch(r"    #(?: via|  ) ?(.*)", line):
+            needed_by.add(normal(name[1]))
+        elif line.strip():
+            raise ValueError(f"requirements.lock: expected a pin, a hash or who needs it: {line!r}")
+    return found
+
+
+def requirements(environment: str, lock: str, target: str) -> list[str]:
+    """Lines of a requirements file, with hashes.
+
+    Args:
+        environment: text of environment.yml.
+        lock: text of requirements.lock.
+        target: an image (serving, worker, train), or `all` packages; `cpu`, PyTorch's CPU build
+            alone; `cuda`, what another one needs, which is in neither `train` nor `all`.
+
+    Raises:
+        ValueError: another target, a name that environment.yml does not pin, or a pin that the
+            lock does not have.
+    """
+    if target not in TARGETS:
+        raise ValueError(f"target: expected one of {', '.join(TARGETS)}, got {target!r}")
+    known, found = pins(environment), locked(lock)
+    for name, (version, _) in known.items():
+        entry = found.get(normal(name), ([""], set()))[0][0]
+        if f"=={version} " not in entry:
+            raise ValueError(f"requirements.lock: expected {name}=={version}; run make lock")
+    if target == "cpu":
+        return [f"{CPU[0]} \\", f"    --hash={CPU[1]}"]
+    if target == "cuda":
+        return _lines(found, {name for name in found if CUDA.match(name)})
+    if target in ("serving", "worker"):
+        names = SERVING if target == "serving" else WORKER
+        if unknown := names - known.keys():
+            raise ValueError(f"environment.yml pins no {', '.join(sorted(unknown))}; add them")
+    else:
+        names = {n for n, (_, section) in known.items() if target == "all" or section != "checks"}
+    if target in ("serving", "worker"):
+        starts = {normal(INSTEAD.get(name, name)) for name in names}
+        return _lines(found, _closure(found, starts) - ELSEWHERE)
+    reached = _closure(found, {normal(name) for name in names})
+    return _lines(found, {name for name in reached if not CUDA.match(name)})
+
+
+def normal(name: str) -> str:
+    """Return a name as indexes spell it, without extras."""
+    return re.sub(r"[-_.]+", "-", name.partition("[")[0]).lower()
+
+
+def _closure(found: Locked, names: set[str]) -> set[str]:
+    """Return packages and all that they need."""
+    reached = set(names)
+    while more := {n for n, (_, by) in found.items() if by & reached} - reached:
+        reached |= more
+    return reached
+
+
+def _lines(found: Locked, names: set[str]) -> list[str]:
+    return [line for name in sorted(names) for line in found[name][0]]
 
 
 if __name__ == "__main__":
-    source = Path(__file__).resolve().parent.parent / "environment.yml"
-    sys.stdout.write("\n".join(requirements(source.read_text(), sys.argv[1])) + "\n")
+    root = Path(__file__).resolve().parent.parent
+    texts = [(root / name).read_text() for name in ("environment.yml", "requirements.lock")]
+    sys.stdout.write("\n".join(requirements(*texts, sys.argv[1])) + "\n")

@@ -26,13 +26,23 @@ import structlog
 
 from lib.log import LossyStream, configure_logging
 from lib.settings import ROOT, Settings, SettingsError, get_settings, usable_cores
-from serving.http import LOCAL_HOSTS, Keys, check_bind, check_key_lengths, is_loopback
+from serving.http import (
+    LOCAL_HOSTS,
+    Keys,
+    check_bind,
+    check_key_lengths,
+    is_loopback,
+    limit_heaps,
+)
 from serving.log_writer import log_in_background
 
 THREADS = 4  # a process; one of them computes, others read and write
 _MODEL_WAIT = 20.0  # seconds that a process waits for its model before it accepts requests
 _PAUSES = (1.0, 60.0)  # seconds before a worker that ended is restarted, at first and at most
 _METRICS, _LOCK = "production-lstm-metrics-", "lock"
+# Seconds after which a thread lets another one go on. A usual request takes several turns: beside
+# one that is dear, and beside the thread that stores, it would wait 5 ms for each.
+_TURN = 0.0005
 _OBJECTS = 20_000  # new ones after which Python looks for those that nothing refers to
 _HEADER = 8190  # bytes of one header, and of the first line
 log = structlog.get_logger()
@@ -70,6 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     # Read when numpy, ONNX Runtime and prometheus_client are imported.
     os.environ["OMP_NUM_THREADS"] = "1"
+    limit_heaps()
     with metrics_folder() as folder:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
         with nullcontext() if options.no_worker else SupervisedProcess().running():
@@ -212,11 +223,7 @@ def _serve(settings: Settings, options: argparse.Namespace) -> None:
         threading.Thread(target=ready.enter, args=(model.loaded,), daemon=True).start()
         while not model.loaded.wait(1.0) and not worker.is_stopping and ready.any():
             worker.notify()
-        # What is loaded now stays: looking through all of it again and again took a sixth of the
-        # time of a request.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(_OBJECTS)
+        settle()
 
     def forget_metrics(pid: int) -> None:
         from prometheus_client import multiprocess
@@ -271,6 +278,16 @@ def _serve(settings: Settings, options: argparse.Namespace) -> None:
     url = f"http://{options.host}:{options.port}" if ":" not in options.host else None
     log.info("serving", url=url, host=options.host, port=options.port, workers=options.workers)
     Server().run()
+
+
+def settle() -> None:
+    """Prepare this process for requests, now that all is loaded."""
+    # What is loaded stays: looking through all of it again and again took a sixth of the time of a
+    # request.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_OBJECTS)
+    sys.setswitchinterval(_TURN)
 
 
 def _number(low: int, high: int) -> Callable[[str], int]:

@@ -26,18 +26,28 @@ CHANGES = {
 }
 
 
-def year(seed, change="", day=LIVE + 150, series=16):
+def year(seed, change="", day=LIVE + 150, series=16, *, heavy=False):
     """Four years of which the last is live; after `day` the dials of a change are turned.
 
-    Each effect draws from its own child of the seed, so nothing else differs.
+    Each effect draws from its own child of the seed, so nothing else differs. The noise is added,
+    normal and at times turbulent; of a `heavy` year it multiplies, with the tails of Student's t
+    of three degrees of freedom.
     """
     spec = SynthesisSpec(n_series=series, n_days=DAYS)
-    before, _ = synthesize(spec, seed)
+    before = _draw(spec, seed, heavy)
     if not change:
         return before
-    after, _ = synthesize(replace(spec, **CHANGES[change]), seed)
+    after = _draw(replace(spec, **CHANGES[change]), seed, heavy)
     late = np.tile(np.arange(DAYS) >= day, series)
     return replace(before, values=np.where(late, after.values, before.values))
+
+
+def _draw(spec: SynthesisSpec, seed: int, heavy: bool) -> Panel:
+    if not heavy:
+        return synthesize(spec, seed)[0]
+    panel, _ = synthesize(replace(spec, noise=0.0), seed)
+    shocks = np.random.default_rng([seed, 3]).standard_t(3, size=len(panel.values)) / np.sqrt(3)
+    return replace(panel, values=panel.values * np.exp(spec.noise * shocks))
 
 
 def cut(panel: Panel, days: int) -> Panel:

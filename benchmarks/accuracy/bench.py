@@ -53,7 +53,9 @@ class DataSet:
     covariates: bool = True  # whether it has any
 
     def load(self, folder: Path) -> pd.DataFrame:
-        given = {name.lower(): column for name, column in self.columns.items()}
+        given: dict[str, Any] = {name.lower(): column for name, column in self.columns.items()}
+        if "covariates" in given:
+            given["covariates"] = given["covariates"].split(",")
         return data_module.load(folder / self.file, **given)
 
 
@@ -63,6 +65,16 @@ BIKE = {
     "EXTERNAL_COLUMN": "temp",
     "EVENT_COLUMN": "holiday",
 }
+BIKE_ALL = {
+    "DATE_COLUMN": "dteday",
+    "VALUE_COLUMN": "cnt",
+    "COVARIATES": "season,holiday,workingday,weathersit,temp,hum,windspeed",
+}
+SEOUL = {
+    "VALUE_COLUMN": "rentals",
+    "COVARIATES": "temperature,humidity,wind,rain,snow,season,holiday",
+}
+BUILDINGS = {"SERIES_COLUMN": "building", "COVARIATES": "air_temperature,wind_speed"}
 DATA_SETS = {
     "bike": DataSet("bike_sharing_day.csv", BIKE),
     "nn5": DataSet("nn5_daily.csv", covariates=False),
@@ -70,6 +82,9 @@ DATA_SETS = {
     "metro": DataSet("metro_interstate.csv"),
     "births": DataSet("us_births_1969.csv"),
     "nn5_56": DataSet("nn5_daily.csv", horizon=56, cutoffs=1, covariates=False),
+    "bike_all": DataSet("bike_sharing_day.csv", BIKE_ALL),
+    "seoul": DataSet("seoul_bike_daily.csv", SEOUL, cutoffs=3),
+    "buildings": DataSet("three_buildings.csv", BUILDINGS, cutoffs=3),
     "peyton_manning": DataSet("peyton_manning.csv"),
     "uk_flights": DataSet("uk_flights.csv", covariates=False),
     "nyc_taxi": DataSet("nyc_taxi_daily.csv", cutoffs=1, covariates=False),

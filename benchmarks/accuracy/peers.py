@@ -15,6 +15,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,6 +26,9 @@ WEEK = 7
 # Windows of a step of DeepAR, TFT and PatchTST: as many as LSTM's default has. With theirs, 1,024,
 # DeepAR had not finished a row after 18 minutes of one core.
 WINDOWS = 128
+RATES = (3e-4, 1e-3, 3e-3)  # learning rates that the neural peers choose from
+LOOK_EVERY, PATIENCE = 50, 4  # steps between looks at the validation; looks without a gain
+VALIDATION_HORIZONS = 3  # days of it, in horizons
 Peer = Callable[[dict, pd.DataFrame, list[pd.Timestamp], list[str]], Iterator[pd.DataFrame]]
 
 
@@ -32,7 +36,7 @@ def main(path: str) -> None:
     job = json.loads(Path(path).read_text())
     table = pd.read_parquet(job["series"])
     table = table.rename(columns={"series_id": "unique_id", "date": "ds", "value": "y"})
-    used = [c for c in EXOGENOUS if job["covariates"] and table[c].notna().any()]
+    table, used = numbers(table) if job["covariates"] else (table, [])
     table = grid(table, used)
     cutoffs = [pd.Timestamp(day) for day in job["cutoffs"]]
     wall, processor = time.perf_counter(), processor_seconds()
@@ -45,6 +49,21 @@ def main(path: str) -> None:
 def processor_seconds() -> float:
     """Of this process and its children: what it takes on a machine that does nothing else."""
     return sum(os.times()[:4])
+
+
+def numbers(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Covariates as the columns of numbers that peers take: of a category, one for each label."""
+    used = [c for c in EXOGENOUS if table[c].notna().any()]
+    for column in [c for c in table.columns if c.startswith("known:")]:
+        _, kind, name = column.split(":", 2)
+        if kind == "category":
+            flags = pd.get_dummies(table[column], prefix=name, dtype=float)
+            flags[table[column].isna()] = np.nan
+        else:
+            flags = table[[column]].astype(float).set_axis([name], axis=1)
+        table = pd.concat([table.drop(columns=column), flags], axis=1)
+        used += list(flags)
+    return table, used
 
 
 def grid(table: pd.DataFrame, used: list[str]) -> pd.DataFrame:
@@ -195,8 +214,10 @@ def neural(
         settings["windows_batch_size"] = WINDOWS
     if name == "DeepAR":  # as LSTM and TFT by default: unscaled, its MASE on bike is 6.9
         settings["scaler_type"] = "robust"
-    engine = NeuralForecast(models=[getattr(models, name)(**settings)], freq="D")
-    engine.fit(df=until(table, cutoffs[0]))
+    model, known = getattr(models, name), until(table, cutoffs[0])
+    settings |= tune(lambda given: model(**settings | given), known, horizon)
+    engine = NeuralForecast(models=[model(**settings)], freq="D")
+    engine.fit(df=known)
     for cutoff in cutoffs:
         past = until(table, cutoff)
         future = ahead(table, past, cutoff, horizon) if used else None
@@ -208,6 +229,25 @@ def neural(
             columns = [c for c in found.columns if c.startswith(name)]
             by_level = dict(zip(job["levels"], columns, strict=True))
         yield as_forecasts(found, cutoff, by_level)
+
+
+def tune(build: Callable[[dict], Any], known: pd.DataFrame, horizon: int) -> dict:
+    """Learning rate and steps with the lowest loss on the last days before the first cutoff.
+
+    Each rate trains until the loss on these days has not fallen for PATIENCE looks. The network
+    that forecasts then learns all known days, with the best rate, for as many steps.
+    """
+    from neuralforecast import NeuralForecast
+
+    found = []
+    for rate in RATES:
+        looks = {"val_check_steps": LOOK_EVERY, "early_stop_patience_steps": PATIENCE}
+        engine = NeuralForecast(models=[build({"learning_rate": rate, **looks})], freq="D")
+        engine.fit(df=known, val_size=VALIDATION_HORIZONS * horizon)
+        losses = [(float(loss), step) for step, loss in engine.models[0].valid_trajectories]
+        loss, step = min(losses)
+        found.append((loss, {"learning_rate": rate, "max_steps": max(step, LOOK_EVERY)}))
+    return min(found, key=lambda one: one[0])[1]
 
 
 PEERS: dict[str, Peer] = {

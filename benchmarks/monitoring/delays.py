@@ -1,14 +1,16 @@
 """Delays and false alarms over synthetic years, beside the defaults of evidently and nannyml.
 
-Twenty healthy years and twenty with a change on day 150, six kinds in turn. One small network is
-trained on other series of the same kind and forecasts each evening of each year. Ours checks each
-day. The peers look at the same days, features and errors once a week, in an environment of their
-own (`benchmarks/monitoring/requirements.txt`):
+Twenty healthy years, and each of these again with six kinds of change on day 150. One small network
+is trained on other series of the same kind and forecasts each evening of each year. Ours checks
+each day. The peers look at the same days, features and errors once a week, in an environment of
+their own (`benchmarks/monitoring/requirements.txt`):
 
     python3.11 -m venv peers && peers/bin/pip install -r benchmarks/monitoring/requirements.txt
     python -m benchmarks.monitoring.delays --peers peers/bin/python
 
-A run that is cut off goes on where it was: model, years and results are kept in a folder.
+Two kinds of years: `usual`, whose seeds start where no bound was ever chosen, and `heavy`, whose
+noise multiplies and has heavy tails, a process that no bound was chosen on. A run that is cut off
+goes on where it was: model, years and results are kept in a folder.
 """
 
 import argparse
@@ -46,30 +48,45 @@ from lib.training.export import save_artifact
 from tests.years import CHANGES, DAYS, LIVE, cut, feature_table, served, year
 
 SERIES, CHANGE, AFTER = 8, 150, 45  # days of the live year; days after the change that count
+WARM_UP = 28  # days of checks before the change
+FIRST_SEED = 1000  # bounds were chosen on lower ones
+TRAINING_SEED = 100
+PROCESSES = ("usual", "heavy")
 _BEFORE = 50  # days of forecasts before the first check
 
 
 @dataclass(frozen=True)
 class Year:
-    """What one program found in one year: days of the year on which an alarm began."""
+    """What one program found in one year.
+
+    Attributes:
+        program: that looked.
+        seed: of the year.
+        change: its kind, "" in a healthy year.
+        alarms: days of the year on which an alarm began.
+        share: of the checks that alarmed.
+        process: of PROCESSES.
+    """
 
     program: str
     seed: int
     change: str
     alarms: list[int]
+    share: float
+    process: str = "usual"
 
     @property
     def delay(self) -> int | None:
-        """Days from the change to the first alarm after it; None without one."""
+        """Days from the change to the first alarm that begins after it; None without one."""
         after = [day - CHANGE for day in self.alarms if CHANGE <= day < CHANGE + AFTER]
         return min(after, default=None)
 
 
-def train(folder: Path) -> ServedModel:
+def train(folder: Path, process: str) -> ServedModel:
     """Train a network for a moment on series that no year has, and calibrate it; or load it."""
     if (folder / "contract.json").is_file():
         return ServedModel.load(folder)
-    panel = cut(year(100, series=SERIES), LIVE)
+    panel = cut(year(TRAINING_SEED, series=SERIES, heavy=process == "heavy"), LIVE)
     split = split_days(panel, horizon=28, cutoffs=3, step=28, validation_days=90)
     config = ModelConfig(hidden=16, decoder_hidden=16)
     data = prepare(panel, split, config)
@@ -83,14 +100,14 @@ def expected_error(model: ServedModel, past: object) -> ExpectedError:
     return ExpectedError.of(compute_metrics(result) | flatten_metrics(metrics_by_block(result)))
 
 
-def run_ours(model: ServedModel, seed: int, change: str, folder: Path) -> Year:
+def run_ours(model: ServedModel, seed: int, change: str, folder: Path, process: str) -> Year:
     """Check each day of one year, and write what the peers need to look at the same days."""
-    settings = Settings(_env_file=None)
-    past = cut(year(seed, series=SERIES), LIVE)
-    panel = year(seed, change, LIVE + CHANGE, series=SERIES)
-    first, last = (
-        (CHANGE, CHANGE + AFTER) if change else (settings.monitor_window_days, DAYS - LIVE)
-    )
+    settings, heavy = Settings(_env_file=None), process == "heavy"
+    past = cut(year(seed, series=SERIES, heavy=heavy), LIVE)
+    panel = year(seed, change, LIVE + CHANGE, series=SERIES, heavy=heavy)
+    first, last = (settings.monitor_window_days, DAYS - LIVE)
+    if change:
+        first, last = CHANGE - WARM_UP, CHANGE + AFTER
     frames = served(model, panel, np.arange(LIVE + first - _BEFORE, LIVE + last - 1))
     table = feature_table(past)
     reports = check_days(
@@ -104,7 +121,7 @@ def run_ours(model: ServedModel, seed: int, change: str, folder: Path) -> Year:
     up = [False, *(bool(report.alarms) for report in reports)]
     alarms = [first + i for i, (was, now) in enumerate(itertools.pairwise(up)) if now > was]
     write_for_peers(model, panel, seed, change, folder, (first, last))
-    return Year("ours", seed, change, alarms)
+    return Year("ours", seed, change, alarms, sum(up) / len(reports), process)
 
 
 def write_for_peers(
@@ -127,32 +144,25 @@ def summarise(years: list[Year]) -> str:
     lines.append("|--|" + "--:|" * (1 + len(CHANGES)))
     for program in dict.fromkeys(one.program for one in years):
         mine = [one for one in years if one.program == program]
-        healthy = [len(one.alarms) for one in mine if not one.change]
-        cells = [f"{sum(healthy)} alarms in {sum(map(bool, healthy))} of {len(healthy)}"]
+        healthy = [one for one in mine if not one.change]
+        alarms = [len(one.alarms) for one in healthy]
+        share = float(np.mean([one.share for one in healthy])) if healthy else np.nan
+        cells = [f"{sum(alarms)} in {sum(map(bool, alarms))} of {len(healthy)}, {share:.1%} up"]
         for change in CHANGES:
             delays = [one.delay for one in mine if one.change == change]
             found = sorted(delay for delay in delays if delay is not None)
-            middle = f"{found[len(found) // 2]} d, " if found else ""
+            middle = f"{found[len(found) // 2]} d ({found[0]}-{found[-1]}), " if found else ""
             cells.append(f"{middle}{len(found)} of {len(delays)}")
         lines.append(f"| {program} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def list_cases(healthy: int, changed: int) -> list[tuple[int, str]]:
-    """Return seed and change of each year, healthy and changed ones in turn."""
-    kinds = list(CHANGES)
-    first = [(seed, "") for seed in range(healthy)]
-    second = [(seed, kinds[seed % len(kinds)]) for seed in range(changed)]
-    mixed = [case for pair in zip(first, second, strict=False) for case in pair]
-    return mixed + first[len(second) :] + second[len(first) :]
-
-
-def run_peers(python: str, folder: Path) -> list[Year]:
+def run_peers(python: str, folder: Path, process: str) -> list[Year]:
     """Run the peers on the years in a folder that they have not seen yet."""
     script, out = Path(__file__).with_name("peers.py"), folder / "peers.json"
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     subprocess.run([python, str(script), str(folder), str(out)], check=True, env=environment)
-    return [Year(**one) for one in json.loads(out.read_text())]
+    return [Year(**one, process=process) for one in json.loads(out.read_text())]
 
 
 def write(years: list[Year], out: Path) -> None:
@@ -168,29 +178,41 @@ def read(out: Path) -> list[Year]:
     if not out.is_file():
         return []
     rows = json.loads(out.read_text())
-    return [Year(row["program"], row["seed"], row["change"], row["alarms"]) for row in rows]
+    return [Year(**{name: row[name] for name in row if name != "delay"}) for row in rows]
+
+
+def run(process: str, seeds: range, folder: Path, peers: str | None) -> list[Year]:
+    """Look at the healthy and the changed years of one process; return what was found."""
+    folder.mkdir(parents=True, exist_ok=True)
+    out, model = folder / "ours.json", train(folder / "model", process)
+    years = read(out)
+    known = {(one.seed, one.change) for one in years}
+    for seed, change in itertools.product(seeds, ("", *CHANGES)):
+        if (seed, change) not in known:
+            years.append(run_ours(model, seed, change, folder, process))
+            write(years, out)
+    return years + (run_peers(peers, folder, process) if peers else [])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.monitoring.delays")
-    parser.add_argument("--healthy", type=int, default=20, help="years without a change")
-    parser.add_argument("--changed", type=int, default=20, help="years with one, six kinds in turn")
+    parser.add_argument("--years", type=int, default=20, help="each healthy, and with each change")
+    parser.add_argument("--seed", type=int, default=FIRST_SEED, help="of the first year")
     parser.add_argument("--peers", help="Python of the environment with evidently and nannyml")
     parser.add_argument("--folder", type=Path, default=Path("var/bench-delays"))
+    parser.add_argument("--out", type=Path, help="file for what all of them found, as JSON")
     options = parser.parse_args()
     configure_logging("WARNING")
-    folder, out = options.folder, options.folder / "ours.json"
-    folder.mkdir(parents=True, exist_ok=True)
-    started, years, model = time.process_time(), read(out), train(folder / "model")
-    known = {(one.seed, one.change) for one in years}
-    for seed, change in list_cases(options.healthy, options.changed):
-        if (seed, change) not in known:
-            years.append(run_ours(model, seed, change, folder))
-            write(years, out)
-            print(years[-1], f"{time.process_time() - started:.0f} s", flush=True)
-    if options.peers:
-        years += run_peers(options.peers, folder)
-    print(summarise(years))
+    started, seeds = time.process_time(), range(options.seed, options.seed + options.years)
+    if TRAINING_SEED in seeds:
+        parser.error(f"seed {TRAINING_SEED} is that of the network's training")
+    years = []
+    for process in PROCESSES:
+        found = run(process, seeds, options.folder / process, options.peers)
+        print(f"\n{process} years\n\n{summarise(found)}")
+        years += found
+    if options.out:
+        write(years, options.out)
     print(f"{time.process_time() - started:.0f} s of processor, without the peers")
 
 

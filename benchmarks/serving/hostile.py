@@ -3,7 +3,8 @@
 Honest ones send `/predict`, small `/forecast`s and `/actuals` over kept connections. Beside them,
 all the time: connections that send byte by byte, large uploads at 70 kB a second, parallel dear
 forecasts, padded bodies, wrong JSON, dates far apart, wrong keys. The server is the user's, with
-two processes of four threads and a key; what it uses is measured every second.
+two processes of four threads and a key; what it uses is measured every second. The honest clients
+are a process of their own, so that they do not wait for the hostile ones' Python.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import argparse
 import http.client
 import itertools
 import json
+import multiprocessing
 import os
 import socket
 import statistics
@@ -22,6 +24,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +137,16 @@ def honest(crowd: Crowd) -> None:
     crowd.start(1, call, "honest", "/actuals", [body], KEY, 1.0)
 
 
+def honest_apart(port: int, sender: Connection) -> None:
+    """Be honest until something is received, and send back what was seen."""
+    sys.setswitchinterval(0.0005)
+    crowd = Crowd(port)
+    honest(crowd)
+    sender.recv()
+    crowd.join()
+    sender.send((crowd.milliseconds["honest"], crowd.statuses))
+
+
 def megabytes(process: psutil.Process) -> tuple[float, set[int]]:
     """Memory of a server, what is shared counted once, and its processes."""
     all_of_it = [process, *process.children(recursive=True)]
@@ -173,7 +186,11 @@ def attack(url: str, pid: int, options: argparse.Namespace) -> dict[str, Any]:
     crowd = Crowd(int(url.split(":")[2].split("/")[0]))
     process = psutil.Process(pid)
     idle, before = megabytes(process)
-    honest(crowd)
+    here, there = multiprocessing.Pipe()
+    apart = multiprocessing.get_context("spawn").Process(
+        target=honest_apart, args=(crowd.port, there)
+    )
+    apart.start()
     if not options.peace:
         hostile(crowd)
     memory, pids = [], set(before)
@@ -182,9 +199,13 @@ def attack(url: str, pid: int, options: argparse.Namespace) -> dict[str, Any]:
         used, now = megabytes(process)
         memory.append(used)
         pids |= now
+    here.send("enough")
+    seen, of_honest = here.recv()
+    apart.join()
     crowd.join()
+    crowd.statuses += of_honest
     after, now = megabytes(process)
-    times = sorted(crowd.milliseconds["honest"])
+    times = sorted(seen)
     statuses: dict[str, dict[str, int]] = {}
     for (who, path, status), count in sorted(crowd.statuses.items(), key=str):
         statuses.setdefault(f"{who} {path}", {})[str(status)] = count

@@ -49,8 +49,9 @@ def serving(
     env: Mapping[str, str],
     *,
     key: str = "",
+    root: Path = ROOT,
 ) -> Iterator[Server]:
-    """Run `python -m …` with PORT in the arguments replaced, until the block ends."""
+    """Run `python -m …` of a checkout with PORT in the arguments replaced, until the block ends."""
     port = free_port()
     url = f"http://127.0.0.1:{port}{path}"
     command = [sys.executable, *(a.replace("PORT", str(port)) for a in arguments)]
@@ -60,7 +61,7 @@ def serving(
     with log.open("wb") as out:
         process = subprocess.Popen(
             command,
-            cwd=ROOT,
+            cwd=root,
             env=os.environ | path_of | env,
             stdout=out,
             stderr=out,

@@ -9,15 +9,20 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from lib.cli.parameters import (
     EXTRA,
     ForecastCommand,
     MonitoringCommand,
+    PlanningCommand,
     TrainingCommand,
+    apply_settings,
     forecast_parameters,
     monitoring_parameters,
+    planning_parameters,
     read_overrides,
+    take_settings,
     training_parameters,
 )
 
@@ -28,7 +33,6 @@ app = typer.Typer(
     name="lstm-forecast",
     help="Probabilistic forecasts of daily demand. Start with `lstm-forecast forecast "
     "--data sales.csv --out next.csv`.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -43,12 +47,24 @@ RelativeTo = Annotated[
 ]
 
 
-@app.command(
-    cls=ForecastCommand,
-    context_settings=EXTRA,
-    rich_help_panel=START,
-    options_metavar="[OPTIONS] [NAME=value ...]",
-)
+def _command(panel: str, kind: type[TyperCommand] | None = None) -> Callable[..., Any]:
+    """Return the decorator of a command that takes NAME=value."""
+    return app.command(
+        cls=kind,
+        context_settings=EXTRA,
+        rich_help_panel=panel,
+        options_metavar="[OPTIONS] [NAME=value ...]",
+    )
+
+
+@app.callback(invoke_without_command=True)
+def show_help(context: typer.Context) -> None:
+    """Print the help where no command is named."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@_command(START, ForecastCommand)
 def forecast(
     context: typer.Context,
     out: Annotated[Path, typer.Option(help="File to write, .csv or .parquet.")],
@@ -94,12 +110,7 @@ def forecast(
     )
 
 
-@app.command(
-    cls=TrainingCommand,
-    context_settings=EXTRA,
-    rich_help_panel=START,
-    options_metavar="[OPTIONS] [NAME=value ...]",
-)
+@_command(START, TrainingCommand)
 def train(
     context: typer.Context,
     profile: Profile = "default",
@@ -113,12 +124,7 @@ def train(
     _run_pipeline(context, words, profile, force=force, run_dir=run_dir, bases=relative_to)
 
 
-@app.command(
-    cls=TrainingCommand,
-    context_settings=EXTRA,
-    rich_help_panel=START,
-    options_metavar="[OPTIONS] [NAME=value ...]",
-)
+@_command(START, TrainingCommand)
 def backtest(
     context: typer.Context,
     out: Annotated[Path, typer.Option(help="Folder of the results.")],
@@ -132,12 +138,7 @@ def backtest(
     _run_pipeline(context, words, profile, force=force, run_dir=run_dir, bases=relative_to)
 
 
-@app.command(
-    cls=TrainingCommand,
-    context_settings=EXTRA,
-    rich_help_panel=START,
-    options_metavar="[OPTIONS] [NAME=value ...]",
-)
+@_command(START, TrainingCommand)
 def explain(
     context: typer.Context,
     profile: Profile = "default",
@@ -153,21 +154,16 @@ def explain(
 @app.command(rich_help_panel=OPERATE, context_settings=EXTRA, add_help_option=False)
 def serve(context: typer.Context) -> None:
     """Serve the page and the API, with a worker beside them (`serve --help`)."""
-    _become("serving.server", context.args)
+    _become("serving.server", apply_settings(context.args))
 
 
 @app.command(rich_help_panel=OPERATE, context_settings=EXTRA, add_help_option=False)
 def worker(context: typer.Context) -> None:
     """Compute explanations in the background (`worker --help`)."""
-    _become("serving.worker", context.args)
+    _become("serving.worker", apply_settings(context.args))
 
 
-@app.command(
-    cls=MonitoringCommand,
-    context_settings=EXTRA,
-    rich_help_panel=OPERATE,
-    options_metavar="[OPTIONS] [NAME=value ...]",
-)
+@_command(OPERATE, MonitoringCommand)
 def monitor(
     context: typer.Context,
     run_dir: Annotated[
@@ -180,8 +176,22 @@ def monitor(
     _call_pipeline([*words, *_assign(overrides)])
 
 
-@app.command(rich_help_panel=OPERATE)
+@_command(START, PlanningCommand)
+def plan(
+    context: typer.Context,
+    run_dir: Annotated[
+        Path | None, typer.Option(help="Run folder.", show_default="trained last")
+    ] = None,
+) -> None:
+    """Answer how much is needed: a page with totals, orders and scenarios of a trained model."""
+    overrides = read_overrides(context.args, planning_parameters)
+    words = ["plan", *(["--run-dir", str(run_dir)] if run_dir else [])]
+    _call_pipeline([*words, *_assign(overrides)])
+
+
+@_command(OPERATE)
 def check(
+    context: typer.Context,
     day: Annotated[
         str, typer.Option(help="Last day to check.", show_default="the last one with an actual")
     ] = "",
@@ -192,27 +202,42 @@ def check(
     """Check the served model, alert, and retrain where AUTO_RETRAIN allows it."""
     from lib.pipeline.check import main as run
 
+    take_settings(context.args)
     words = [*(["--day", day] if day else []), *(["--no-retraining"] if no_retraining else [])]
     raise typer.Exit(run(words))
 
 
-@app.command(rich_help_panel=OPERATE)
-def promote(version: Annotated[int, typer.Option(help="Its number.")]) -> None:
+@app.command(rich_help_panel=OPERATE, context_settings=EXTRA, add_help_option=False)
+def quarantine(context: typer.Context) -> None:
+    """List, release or drop implausible actuals (`quarantine --help`)."""
+    from lib.pipeline.quarantine import main as run
+
+    raise typer.Exit(run(apply_settings(context.args)))
+
+
+@_command(OPERATE)
+def promote(
+    context: typer.Context, version: Annotated[int, typer.Option(help="Its number.")]
+) -> None:
     """Make a version the production one."""
+    take_settings(context.args)
     _call_registry(["promote", "--version", str(version)])
 
 
-@app.command(rich_help_panel=OPERATE)
-def rollback() -> None:
+@_command(OPERATE)
+def rollback(context: typer.Context) -> None:
     """Return to the production version before this one."""
+    take_settings(context.args)
     _call_registry(["rollback"])
 
 
-@app.command(rich_help_panel=OPERATE)
+@_command(OPERATE)
 def runs(
+    context: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="All that is known, as JSON.")] = False,
 ) -> None:
     """List the registered versions: scores, aliases and the gate's decision."""
+    take_settings(context.args)
     if as_json:
         _call_registry(["show"])
     from lib.cli.runs import print_versions
@@ -235,7 +260,8 @@ def exit_code_of(command: Callable[[], Any]) -> int:
     try:
         code = command()
     except typer.TyperException as error:
-        _write_error(f"{error.format_message().rstrip('.')}. See --help.")
+        message = error.format_message().rstrip(".")
+        _write_error(f"{message}{'' if message.endswith('?') else '.'} See --help.")
         return WRONG
     except typer.Abort:
         return _interrupted()

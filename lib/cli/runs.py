@@ -14,7 +14,13 @@ def print_versions() -> None:
     shown = registry.show()
     console = Console()
     if not shown["versions"]:
-        console.print(f"{registry.name}: nothing is registered yet; `make train` registers")
+        console.print(
+            f"{registry.name}: nothing is registered yet; `make train` registers"
+            f"{registry.name_others()}",
+            soft_wrap=True,
+            markup=False,
+            highlight=False,
+        )
         return
     table = Table(title=registry.name, title_justify="left")
     for heading in ("version", "alias", "MASE", "WQL %", "80 % covers", "decision"):

@@ -45,6 +45,7 @@ __all__ = [
     "plot_factor",
     "plot_seasons",
     "plot_series",
+    "read",
     "spike_rows",
     "split_calendar",
     "split_column",
@@ -69,7 +70,7 @@ from .closed_days import (
     is_missing,
 )
 from .covariate_alignment import align_covariates, describe_covariates
-from .covariate_cells import CovariateNames, convert_planned
+from .covariate_cells import CovariateNames
 from .covariates import Covariate, Kind, as_categories, covariate_columns, split_column
 from .description import describe_data
 from .frequency import find_frequency
@@ -80,7 +81,7 @@ from .holidays import (
     name_holidays,
     split_calendar,
 )
-from .loading import load, validate
+from .loading import convert_planned, load, validate
 from .panel import (
     MIN_HISTORY_DAYS,
     SERIES_COLUMNS,
@@ -101,6 +102,7 @@ from .planned import (
     split_planned,
 )
 from .plots import plot_components, plot_events, plot_factor, plot_seasons, plot_series
+from .readers import read
 from .series_checks import ROUNDING, is_constant
 from .source import COLUMN_PARAMETERS, Source, match_columns
 from .spikes import spike_rows, without_spikes

@@ -19,8 +19,8 @@ from lib.data.covariates import (
     is_covariate_column,
     split_column,
 )
+from lib.data.numbers import MISSING, YES_NO, parse_numbers
 from lib.data.panel import SERIES_COLUMNS, SeriesError
-from lib.data.parsing import MISSING, YES_NO, find_decimal, parse_numbers
 from lib.data.source import Source
 
 NO_CATEGORY = tuple(word for word in MISSING if word != "None")  # "None" may be a category
@@ -116,21 +116,6 @@ def convert_covariates(
     for column, values in columns.items() if log_kinds else ():
         _log_unusual(column, values)
     return columns
-
-
-def convert_planned(frame: pd.DataFrame, source: Source) -> dict[str, pd.Series | np.ndarray]:
-    """Return covariates of days ahead, in canonical columns, from cells as written.
-
-    Args:
-        frame: in canonical columns, whose kinds are known.
-        source: of the rows, for messages.
-
-    Raises:
-        SeriesError: a cell is not of the kind of its column.
-    """
-    text = number_texts(frame, CovariateNames())
-    decimal = find_decimal(text, source) if text else "."
-    return convert_covariates(frame, CovariateNames(), decimal, source, log_kinds=False)
 
 
 def _convert(
@@ -265,8 +250,13 @@ def fill_static(
             row=row,
             count=len(other),
             expected="one value a series",
-            remedy="Correct it, or name the column in COVARIATES or PAST_COVARIATES instead of "
-            "STATIC_COVARIATES",
+            remedy="Correct it, or name the column in "
+            + " instead of ".join(
+                (
+                    " or ".join(source.parameter(role) for role in ("known", "past")),
+                    source.parameter("static"),
+                )
+            ),
         )
     return values
 

@@ -28,9 +28,10 @@ from lib.data.covariates import Kind
 from lib.data.frequency import check_frequency
 from lib.data.grouped_rows import GroupedRows
 from lib.data.names import unify_names
+from lib.data.numbers import check_decimal, find_decimal, parse_numbers
 from lib.data.panel import SERIES_COLUMNS, WINDOW_DAYS, Panel
-from lib.data.parsing import Days, check_decimal, find_decimal, parse_days, parse_numbers
-from lib.data.readers import read
+from lib.data.parsing import Days, parse_days
+from lib.data.readers import find_days_of, read
 from lib.data.series_checks import check_series
 from lib.data.source import Source, match_columns
 from lib.data.validation import (
@@ -145,7 +146,7 @@ def validate(
     Raises:
         SeriesError: names a row by its position, the first being 0.
     """
-    source = Source("series table")
+    source = Source("series table", is_table=True, find_days=lambda: find_days_of(table))
     names = CovariateNames(covariates, past_covariates, static_covariates, categorical, kinds or {})
     wanted = {"date": "date", "value": "value", **(columns or {}), **names.wanted()}
     matched = match_columns(list(table.columns), wanted, source)
@@ -155,6 +156,27 @@ def validate(
     canonical = _canonical_table(frame, source, names, decimal="", min_days=min_days)
     fill_events = "evento_especial" not in matched
     return with_holidays(canonical, country, state, fill_events=fill_events)
+
+
+def convert_planned(frame: pd.DataFrame, source: Source, *, decimal: str = "") -> pd.DataFrame:
+    """Return rows of planned days with their types, in the order of the frame.
+
+    Args:
+        frame: as written, under canonical names: date, perhaps series_id, and covariates of known
+            kinds.
+        source: of the rows, for messages.
+        decimal: the decimal mark of text; "" detects it.
+
+    Returns:
+        The same columns: days, numbers (NaN where blank) and categories.
+
+    Raises:
+        SeriesError: names file, column and row of the first cell that cannot be read.
+    """
+    frame, source = _drop_blank_rows(frame, source)
+    table, source = _convert(frame, source, CovariateNames(), decimal, log_kinds=False)
+    check_cells(table[list(SERIES_COLUMNS)], source)
+    return table[list(frame.columns)]
 
 
 def _canonical_table(
@@ -192,7 +214,12 @@ def _text_columns(frame: pd.DataFrame) -> list[str]:
 
 
 def _convert(
-    frame: pd.DataFrame, source: Source, names: CovariateNames, decimal: str
+    frame: pd.DataFrame,
+    source: Source,
+    names: CovariateNames,
+    decimal: str,
+    *,
+    log_kinds: bool = True,
 ) -> tuple[pd.DataFrame, Source]:
     """Return the columns with their types, and a source whose remedies can read the file."""
     text = {name: frame[name] for name in NUMBER_COLUMNS if name in _text_columns(frame)}
@@ -211,7 +238,8 @@ def _convert(
             table[name] = parse_numbers(text[name], name, decimal, source)
         else:
             table[name] = _convert_numbers(frame, name, source)
-    return table.assign(**convert_covariates(frame, names, decimal, source)), source
+    covariates = convert_covariates(frame, names, decimal, source, log_kinds=log_kinds)
+    return table.assign(**covariates), source
 
 
 def _convert_names(frame: pd.DataFrame, days: np.ndarray, source: Source) -> pd.Series:

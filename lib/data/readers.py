@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import pandas as pd
@@ -21,14 +23,21 @@ import structlog
 
 from lib.data.encoding import decode
 from lib.data.panel import SeriesError
+from lib.data.parsing import find_days
 from lib.data.source import Source, match_columns
 
 SEPARATORS = (",", ";", "\t", "|")
 SAMPLE_LINES = 50
+EXCEL_LINE = re.compile(r'"?sep=(.)"?[ \t]*(?=\r?\n)', re.IGNORECASE)  # before the header
 
 
 def read(
-    path: Path, wanted: Mapping[str, str], *, separator: str, encoding: str
+    path: Path,
+    wanted: Mapping[str, str],
+    *,
+    separator: str,
+    encoding: str,
+    optional: Iterable[str] = (),
 ) -> tuple[pd.DataFrame, Source]:
     """Read the wanted columns of a file, under their canonical names.
 
@@ -37,6 +46,7 @@ def read(
         wanted: canonical names to names of the file; "" means the canonical name, if it is there.
         separator: between fields; "" detects it.
         encoding: of the text; "" detects it.
+        optional: canonical names of columns that the file may lack.
 
     Returns:
         The columns as written, and the source that locates them.
@@ -52,17 +62,28 @@ def read(
             "Check the path: a relative one counts from the working directory"
         ) from error
     if data.startswith(b"PAR1"):
-        return _read_parquet(path, data, wanted)
-    return _read_csv(path, data, wanted, separator=separator, encoding=encoding)
+        return _read_parquet(path, data, wanted, set(optional))
+    return _read_csv(path, data, wanted, set(optional), separator=separator, encoding=encoding)
+
+
+def _keep_present(
+    wanted: Mapping[str, str], optional: set[str], header: Iterable[str]
+) -> dict[str, str]:
+    """Return the wanted columns without optional ones that the file lacks."""
+    there = set(header)
+    return {key: n for key, n in wanted.items() if key not in optional or n in there}
 
 
 def _read_parquet(
-    path: Path, data: bytes, wanted: Mapping[str, str]
+    path: Path, data: bytes, wanted: Mapping[str, str], optional: set[str]
 ) -> tuple[pd.DataFrame, Source]:
     source = Source(path.name, reading=f'frame = pd.read_parquet("{path.name}")')
     try:
         file = pa_parquet.ParquetFile(pa.BufferReader(data))
-        columns = match_columns(file.schema_arrow.names, wanted, source)
+        header = file.schema_arrow.names
+        wanted = _keep_present(wanted, optional, header)
+        located = replace(source, find_days=lambda: find_days_of(file.read().to_pandas()))
+        columns = match_columns(header, wanted, located)
         table = file.read(columns=list(columns.values()))
     except (pa.ArrowInvalid, OSError) as error:
         raise SeriesError(
@@ -75,10 +96,29 @@ def _read_parquet(
     return frame, replace(source, columns=columns)
 
 
+def find_days_of(frame: pd.DataFrame) -> str:
+    """Return the name of the first column of a table that holds days, "" for none."""
+    for name in frame.columns:
+        if pd.api.types.is_datetime64_any_dtype(frame[name]):
+            return str(name)
+    sample = frame.iloc[:SAMPLE_LINES]
+    return find_days({str(name): sample[name].dropna().astype("str").tolist() for name in sample})
+
+
 def _read_csv(
-    path: Path, data: bytes, wanted: Mapping[str, str], *, separator: str, encoding: str
+    path: Path,
+    data: bytes,
+    wanted: Mapping[str, str],
+    optional: set[str],
+    *,
+    separator: str,
+    encoding: str,
 ) -> tuple[pd.DataFrame, Source]:
     text, used = decode(path.name, data, encoding)
+    if named := EXCEL_LINE.match(text):
+        # A blank line in its place: the numbers of the lines stay.
+        text = text[named.end() :]
+        data, separator = text.encode(), separator or named[1]
     if not text.strip():
         raise SeriesError(
             f"{path.name}: the file is empty; expected a header line and one line a day. "
@@ -96,8 +136,15 @@ def _read_csv(
         locate=lambda row: f"line {_line_of(text, separator, row)}",
         separator=separator,
         reading=f'frame = pd.read_csv("{path.name}", sep={separator!r}, encoding={used!r})',
+        find_days=lambda: find_days(_sample_columns(text, separator)),
     )
-    columns = match_columns(header, wanted, source)
+    columns = match_columns(header, _keep_present(wanted, optional, header), source)
+    if not columns:
+        raise source.error(
+            f"the columns are {header}",
+            expected=f"some of {list(wanted.values())}",
+            remedy="Rename them, or set SEPARATOR if these names look wrong",
+        )
     positions = [header.index(name) for name in columns.values()]
     try:
         frame = _read_columns(
@@ -106,7 +153,7 @@ def _read_csv(
     except pa.ArrowInvalid as error:
         raise _ragged_error(text, separator, len(header), path.name, error) from error
     frame.columns = list(columns)
-    return frame, replace(source, name=path.name, columns=columns)
+    return frame, replace(source, name=path.name, columns=columns, header=header)
 
 
 def _check_separator(separator: str) -> None:
@@ -166,6 +213,13 @@ def _records(text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
     for record in reader:
         if record:
             yield reader.line_num, record
+
+
+def _sample_columns(text: str, separator: str) -> dict[str, list[str]]:
+    """Return the first fields of each column of a file, by its name."""
+    records = [fields for _, fields in islice(_records(text, separator), SAMPLE_LINES)]
+    header, *rows = records
+    return {name.strip(): [row[i] for row in rows if i < len(row)] for i, name in enumerate(header)}
 
 
 def _line_of(text: str, separator: str, row: int) -> int:

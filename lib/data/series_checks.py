@@ -113,7 +113,7 @@ def _check_any_value(rows: GroupedRows, empty: np.ndarray) -> None:
         column="value",
         row=int(rows.order[rows.starts[s]]),
         expected="known values",
-        remedy=f"Set VALUE_COLUMN to the column that holds them{drop}",
+        remedy=f"Set {rows.source.parameter('value')} to the column that holds them{drop}",
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from lib.data.covariates import covariate_columns
@@ -24,6 +24,15 @@ COVARIATE_PARAMETERS = {
     "past": "PAST_COVARIATES",
     "static": "STATIC_COVARIATES",
 }
+# The arguments of `Forecaster.fit` that do the same for a table.
+ARGUMENTS = {
+    "series_id": "series",
+    "date": "date",
+    "value": "value",
+    "fator_externo": "external",
+    "evento_especial": "event",
+} | {role: parameter.lower() for role, parameter in COVARIATE_PARAMETERS.items()}
+LEAST_LIKENESS = 0.75  # of a name that is called near, 1 for the same
 RESERVED_NAMES = ("date", "value", *SERIES_COLUMNS[3:])  # fields of a day in a request
 
 
@@ -38,6 +47,9 @@ class Source:
         separator: between the fields of a text file.
         reading: the line of pandas that reads the file.
         preparation: the same, with its dates.
+        is_table: whether it is a table of Python, whose columns are named by arguments.
+        header: all names of columns of a file.
+        find_days: returns the name of a column that holds days, "" for none.
     """
 
     name: str
@@ -46,6 +58,25 @@ class Source:
     separator: str = ","
     reading: str = "frame = …"
     preparation: str = "frame = …"
+    is_table: bool = False
+    header: Sequence[str] = ()
+    find_days: Callable[[], str] = str
+
+    def parameter(self, canonical: str) -> str:
+        """Return the parameter, or the argument of Python, that names a column."""
+        role = canonical.partition(":")[0]
+        if self.is_table:
+            return ARGUMENTS[role]
+        return COLUMN_PARAMETERS.get(role) or COVARIATE_PARAMETERS[role]
+
+    def assign(self, canonical: str, name: str) -> str:
+        """Return what a user writes to name a column, such as `DATE_COLUMN=day`."""
+        return f"{self.parameter(canonical)}=" + (f'"{name}"' if self.is_table else name)
+
+    @property
+    def categorical(self) -> str:
+        """The parameter or argument that names categories."""
+        return "categorical" if self.is_table else "CATEGORICAL"
 
     def column(self, canonical: str) -> str:
         """Return the name of a column in the file."""
@@ -107,19 +138,13 @@ def match_columns(header: list[str], wanted: Mapping[str, str], source: Source) 
     return matched | {name: name for name in covariate_columns(header)}
 
 
-def _parameter_of(canonical: str) -> str:
-    """Return the parameter that names a column."""
-    role = canonical.partition(":")[0]
-    return COLUMN_PARAMETERS.get(canonical) or COVARIATE_PARAMETERS[role]
-
-
 def _check_covariate_name(name: str, canonical: str, source: Source) -> None:
     if name in RESERVED_NAMES:
         raise source.error(
-            f"{_parameter_of(canonical)} names {name!r}, which is the name of a field of each day",
+            f"{source.parameter(canonical)} names {name!r}, the name of a field of each day",
             expected=f"other names than {', '.join(RESERVED_NAMES)}",
-            remedy="Rename the column. The columns that EXTERNAL_COLUMN and EVENT_COLUMN name are "
-            "covariates already",
+            remedy=f"Rename the column. The columns that {source.parameter('fator_externo')} and "
+            f"{source.parameter('evento_especial')} name are covariates already",
         )
 
 
@@ -127,14 +152,10 @@ def _check_column(
     name: str, canonical: str, header: list[str], matched: Mapping[str, str], source: Source
 ) -> None:
     if name not in header:
-        near = difflib.get_close_matches(name, header, n=1)
-        hint = f"{near[0]!r} is near. " if near else ""
-        hint += "Behind `make`, $ is written $$. " if near and "$" in near[0] else ""
         raise source.error(
             f"there is no column {name!r}",
             expected=f"it among the columns {header}",
-            remedy=f"{hint}Set {_parameter_of(canonical)} to the column that holds it, or "
-            "SEPARATOR or ENCODING if these names look wrong",
+            remedy=_find_remedy(name, canonical, header, source),
         )
     if header.count(name) > 1:
         raise source.error(
@@ -145,7 +166,33 @@ def _check_column(
     if name in matched.values():
         other = next(key for key, column in matched.items() if column == name)
         raise source.error(
-            f"{_parameter_of(other)} and {_parameter_of(canonical)} both name {name!r}",
+            f"{source.parameter(other)} and {source.parameter(canonical)} both name {name!r}",
             expected="a different column for each",
             remedy="Leave it out of one of them",
         )
+
+
+def _find_remedy(name: str, canonical: str, header: list[str], source: Source) -> str:
+    """Return what to do about a column that is not there."""
+    parts = [part.strip() for part in name.split(",")]
+    if len(parts) > 1 and set(parts) <= set(header):
+        return (
+            f"Make one column of these {len(parts)}: {source.reading}; frame.melt("
+            f'id_vars="{source.find_days() or "date"}", value_vars={parts}, var_name="series", '
+            f'value_name="value"). Then {source.assign("series_id", "series")} and '
+            f"{source.assign('value', 'value')}"
+        )
+    folded = {column.casefold(): column for column in header}
+    near = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=LEAST_LIKENESS)
+    found, hint = "", ""
+    if near:
+        found = folded[near[0]]
+        hint = f"{found!r} is near. "
+        hint += "Behind `make`, $ is written $$. " if "$" in found else ""
+    elif canonical == "date" and (found := source.find_days()):
+        hint = f"{found!r} holds days. "
+    if source.is_table:
+        return f"{hint}Name the column that holds it: {source.assign(canonical, found or '…')}"
+    target = source.assign(canonical, found)
+    target = target if found else f"{source.parameter(canonical)} to the column that holds it"
+    return f"{hint}Set {target}, or SEPARATOR or ENCODING if these names look wrong"

@@ -179,7 +179,8 @@ def _check_duplicates(rows: GroupedRows) -> None:
         row=int(rows.order[second]),
         count=len(pairs),
         expected="each day once in a series",
-        remedy="Set SERIES_COLUMN if the file holds several series; otherwise drop one, or add "
+        remedy=f"Set {source.parameter('series_id')} if it holds several series; otherwise drop "
+        "one, or add "
         f'them up: frame.groupby({rows.keys("date")})["{source.column("value")}"]'
         ".sum(min_count=1).reset_index()",
     )

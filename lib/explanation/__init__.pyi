@@ -16,7 +16,8 @@ __all__ = [
 ]
 
 from .cases import Case
-from .explainer import TOLERANCE, Explainer, ExplanationError
+from .explainer import Explainer
 from .explanation import Explanation
 from .plots import plot_beeswarm, plot_days, plot_importance, plot_map, plot_waterfall
 from .shapley import Game, exact_product_shapley, exact_shapley, sampled_owen
+from .shares import TOLERANCE, ExplanationError

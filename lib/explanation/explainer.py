@@ -39,24 +39,14 @@ from lib.explanation.players import (
     feature_players,
     split_blocks,
 )
-from lib.explanation.shapley import (
-    Game,
-    all_coalitions,
-    exact_product_shapley,
-    exact_shapley,
-    sampled_owen,
-)
+from lib.explanation.shapley import Game, exact_shapley, sampled_owen
+from lib.explanation.shares import check_sums, player_names, share_out
 from lib.features import FEATURES
 from lib.inference import ServedModel
 
-TOLERANCE = 1e-4  # of the difference that is explained
 OWN_WINDOWS = 8  # of the past of a series
 _PERMUTATIONS = 16  # pairs that are sampled for the map, all background windows together
 _EACH_FEATURE = tuple(range(len(FEATURES)))
-
-
-class ExplanationError(RuntimeError):
-    """The shares do not add up to the difference that they explain."""
 
 
 class Explainer:
@@ -191,8 +181,8 @@ class Explainer:
     def shares_of(self, case: Case) -> dict[str, float]:
         """Compute the exact shares of the features and, after them, of the covariates, by name."""
         network = self._network(case, feature_players())
-        shares = _share_out(network, case)
-        return dict(zip(_player_names(case), shares.tolist(), strict=True))
+        shares = share_out(network, case)
+        return dict(zip(player_names(case), shares.tolist(), strict=True))
 
     def sample(self, features: np.ndarray, future: np.ndarray) -> np.ndarray:
         """Compute the exact shares of the features in many forecasts.
@@ -260,15 +250,15 @@ class Explainer:
     def _explain(self, case: Case, permutations: int, seed: int) -> Explanation:
         base, output = self.ends_of(case)
         blocks = split_blocks(len(case.window[0]))
-        names = _player_names(case)
-        by_feature = _share_out(self._network(case, feature_players()), case)
+        names = player_names(case)
+        by_feature = share_out(self._network(case, feature_players()), case)
         by_day = exact_shapley(self._block_game(case, blocks), len(blocks))
         cells = self._cell_game(case, blocks)
         rng = np.random.default_rng(seed)
         by_both = sampled_owen(cells, by_feature, len(blocks), permutations, rng)
         # The rows are made to sum: whether the cells together make the forecast is checked too.
         all_cells = np.diff(cells(np.repeat([[False], [True]], by_both.size, axis=1)))
-        error = _check_sums((by_feature, by_day, by_both, all_cells), base, output)
+        error = check_sums((by_feature, by_day, by_both, all_cells), base, output)
         effects = case.effects
         return Explanation(
             horizon_day=self.horizon_day,
@@ -321,42 +311,3 @@ class Explainer:
         if self.horizon_day:
             quantiles = quantiles[:, [self.horizon_day - 1]]
         return np.maximum(quantiles, 0.0) if nonnegative else quantiles
-
-
-def _player_names(case: Case) -> list[str]:
-    return [*FEATURES, *(case.effects.players if case.effects else ())]
-
-
-def _share_out(network: NetworkGame, case: Case) -> np.ndarray:
-    """Return the exact shares of the features and, after them, of the covariates."""
-    effects = case.effects
-    if effects is None:
-        return exact_shapley(network, len(FEATURES))
-    coalitions = all_coalitions(len(FEATURES))
-    values = network.by_day(coalitions)
-    is_feature = np.array([name in FEATURES for name in effects.names])
-    columns = [FEATURES.index(name) for name in effects.names if name in FEATURES]
-    own = effects.changes[~is_feature]  # (own players, days)
-    present = np.zeros((len(coalitions), len(effects.names)), dtype=bool)
-    present[:, is_feature] = coalitions[:, columns]
-    values = effects.put_back(values, present)
-    if effects.additive:
-        shares = exact_shapley(lambda _: values.mean(axis=1), len(FEATURES))
-        return np.append(shares, own.mean(axis=1))
-    by_day = zip(values.T, own.T, strict=True)
-    return np.mean([exact_product_shapley(*each) for each in by_day], axis=0)
-
-
-def _check_sums(shares: tuple[np.ndarray, ...], base: float, output: float) -> float:
-    """Return the largest relative gap between a sum of shares and the difference explained."""
-    difference = output - base
-    # A forecast that equals the base leaves nothing to divide by: the float32 of the network
-    # is then measured against the forecast itself.
-    size = max(abs(difference), 1e-3 * abs(output), 1e-12)
-    error = max(float(abs(each.sum() - difference) / size) for each in shares)
-    if not error <= TOLERANCE:
-        raise ExplanationError(
-            f"the shares miss the difference of {difference:.6g} between forecast and "
-            f"background by {error:.1e} of it, expected at most {TOLERANCE:.0e}"
-        )
-    return error

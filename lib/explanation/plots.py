@@ -5,12 +5,14 @@ shap draws the last, and is imported only then: that takes seconds.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import StrMethodFormatter
 
 from lib.explanation.covariates import Value
 from lib.explanation.explanation import Explanation
@@ -23,7 +25,21 @@ if TYPE_CHECKING:
 
 UP, DOWN = FORECAST, BLUE  # what raises and what lowers the forecast
 MOST_BARS = 16  # of a waterfall; the smallest shares of more players are summed
-LONGEST_LABEL = 40  # characters
+LONGEST_LABEL = 44  # characters
+# The eleven features in words: their names are those of the API.
+WORDS = {
+    "dia_semana_sin": "weekday, sine",
+    "dia_semana_cos": "weekday, cosine",
+    "mes_sin": "month, sine",
+    "mes_cos": "month, cosine",
+    "media_movel_7": "mean of 7 days",
+    "media_movel_30": "mean of 30 days",
+    "desvio_movel_7": "spread of 7 days",
+    "lag_1": "the day before",
+    "lag_7": "a week before",
+    "fator_externo": "external factor",
+    "evento_especial": "special event",
+}
 
 
 def plot_waterfall(
@@ -54,7 +70,7 @@ def plot_waterfall(
     axis.set_yticks(places, labels, fontsize=8)
     # In a column of their own the shares meet neither bars nor each other.
     column = axis.secondary_yaxis("right")
-    column.set_yticks(places, [f"{share:+.3g}" for share in shares], fontsize=8)
+    column.set_yticks(places, [_number(share, 3, "+") for share in shares], fontsize=8)
     column.tick_params(length=0)
     column.spines["right"].set_visible(False)
     axis.set_ylim(-1.4, len(shares) + 0.4)
@@ -62,10 +78,11 @@ def plot_waterfall(
     axis.margins(x=0.06)
     _mark_value(axis, explanation.base_value, "base", -1.0)
     _mark_value(axis, float(tips[-1]), "forecast", len(shares))
-    days = "the last day of the window"
+    days = "Beside the names stand their values on the last known day"
     if any(value is not None for value in explanation.covariates.values()):
-        days += ", of covariates the explained day"
-    axis.set(xlabel=f"series' unit; beside the names, {days}")
+        days += ", those of covariates on the day that is explained"
+    axis.set(xlabel=f"Forecast, in the unit of the series. {days}.")
+    axis.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
     usual = "what is usual for this series"
     base = usual if explanation.base_of_series else "the mean forecast of the background"
     title = f"{_subject(explanation)}: from {base}"
@@ -80,7 +97,7 @@ def _mark_value(axis: plt.Axes, value: float, name: str, height: float) -> None:
     left, right = axis.get_xlim()
     is_right = value > (left + right) / 2
     axis.annotate(
-        f"{name} {value:.4g}",
+        f"{name} {_number(value)}",
         (value, height),
         (-4 if is_right else 4, 0),
         textcoords="offset points",
@@ -98,7 +115,7 @@ def _waterfall_labels(
     values |= {name: v for name, v in explanation.covariates.items() if v is not None}
     labels = []
     for name in explanation.by_feature:
-        value, label = values.get(name), names.get(name, name)
+        value, label = values.get(name), names.get(name) or _in_words(name)
         if value is not None:
             label += f" = {value if isinstance(value, str) else _number(value)}"
         long = len(label) > LONGEST_LABEL
@@ -106,9 +123,24 @@ def _waterfall_labels(
     return labels
 
 
-def _number(value: float) -> str:
-    """Return four digits of a number; what is nothing but rounding noise is 0."""
-    return "0" if abs(value) < 1e-9 else f"{value:.4g}"
+def _in_words(name: str) -> str:
+    """Return a feature in words with its name, any other name as it is."""
+    return f"{WORDS[name]} ({name})" if name in WORDS else name
+
+
+def _number(value: float, digits: int = 4, sign: str = "") -> str:
+    """Return the leading digits of a number, never as a power of ten; rounding noise is 0.
+
+    >>> _number(-1876.4, 3, "+"), _number(5234567.0), _number(0.001234), _number(float("nan"))
+    ('-1,880', '5,235,000', '0.001234', 'not given')
+    """
+    if not math.isfinite(value):
+        return "not given"
+    if abs(value) < 1e-9:
+        return "0"
+    places = digits - 1 - math.floor(math.log10(abs(value)))
+    text = f"{round(value, places):{sign},.{max(places, 0)}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def plot_days(explanation: Explanation) -> Figure:
@@ -117,7 +149,7 @@ def plot_days(explanation: Explanation) -> Figure:
     shares = np.array([explanation.by_day[name] for name in names])
     figure, axis = plt.subplots(figsize=(9, 3), layout="constrained")
     bars = axis.bar(names, shares, color=np.where(shares >= 0, UP, DOWN), width=0.7)
-    axis.bar_label(bars, labels=[f"{share:+.3g}" for share in shares], padding=2, fontsize=8)
+    axis.bar_label(bars, labels=[_number(share, 3, "+") for share in shares], padding=2, fontsize=8)
     axis.axhline(0, color=INK, lw=0.8)
     axis.axvline(len(names) - 1.5, color=INK, lw=0.8, ls=":")
     axis.margins(y=0.15)
@@ -144,10 +176,12 @@ def plot_map(explanation: Explanation) -> Figure:
         share = float(heat[i, j])
         if abs(share) >= 0.02 * limit:  # the rest would read as noise
             color = "white" if abs(share) > 0.6 * limit else INK
-            axis.text(j, i, f"{share:+.2g}", ha="center", va="center", fontsize=7, color=color)
+            axis.text(
+                j, i, _number(share, 2, "+"), ha="center", va="center", fontsize=7, color=color
+            )
     axis.axvline(len(columns) - 1.5, color=INK, lw=0.8, ls=":")
     names = list(explanation.by_feature)
-    axis.set_yticks(range(len(rows)), [names[i] for i in rows])
+    axis.set_yticks(range(len(rows)), [_in_words(names[i]) for i in rows])
     axis.set_xticks(range(len(columns)), [days[j] for j in columns])
     axis.set_xlabel("days before the first forecast day")
     axis.set_title(f"{_subject(explanation)}: shares by feature and day", loc="left", fontsize=9)
@@ -219,7 +253,9 @@ def _to_shap(
 ) -> shap.Explanation:
     import shap
 
-    return shap.Explanation(values=shares, data=latest, feature_names=list(names))
+    return shap.Explanation(
+        values=shares, data=latest, feature_names=[_in_words(name) for name in names]
+    )
 
 
 def _subject(explanation: Explanation) -> str:

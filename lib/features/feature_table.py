@@ -5,17 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from lib.data import Panel
+from lib.data import Covariate, Panel
 from lib.features.engineering import FEATURES
 
-_COMPARED = ("number", "event")  # kinds whose distributions are compared
+_COMPARED = ("number", "event", "category")  # holidays follow from the calendar
 
 
 def tabulate_features(panel: Panel, features: np.ndarray, rows: np.ndarray) -> pd.DataFrame:
     """Return series, date, the eleven features and the covariates of some rows of a panel.
 
-    Covariates are those that change from day to day and are numbers, under their own names. One
-    that has the name of another column is left out.
+    Covariates are those that change from day to day and are sent, under their own names: numbers,
+    or the names of categories. One that has the name of another column is left out.
 
     Args:
         panel: the series.
@@ -31,5 +31,14 @@ def tabulate_features(panel: Panel, features: np.ndarray, rows: np.ndarray) -> p
     for covariate in panel.covariates:
         is_compared = covariate.role != "static" and covariate.kind in _COMPARED
         if is_compared and covariate.name not in table:
-            table[covariate.name] = covariate.values[rows]
+            table[covariate.name] = _values_of(covariate, rows)
     return table
+
+
+def _values_of(covariate: Covariate, rows: np.ndarray) -> np.ndarray:
+    """Return the values of some rows: float64, or the names of categories, None where unknown."""
+    values = covariate.values[rows]
+    if covariate.kind != "category":
+        return values
+    names = np.array([*covariate.labels, None], dtype=object)
+    return names[np.where(np.isnan(values), len(covariate.labels), values).astype(np.int64)]

@@ -13,6 +13,7 @@ from lib.forecasting.model_choice import (
     load_registered,
 )
 from lib.inference import ServedModel
+from lib.pipeline import ParameterError
 
 
 def describe_effort(effort: str) -> str:
@@ -42,7 +43,7 @@ def get_model(
         progress: whether to show bars on standard error.
 
     Raises:
-        ValueError: the registered model forecasts fewer days.
+        ParameterError: the registered model forecasts fewer days.
         RegistryError: effort "registered", and there is no production model.
         SeriesError: too little history to train on.
     """
@@ -62,7 +63,7 @@ def _get_registered(folder: Path, horizon: int) -> tuple[ServedModel, Choice]:
     registered = load_registered(folder)
     longest = registered.model.contract.horizon
     if longest < horizon:
-        raise ValueError(
+        raise ParameterError(
             f"horizon: {registered.label} forecasts {longest} days, expected at least "
             f"{horizon}; give a shorter HORIZON, or train with HORIZON={horizon}"
         )

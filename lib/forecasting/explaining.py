@@ -10,6 +10,7 @@ import pandas as pd
 from lib.data import Panel, SeriesError
 from lib.explanation import Explainer
 from lib.forecasting.model_choice import list_names
+from lib.forecasting.tables import round_digits
 from lib.inference import ServedModel
 
 
@@ -49,6 +50,8 @@ def explain_day(
             "share": list(shares.values()),
         }
     ).sort_values("share", key=np.abs, ascending=False, kind="stable", ignore_index=True)
+    # As `predict` has it
+    forecast = float(round_digits(np.array([forecast]))[0])
     table.attrs = {"base_value": base, "forecast": forecast, "base_of_series": case.of_series}
     return table
 

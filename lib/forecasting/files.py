@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from lib.data import SERIES_COLUMNS, covariate_columns, load, split_column
+from lib.data import SERIES_COLUMNS, load, read
 from lib.forecasting.fitting import check_effort
 from lib.forecasting.forecaster import Forecaster
+from lib.forecasting.future import planned_columns, read_planned
 from lib.forecasting.groups import check_ranges, read_groups
 from lib.forecasting.model_choice import REGISTERED, Choice
-from lib.forecasting.report import write_report
+from lib.forecasting.report import describe_doubts, write_report
+from lib.forecasting.tables import round_digits
 from lib.pipeline import ParameterError
 
 SUFFIXES = (".csv", ".parquet")
@@ -113,13 +115,21 @@ def forecast_file(
             totals, groups, future=planned, include_ended=include_ended, seed=seed
         )
         totals_file = out.with_suffix(f".totals{out.suffix}")
-        _write_table(summed, totals_file)
+        numbers = summed.select_dtypes("float64")
+        _write_table(summed.assign(**numbers.transform(_round_column)), totals_file)
     unit = reading.get("value_column", "value")
     picture = _write_picture(forecaster.history, forecast, out, unit)
     choice = forecaster.choice
-    notes = tuple(forecaster.notes)
+    notes = (*forecaster.notes, *describe_doubts(forecaster.history, forecast))
     report = write_report(
-        out, forecast, choice, notes, data=data, history=forecaster.history, picture=picture
+        out,
+        forecast,
+        choice,
+        notes,
+        data=data,
+        history=forecaster.history,
+        picture=picture,
+        unit=unit,
     )
     return ForecastFiles(forecast, choice, notes, out, report, picture, totals_file)
 
@@ -148,27 +158,33 @@ def _check_out(out: Path, bases: Sequence[Path]) -> Path:
 
 
 def _read_future(path: Path, reading: Mapping[str, Any], history: pd.DataFrame) -> pd.DataFrame:
-    """Read a file of planned covariates, under the names of its columns; categories as text."""
-    if path.suffix == ".parquet":
-        return pd.read_parquet(path)
-    columns = [split_column(name) for name in covariate_columns(history.columns)]
-    categories: dict[Hashable, Any] = {
-        name: "str" for _, kind, name, _ in columns if kind == "category"
-    }
-    return pd.read_csv(
+    """Read a file of planned covariates, with its types, under the names of its columns."""
+    names = _name_columns(reading)
+    wanted = planned_columns(names, history)
+    frame, source = read(
         path,
-        sep=reading.get("separator") or None,
-        engine="python",  # it detects the separator
-        decimal=reading.get("decimal") or ".",
-        encoding=reading.get("encoding") or "utf-8-sig",
-        dtype=categories,
+        wanted,
+        separator=reading.get("separator", ""),
+        encoding=reading.get("encoding", ""),
+        optional=wanted,
     )
+    frame.columns = [wanted.get(name, name) for name in frame.columns]
+    source = replace(source, name=f"FUTURE, {source.name}")
+    decimal = reading.get("decimal", "")
+    planned = read_planned(frame, names, history, source, decimal=decimal)
+    return planned.rename(columns=wanted)
 
 
 def _name_columns(reading: Mapping[str, Any]) -> dict[str, str]:
     """Return canonical names to those of the file, as far as they were given."""
     canonical = zip(COLUMN_PARAMETERS, SERIES_COLUMNS, strict=True)
     return {name: reading[parameter] for parameter, name in canonical if parameter in reading}
+
+
+def _round_column(column: pd.Series) -> pd.Series:
+    """Return sums without the noise of adding up, to six digits or what is given for a mean."""
+    digits = 12 if column.name == "mean" else 6
+    return pd.Series(round_digits(column.to_numpy(), digits), column.index)
 
 
 def _write_table(forecast: pd.DataFrame, out: Path) -> None:

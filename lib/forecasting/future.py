@@ -27,6 +27,7 @@ from lib.data import (
 
 COVARIATES = ["fator_externo", "evento_especial"]
 KEYS = ["series_id", "date"]
+OF_FRAME = Source("future", is_table=True)
 
 
 def append_horizon(
@@ -100,8 +101,27 @@ def _columns_of(table: pd.DataFrame, role: str) -> list[str]:
     return [n for n in covariate_columns(table.columns) if split_column(n)[0] == role]
 
 
+def planned_columns(names: Mapping[str, str], history: pd.DataFrame) -> dict[str, str]:
+    """Return the columns that a plan may have: canonical names to those of the user.
+
+    Args:
+        names: canonical names to the names of the user's columns.
+        history: canonical; external factor and events are named where it has any.
+    """
+    columns = {name: names.get(name, name) for name in KEYS}
+    for name in COVARIATES:
+        if name in names or history[name].notna().any():
+            columns[name] = names.get(name, name)
+    return columns | {column: split_column(column)[2] for column in _known_columns(history)}
+
+
 def read_planned(
-    frame: pd.DataFrame, names: Mapping[str, str], history: pd.DataFrame
+    frame: pd.DataFrame,
+    names: Mapping[str, str],
+    history: pd.DataFrame,
+    source: Source = OF_FRAME,
+    *,
+    decimal: str = "",
 ) -> pd.DataFrame:
     """Return the planned covariates of a user's table in canonical columns.
 
@@ -111,85 +131,40 @@ def read_planned(
         names: canonical names to the names of the user's columns.
         history: the canonical table of all series; its known covariates are looked for under the
             user's names.
+        source: of the rows, for messages.
+        decimal: the decimal mark of text; "" detects it.
 
     Raises:
         SeriesError: a column is missing, a day is repeated, or a cell cannot be read.
     """
-    date = names.get("date", "date")
     wanted = planned_columns(names, history)
     present = {name: column for name, column in wanted.items() if column in frame.columns}
-    if date not in frame.columns or not present:
-        expected = ", ".join([date, *wanted.values()])
+    covariates = [name for name in wanted if name not in KEYS]
+    if "date" not in present or not present.keys() & set(covariates):
+        expected = " or ".join(repr(wanted[name]) for name in covariates)
+        columns = list(source.header or frame.columns)
         raise SeriesError(
-            f"FUTURE: the columns are {list(frame.columns)}; expected the day and at least one "
-            f"covariate, among {expected}. Rename its columns as in the history, and name the "
-            "covariate there by COVARIATES, EXTERNAL_COLUMN or EVENT_COLUMN"
+            f"{source.name}: the columns are {columns}; expected the day, "
+            f"{wanted['date']!r}, and {expected or 'a covariate that the history has'}. Rename "
+            "them as in the history"
         )
-    table = pd.DataFrame({"date": _read_days(frame[date], date)})
-    for name in COVARIATES:
-        table[name] = _read_numbers(frame, present.get(name), name)
-    columns = {name: frame[present[name]] for name in _known_columns(history) if name in present}
-    if columns:
-        source = Source("FUTURE", columns=present)
-        converted = convert_planned(pd.DataFrame(columns).reset_index(drop=True), source)
-        table = table.assign(**converted)
-    label = names.get("series_id", "series_id")
-    if label in frame.columns:
-        table.insert(0, "series_id", frame[label].astype("str").str.strip().to_numpy())
-    else:
-        ids = history[["series_id"]].drop_duplicates()
-        table = ids.merge(table, how="cross")
+    canonical = frame[list(present.values())].reset_index(drop=True)
+    canonical.columns = list(present)
+    table = convert_planned(canonical, replace(source, columns=present), decimal=decimal)
+    if "series_id" not in table:
+        table = history[["series_id"]].drop_duplicates().merge(table, how="cross")
+    table = table.assign(**{name: np.nan for name in COVARIATES if name not in table})
     if (repeated := table.duplicated(KEYS)).any():
         row = table[repeated].iloc[0]
         raise SeriesError(
-            f"FUTURE: {row['date']:%Y-%m-%d} is there twice for series {row['series_id']!r}; "
-            "expected each day once. Drop one, or add the column of the series"
+            f"{source.name}: {row['date']:%Y-%m-%d} is there twice for series "
+            f"{row['series_id']!r}; expected each day once. Drop one, or add the column of the "
+            "series"
         )
     return table
-
-
-def planned_columns(names: Mapping[str, str], history: pd.DataFrame) -> dict[str, str]:
-    """Return the user's names of the covariates that a future may have, by canonical names.
-
-    The arguments are those of `read_planned`.
-    """
-    own = {column: split_column(column)[2] for column in _known_columns(history)}
-    return {name: names.get(name, name) for name in COVARIATES} | own
 
 
 def update_planned(planned: pd.DataFrame, newer: pd.DataFrame) -> pd.DataFrame:
     """Return the planned days of both tables; where both have a number, that of `newer`."""
     merged = newer.set_index(KEYS).combine_first(planned.set_index(KEYS))
     return merged.drop(columns="value", errors="ignore").reset_index()
-
-
-def _read_days(column: pd.Series, name: str) -> pd.Series:
-    try:
-        days = pd.to_datetime(column)
-    except (ValueError, TypeError) as error:
-        raise SeriesError(
-            f"FUTURE, column {name!r}: {error}; expected days such as 2026-12-24"
-        ) from error
-    if days.isna().any():
-        raise SeriesError(f"FUTURE, column {name!r}: a date is blank; expected a day in every row")
-    days = days.dt.tz_localize(None) if days.dt.tz is not None else days
-    return days.dt.normalize().astype("datetime64[us]").reset_index(drop=True)
-
-
-def _read_numbers(frame: pd.DataFrame, name: str | None, canonical: str) -> np.ndarray:
-    if name is None:
-        return np.full(len(frame), np.nan)
-    numbers = pd.to_numeric(frame[name], errors="coerce")
-    wrong = (numbers.isna() & frame[name].notna()).to_numpy()
-    expected = "a number, or nothing where it is not known"
-    if canonical == "evento_especial":
-        wrong = wrong | ((numbers < 0) | (numbers > 1)).to_numpy()
-        expected = "0 (no event) to 1, or nothing where it is not known"
-    if wrong.any():
-        row = int(wrong.argmax())
-        cell = frame[name].tolist()[row]
-        raise SeriesError(
-            f"FUTURE, column {name!r}, row {row} (the first is 0): got {cell!r}; "
-            f"expected {expected}. Correct it or leave it blank"
-        )
-    return numbers.to_numpy(np.float64, na_value=np.nan)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lib.data import SeriesError
+from lib.data import SeriesError, read
 from lib.forecasting.totals import ALL, By
 from lib.inference import read_ranges
 from lib.pipeline import ParameterError
@@ -57,14 +57,13 @@ def read_groups(path: Path, column: str, reading: Mapping[str, str]) -> By:
 
 def _read_columns(path: Path, names: Sequence[str], reading: Mapping[str, str]) -> pd.DataFrame:
     """Read the columns among `names` that the file has."""
-    if path.suffix == ".parquet":
-        frame = pd.read_parquet(path)
-    else:
-        frame = pd.read_csv(
-            path,
-            sep=reading.get("separator") or None,
-            engine="python",  # it detects the separator
-            encoding=reading.get("encoding") or "utf-8-sig",
-            dtype="str",
-        )
-    return frame[[name for name in names if name in frame.columns]]
+    wanted = {f"static:{name}": name for name in names}
+    frame, _ = read(
+        path,
+        wanted,
+        separator=reading.get("separator", ""),
+        encoding=reading.get("encoding", ""),
+        optional=wanted,
+    )
+    frame.columns = [wanted.get(name, name) for name in frame.columns]
+    return frame.mask(frame.eq(""))

@@ -11,7 +11,7 @@ import pandas as pd
 
 from lib.data import Panel, align_covariates, split_planned, to_panel
 from lib.forecasting.future import append_horizon, read_planned, update_planned, with_holidays
-from lib.forecasting.known_ahead import describe_known_ahead
+from lib.forecasting.known_ahead import describe_known_ahead, describe_misplaced
 from lib.forecasting.model_choice import list_names
 
 
@@ -69,8 +69,7 @@ class Ahead:
 
 def look_ahead(
     history: History,
-    future: pd.DataFrame | None = None,
-    *,
+    *futures: pd.DataFrame | None,
     longest: int,
     horizon: int,
     covariates: Sequence[Mapping[str, Any]] | None = None,
@@ -80,7 +79,7 @@ def look_ahead(
 
     Args:
         history: of all series.
-        future: as for `Forecaster.predict`.
+        futures: plans as for `Forecaster.predict`; a later one goes before those ahead of it.
         longest: days that the model forecasts.
         horizon: days that are shown. A series whose last value lies more than this before the
             last of the table has ended.
@@ -88,7 +87,7 @@ def look_ahead(
         include_ended: whether to keep series that have ended.
 
     Raises:
-        SeriesError: `future` cannot be used.
+        SeriesError: a plan cannot be used.
         RuntimeError: there is no history yet.
     """
     known, planned, notes = history.known, history.planned, []
@@ -104,8 +103,10 @@ def look_ahead(
             f"those of others: {list_names(names, 10)}"
         )
         known = known[~ended]
-    if future is not None:
-        planned = update_planned(planned, read_planned(future, history.columns, known))
+    for future in (plan for plan in futures if plan is not None):
+        newer = read_planned(future, history.columns, known)
+        notes += describe_misplaced(newer["date"], last.min(), observed.max(), horizon)
+        planned = update_planned(planned, newer)
     panel = to_panel(append_horizon(known, planned, longest, history.country, history.state))
     if covariates is not None:
         panel = align_covariates(panel, covariates)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+import pandas as pd
 
 from lib.data import Panel
 
@@ -48,6 +49,27 @@ def describe_known_ahead(
     return notes + _describe_covariates(panel, ahead)
 
 
+def describe_misplaced(
+    days: pd.Series, first: pd.Timestamp, last: pd.Timestamp, horizon: int
+) -> list[str]:
+    """Return a sentence if no planned day is one of the days ahead.
+
+    Args:
+        days: that are planned.
+        first: the earliest last day of a series.
+        last: the latest.
+        horizon: days ahead.
+    """
+    begin, end = first + pd.Timedelta(days=1), last + pd.Timedelta(days=horizon)
+    if days.max() < begin:
+        return [
+            f"FUTURE ends {days.max():%Y-%m-%d}, before the days ahead begin ({begin:%Y-%m-%d})"
+        ]
+    if days.min() > end:
+        return [f"FUTURE begins {days.min():%Y-%m-%d}, after the last day ahead ({end:%Y-%m-%d})"]
+    return []
+
+
 def _describe_covariates(panel: Panel, ahead: np.ndarray) -> list[str]:
     """Return a sentence for the covariates that are known ahead, for some days, or not at all.
 
@@ -86,7 +108,7 @@ def _describe(column: str, known: int, days: int, series: int) -> str:
     if not known:
         return (
             f"{column} is not known for the days ahead, so they are forecast without it; give it "
-            "in FUTURE, or in rows behind the last value"
+            "in FUTURE (`future=` in Python), or in rows behind the last value"
         )
     of_all = "" if series == 1 else f" of all {series} series"
     return f"{column} is known for {known} of the {days} days ahead{of_all}"

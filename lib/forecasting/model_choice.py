@@ -6,7 +6,6 @@ panel if it has learned each of its series, with the same values and the same co
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -166,8 +165,4 @@ def _why_none(error: RegistryError, settings: Settings) -> str:
     registry = Registry(settings)
     if (version := registry.version_of(STAGING)) is not None:
         return f"{reason}: version {version} is staging, not promoted"
-    others = registry.others_with(PRODUCTION)
-    if not others:
-        return reason
-    first = shlex.quote(f"REGISTERED_MODEL_NAME={others[0]}")
-    return f"{reason}; {list_names(others)} has one ({first} takes it)"
+    return reason + registry.name_others(PRODUCTION)

@@ -27,9 +27,9 @@ class Planning(ABC):
 
     @abstractmethod
     def _forecast_jointly(
-        self, future: pd.DataFrame | None, *, include_ended: bool, paths: int, seed: int
+        self, *futures: pd.DataFrame | None, include_ended: bool, paths: int, seed: int
     ) -> JointForecast:
-        """Forecast all series, with what draws their paths."""
+        """Forecast all series, with what draws their paths; later plans go before earlier."""
 
     def totals(
         self,
@@ -119,7 +119,8 @@ class Planning(ABC):
         Args:
             lead_time: days that the order has to last, from the first forecast day.
             service_level: wanted probability that they do, such as 0.95; or else both costs.
-            stock: at hand or on its way, of every series or by its name.
+            stock: at hand or on its way, of every series or by its name; 0 where the names leave
+                a series out, which `notes` says.
             cost_over: of a unit that is left.
             cost_under: of a unit that is missing.
             future: as for `predict`.
@@ -131,6 +132,7 @@ class Planning(ABC):
 
         Raises:
             ValueError: an argument is out of range.
+            SeriesError: `future` cannot be used, or `stock` names a series that is not forecast.
         """
         joint = self._forecast_jointly(future, include_ended=False, paths=PATHS, seed=seed)
         self.notes = joint.notes
@@ -149,6 +151,7 @@ class Planning(ABC):
         days: Sequence[int | str] | None = None,
         by: str | Mapping[str, str] | None = None,
         *,
+        future: pd.DataFrame | None = None,
         by_covariate: bool = False,
         seed: int = 0,
     ) -> pd.DataFrame:
@@ -160,6 +163,8 @@ class Planning(ABC):
         Args:
             scenarios: planned covariates as for `predict`, by the name of the scenario. What a
                 table leaves out stays as in the base.
+            future: planned covariates of the base, as for `predict`; a plan given to another call
+                is not remembered.
             days: as for `totals`.
             by: as for `totals`.
             by_covariate: whether to say how much of each difference each covariate makes.
@@ -189,16 +194,18 @@ class Planning(ABC):
         (['total', 'total', 'difference', 'part'], 'promo')
         """
 
-        def forecast(future: pd.DataFrame | None) -> JointForecast:
-            return self._forecast_jointly(future, include_ended=False, paths=PATHS, seed=seed)
+        def forecast(changes: pd.DataFrame | None) -> JointForecast:
+            return self._forecast_jointly(
+                future, changes, include_ended=False, paths=PATHS, seed=seed
+            )
 
         base = forecast(None)
-        joint = {name: forecast(future) for name, future in scenarios.items()}
+        joint = {name: forecast(changes) for name, changes in scenarios.items()}
         alone: dict[str, dict[str, JointForecast]] | None = None
         if by_covariate:
             alone = {}
-            for name, future in scenarios.items():
-                tables = self._split_covariates(future)
+            for name, changes in scenarios.items():
+                tables = self._split_covariates(changes)
                 # A single covariate makes all of the difference.
                 single = joint[name] if len(tables) == 1 else None
                 alone[name] = {c: single or forecast(table) for c, table in tables.items()}

@@ -12,7 +12,7 @@ from lib.plotting import FORECAST, INK, hide_spines
 
 MAX_SERIES = 12
 HISTORY_DAYS = 84  # before the forecast
-INTERVALS = ((0.05, 0.95, "#fbdcc8"), (0.25, 0.75, "#f3a97e"))  # levels and colour of each band
+INTERVALS = ((0.1, 0.9, "#fbdcc8"), (0.25, 0.75, "#f3a97e"))  # levels and colour of each band
 
 
 def plot_forecasts(history: pd.DataFrame, forecast: pd.DataFrame, *, unit: str = "value") -> Figure:
@@ -35,7 +35,8 @@ def plot_forecasts(history: pd.DataFrame, forecast: pd.DataFrame, *, unit: str =
     ahead = dict(tuple(forecast.groupby("series_id")))
     for axis, name in zip(axes.flat, shown, strict=False):
         _plot_series(axis, known[name], ahead[name])
-        axis.set_title(name, loc="left", fontsize=10)
+        if len(ids) > 1 or name != "series":  # the name of a series without one
+            axis.set_title(name, loc="left", fontsize=10)
     for axis in axes.flat[len(shown) :]:
         axis.set_visible(False)
     for axis in axes[:, 0]:
@@ -52,6 +53,7 @@ def plot_forecasts(history: pd.DataFrame, forecast: pd.DataFrame, *, unit: str =
 
 def _plot_series(axis: Axes, history: pd.DataFrame, forecast: pd.DataFrame) -> None:
     last = history["date"].max()
+    forecast = _without_closed_days(history, forecast)
     past = history[history["date"] > last - pd.Timedelta(days=HISTORY_DAYS)]
     axis.plot(past["date"], past["value"], color=INK, lw=1.1, label="history")
     for low, high, color in INTERVALS:
@@ -67,8 +69,19 @@ def _plot_series(axis: Axes, history: pd.DataFrame, forecast: pd.DataFrame) -> N
     axis.axvline(last, color=INK, lw=0.7, ls=":")
     locator = AutoDateLocator(maxticks=6)
     axis.xaxis.set_major_locator(locator)
-    axis.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    # The title names the year: at the corner it would be that of the last tick.
+    axis.xaxis.set_major_formatter(ConciseDateFormatter(locator, show_offset=False))
     axis.tick_params(labelsize=8)
-    values = np.concatenate([past["value"].to_numpy(), forecast["q0.05"].to_numpy()])
+    values = np.concatenate([past["value"].to_numpy(), forecast["q0.1"].to_numpy()])
     if np.nanmin(values) >= 0:
         axis.set_ylim(bottom=0)
+
+
+def _without_closed_days(history: pd.DataFrame, forecast: pd.DataFrame) -> pd.DataFrame:
+    """Return a forecast with gaps on closed days, as the history has them: 0 is forecast there."""
+    observed = history["date"][history["value"].notna()].dt.day_of_week
+    numbers = forecast.select_dtypes("number")
+    closed = ~forecast["date"].dt.day_of_week.isin(observed.tail(HISTORY_DAYS)) & (
+        numbers == 0
+    ).all(axis=1)
+    return forecast.assign(**numbers.mask(closed, np.nan))

@@ -9,6 +9,7 @@ import pandas as pd
 
 from lib.forecasting.totals import By, Days, JointForecast, plan_groups
 from lib.inference import GroupSum, Total, share_difference, subtract
+from lib.pipeline import ParameterError
 
 BASE, TOTAL, DIFFERENCE, PART = "base", "total", "difference", "part"
 
@@ -37,10 +38,11 @@ def compare_scenarios(
         of measure `part` for each covariate: only their means, which add up to the difference.
 
     Raises:
-        ValueError: a scenario is named `base`, or a range is wrong.
+        ParameterError: a scenario is named `base`.
+        ValueError: a range is wrong.
     """
     if BASE in scenarios:
-        raise ValueError(f"scenarios: {BASE!r} is the forecast that they are compared with")
+        raise ParameterError(f"scenarios: {BASE!r} is the forecast that they are compared with")
     rows = []
     for group, numbers, ranges in plan_groups(base, days, by):
         start = base.starts[numbers].max()

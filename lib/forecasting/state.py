@@ -9,13 +9,15 @@ from pathlib import Path
 
 import pandas as pd
 
+from lib.features import MAX_HORIZON
 from lib.forecasting.covariates import LearnedCovariates
-from lib.forecasting.future import planned_columns
+from lib.forecasting.future import KEYS, planned_columns
 from lib.forecasting.history import Ahead, History, look_ahead
 from lib.forecasting.model_choice import Choice
 from lib.forecasting.planning import Planning
 from lib.forecasting.totals import JointForecast, forecast_jointly
 from lib.inference import ServedModel
+from lib.pipeline import ParameterError
 
 
 class ForecasterState(Planning):
@@ -28,8 +30,8 @@ class ForecasterState(Planning):
         seed: int = 0,
         state: str | None = None,
     ) -> None:
-        if horizon < 1:
-            raise ValueError(f"horizon: expected at least 1 day, got {horizon}")
+        if not 1 <= horizon <= MAX_HORIZON:
+            raise ParameterError(f"horizon: expected 1 to {MAX_HORIZON} days, got {horizon}")
         self.horizon, self.country, self.seed = int(horizon), country or "", int(seed)
         self.state = state or ""
         self._choice: Choice | None = None
@@ -57,11 +59,11 @@ class ForecasterState(Planning):
         """The known days in canonical columns, up to the last observed value of each series."""
         return self._history.known
 
-    def _look_ahead(self, future: pd.DataFrame | None, *, include_ended: bool) -> Ahead:
+    def _look_ahead(self, *futures: pd.DataFrame | None, include_ended: bool) -> Ahead:
         contract = self._require_model().contract
         return look_ahead(
             self._history,
-            future,
+            *futures,
             longest=contract.horizon,
             horizon=self.horizon,
             covariates=contract.settings.get("covariates"),
@@ -69,15 +71,16 @@ class ForecasterState(Planning):
         )
 
     def _forecast_jointly(
-        self, future: pd.DataFrame | None, *, include_ended: bool, seed: int, paths: int
+        self, *futures: pd.DataFrame | None, include_ended: bool, seed: int, paths: int
     ) -> JointForecast:
-        ahead = self._look_ahead(future, include_ended=include_ended)
+        ahead = self._look_ahead(*futures, include_ended=include_ended)
         model = self._require_model()
         return forecast_jointly(model, ahead, self.horizon, paths=paths, seed=seed)
 
     def _split_covariates(self, future: pd.DataFrame) -> dict[str, pd.DataFrame]:
-        known = planned_columns(self._history.columns, self._history.known).values()
-        present = [column for column in known if column in future.columns]
+        known = planned_columns(self._history.columns, self._history.known)
+        covariates = [column for name, column in known.items() if name not in KEYS]
+        present = [column for column in covariates if column in future.columns]
         rest = future.drop(columns=present)
         return {column: rest.assign(**{column: future[column]}) for column in present}
 

@@ -76,7 +76,36 @@ def forecast_quantiles(
         names = [panel.ids[s] for s in panel.series_of(origins[closed.any(axis=1)])]
         notes.append(f"closed on some weekdays, where 0 is forecast: {list_names(names)}")
         quantiles = np.where(closed[..., None], 0.0, quantiles)
-    return origins, quantiles, notes
+    return origins, round_digits(quantiles), notes
+
+
+def round_digits(values: np.ndarray, digits: int = 6) -> np.ndarray:
+    """Return numbers with that many significant digits: no forecast is known to more.
+
+    Numbers that rise still do, or are equal.
+
+    >>> round_digits(np.array([2744.6932871, 0.012345678, 0.0])).tolist()
+    [2744.69, 0.0123457, 0.0]
+    """
+    size = np.abs(values, where=values != 0, out=np.ones_like(values))
+    with np.errstate(invalid="ignore"):
+        places = digits - 1 - np.floor(np.log10(size))
+    rounded = values.copy()
+    for place in np.unique(places[np.isfinite(places)]).astype(int):
+        at = places == place
+        rounded[at] = np.round(values[at], place)
+    return rounded
+
+
+def means_of(quantiles: np.ndarray, levels: tuple[float, ...], floor: np.ndarray) -> np.ndarray:
+    """Return the means (n, horizon) of quantiles, rounded as these are.
+
+    Args:
+        quantiles: (n, horizon, levels).
+        levels: of the quantiles.
+        floor: (n,) least values.
+    """
+    return round_digits(mean_of_quantiles(quantiles, levels, floor=floor[:, None]))
 
 
 def least_values(panel: Panel, origins: np.ndarray) -> np.ndarray:
@@ -107,7 +136,7 @@ def forecast_table(
         {
             "series_id": np.repeat(np.array(panel.ids, dtype=object)[series], horizon),
             "date": days.ravel().astype("datetime64[us]"),
-            "mean": mean_of_quantiles(quantiles, levels, floor=floor[:, None]).ravel(),
+            "mean": means_of(quantiles, levels, floor).ravel(),
         }
     ).astype({"series_id": "str"})
     for i, level in enumerate(levels):

@@ -11,7 +11,7 @@ import pandas as pd
 from lib.data import Panel, SeriesError
 from lib.forecasting.history import Ahead
 from lib.forecasting.model_choice import list_names
-from lib.forecasting.tables import forecast_quantiles, least_values
+from lib.forecasting.tables import forecast_quantiles, least_values, means_of
 from lib.inference import (
     DayRange,
     GroupSum,
@@ -20,9 +20,9 @@ from lib.inference import (
     Total,
     align_ranges,
     choose_order,
-    mean_of_quantiles,
     read_ranges,
 )
+from lib.pipeline import ParameterError
 
 ALL = "all"
 Days = Sequence[int | str]
@@ -83,7 +83,7 @@ def forecast_jointly(
         names=tuple(ahead.panel.ids[s] for s in ahead.panel.series_of(origins)),
         starts=ahead.panel.dates[origins] + 1,
         quantiles=quantiles,
-        means=mean_of_quantiles(quantiles, levels, floor=floors[:, None]),
+        means=means_of(quantiles, levels, floors),
         floors=floors,
         levels=levels,
         sampler=sampler,
@@ -182,14 +182,18 @@ def order_table(
 
     Raises:
         ValueError: an argument is out of range.
+        SeriesError: the stock of a series that is not forecast is given.
     """
     ranges = read_ranges([lead_time], joint.horizon)
+    if isinstance(stock, Mapping):
+        _check_stock(joint, stock)
     rows = []
     for number, name in enumerate(joint.names):
         in_stock = float(stock.get(name, 0.0) if isinstance(stock, Mapping) else stock)
         [total] = _add_up(joint, [number], ranges)
         order = choose_order(
             total.paths,
+            mean=total.mean,
             stock=in_stock,
             service_level=service_level,
             cost_over=cost_over,
@@ -210,6 +214,17 @@ def order_table(
             }
         )
     return pd.DataFrame(rows)
+
+
+def _check_stock(joint: JointForecast, stock: Mapping[str, float]) -> None:
+    """Refuse stock of series that are not forecast, and note the series without any."""
+    if unknown := [str(name) for name in stock if name not in joint.names]:
+        raise SeriesError(
+            f"stock: no series {list_names(unknown)} is forecast; expected names among "
+            f"{list_names(list(joint.names), 10)}"
+        )
+    if missing := [name for name in joint.names if name not in stock]:
+        joint.notes.append(f"no stock is given for {list_names(missing)}: 0 is assumed")
 
 
 def _static_values(panel: Panel) -> dict[str, dict[str, str]]:
@@ -235,7 +250,7 @@ def _group_names(joint: JointForecast, by: By) -> list[str]:
             return [ALL] * len(names)
         if by not in joint.statics:
             known = ", ".join(map(repr, [ALL, *joint.statics]))
-            raise ValueError(
+            raise ParameterError(
                 f"by: got {by!r}, expected None, {known}, or the group of each series by its "
                 "name, such as {'shop 1': 'north'}"
             )

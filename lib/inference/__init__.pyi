@@ -22,6 +22,7 @@ __all__ = [
     "Result",
     "ServedModel",
     "Total",
+    "add_partitions",
     "align_ranges",
     "apply_floors",
     "choose_order",
@@ -59,6 +60,7 @@ from .bounds import apply_floors, cover_zeros
 from .distribution import mean_of_quantiles
 from .effects import LearnedEffects
 from .orders import Order, choose_order
+from .partition_totals import add_partitions
 from .partitions import Job, Partition, PartitionForecaster, Result, is_finished
 from .past_ranks import collect_ranks
 from .paths import PATHS, PathSampler

@@ -16,7 +16,7 @@ class Order:
         available: stock and order together.
         service_level: wanted probability that `available` covers the demand.
         covers: probability that it does, by the paths.
-        expected_demand: mean demand, by the paths.
+        expected_demand: mean demand.
         expected_shortage: mean demand that is not served.
         expected_leftover: mean stock that is left.
     """
@@ -33,6 +33,7 @@ class Order:
 def choose_order(
     demand: np.ndarray,
     *,
+    mean: float | None = None,
     stock: float = 0.0,
     service_level: float | None = None,
     cost_over: float | None = None,
@@ -47,6 +48,8 @@ def choose_order(
 
     Args:
         demand: (n,) sample paths of the demand over the lead time.
+        mean: of the demand, where it is known better than by the paths: a total has a mean that
+            does not depend on chance.
         stock: at hand or on its way, in the unit of the series.
         service_level: p, above 0 and below 1; or else both costs.
         cost_over: of a unit that is left, above 0.
@@ -67,14 +70,17 @@ def choose_order(
         raise ValueError(f"stock: expected a number, got {stock}")
     quantity = max(0.0, float(np.quantile(demand, level)) - stock)
     available = stock + quantity
+    expected = float(demand.mean()) if mean is None else mean
+    shortage = float(np.maximum(demand - available, 0).mean())
     return Order(
         quantity=quantity,
         available=available,
         service_level=level,
         covers=float(np.mean(demand <= available)),
-        expected_demand=float(demand.mean()),
-        expected_shortage=float(np.maximum(demand - available, 0).mean()),
-        expected_leftover=float(np.maximum(available - demand, 0).mean()),
+        expected_demand=expected,
+        expected_shortage=shortage,
+        # max(a - d, 0) = a - d + max(d - a, 0)
+        expected_leftover=max(0.0, available - expected + shortage),
     )
 
 

@@ -25,6 +25,7 @@ from lib.data import (
     validate,
 )
 from lib.inference.artifact import Contract
+from lib.inference.partition_totals import FOLDER, PartitionTotals
 from lib.inference.served_model import ServedModel, forecast_panel
 
 PIECE_ROWS = 200_000  # read at a time; a piece ends with a whole series
@@ -43,6 +44,8 @@ class Job:
         version: name of the model version.
         columns: canonical name to the name in the files, where they differ.
         as_of: last day whose value is known, an ISO date; None for the last day of each series.
+        totals: ranges of days that are added up, as `read_ranges` takes them; none by default.
+        totals_by: "" for each series, "all", or the name of a static covariate.
     """
 
     data: str
@@ -52,11 +55,18 @@ class Job:
     version: str
     columns: Mapping[str, str]
     as_of: str | None
+    totals: tuple[str, ...] = ()
+    totals_by: str = ""
 
     def provenance(self, partition: Partition) -> bytes:
         """Return a key that is equal for forecasts of the same model and input."""
         facts = (self.sha256, self.as_of, sorted(self.columns.items()), partition.stamp)
-        return repr(facts).encode()
+        totals = (self.totals, self.totals_by) if self.totals else ()
+        return repr((*facts, *totals)).encode()
+
+    def totals_path(self, partition: Partition) -> Path:
+        """Return where the totals of a partition are."""
+        return Path(self.out) / FOLDER / partition.name
 
 
 @dataclass(frozen=True)
@@ -88,6 +98,8 @@ def is_finished(job: Job, partition: Partition) -> bool:
         metadata = pq.read_metadata(Path(job.out) / partition.name).metadata
     except (OSError, pa.ArrowInvalid):
         return False
+    if job.totals and not job.totals_path(partition).exists():
+        return False
     return (metadata or {}).get(_PROVENANCE) == job.provenance(partition)
 
 
@@ -116,20 +128,26 @@ class PartitionForecaster:
         schema = _schema(self.job, partition, self.model.contract)
         part = target.with_name(f".{target.name}.{os.getpid()}.part")
         count = 0
+        job = self.job
+        totals = PartitionTotals(self.model, job.totals, job.totals_by) if job.totals else None
         try:
             with pq.ParquetWriter(part, schema) as writer:
                 described = self.model.contract.settings.get("covariates", [])
                 path = Path(self.job.data) / partition.name
                 for panel in read_panels(path, self.job.columns, covariates=described):
-                    writer.write_table(self._forecast(panel, schema))
+                    writer.write_table(self._forecast(panel, schema, totals))
                     count += panel.n_series
+            if totals:
+                totals.write(job.totals_path(partition))  # first: the forecasts say it is done
             part.replace(target)
         finally:
             part.unlink(missing_ok=True)
         return count
 
-    def _forecast(self, panel: Panel, schema: pa.Schema) -> pa.Table:
-        """Return one row for each series and day ahead."""
+    def _forecast(
+        self, panel: Panel, schema: pa.Schema, totals: PartitionTotals | None
+    ) -> pa.Table:
+        """Return one row for each series and day ahead; add them to the totals."""
         horizon, levels = self.model.contract.horizon, self.model.contract.quantiles
         described = self.model.contract.settings.get("covariates")
         if described is not None:
@@ -143,6 +161,8 @@ class PartitionForecaster:
                 "its numbers; expected values of which some are known. Correct them or leave the "
                 "series out"
             )
+        if totals:
+            totals.add(panel, origins, quantiles)
         dates = panel.dates[origins][:, None] + np.arange(1, horizon + 1)
         flat = quantiles.reshape(-1, len(levels))
         names = np.repeat(np.array(panel.ids, dtype=object), horizon)

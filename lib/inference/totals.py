@@ -180,6 +180,12 @@ class GroupSum:
             self._parts[name] = self._parts.get(name, 0.0) + np.array(added)
         self._series += 1
 
+    def add_sums(self, start: np.datetime64, days: Sequence[Total]) -> None:
+        """Add what is already a sum of series: a total for each day from `start`."""
+        paths = np.stack([day.paths for day in days], axis=1)
+        self.add(start, np.array([day.mean for day in days]), paths)
+        self._series += days[0].series - 1
+
     def totals(self) -> list[Total]:
         """Return the totals of the series that were added, in the order of the ranges."""
         if self._paths is None:

@@ -1,4 +1,8 @@
-"""The pretrained network that a fit starts from; `lib.training.pretraining` makes it."""
+"""The pretrained networks: the one that fits start from, and the one that forecasts untrained.
+
+They have one shape. The best network to forecast with as it is turned out not to be the best one
+to start a fit from: its members agree too much.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,8 @@ from safetensors.torch import load_file
 from lib.models.config import ModelConfig
 from lib.models.lstm import LSTMForecaster
 
-PRETRAINED_FOLDER = Path(__file__).with_name("pretrained_network")
+PRETRAINED_FOLDER = Path(__file__).with_name("pretrained_network")  # a fit starts from
+ZERO_SHOT_FOLDER = Path(__file__).with_name("zero_shot_network")  # forecasts without training
 WEIGHTS_FILE, CARD_FILE = "weights.safetensors", "card.json"
 # What weights depend on. Horizon, contexts, dropout and the number of members may differ.
 SHAPE_SETTINGS = (

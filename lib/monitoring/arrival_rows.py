@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -34,8 +35,11 @@ class Visits:
 
         Three times the mean distance is waited for, since some come when a person clicks.
         """
+        waited = self.waited(day)
+        if waited < silent_days:
+            return False
         mean = (self.last - self.first).astype(np.int64) / max(1, self.count - 1)
-        return bool(self.waited(day) >= max(silent_days, 3 * mean))
+        return bool(waited >= 3 * mean)
 
     def waited(self, day: np.datetime64) -> int:
         """Return the days since the last visit."""
@@ -183,7 +187,7 @@ def _read_origins(
     )
     if since is not None:
         of_series = of_series.where(kept.first_date > since + timedelta(days=1))
-    rows = connection.execute(of_series.group_by(kept.series_id))
+    rows = _fetch(connection, of_series.group_by(kept.series_id))
     return {
         name: Visits(_day(first) - 1, _day(last) - 1, count, _day(target))
         for name, first, last, count, target in rows
@@ -201,7 +205,7 @@ def read_truth(connection: sa.Connection, day: date, names: Collection[str]) -> 
     wanted = set(names)
     return {
         name: Visits(_day(first), _day(last), count, _day(last))
-        for name, first, last, count in connection.execute(of_series.group_by(kept.series_id))
+        for name, first, last, count in _fetch(connection, of_series.group_by(kept.series_id))
         if name in wanted
     }
 
@@ -215,6 +219,29 @@ def read_forecast_gaps(
         kept.model_name == model_name, kept.first_date <= day + timedelta(days=1)
     )
     return _read_gaps(connection, query, kept.series_id, kept.first_date, day, names)
+
+
+def read_repeated(
+    connection: sa.Connection, model_name: str, since: date, made: Mapping[str, Visits]
+) -> set[str]:
+    """Return those of some series that were forecast from their last origin again.
+
+    A series without new truth is forecast from the same day every evening, also after others were
+    forecast from `since` on.
+    """
+    kept = predictions.c
+    if not 0 < len(made) <= _MOST_NAMES:
+        return set()
+    of_model = kept.model_name == model_name
+    newer = sa.select(sa.func.min(kept.id)).where(of_model, kept.first_date > since)
+    first = connection.scalar(newer)
+    if first is None:
+        return set()
+    query = sa.select(kept.series_id, kept.first_date).where(of_model, kept.series_id.in_(made))
+    query = query.group_by(kept.series_id, kept.first_date)
+    query = query.having(sa.func.count() > 1, sa.func.max(kept.id) >= first)
+    rows = connection.execute(query)
+    return {name for name, origin in rows if _day(origin) - 1 == made[name].last}
 
 
 def read_truth_gaps(connection: sa.Connection, day: date, names: Collection[str]) -> dict[str, int]:
@@ -244,10 +271,23 @@ def _read_gaps(
     return {name: int(sizes[-2]) for name, sizes in gaps.items() if len(sizes) > 1}
 
 
+@lru_cache(maxsize=4096)
 def _day(day: object) -> np.datetime64:
+    """Return a day of the database, ISO text or a date; thousands of series have the same few."""
     return np.datetime64(str(day), "D")
+
+
+def _fetch(connection: sa.Connection, query: sa.Executable) -> Sequence[Any]:
+    """Return the rows as the driver has them: days as ISO text (SQLite) or dates."""
+    cursor = connection.execute(query).cursor
+    return cursor.fetchall() if cursor else []
 
 
 def to_date(day: np.datetime64) -> Any:
     """Return a day as the `date` that the database takes."""
     return day.astype("datetime64[D]").astype(object)
+
+
+def midnight(day: date) -> datetime:
+    """Return the beginning of a day in UTC."""
+    return datetime.combine(day, time(), tzinfo=UTC)

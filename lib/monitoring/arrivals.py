@@ -17,6 +17,7 @@ from lib.monitoring.arrival_rows import (
     count_pairs,
     read_forecast_gaps,
     read_forecasts,
+    read_repeated,
     read_truth,
     read_truth_gaps,
     to_date,
@@ -118,6 +119,9 @@ def measure_arrivals(
         vanished = {name for name, series in made.items() if series.is_overdue(day, silent_days)}
         gaps = read_forecast_gaps(connection, store.model_name, to_date(day), vanished)
         vanished = {name for name in vanished if made[name].waited(day) > 2 * gaps.get(name, 0)}
+        recent = to_date(day - silent_days + 1)
+        overdue = {name: made[name] for name in vanished}
+        vanished -= read_repeated(connection, store.model_name, recent, overdue)
         silent = set()
         if bulk is not None:
             silent = _find_silent(made, known, bulk, silent_days) - vanished

@@ -23,7 +23,9 @@ import pandas as pd
 
 from lib.features import FEATURES
 from lib.monitoring.drift_reference import (
+    HAS_COVARIATES,
     LEVEL,
+    RELATIVE,
     SOFT,
     DriftReference,
     comparable,
@@ -31,11 +33,18 @@ from lib.monitoring.drift_reference import (
     part_of,
     require,
 )
-from lib.monitoring.drift_statistics import FEWEST, effects_of, holm, population_stability
+from lib.monitoring.drift_shift import Shift, describe_categories, describe_numbers
+from lib.monitoring.drift_statistics import (
+    FEWEST,
+    category_stability,
+    holm,
+    population_stability,
+)
 from lib.monitoring.results import Result, consecutive_flags, first_detected, json_name
 
 CALENDAR = FEATURES[:4]
 BOUNDS = {**dict.fromkeys(CALENDAR, (-1.0, 1.0)), "evento_especial": (0.0, 1.0)}
+_UNITLESS = (*CALENDAR, *RELATIVE, LEVEL)  # of which a mean says nothing to people
 _LEVEL_FACTOR = 3.0  # a level this far outside its range is another unit, not a trend
 _OUTSIDE = 0.05  # share of values that may be out of range
 _MISSING = 0.10  # share missing beyond the worst window of the reference
@@ -43,18 +52,21 @@ _MISSING = 0.10  # share missing beyond the worst window of the reference
 
 @dataclass(frozen=True)
 class FeatureDrift(Result):
-    """One feature in one window.
+    """One feature or covariate in one window.
 
     Attributes:
         ks: effect size, Kolmogorov-Smirnov's distance.
-        wasserstein: effect size, in widths of the reference (10th to 90th percentile).
+        wasserstein: effect size, in widths of the reference (10th to 90th percentile). Of a
+            category both are the share of days that is in another one.
         psi: effect size, population stability index.
         score: standard deviations of the logarithm of the larger of `ks` and `wasserstein` above
             what is usual between windows of the reference.
         p_value: tail of the score; `p_adjusted` with Holm's correction over the features.
         missing: share of values; `missing_reference` that of the reference.
-        outside: share of values outside the range of the reference.
-        flags: of "distribution", "missing", "range".
+        outside: share of values outside the range of the reference, or in unknown categories.
+        flags: of "distribution", "missing", "range", "unknown" (categories).
+        shift: what has moved, in the units of the feature; None for a feature without units of its
+            own.
     """
 
     feature: str
@@ -70,6 +82,7 @@ class FeatureDrift(Result):
     missing_reference: float
     outside: float
     flags: tuple[str, ...]
+    shift: Shift | None = None
 
 
 @dataclass(frozen=True)
@@ -115,7 +128,8 @@ def detect_drift(
     Args:
         reference: what is usual in the data the model learned from.
         live: date, the eleven features in raw units, and series_id and covariates where known:
-            one row for the last known day of each forecast.
+            one row for the last known day of each forecast. Rows in which HAS_COVARIATES is False
+            say nothing about covariates.
         last: last day of the window.
         alpha: probability of flagging any distribution of a window that is like the reference.
         min_effect: smallest PSI worth flagging.
@@ -149,8 +163,16 @@ def _compare_features(
     `season` are the rows of the reference in the season of the window, (N,) bool. The smaller
     difference counts, to the season or to the last days of the reference.
     """
-    columns = comparable(window)
+    columns = comparable(window, reference.labels)
+    cells = {
+        name: window[name].to_numpy(dtype=object) for name in reference.labels if name in window
+    }
     names = (*FEATURES, *(name for name in reference.covariates if name in columns))
+    if HAS_COVARIATES in window:
+        rows = window[HAS_COVARIATES].to_numpy(bool)
+        columns |= {name: columns[name][rows] for name in names if name not in FEATURES}
+        cells = {name: column[rows] for name, column in cells.items()}
+        names = names if rows.any() else FEATURES
     newest = reference.dates > reference.dates.max() - reference.days
     compared = {
         name: min(
@@ -159,17 +181,27 @@ def _compare_features(
         )
         for name in names
     }
+
+    def describe(name: str, now: np.ndarray, before: np.ndarray) -> Shift:
+        if name in reference.labels:
+            return describe_categories(now, before, reference.labels[name], cells[name])
+        return describe_numbers(now, before, is_event=_is_event(name, reference.columns[name]))
+
     p_values = np.array([_tail(compared[name].score) for name in names])
     outside = _outside(reference, {name: columns[name] for name in names}, window)
     features = []
     for name, p_value, p_adjusted in zip(names, p_values, holm(p_values), strict=True):
         values, one = columns[name], compared[name]
-        psi = population_stability(values, one.reference)
+        labels = reference.labels.get(name)
+        if labels is None:
+            psi = population_stability(values, one.reference)
+        else:
+            psi = category_stability(values, one.reference, len(labels))
         missing = float(np.isnan(values).mean()) if len(values) else np.nan
         flags = {
             "distribution": p_adjusted < alpha and psi >= min_effect,
             "missing": missing > reference.missing[name] + _MISSING,
-            "range": outside[name] > _OUTSIDE,
+            "range" if labels is None else "unknown": outside[name] > _OUTSIDE,
         }
         is_enough = len(values) >= FEWEST
         features.append(
@@ -189,9 +221,16 @@ def _compare_features(
                 else np.nan,
                 outside=outside[name],
                 flags=tuple(flag for flag, up in flags.items() if is_enough and up),
+                shift=None if name in _UNITLESS else describe(name, values, one.reference),
             )
         )
     return tuple(features)
+
+
+def _is_event(name: str, column: np.ndarray) -> bool:
+    """Tell whether a column holds events, whose mean is a rate."""
+    known = column[np.isfinite(column)]
+    return name == "evento_especial" or bool(len(known) and np.isin(known, (0.0, 1.0)).all())
 
 
 @dataclass(frozen=True)
@@ -209,7 +248,7 @@ def _compare(
 ) -> _Comparison:
     """Compare values of a feature with some rows of the reference."""
     before = reference.columns[name][rows]
-    ks, wasserstein = effects_of(values, before)
+    ks, wasserstein = reference.measure_effects(name, values, before)
     score = np.nan
     if name in reference.usual:
         mean, spread = reference.usual[name]
@@ -228,6 +267,11 @@ def _outside(
     """Return the share of the values that are out of range, by feature."""
     shares = {}
     for name, values in columns.items():
+        if name in reference.labels:
+            known = values[np.isfinite(values)]
+            is_unknown = known == len(reference.labels[name])
+            shares[name] = float(is_unknown.mean()) if len(known) else 0.0
+            continue
         if name == LEVEL:
             shares[name] = _level_outside(reference, values, live)
             continue

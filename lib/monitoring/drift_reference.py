@@ -8,17 +8,18 @@ check blind to units; the level itself is only compared with its range in the re
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 
-from lib.data import day_of_year, weekday_of
+from lib.data import as_categories, day_of_year, weekday_of
 from lib.features import FEATURES
-from lib.monitoring.drift_statistics import effects_of
+from lib.monitoring.drift_statistics import category_effect, effects_of
 
 LEVEL = "media_movel_30"
+HAS_COVARIATES = "has_covariates"  # column of live rows: whether one has the newest covariates
 RELATIVE = ("media_movel_7", "desvio_movel_7", "lag_1", "lag_7")
 TESTED = (*RELATIVE, "fator_externo", "evento_especial")
 SOFT = 0.02  # added to an effect before its logarithm
@@ -38,6 +39,7 @@ class DriftReference:
         dates: (N,) datetime64[D].
         series: (N,) names.
         columns: comparable columns, (N,) each.
+        labels: of the covariates that are categories; their columns hold positions in these.
         weekdays: how many of them there are among the dates.
         usual: mean and standard deviation of log effects by feature, (2, 2): KS and Wasserstein.
         missing: largest share missing in a window, by feature.
@@ -49,6 +51,7 @@ class DriftReference:
     dates: np.ndarray
     series: np.ndarray
     columns: Mapping[str, np.ndarray]
+    labels: Mapping[str, tuple[str, ...]]
     weekdays: int
     usual: Mapping[str, np.ndarray] = field(repr=False)
     missing: Mapping[str, float] = field(repr=False)
@@ -60,14 +63,25 @@ class DriftReference:
         """Names of the columns beside the eleven features."""
         return tuple(name for name in self.columns if name not in FEATURES)
 
+    def measure_effects(
+        self, name: str, sample: np.ndarray, reference: np.ndarray
+    ) -> tuple[float, float]:
+        """Return the two effect sizes of a column between two samples."""
+        return _measure_effects(sample, reference, self.labels.get(name))
 
-def build_reference(reference: pd.DataFrame, days: int = 21) -> DriftReference:
+
+def build_reference(
+    reference: pd.DataFrame,
+    days: int = 21,
+    categories: Mapping[str, Sequence[str]] | None = None,
+) -> DriftReference:
     """Measure what is usual in a model's reference.
 
     Args:
         reference: `reference.parquet` of the model: date, series_id, the eleven features, and
             covariates.
         days: length of the windows that will be compared with it.
+        categories: that the model has learned, by covariate: a rare one may be in none of the rows.
 
     Raises:
         ValueError: columns are missing; the message names them.
@@ -75,11 +89,16 @@ def build_reference(reference: pd.DataFrame, days: int = 21) -> DriftReference:
     require(reference)
     dates = reference["date"].to_numpy().astype("datetime64[D]")
     series = reference["series_id"].astype("str").to_numpy(dtype=object)
-    return _profile(days, dates, series, comparable(reference))
+    labels = _labels_of(reference, categories or {})
+    return _profile(days, dates, series, comparable(reference, labels), labels)
 
 
 def _profile(
-    days: int, dates: np.ndarray, series: np.ndarray, columns: Mapping[str, np.ndarray]
+    days: int,
+    dates: np.ndarray,
+    series: np.ndarray,
+    columns: Mapping[str, np.ndarray],
+    labels: Mapping[str, tuple[str, ...]],
 ) -> DriftReference:
     covariates = [name for name in columns if name not in FEATURES]
     effects: dict[str, list[tuple[float, float]]] = {n: [] for n in (*TESTED, *covariates)}
@@ -96,7 +115,8 @@ def _profile(
             missing[name] = max(missing[name], share)
         others, _ = _season(dates, end, days, weekdays, apart=True)
         for name in effects:
-            pair = effects_of(columns[name][window], columns[name][others])
+            column = columns[name]
+            pair = _measure_effects(column[window], column[others], labels.get(name))
             if np.isfinite(pair).all():
                 effects[name].append(pair)
     usual = {
@@ -111,7 +131,16 @@ def _profile(
         for name in low.index
         if np.isfinite(low[name])
     }
-    return DriftReference(days, dates, series, columns, weekdays, usual, missing, levels)
+    return DriftReference(days, dates, series, columns, labels, weekdays, usual, missing, levels)
+
+
+def _measure_effects(
+    sample: np.ndarray, reference: np.ndarray, labels: tuple[str, ...] | None
+) -> tuple[float, float]:
+    if labels is None:
+        return effects_of(sample, reference)
+    effect = category_effect(sample, reference, len(labels))
+    return effect, effect
 
 
 def part_of(reference: DriftReference, live: pd.DataFrame) -> tuple[DriftReference, pd.DataFrame]:
@@ -139,8 +168,9 @@ def part_of(reference: DriftReference, live: pd.DataFrame) -> tuple[DriftReferen
         columns = {name: column[rows] for name, column in reference.columns.items()}
         reference.parts.clear()  # one is enough: what is served changes seldom
         reference.parts[key] = _profile(
-            reference.days, reference.dates[rows], reference.series[rows], columns
-        )
+            reference.days, reference.dates[rows], reference.series[rows], columns,
+            reference.labels,
+        )  # fmt: skip
     return reference.parts[key], live[is_served[days]]
 
 
@@ -152,17 +182,49 @@ def in_season(reference: DriftReference, last: np.datetime64) -> tuple[np.ndarra
     return _season(reference.dates, last, reference.days, reference.weekdays, apart=False)
 
 
-def comparable(table: pd.DataFrame) -> dict[str, np.ndarray]:
+def comparable(table: pd.DataFrame, labels: Mapping[str, tuple[str, ...]]) -> dict[str, np.ndarray]:
     """Return the eleven features without units, (rows,) each: divided by the level of their day.
 
     A level of zero or below gives NaN; the level itself, the calendar, the factor, the events and
-    covariates stay as they are.
+    covariates stay as they are. Categories are positions in their labels, those that are not among
+    them the number of labels.
+
+    Args:
+        table: the eleven features in raw units, and covariates.
+        labels: of the covariates that are categories.
     """
-    kept = [name for name in table.columns if name not in ("date", "series_id", *FEATURES)]
-    covariates = [str(name) for name in kept if pd.api.types.is_numeric_dtype(table[name])]
-    columns = {name: table[name].to_numpy(np.float64) for name in (*FEATURES, *covariates)}
+    columns = {name: table[name].to_numpy(np.float64) for name in FEATURES}
     level = np.where(columns[LEVEL] > 0, columns[LEVEL], np.nan)
-    return columns | {name: columns[name] / level for name in RELATIVE}
+    columns |= {name: columns[name] / level for name in RELATIVE}
+    for name in _covariates_of(table):
+        if name in labels:
+            columns[name] = _encode(table[name], labels[name])
+        else:
+            columns[name] = pd.to_numeric(table[name], errors="coerce").to_numpy(np.float64)
+    return columns
+
+
+def _covariates_of(table: pd.DataFrame) -> list[str]:
+    others = ("date", "series_id", HAS_COVARIATES, *FEATURES)
+    return [str(name) for name in table.columns if name not in others]
+
+
+def _labels_of(
+    table: pd.DataFrame, learned: Mapping[str, Sequence[str]]
+) -> dict[str, tuple[str, ...]]:
+    """Return the categories of the covariates that are text, in alphabetical order."""
+    names = [n for n in _covariates_of(table) if not pd.api.types.is_numeric_dtype(table[n])]
+    return {
+        name: tuple(sorted({*map(str, table[name].dropna()), *learned.get(name, ())}))
+        for name in names
+    }
+
+
+def _encode(column: pd.Series, labels: tuple[str, ...]) -> np.ndarray:
+    text = as_categories(column)
+    places = pd.Index(labels, dtype="str").get_indexer(pd.Index(text))
+    codes = np.where(places < 0, len(labels), places).astype(np.float64)
+    return np.where(text.isna(), np.nan, codes)
 
 
 def _usual(effects: np.ndarray, windows: float) -> np.ndarray:

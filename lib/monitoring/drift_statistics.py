@@ -31,6 +31,44 @@ def population_stability(sample: np.ndarray, reference: np.ndarray) -> float:
     return float(((actual - expected) * np.log(actual / expected)).sum())
 
 
+def category_stability(sample: np.ndarray, reference: np.ndarray, labels: int) -> float:
+    """Return the population stability index over categories, as `population_stability` does.
+
+    Args:
+        sample: (n,) numbers of categories, from 0 to `labels`, the last for any other; NaN unknown.
+        reference: (m,) the same.
+        labels: number of categories of the reference.
+    """
+    actual, expected = (count_categories(x, labels) + 0.5 for x in (sample, reference))
+    if actual.sum() <= len(actual) / 2 or expected.sum() <= len(expected) / 2:
+        return np.nan
+    actual, expected = actual / actual.sum(), expected / expected.sum()
+    return float(((actual - expected) * np.log(actual / expected)).sum())
+
+
+def category_effect(sample: np.ndarray, reference: np.ndarray, labels: int) -> float:
+    """Return the total variation distance: the share of days that is in another category.
+
+    It is both Kolmogorov-Smirnov's and Wasserstein's distance where all categories are as far from
+    one another. Arguments as of `category_stability`; NaN for too few values.
+
+    >>> half = np.repeat([0.0, 1.0], 20)
+    >>> category_effect(half, np.zeros(40), labels=2)
+    0.5
+    """
+    counts = [count_categories(x, labels) for x in (sample, reference)]
+    if min(count.sum() for count in counts) < FEWEST:
+        return np.nan
+    now, before = (count / count.sum() for count in counts)
+    return float(np.abs(now - before).sum() / 2)
+
+
+def count_categories(codes: np.ndarray, labels: int) -> np.ndarray:
+    """Return how often each category occurs, and any other: (labels + 1,)."""
+    known = codes[np.isfinite(codes)].astype(np.int64)
+    return np.bincount(known, minlength=labels + 1).astype(np.float64)
+
+
 def holm(p_values: np.ndarray) -> np.ndarray:
     """Return Holm's (1979) adjusted p-values, (n,). NaN is not a test and stays NaN."""
     adjusted = np.full(len(p_values), np.nan)

@@ -18,6 +18,7 @@ from lib.files import write_json
 from lib.monitoring.accuracy import ExpectedError
 from lib.monitoring.alerts import Finding, open_incidents
 from lib.monitoring.arrivals import Arrivals
+from lib.monitoring.drift import Drift
 from lib.monitoring.evidence import has_sane_baseline
 from lib.monitoring.report import Report
 from lib.settings import Settings
@@ -50,9 +51,16 @@ def list_findings(report: Report, version: int) -> list[Finding]:
             Finding("model accuracy", "critical", f"Forecasts are worse: {what}", detail)
         )
     if report.drift and report.drift.alarms:
-        detail = f"version {version}: {', '.join(report.drift.alarms)}"
+        detail = f"version {version}: {'; '.join(_name_drifted(report.drift))}"
         findings.append(Finding("model drift", "warning", "The data have drifted", detail))
     return findings
+
+
+def _name_drifted(drift: Drift) -> list[str]:
+    """Return the features that alarm, with what has moved where that says something."""
+    shifts = {one.feature: one.shift for one in drift.features}
+    texts = {name: shift.text() for name in drift.alarms if (shift := shifts.get(name))}
+    return [f"{name} ({texts[name]})" if texts.get(name) else name for name in drift.alarms]
 
 
 def _interval(report: Report) -> str:
@@ -75,8 +83,9 @@ def list_missing(report: Report, quarantined: int) -> list[Finding]:
         detail = "no degradation can be found against it: train again on sound data"
         findings.append(Finding("evidence baseline", "critical", title, detail))
     if quarantined:
-        title = f"{quarantined} actuals are implausible and left out"
-        detail = "list, release or drop them: python -m lib.pipeline.quarantine"
+        actuals = "1 actual is" if quarantined == 1 else f"{quarantined} actuals are"
+        title = f"{actuals} implausible and left out"
+        detail = "list, release or drop with `lstm-forecast quarantine` (in .venv/bin)"
         findings.append(Finding("evidence quarantine", "warning", title, detail))
     return findings
 
@@ -270,6 +279,8 @@ def _drift_ranking(report: Report) -> list[dict[str, Any]]:
             "feature": one.feature,
             "effect": _finite(one.psi) or 0.0,
             "drifted": one.feature in report.drift.alarms,
+            "flags": list(one.flags),
+            "shift": one.shift.to_json() if one.shift else None,
         }
         for one in report.drift.features
     ]

@@ -65,4 +65,14 @@ def find_implausible(series: np.ndarray, values: np.ndarray) -> dict[int, str]:
 def _reason(value: float, bound: float) -> str:
     if bound >= LARGEST:
         return f"{value:.4g} is larger than any value can be, {LARGEST:g}"
-    return f"{value:.4g} is beyond {bound:.4g}, the most that the past of the series lets expect"
+    return (
+        f"{_plain(value)} is beyond {_plain(bound)}, the most that the past of the series lets "
+        "expect"
+    )
+
+
+def _plain(value: float) -> str:
+    """Return a number as people write it: 1e7 is 10,000,000."""
+    if not 1000 <= abs(value) < 1e15:
+        return f"{value:.4g}"
+    return f"{value:,.0f}"

@@ -8,11 +8,13 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lib.monitoring.accuracy import MIN_DAYS
 from lib.monitoring.drift import Drift
 from lib.monitoring.drift_reference import RELATIVE, DriftReference, comparable, in_season
+from lib.monitoring.drift_statistics import count_categories
 from lib.monitoring.report import Report
 from lib.plotting import (
     ALARM,
@@ -131,13 +133,17 @@ def plot_drift_distributions(
     names = sorted(score, key=lambda name: -score[name])[:count]
     day = features["date"].to_numpy()
     window = (day >= np.datetime64(drift.first)) & (day <= np.datetime64(drift.last))
-    now = comparable(features[window])
+    now = comparable(features[window], reference.labels)
     season, _ = in_season(reference, np.datetime64(drift.last))
     figure, axes = plt.subplots(
         1, len(names), figsize=(2.8 * len(names), 2.6), layout="constrained", squeeze=False
     )
     for axis, name in zip(axes[0], names, strict=True):
         before = reference.columns[name][season]
+        if name in reference.labels:
+            _draw_shares(axis, before, now[name], reference.labels[name])
+            axis.set_xlabel(name, fontsize=8)
+            continue
         both = np.concatenate([before, now[name]])
         both = both[np.isfinite(both)]
         bins = np.linspace(*np.quantile(both, [0.005, 0.995]), 24) if len(both) else 10
@@ -151,6 +157,25 @@ def plot_drift_distributions(
     if axes[0, 0].get_legend_handles_labels()[0]:
         axes[0, 0].legend(frameon=False, fontsize=8)
     return hide_spines(figure)
+
+
+def _draw_shares(
+    axis: Axes, before: np.ndarray, now: np.ndarray, labels: Sequence[str], most: int = 8
+) -> None:
+    """Draw the shares of the most frequent categories, and of all that are unknown."""
+    counts = [count_categories(codes, len(labels)) for codes in (before, now)]
+    shares = [100 * count / max(1.0, count.sum()) for count in counts]
+    order = np.argsort(-(shares[0] + shares[1])[: len(labels)], kind="stable")[: most - 1]
+    shown = [*sorted(order.tolist()), len(labels)]
+    names = [*labels, "unknown"]
+    places = np.arange(len(shown))
+    for share, shift, color, label in (
+        (shares[0], -0.2, MUTED, "reference"),
+        (shares[1], 0.2, FORECAST, "now"),
+    ):
+        axis.bar(places + shift, share[shown], 0.4, color=color, alpha=0.55, label=label)
+    axis.set_xticks(places, [names[place] for place in shown], rotation=30, ha="right", fontsize=7)
+    axis.set_ylabel("share of days (%)", fontsize=8)
 
 
 def plot_business(reports: Sequence[Report]) -> Figure:

@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from lib.monitoring.frames import Implausible
+from lib.monitoring.stored_actuals import Implausible
 from lib.storage import Store, actuals, corrections, exclusive_transaction, utcnow
 
 QUARANTINED, RELEASED = "quarantined", "released"

@@ -211,7 +211,9 @@ def load_baseline(
     reference = pd.read_parquet(model / "reference.parquet")
     if last is not None:
         reference = reference[reference["date"] <= last]
-    return build_reference(reference, days), ExpectedError.of(contract.metrics)
+    described = contract.settings.get("covariates", ())
+    categories = {item["name"]: item["labels"] for item in described if item["labels"]}
+    return build_reference(reference, days, categories), ExpectedError.of(contract.metrics)
 
 
 def _count_actuals(history: pd.DataFrame, after: np.datetime64, last: np.datetime64) -> int:

@@ -1,8 +1,10 @@
 __all__ = [
     "MONITORING_STAGE",
+    "PLANNING_STAGE",
     "Columns",
     "Day",
     "ForecastSource",
+    "Horizon",
     "OptionalDay",
     "Parameter",
     "ParameterError",
@@ -27,16 +29,25 @@ __all__ = [
     "run_folder",
     "run_monitoring",
     "run_pipeline",
+    "run_planning",
     "show_summary",
     "summarize_backtest",
     "summarize_run",
 ]
 
 from .backtest import run_backtest
-from .monitoring import run_monitoring
-from .notebooks import MONITORING_STAGE, ParameterError, read_notebook
+from .monitoring import run_monitoring, run_planning
+from .notebooks import MONITORING_STAGE, PLANNING_STAGE, ParameterError, read_notebook
 from .parameter_help import parameters_table
-from .parameter_types import Columns, Day, ForecastSource, OptionalDay, Share, Switch
+from .parameter_types import (
+    Columns,
+    Day,
+    ForecastSource,
+    Horizon,
+    OptionalDay,
+    Share,
+    Switch,
+)
 from .parameters import Parameter, declared_parameters, resolve_parameters
 from .profile_values import declared_stages, profile_values
 from .profiles import load_profile

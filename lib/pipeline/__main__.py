@@ -1,6 +1,7 @@
-"""The command line: `python -m lib.pipeline train`, `backtest` or `monitor`.
+"""The command line: `python -m lib.pipeline train`, `backtest`, `monitor` or `plan`.
 
-Each command is a function of `lib.pipeline` (`run_pipeline`, `run_backtest`, `run_monitoring`).
+Each command is a function of `lib.pipeline` (`run_pipeline`, `run_backtest`, `run_monitoring`,
+`run_planning`).
 Their progress goes to stderr. What a training or a backtest has shown goes to stdout, as one JSON
 line, unless that is a terminal. What another command line needs beside them stands here:
 `parse_assignments` for NAME=value and `exit_code_of` for errors.
@@ -18,9 +19,9 @@ from typing import Any
 
 from lib.log import configure_logging, is_for_people
 from lib.pipeline.backtest import REGISTER, WORKERS, run_backtest
-from lib.pipeline.monitoring import run_monitoring
-from lib.pipeline.notebooks import ParameterError
-from lib.pipeline.parameter_help import describe_monitoring, describe_training
+from lib.pipeline.monitoring import run_monitoring, run_planning
+from lib.pipeline.notebooks import MONITORING_STAGE, PLANNING_STAGE, ParameterError
+from lib.pipeline.parameter_help import describe_notebook, describe_training
 from lib.pipeline.run import run_pipeline
 from lib.pipeline.stages import StageError
 from lib.pipeline.summary import RunSummary, show_summary, summarize_backtest, summarize_run
@@ -73,8 +74,9 @@ def _run_command(arguments: Sequence[str] | None) -> None:
         parser.error(str(error))
     settings = get_settings()
     configure_logging(settings.log_level, settings.log_format)
-    if options.command == "monitor":
-        page = run_monitoring(
+    if options.command in ("monitor", "plan"):
+        run_notebook = run_monitoring if options.command == "monitor" else run_planning
+        page = run_notebook(
             overrides, run_dir=options.run_dir, notebooks=options.notebooks, settings=settings
         )
         sys.stdout.write(f"{page}\n")
@@ -149,15 +151,19 @@ def _build_parser(profile: str) -> argparse.ArgumentParser:
     )
     for command in (train, backtest):
         _add_run_options(command)
-    monitor = _add_command(
-        commands,
-        "monitor",
-        help="check a model's forecasts against the actual values",
-        description="Run the monitoring notebook on the production model, wherever it was trained; "
-        "without one, on the run that was trained last.",
-        epilog=describe_monitoring(NOTEBOOKS),
-    )
-    _add_folders(monitor, run_dir="that of the production model")
+    for name, pattern, purpose in (
+        ("monitor", MONITORING_STAGE, "check a model's forecasts against the actual values"),
+        ("plan", PLANNING_STAGE, "totals, orders and scenarios: how much do I need?"),
+    ):
+        command = _add_command(
+            commands,
+            name,
+            help=purpose,
+            description=f"Run the {pattern[:2]} notebook on the production model, wherever it was "
+            "trained; without one, on the run that was trained last.",
+            epilog=describe_notebook(NOTEBOOKS, pattern),
+        )
+        _add_folders(command, run_dir="that of the production model")
     return parser
 
 

@@ -11,21 +11,17 @@ at the same place.
 from __future__ import annotations
 
 import argparse
-import logging
-import os
 import sys
 import tempfile
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import structlog
 from filelock import Timeout
-from tenacity import Retrying, stop_after_attempt
 
 from lib import locks
 from lib.data import SERIES_COLUMNS
@@ -33,23 +29,21 @@ from lib.files import file_hash
 from lib.inference import (
     CONTRACT,
     ArtifactError,
+    Contract,
     Job,
     Partition,
-    PartitionForecaster,
-    Result,
+    PathSampler,
     ServedModel,
+    add_partitions,
     is_finished,
+    read_ranges,
 )
 from lib.log import configure_logging
+from lib.pipeline.ray_pool import BatchError, run_on_ray
 from lib.registry import PRODUCTION, Registry, RegistryError
-from lib.settings import Settings, SettingsError, get_settings, usable_cores
+from lib.settings import Settings, SettingsError, get_settings
 
 log = structlog.get_logger()
-_STORE = 100_000_000  # bytes of Ray's object store on one machine: only names pass through it
-
-
-class BatchError(RuntimeError):
-    """The forecasts cannot be made; the message says why and what to do."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +73,8 @@ def forecast_folder(
     version: str,
     columns: Mapping[str, str] | None = None,
     as_of: np.datetime64 | None = None,
+    totals: Sequence[str] = (),
+    totals_by: str = "",
     settings: Settings | None = None,
     processes: int | None = None,
 ) -> Summary:
@@ -93,16 +89,24 @@ def forecast_folder(
         columns: the names of the columns in the files, by canonical name, where they differ.
         as_of: last day whose value is known (default: the last day of each series). Later rows
             hold the planned events and the known factor.
+        totals: ranges of days that are added up, such as "7" or "8-14", into `<out>.totals.csv`.
+        totals_by: "" for the totals of each series, "all" for their sum, or the name of a static
+            covariate that the model has learned with.
         processes: default one a core of the machine or the cluster.
 
     Raises:
         BatchError: no partition, `out` is within `data` or `data` within `out`, or another run
             writes into `out`.
-        ArtifactError: the model is not whole.
+        ArtifactError: the model is not whole, or has no totals.
     """
     settings = settings or get_settings()
     names = _partition_names(data, out)
-    job = _make_job(data, out, model, version=version, columns=columns, as_of=as_of)
+    job = replace(
+        _make_job(data, out, model, version=version, columns=columns, as_of=as_of),
+        totals=tuple(totals),
+        totals_by=totals_by,
+    )
+    contract = _check_totals(model, totals, totals_by) if totals else None
     out.mkdir(parents=True, exist_ok=True)
     with _exclusive(out):
         for part in out.rglob(".*.part"):
@@ -111,7 +115,33 @@ def forecast_folder(
         waiting = [partition for partition in partitions if not is_finished(job, partition)]
         skipped = len(names) - len(waiting)
         log.info("forecasting", partitions=len(names), finished=skipped)
-        return _forecast_partitions(job, waiting, settings, processes, skipped)
+        summary = _forecast_partitions(job, waiting, settings, processes, skipped)
+        if contract and not summary.errors:  # a sum that lacks a partition is none
+            files = [job.totals_path(partition) for partition in partitions]
+            table, short = add_partitions(files, contract, totals, totals_by)
+            if short:
+                log.warning("totals left out: series end on different days", groups=short[:5])
+            table.to_csv(out.with_name(f"{out.name}.totals.csv"), index=False)
+        return summary
+
+
+def _check_totals(model: Path, totals: Sequence[str], by: str) -> Contract:
+    """Return the contract of a model that can make them. Raises BatchError, ArtifactError."""
+    served = ServedModel.load(model)
+    contract = served.contract
+    PathSampler(served.ranks, contract.quantiles)
+    try:
+        read_ranges(totals, contract.horizon, np.datetime64("2026-01-01"))
+    except ValueError as error:
+        raise BatchError(f"TOTALS: {error}") from error
+    described = contract.settings.get("covariates", [])
+    known = ["all", *(item["name"] for item in described if item["role"] == "static")]
+    if by and by not in known:
+        raise BatchError(
+            f"TOTALS_BY: got {by!r}, expected one of {', '.join(known)}, or nothing for the totals "
+            "of each series"
+        )
+    return contract
 
 
 def _partition_names(data: Path, out: Path) -> list[str]:
@@ -157,7 +187,7 @@ def _forecast_partitions(
 ) -> Summary:
     """Forecast partitions in parallel, and log each as it finishes."""
     started, made, series, errors = time.monotonic(), 0, 0, {}
-    for result in _run_on_ray(job, partitions, settings, processes) if partitions else ():
+    for result in run_on_ray(job, partitions, settings, processes) if partitions else ():
         if result.error:
             errors[result.name] = result.error
             log.error("partition refused", partition=result.name, error=result.error)
@@ -172,63 +202,6 @@ def _forecast_partitions(
             series_per_second=round(series / (time.monotonic() - started), 1),
         )
     return Summary(made, skipped, series, time.monotonic() - started, errors)
-
-
-def _run_on_ray(
-    job: Job, partitions: Sequence[Partition], settings: Settings, processes: int | None
-) -> Iterator[Result]:
-    """Yield the results of partitions, in the order in which they finish."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing about the user leaves
-    try:
-        import ray
-        from ray.data import ActorPoolStrategy
-    except ImportError as error:
-        raise BatchError(
-            f"Ray is not installed, or not whole ({error}); run: "
-            "python -m pip install -r deploy/requirements-forecast.txt"
-        ) from error
-    _start_ray(ray, settings, processes)
-    try:
-        context = ray.data.DataContext.get_current()
-        context.enable_progress_bars = False
-        context.print_on_execution_start = False
-        for name in ("ray", "ray.data"):
-            logging.getLogger(name).setLevel(logging.ERROR)
-        pool = int(ray.cluster_resources().get("CPU", 1)) if processes is None else processes
-        rows = ray.data.from_items(
-            [{"name": p.name, "stamp": p.stamp} for p in partitions],
-            override_num_blocks=len(partitions),
-        )
-        forecaster: Any = PartitionForecaster  # Ray makes one of the class in each process
-        results = rows.map(
-            forecaster,
-            fn_constructor_args=(job,),
-            compute=ActorPoolStrategy(size=min(pool, len(partitions))),
-            num_cpus=1,
-        )
-        for row in results.iter_rows():
-            yield Result(**row)
-    finally:
-        ray.shutdown()
-
-
-def _start_ray(ray: Any, settings: Settings, processes: int | None) -> None:
-    """Connect to the cluster of RAY_ADDRESS, or start Ray on this machine."""
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-    if settings.ray_address:
-        options["address"] = settings.ray_address
-    else:
-        options |= {
-            "address": "local",
-            "_node_ip_address": "127.0.0.1",  # what others can reach asks for no password
-            "num_cpus": processes or usable_cores(),
-            "include_dashboard": False,
-            "object_store_memory": _STORE,
-        }
-    for attempt in Retrying(stop=stop_after_attempt(3), reraise=True):
-        with attempt:
-            ray.shutdown()  # what an attempt that failed has left
-            ray.init(**options)  # gives up after 30 seconds, which a busy machine may take
 
 
 @contextmanager
@@ -274,6 +247,12 @@ def _build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, required=True, help="folder for the forecasts")
     parser.add_argument("--model", type=Path, help="artifact folder (default: production)")
     parser.add_argument("--as-of", help="last day with known values; later rows are plans")
+    parser.add_argument(
+        "--totals", default="", metavar="DAYS", help="sums to forecast, such as 7,28 or 8-14"
+    )
+    parser.add_argument(
+        "--totals-by", default="", metavar="GROUP", help="all, or a static covariate of the model"
+    )
     parser.add_argument("--processes", type=int, help="(default: one a core)")
     for name in SERIES_COLUMNS:
         parser.add_argument(f"--{name.replace('_', '-')}", default="", help="its name in the files")
@@ -299,6 +278,8 @@ def _forecast(options: argparse.Namespace, settings: Settings) -> Summary:
             version=version,
             columns=columns,
             as_of=as_of,
+            totals=[item for item in options.totals.split(",") if item.strip()],
+            totals_by=options.totals_by,
             settings=settings,
             processes=options.processes,
         )

@@ -1,4 +1,4 @@
-"""Runs the monitoring notebook on a finished run."""
+"""Runs a notebook that follows the training, monitoring or planning, on a finished run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import structlog
 from lib.files import write_json
 from lib.pipeline import stages
 from lib.pipeline.display import watch
-from lib.pipeline.notebooks import MONITORING_STAGE, find_notebooks
+from lib.pipeline.notebooks import MONITORING_STAGE, PLANNING_STAGE, find_notebooks
 from lib.pipeline.parameters import (
     RESERVED,
     ParameterError,
@@ -37,6 +37,43 @@ def run_monitoring(
 
     Args:
         overrides: text of its parameters, by name.
+        run_dir: as for `run_on_finished`.
+        notebooks: folder of the notebooks.
+        settings: where `var/` is; None reads the environment.
+
+    Raises:
+        ParameterError: a parameter is wrong, or there is no run with a model.
+        StageError: a cell failed.
+    """
+    return run_on_finished(MONITORING_STAGE, overrides, run_dir, notebooks, settings)
+
+
+def run_planning(
+    overrides: Mapping[str, str] | None = None,
+    *,
+    run_dir: Path | None = None,
+    notebooks: Path = NOTEBOOKS,
+    settings: Settings | None = None,
+) -> Path:
+    """Run the planning notebook on a finished run; return its HTML page.
+
+    Arguments and errors are those of `run_monitoring`.
+    """
+    return run_on_finished(PLANNING_STAGE, overrides, run_dir, notebooks, settings)
+
+
+def run_on_finished(
+    pattern: str,
+    overrides: Mapping[str, str] | None,
+    run_dir: Path | None,
+    notebooks: Path,
+    settings: Settings | None,
+) -> Path:
+    """Run a notebook on a finished run; return its HTML page.
+
+    Args:
+        pattern: of the notebook's name.
+        overrides: text of its parameters, by name.
         run_dir: the run folder; None takes that of the production model, wherever it ran. Without
             a production model it is the one under `var/runs` that was trained last; runs that
             registered their model go first.
@@ -50,7 +87,7 @@ def run_monitoring(
     from lib.pipeline.execution import run_notebook  # a second to import
 
     settings = settings or get_settings()
-    [(stage, notebook)] = list(find_notebooks(notebooks, MONITORING_STAGE).items())[:1]
+    [(stage, notebook)] = list(find_notebooks(notebooks, pattern).items())[:1]
     declared = {stage: declared_parameters(notebook)}
     values = resolve_parameters(declared, {}, overrides or {})[stage]
     run = run_dir.resolve() if run_dir else _production_run(settings) or _last_trained(settings)
@@ -58,7 +95,8 @@ def run_monitoring(
         raise ParameterError(f"no model in {run}: expected the folder of a finished `make train`")
     with stages.locked(run), watch(run, [stage], settings) as on_cell:
         page = run_notebook(run, notebook, values | {RESERVED: str(run)}, settings, on_cell)
-    log.info("monitoring finished", page=str(page), results=str(run / "monitoring.json"))
+    results = run / f"{stage.partition('_')[2]}.json"
+    log.info("notebook finished", stage=stage, page=str(page), results=str(results))
     return page
 
 
@@ -91,7 +129,7 @@ def _production_run(settings: Settings) -> Path | None:
             log.info("production model fetched from the registry", version=version, run=str(run))
         return run.resolve()
     except (MlflowException, RegistryError) as error:
-        log.warning("registry does not answer: monitoring the last run", error=str(error))
+        log.warning("registry does not answer: taking the run trained last", error=str(error))
         return None
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lib.pipeline.notebooks import EVERY_STAGE, MONITORING_STAGE
+from lib.pipeline.notebooks import EVERY_STAGE
 from lib.pipeline.parameters import resolve_parameters
 from lib.pipeline.profile_values import declared_stages
 from lib.pipeline.profiles import load_profile
@@ -42,9 +42,9 @@ def describe_training(notebooks: Path, profile: str, overrides: Mapping[str, str
     return "\n".join(lines)
 
 
-def describe_monitoring(notebooks: Path) -> str:
-    """Return a line for each parameter of the monitoring notebook."""
-    parameters = declared_stages(notebooks, pattern=MONITORING_STAGE).values()
+def describe_notebook(notebooks: Path, pattern: str) -> str:
+    """Return a line for each parameter of a notebook that runs on a finished training."""
+    parameters = declared_stages(notebooks, pattern=pattern).values()
     lines = [f"  {parameter}" for each in parameters for parameter in each.values()]
     return "\n".join(["parameters:", *lines])
 

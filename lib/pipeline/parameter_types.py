@@ -49,6 +49,7 @@ def _read_switch(value: Any) -> Any:
 
 
 Share = Annotated[float, Field(ge=0, le=1)]
+Horizon = Annotated[int, Field(ge=1, le=360)]  # lib.features.MAX_HORIZON, which loads pandas
 Day = Annotated[str, AfterValidator(_check_day), Field(description="YYYY-MM-DD")]
 OptionalDay = Annotated[
     str, AfterValidator(_check_optional_day), Field(description="YYYY-MM-DD or empty")

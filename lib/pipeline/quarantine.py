@@ -1,4 +1,4 @@
-"""List, release or drop implausible actuals: `python -m lib.pipeline.quarantine --help`.
+"""List, release or drop implausible actuals: `lstm-forecast quarantine --help`.
 
 An actual in quarantine is left out of checks and retraining. Once released it counts like any
 other; once dropped it is gone, and may be sent again.
@@ -19,7 +19,7 @@ from lib.storage import Store, StoreError
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return 0 (done), 1 (nothing of that key, or no database) or 2."""
-    parser = argparse.ArgumentParser(prog="python -m lib.pipeline.quarantine", description=__doc__)
+    parser = argparse.ArgumentParser(prog="lstm-forecast quarantine", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="write the actuals in quarantine as JSON")
     for name, text in (("release", "believe these actuals"), ("drop", "delete these actuals")):

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import glob
 import shlex
-from collections.abc import Mapping, Sequence
-from datetime import date
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import sqlalchemy as sa
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from lib import data
-from lib.data import COLUMN_PARAMETERS, SERIES_COLUMNS, WINDOW_DAYS, Source, match_columns
-from lib.features import FEATURES
-from lib.monitoring import PAST_DAYS, find_implausible
+from lib.data import COLUMN_PARAMETERS, SERIES_COLUMNS, Source, match_columns
 from lib.pipeline.notebooks import TRAINING_STAGES, find_notebooks
 from lib.pipeline.parameter_types import names_columns
 from lib.pipeline.parameters import (
@@ -27,10 +23,10 @@ from lib.pipeline.parameters import (
     resolve_parameters,
 )
 from lib.pipeline.profiles import load_profile
+from lib.pipeline.retraining_actuals import read_new_actuals
 from lib.settings import NOTEBOOKS, ROOT, Settings
-from lib.storage import Store, actuals, predictions
+from lib.storage import Store
 
-GAP = 180  # days without an actual, after which the next one is taken for a typing error
 _READING = {"DECIMAL": "decimal", "SEPARATOR": "separator", "ENCODING": "encoding"}
 _COLUMNS = {
     "DATE_COLUMN": "date_column",
@@ -43,7 +39,6 @@ _LISTS = {
     name: name.lower()
     for name in ("COVARIATES", "PAST_COVARIATES", "STATIC_COVARIATES", "CATEGORICAL")
 }
-_COVARIATES = ("fator_externo", "evento_especial")
 log = structlog.get_logger()
 
 
@@ -107,7 +102,7 @@ def gather_data(store: Store, settings: Settings) -> tuple[pd.DataFrame, int]:
     """
     reading, _ = retraining_parameters(settings)
     table = _read_data(settings, reading)
-    more = _new_actuals(store, table, takes_unknown=settings.retrain_unknown_series)
+    more = read_new_actuals(store, table, takes_unknown=settings.retrain_unknown_series)
     if len(more):
         # A day that the data has without its value keeps its covariates.
         keys = ["series_id", "date"]
@@ -207,121 +202,3 @@ def _run_query(query: str, settings: Settings, reading: Mapping[str, str]) -> pd
     frame.columns = [key if key in SERIES_COLUMNS else name for key, name in columns.items()]
     order = [name for name in ("series_id", "date") if name in frame]
     return data.validate(frame.sort_values(order, kind="stable"), min_days=1, **lists)
-
-
-def _new_actuals(store: Store, table: pd.DataFrame, *, takes_unknown: bool) -> pd.DataFrame:
-    """Return the actuals of days whose value the table lacks, with SERIES_COLUMNS as columns.
-
-    Args:
-        store: the database.
-        table: the data, by which the model knows its series.
-        takes_unknown: whether actuals of other series count too.
-    """
-    kept = actuals.c
-    query = sa.select(kept.series_id, kept.date, kept.value, kept.quality)
-    query = query.where(kept.series_id.is_not(None), kept.quality.is_distinct_from("quarantined"))
-    with store.reading() as connection:
-        rows = connection.execute(query.order_by(kept.series_id, kept.date)).all()
-        known = set(table["series_id"])
-        unknown = {row.series_id for row in rows} - known
-        if unknown and not takes_unknown:
-            log.info("actuals of unknown series left out", series=sorted(unknown)[:10])
-            rows = [row for row in rows if row.series_id in known]
-    observed = table[table["value"].notna()]
-    plausible = _plausible_rows(_believable(rows, observed), observed)
-    short = _short_series(plausible, set(observed["series_id"]))
-    if short:
-        log.info("series too short to learn from yet", series=sorted(short)[:10])
-    in_table = set(zip(observed["series_id"], observed["date"].dt.date, strict=True))
-    used = [row for row in plausible if row[0] not in short and row[:2] not in in_table]
-    log.info("actuals to learn from", used=len(used), stored=len(rows))
-    if not used:
-        return pd.DataFrame()
-    covariates = _known_covariates(store, used)
-    new = [(*row, *covariates.get(row[:2], (np.nan, np.nan))) for row in used]
-    frame = pd.DataFrame(new, columns=pd.Index(SERIES_COLUMNS))
-    return frame.astype({"series_id": "str", "date": "datetime64[us]"})
-
-
-def _believable(rows: Sequence[Any], observed: pd.DataFrame) -> list[Any]:
-    """Return the actuals whose value is plausible beside the past of their series, or released.
-
-    Args:
-        rows: series, day, value and quality, by series and day.
-        observed: the rows of the data that have a value.
-    """
-    if not rows:
-        return []
-    past = observed.sort_values("date").groupby("series_id").tail(PAST_DAYS)
-    series = np.array([*past["series_id"], *(row.series_id for row in rows)], dtype=object)
-    values = np.array([*past["value"], *(row.value for row in rows)], dtype=np.float64)
-    believed = list(rows)
-    for place, reason in reversed(find_implausible(series, values).items()):
-        number = place - len(past)
-        if number >= 0 and rows[number].quality != "released":
-            name, day = rows[number].series_id, str(rows[number].date)
-            log.warning("actual ignored: implausible", series_id=name, date=day, reason=reason)
-            del believed[number]
-    return believed
-
-
-def _plausible_rows(rows: Sequence[Any], observed: pd.DataFrame) -> list[tuple[str, date, float]]:
-    """Return the actuals from the first day of the data on, without far-off days.
-
-    Args:
-        rows: series, day and value, by series and day.
-        observed: the rows of the data that have a value.
-    """
-    edges = observed.groupby("series_id")["date"].agg(["min", "max"])
-    first: dict[str, date] = edges["min"].dt.date.to_dict()
-    latest: dict[str, date] = edges["max"].dt.date.to_dict()
-    plausible = []
-    previous: dict[str, date] = {}
-    for row in rows:
-        name, day, value = row.series_id, row.date, row.value
-        if day < first.get(name, day):
-            continue  # the data begins later on purpose
-        before = [days[name] for days in (previous, latest) if name in days]
-        if before and (day - max(before)).days > GAP:
-            log.warning("actual ignored: far from all others", series_id=name, date=str(day))
-            continue
-        previous[name] = day
-        plausible.append((name, day, value))
-    return plausible
-
-
-def _short_series(rows: Sequence[tuple[str, date, float]], in_data: set[str]) -> set[str]:
-    """Return the series that the data lacks and whose actuals do not fill a window yet."""
-    days: dict[str, list[date]] = {}
-    for name, day, _ in rows:
-        days.setdefault(name, []).append(day)
-    return {
-        name
-        for name, seen in days.items()
-        if name not in in_data and (seen[-1] - seen[0]).days + 1 < WINDOW_DAYS
-    }
-
-
-def _known_covariates(
-    store: Store, used: Sequence[tuple[str, date, float]]
-) -> dict[tuple[str, date], tuple[float, float]]:
-    """Return factor and event by series and day, from the forecasts made on the days used."""
-    column, names = predictions.c, {name for name, _, _ in used}
-    query = sa.select(column.series_id, column.first_date, column.features).where(
-        column.model_name == store.model_name,
-        column.series_id.is_not(None),
-        column.features.is_not(None),
-        column.first_date > min(day for _, day, _ in used),  # older ones are learned from already
-    )
-    places = [FEATURES.index(name) for name in _COVARIATES]
-    covariates: dict[tuple[str, date], tuple[float, float]] = {}
-    with store.reading() as connection:
-        for name, first, features in connection.execute(query.order_by(column.id)):
-            if name in names:
-                factor, event = (_number(features[i]) for i in places)
-                covariates[name, date.fromordinal(first.toordinal() - 1)] = factor, event
-    return covariates
-
-
-def _number(value: Any) -> float:
-    return np.nan if value is None else float(value)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 import tempfile
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -25,7 +26,7 @@ from lib.registry import artifacts, model_logging, tracking
 from lib.registry.gate import Evaluate, PromotionGate
 from lib.registry.production import Production
 from lib.registry.promotion import Decision
-from lib.registry.versions import Versions
+from lib.registry.versions import PRODUCTION, RegistryError, Versions
 from lib.settings import Settings, get_settings
 
 if TYPE_CHECKING:
@@ -62,10 +63,21 @@ class Registry:
         """Log a finished training run and return its id (arguments: `tracking.log_run`)."""
         return tracking.log_run(self.client, self.settings, **run)
 
-    def others_with(self, alias: str) -> list[str]:
-        """Return the other registered names of this store that have a version of an alias."""
+    def others_with(self, alias: str = "") -> list[str]:
+        """Return the other registered names of this store with a version of an alias, or of any."""
         models = self.client.search_registered_models()
-        return sorted(m.name for m in models if m.name != self.name and alias in m.aliases)
+        others = [m for m in models if m.name != self.name and m.aliases]
+        return sorted(m.name for m in others if not alias or alias in m.aliases)
+
+    def name_others(self, alias: str = "") -> str:
+        """Return the other names in words for a message, and what takes them; "" for none."""
+        others = self.others_with(alias)
+        if not others:
+            return ""
+        shown = ", ".join(map(repr, others[:3]))
+        shown += f" and {len(others) - 3} others" if others[3:] else ""
+        takes = shlex.quote(f"REGISTERED_MODEL_NAME={others[0]}")
+        return f"; {shown} has one ({takes} takes it)"
 
     def register(self, folder: Path, *, run_id: str, metrics: Mapping[str, float]) -> int:
         """Register an artifact folder as the new staging version and return its number.
@@ -229,7 +241,11 @@ class Registry:
             RegistryError: there is no earlier version.
         """
         with tracking.lock(self.settings):
-            return self._production.rollback()
+            try:
+                return self._production.rollback()
+            except RegistryError as error:
+                others = self.name_others(PRODUCTION) if self._production.version() is None else ""
+                raise RegistryError(f"{error}{others}") from None
 
     def history(self) -> list[dict[str, Any]]:
         """Return the periods of production, oldest first: version, since, by, until.

@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-REVISION = "0004"  # of the last file in lib/storage/migrations/versions
+REVISION = "0005"  # of the last file in lib/storage/migrations/versions
 VERSION_TABLE = "store_version"  # not alembic's default: MLflow and Optuna may share the database
 metadata = sa.MetaData()
 _Id = sa.BigInteger().with_variant(sa.Integer, "sqlite")
@@ -63,6 +63,9 @@ predictions = sa.Table(
     # The eleven features of the last known day, in the order of lib.features.FEATURES, null where
     # missing. SQL's NULL in rows older than this column.
     sa.Column("features", sa.JSON(none_as_null=True)),
+    # Those covariates of the model that change from day to day, on the last known day, by name:
+    # numbers, or the name of a category as it was sent; null where missing.
+    sa.Column("covariates", sa.JSON(none_as_null=True)),
     sa.Index("predictions_days", "series_id", "first_date"),
     # Of the forecasts about a window of days all that is counted, without their rows.
     sa.Index("predictions_window", "model_name", "first_date", "series_id", "last_date"),

@@ -60,6 +60,10 @@ class Batch(NamedTuple):
     future: Tensor  # (batch, horizon, len(FUTURE))
     targets: Tensor  # (batch, horizon)
 
+    def to(self, device: str | torch.device) -> Batch:
+        """Return the batch on a device."""
+        return Batch(*(tensor.to(device) for tensor in self))
+
 
 def prepare(panel: Panel, split: DataSplit, config: ModelConfig) -> TrainingData:
     """Index the training and validation windows of a panel.

@@ -40,6 +40,7 @@ from lib.inference import (
 )
 from lib.models import LSTMForecaster, ModelConfig
 from lib.training.data import TrainingData
+from lib.training.graph import simplify_graph
 from lib.training.hidden_covariates import calibrate_hidden
 from lib.training.loop import Fit
 
@@ -199,6 +200,7 @@ def export_onnx(
                 "quantiles": {0: "batch"},
             },
         )
+    simplify_graph(path)
 
 
 def save_weights(path: Path, model: LSTMForecaster) -> None:

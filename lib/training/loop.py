@@ -18,7 +18,13 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from lib.features import Windows
-from lib.models import LSTMForecaster, ModelConfig
+from lib.models import (
+    ZERO_SHOT_FOLDER,
+    LSTMForecaster,
+    ModelConfig,
+    has_pretrained,
+    load_pretrained,
+)
 from lib.progress import Progress, report_progress
 from lib.training.augmentation import gather_augmented
 from lib.training.checkpoint import Checkpoint
@@ -33,7 +39,7 @@ from lib.training.state import (
     record_evaluation,
     update_average,
 )
-from lib.training.validation import evaluate, validation_batch
+from lib.training.validation import device_of, evaluate, validation_batch
 
 OnEvaluation = Callable[[int, float, float], None]  # step, training loss, validation loss
 PULL_POWER = 3  # between two years of one series, where it helps, and four, where it hurts
@@ -72,6 +78,7 @@ def fit(
     checkpoint: Path | None = None,
     on_evaluation: OnEvaluation | None = None,
     transform: BatchTransform | None = None,
+    prepare_state: Callable[[TrainingState], None] | None = None,
 ) -> Fit:
     """Train one forecaster and return it with its best averaged weights.
 
@@ -83,15 +90,19 @@ def fit(
             data and settings that was interrupted continues exactly.
         on_evaluation: called with step, training and validation loss; may raise to stop.
         transform: changes each training batch; may draw from torch's generator.
+        prepare_state: changes the state before the first step: other weights to start from,
+            another schedule, another device. The network is returned on the CPU.
 
     Raises:
         TrainingError: the loss is not finite; the message names step and windows.
     """
     state = initial_state(data, model_config, config)
+    if prepare_state:
+        prepare_state(state)
     saved = Checkpoint(checkpoint, data, model_config, config) if checkpoint else None
     if saved:
         saved.resume(state)
-    validation = validation_batch(data.validation, model_config, config)
+    validation = validation_batch(data.validation, model_config, config).to(device_of(state.model))
 
     while state.step < state.schedule.last_step:
         n_steps = min(config.evaluate_every, state.schedule.last_step - state.step)
@@ -106,7 +117,7 @@ def fit(
         if on_evaluation:
             on_evaluation(state.step, train_loss, validation_loss)
 
-    best = copy.deepcopy(state.model)
+    best = copy.deepcopy(state.model).cpu()
     best.load_state_dict(state.best)
     return Fit(
         best.eval(),
@@ -132,9 +143,11 @@ def initial_loss(data: TrainingData, model_config: ModelConfig, config: Training
 
 
 def start_pretrained(data: TrainingData, model_config: ModelConfig, seed: int = 0) -> Fit:
-    """Return the pretrained network without training; units and floor are those of the data."""
+    """Return the zero-shot network as it is; units and floor are those of the data."""
     config = TrainingConfig(seed=seed)
     state = initial_state(data, model_config, config)
+    if has_pretrained(model_config, ZERO_SHOT_FOLDER):
+        load_pretrained(state.model, ZERO_SHOT_FOLDER)
     return Fit(state.model.eval(), config, history=[], validation_loss=math.nan, best_step=0)
 
 
@@ -159,6 +172,7 @@ def train_step(
     batch = gather_augmented(data, index, days, config, rng)
     if transform:
         batch = transform(batch)
+    batch = batch.to(device_of(state.model))
 
     state.model.train()
     median, offsets, scale = state.model.predict_by_member(batch.context, batch.future)
@@ -209,7 +223,7 @@ def _draw_context_length(shape: ModelConfig, rng: np.random.Generator) -> int:
 
 
 def _levels(model: LSTMForecaster) -> Tensor:
-    return torch.tensor(model.config.quantiles)
+    return torch.tensor(model.config.quantiles, device=device_of(model))
 
 
 def _describe_failure(

@@ -48,7 +48,7 @@ def evaluate(model: LSTMForecaster, batch: Batch, step: int, config: TrainingCon
         TrainingError: it is not finite.
     """
     model.eval()
-    levels = torch.tensor(model.config.quantiles)
+    levels = torch.tensor(model.config.quantiles, device=device_of(model))
     with torch.no_grad():
         median, offsets, scale = model.predict_distribution(batch.context, batch.future)
         loss = float(pinball_loss(median, offsets, scale, batch.targets, levels))
@@ -58,6 +58,11 @@ def evaluate(model: LSTMForecaster, batch: Batch, step: int, config: TrainingCon
             f"({config.learning_rate})"
         )
     return loss
+
+
+def device_of(model: LSTMForecaster) -> torch.device:
+    """Return where the weights of a network are."""
+    return model.floor.device
 
 
 def losses_by_window(

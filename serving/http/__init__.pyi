@@ -23,6 +23,7 @@ __all__ = [
     "is_loopback",
     "is_open",
     "key_of",
+    "limit_heaps",
     "metrics",
     "problems",
     "refusal_of",
@@ -33,7 +34,7 @@ __all__ = [
 
 from . import metrics, problems
 from .limits import ConcurrencyLimit, has_arrived, refuse_beyond_turn
-from .memory import release_memory
+from .memory import limit_heaps, release_memory
 from .metrics import Metrics
 from .problems import MEDIA_TYPE, RequestError, invalid, refusal_of
 from .rate_limits import TokenBuckets, refuse_for

@@ -17,6 +17,11 @@ from lib.log import list_frames
 MEDIA_TYPE = "application/problem+json"
 _MAX_ERRORS = 20  # of one answer
 _TEXT = 300  # characters of a message
+# In the place of messages that name classes of this code
+_MESSAGES = dict.fromkeys(
+    ("model_type", "model_attributes_type", "dataclass_type", "dict_type"),
+    'expected an object, {"field": …}, as /docs shows it',
+)
 log = structlog.get_logger()
 
 
@@ -79,7 +84,10 @@ def from_validation(error: ValidationError) -> Response:
 def refusal_of(error: ValidationError) -> RequestError:
     """Make the refusal of a pydantic error."""
     errors = [
-        (path_of(item["loc"]), item["msg"].removeprefix("Value error, "))
+        (
+            path_of(item["loc"]),
+            _MESSAGES.get(item["type"]) or item["msg"].removeprefix("Value error, "),
+        )
         for item in error.errors(include_url=False, include_input=False, include_context=False)
     ]
     return RequestError(422, _summary(errors), errors)

@@ -81,7 +81,7 @@ class Planner:
         if totals:
             fields["totals"] = self._lay_out(totals)
         if self._plan.order is not None:
-            fields["order"] = self._order(number, start, paths)
+            fields["order"] = self._order(number, start, base.means[at], paths)
         if scenarios:
             fields["scenarios"] = {}
         for name, part in scenarios.items():
@@ -127,13 +127,16 @@ class Planner:
         total.add(start, means, paths, parts)
         return total.totals()
 
-    def _order(self, number: int, start: np.datetime64, paths: np.ndarray) -> dict[str, Any]:
+    def _order(
+        self, number: int, start: np.datetime64, means: np.ndarray, paths: np.ndarray
+    ) -> dict[str, Any]:
         wanted = self._plan.order
         if wanted is None:
             return {}
         stock = float(self._plan.stock[number])
         order = choose_order(
             paths[:, : wanted.lead_time].sum(axis=1),
+            mean=float(means[: wanted.lead_time].sum()),
             stock=stock,
             service_level=wanted.service_level,
             cost_over=wanted.cost_over,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +24,7 @@ class SeriesForecasts:
         quantiles: (series, horizon, levels of the model), raw units.
         means: (series, horizon), the expected values.
         features: (series, 11) of the last known day.
+        covariates: of that day, by name, of each series.
         doubts: about the covariates that were sent, a sentence each.
     """
 
@@ -32,6 +33,7 @@ class SeriesForecasts:
     quantiles: np.ndarray
     means: np.ndarray
     features: np.ndarray
+    covariates: tuple[Mapping[str, float | str | None], ...]
     doubts: tuple[str, ...] = ()
 
 
@@ -46,7 +48,8 @@ def forecast_series(
         context: days that the model looks at.
     """
     for start in range(0, len(series), BATCH):
-        histories = join_series(series[start : start + BATCH], forecaster.contract)
+        part = series[start : start + BATCH]
+        histories = join_series(part, forecaster.contract)
         panel, origins = histories.panel, histories.origins
         quantiles = forecast_panel(forecaster, panel, origins, context=context, batch=BATCH)
         quantiles[histories.closed_ahead(quantiles.shape[1])] = 0.0
@@ -60,4 +63,5 @@ def forecast_series(
             effects = forecaster.covariates.effects
             doubts = tuple(describe_outside(effects, panel, origins, quantiles.shape[1]))
         features = last_features(histories)
-        yield SeriesForecasts(panel.ids, first, quantiles, means, features, doubts)
+        covariates = tuple(one.last_day for one in part)
+        yield SeriesForecasts(panel.ids, first, quantiles, means, features, covariates, doubts)

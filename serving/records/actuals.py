@@ -60,7 +60,7 @@ def store_actuals(store: Store, items: list[Actual]) -> ActualsKept:
             status=status[item.key],
             matched=is_matched,
             quarantined=item.key in doubts,
-            reason=doubts.get(item.key, ""),
+            reason=doubts.get(item.key, "") or ("" if is_matched else _why_unmatched(item)),
         )
         for item, is_matched in zip(items, matched, strict=True)
     ]
@@ -73,6 +73,12 @@ def store_actuals(store: Store, items: list[Actual]) -> ActualsKept:
         quarantined=sum(result.quarantined for result in results),
         results=results,
     )
+
+
+def _why_unmatched(item: Actual) -> str:
+    if item.trace_id is not None:
+        return "no stored forecast has this trace_id"
+    return "no stored forecast is about this series and day"
 
 
 def _status(item: Actual, before: dict[str, float]) -> Status:

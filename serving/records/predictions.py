@@ -12,7 +12,7 @@ import math
 import queue
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -52,6 +52,7 @@ class Prediction:
         series_id: of `/forecast`.
         first_date: the first forecast day of `/forecast`.
         features: (11,) of the last known day, NaN where missing.
+        covariates: of that day, by name, None where missing; None for a model without any.
         created_at: now.
     """
 
@@ -63,13 +64,15 @@ class Prediction:
     series_id: str | None = None
     first_date: date | None = None
     features: np.ndarray | None = None
+    covariates: Mapping[str, float | str | None] | None = None
     created_at: datetime = field(default_factory=utcnow)
 
     def size(self) -> int:
         """Estimate the bytes it holds."""
         body = self.body
         held = 0 if body is None else len(body) if isinstance(body, bytes) else body.nbytes
-        return 500 + held + 32 * len(self.quantiles) * len(self.levels)
+        covariates = 200 * len(self.covariates or ())
+        return 500 + held + covariates + 32 * len(self.quantiles) * len(self.levels)
 
     def row(self) -> dict[str, Any]:
         """Return its row of the table of predictions."""
@@ -88,6 +91,7 @@ class Prediction:
             "quantiles": quantiles,
             "body": None if self.body is None else pack_body(self.body),
             "features": None if self.features is None else _null_where_missing(self.features),
+            "covariates": None if self.covariates is None else dict(self.covariates),
         }
 
 
@@ -141,29 +145,38 @@ class Recorder:
         self._logged_at = -_QUIET
 
     def record(self, record: Prediction) -> bool:
-        """Have a prediction written soon. Never waits and never raises.
+        """Have a prediction written soon; see `record_all`. Returns whether it will be."""
+        return self.record_all([record]) == 0
+
+    def record_all(self, records: Sequence[Prediction]) -> int:
+        """Have predictions written soon. Never waits and never raises.
 
         Returns:
-            Whether it will be, as far as is known: False where too many wait, or the last ones
-            could not be written.
+            How many will not be, as far as is known: those for which too many wait, or all where
+            the last ones could not be written.
         """
-        size = record.size()
+        dropped = 0
         with self._lock:
-            if fits := self._bytes + size <= BYTES:
+            for record in records:
+                size = record.size()
+                if self._bytes + size > BYTES:
+                    dropped += 1
+                    continue
                 try:
                     self._waiting.put_nowait(record)
-                    self._bytes += size
-                    if record.body is not None:
-                        self._bodies[record.trace_id] = record
                 except queue.Full:
-                    fits = False
+                    dropped += 1
+                    continue
+                self._bytes += size
+                if record.body is not None:
+                    self._bodies[record.trace_id] = record
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
                 self._thread.start()
                 atexit.register(self.close)
-        if not fits:
-            self._drop("full", 1)
-        return fits and not self.trouble()
+        if dropped:
+            self._drop("full", dropped)
+        return len(records) if self.trouble() else dropped
 
     def trouble(self) -> str:
         """Return why predictions are not stored now; empty where they are."""

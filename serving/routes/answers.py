@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -81,7 +82,6 @@ def lay_out_series(
         levels: those to answer.
         further: other fields of each series, or none.
     """
-    dates = part.first[:, None] + np.arange(days)  # (series, days)
     quantiles = part.quantiles[:, :days]
     medians = interpolate_medians(quantiles, known)
     chosen = quantiles[:, :, [known.index(level) for level in levels]]
@@ -97,7 +97,7 @@ def lay_out_series(
                     "quantiles": dict(zip(names, q, strict=True)),
                 }
                 for day, median, mean, q in zip(
-                    dates[i].astype(str).tolist(),
+                    _days_from(part.first[i], days),
                     medians[i].tolist(),
                     part.means[i, :days].tolist(),
                     chosen[i].tolist(),
@@ -108,6 +108,13 @@ def lay_out_series(
         }
         for i, series_id in enumerate(part.ids)
     ]
+
+
+# The series of a call mostly end on the same day.
+@lru_cache(maxsize=64)
+def _days_from(first: np.datetime64, days: int) -> tuple[str, ...]:
+    """Return ISO days from a first one on."""
+    return tuple((first + np.arange(days)).astype(str).tolist())
 
 
 def interpolate_medians(quantiles: np.ndarray, known: tuple[float, ...]) -> np.ndarray:

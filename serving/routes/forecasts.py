@@ -132,19 +132,18 @@ def _check_forecasts(call: ForecastCall, parts: list[SeriesForecasts]) -> list[F
 
 def _record_part(model: Served, part: SeriesForecasts, days: int) -> int:
     """Have forecasts stored, and return how many of them cannot be."""
-    recorder, levels = state_of().recorder, model.forecaster.contract.quantiles
-    stored = [
-        recorder.record(
-            Record(
-                g.trace_id,
-                model.version,
-                levels,
-                part.quantiles[i, :days],
-                series_id=name,
-                first_date=part.first[i].item(),
-                features=part.features[i],
-            )
+    levels = model.forecaster.contract.quantiles
+    records = [
+        Record(
+            g.trace_id,
+            model.version,
+            levels,
+            part.quantiles[i, :days],
+            series_id=name,
+            first_date=part.first[i].item(),
+            features=part.features[i],
+            covariates=part.covariates[i] or None,
         )
         for i, name in enumerate(part.ids)
     ]
-    return stored.count(False)
+    return state_of().recorder.record_all(records)

@@ -67,7 +67,7 @@ class ActualKept(BaseModel):
     quarantined: bool = Field(
         False, description="Whether it is stored but left out, until a person has looked at it"
     )
-    reason: str = Field("", description="Of the quarantine")
+    reason: str = Field("", description="Of the quarantine, or why no forecast is matched")
 
 
 class ActualsKept(BaseModel):

@@ -19,6 +19,7 @@ _TYPES: dict[str, tuple[set[type], str]] = {
     "category": ({str, float, int}, "the name of a category or null"),
 }
 _KNOWN_LABELS = 10  # named in a warning
+_LONGEST = 200  # characters of an unknown category that are kept
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,24 @@ class CovariateFields:
             columns[name], unknown = _read(cells, self.rows[name], field, indexed=True)
             warnings += _warn(unknown, self.rows[name], f"{field}.{name}")
         return columns, warnings
+
+    def read_day(self, row: Any) -> dict[str, float | str | None]:
+        """Return the covariates of one checked row as they were sent, None where unknown.
+
+        A category that the model has not learned keeps its name here.
+
+        Args:
+            row: a dict, or a struct of `day_type`.
+        """
+        names, day = list(self.rows), {}
+        for name, item in self.rows.items():
+            [cell] = _cells([row], names, name)
+            if item["kind"] == "category":
+                text = _as_text(cell)
+                day[name] = (text if text in item["labels"] else text[:_LONGEST]) or None
+            else:
+                day[name] = None if cell is None else float(cell)
+        return day
 
     def read_static(self, sent: Any, field: str) -> tuple[dict[str, float], list[FieldWarning]]:
         """Return the static covariates of a series, NaN where unknown, and warnings.
@@ -146,13 +165,15 @@ def _read(
 
 def _read_categories(cells: list[Any], labels: Sequence[str]) -> tuple[np.ndarray, list[str]]:
     places = {label: float(i) for i, label in enumerate(labels)}
-    texts = [
-        cell.strip() if isinstance(cell, str) else None if cell is None else f"{cell:.15g}"
-        for cell in cells
-    ]
+    texts = [_as_text(cell) for cell in cells]
     unknown = sorted({text for text in texts if text and text not in places})
     column = np.array([places.get(text, np.nan) if text else np.nan for text in texts])
     return column, unknown
+
+
+def _as_text(cell: str | float | None) -> str:
+    """Return the name of a category, "" where there is none."""
+    return cell.strip() if isinstance(cell, str) else "" if cell is None else f"{cell:.15g}"
 
 
 def _warn(unknown: list[str], item: Mapping[str, Any], field: str) -> list[FieldWarning]:

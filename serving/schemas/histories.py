@@ -20,6 +20,7 @@ from serving.schemas.history_checks import (
     clear_errors,
     count_history,
     find_closed,
+    read_name,
     same_name,
     warn_of_ended,
 )
@@ -60,6 +61,7 @@ class Series:
         columns: value, factor, event and the covariates of the model, each (days + horizon,), NaN
             where missing.
         static: the static covariates of the model.
+        last_day: the other ones on the last day, as they were sent.
         largest: absolute value of the days that the model looks at.
         closed: (7,) weekdays on which it is closed, Monday first.
         warnings: of its numbers.
@@ -73,6 +75,7 @@ class Series:
     closed: np.ndarray
     warnings: tuple[FieldWarning, ...] = ()
     static: Mapping[str, float] = field(default_factory=dict)
+    last_day: Mapping[str, float | str | None] = field(default_factory=dict)
 
 
 def read_histories(
@@ -189,7 +192,7 @@ def _series(
     for key in item:
         if key not in ("series_id", "history", "future", "static"):
             raise invalid(f"{place}{key[:60]}", "is not a field of a series")
-    name = _name(item.get("series_id", "series"), f"{place}series_id")
+    name = read_name(item.get("series_id", "series"), f"{place}series_id")
     field = f"{place}history"
     if not isinstance(item.get("history"), list) or not item["history"]:
         raise invalid(field, "expected a list of days with date and value")
@@ -203,6 +206,7 @@ def _series(
     warnings += of_static
     days = read_days(history, field)
     known = count_history(columns, covariates.known)
+    last_day = covariates.read_day(history[known - 1])
     planned = {name: column[known:] for name, column in columns.items()}, days[known:]
     columns, days = {name: column[:known] for name, column in columns.items()}, days[:known]
     check_frequency(days[np.isfinite(columns[VALUE])], field)
@@ -240,7 +244,7 @@ def _series(
     largest = float(np.nanmax(np.abs(whole[VALUE][recent])))
     closed, of_closed = find_closed(whole[VALUE][:length], first, field)
     warnings += of_closed
-    return Series(name, first, length, whole, largest, closed, tuple(warnings), static)
+    return Series(name, first, length, whole, largest, closed, tuple(warnings), static, last_day)
 
 
 def _add_planned(
@@ -295,11 +299,3 @@ def _add_future(
     for name in names:
         at = length - 1 + step
         whole[name][at] = np.where(np.isfinite(columns[name]), columns[name], whole[name][at])
-
-
-def _name(name: Any, field: str) -> str:
-    if not isinstance(name, str) or not 1 <= len(name) <= 200:
-        raise invalid(field, "expected a text of 1 to 200 characters")
-    if any(ord(c) < 32 or ord(c) == 127 for c in name):
-        raise invalid(field, "expected no control characters")
-    return name

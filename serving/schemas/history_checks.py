@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -119,3 +120,12 @@ def warn_of_ended(last: np.ndarray, horizon: int, place: str) -> dict[int, Field
         )
         for i in np.flatnonzero((latest - last).astype(np.int64) > horizon)
     }
+
+
+def read_name(name: Any, field: str) -> str:
+    """Return the name of a series. Raises RequestError (422) for what is none."""
+    if not isinstance(name, str) or not 1 <= len(name) <= 200:
+        raise invalid(field, "expected a text of 1 to 200 characters")
+    if any(ord(c) < 32 or ord(c) == 127 for c in name):
+        raise invalid(field, "expected no control characters")
+    return name

@@ -42,13 +42,25 @@ class Accuracy(_Part):
     interval: float | None = Field(None, description="Share the interval ought to cover, like 0.9")
 
 
+class Shift(_Part):
+    """What has moved in a feature, in its own units."""
+
+    kind: Literal["number", "event", "category"]
+    before: float | None = Field(None, description="Mean, or share of days, in the reference")
+    now: float | None = None
+    label: str = Field("", description="The category whose share has moved most")
+    unknown: list[str] = Field([], description="Categories that the model has not learned")
+
+
 class Drift(_Part):
-    """How far a feature has moved from what the model was trained on."""
+    """How far a feature or covariate has moved from what the model was trained on."""
 
     feature: str
     effect: float = Field(description="Size; the larger the further")
     threshold: float | None = None
     drifted: bool
+    flags: list[str] = Field([], description="Of distribution, missing, range and unknown")
+    shift: Shift | None = None
 
 
 class Alert(_Part):

@@ -3,7 +3,7 @@
 const SEPARATORS = [",", ";", "\t", "|"];
 const MISSING = new Set(["", "na", "n/a", "#n/a", "nan", "null", "none", "<na>"]);
 const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
-// The words of a column of events, as lib/data/parsing.py reads them.
+// The words of a column of events, as lib/data/numbers.py reads them.
 const YES = new Set(["true", "t", "yes", "y", "sim", "s"]);
 const NO = new Set(["false", "f", "no", "n", "não", "nao"]);
 

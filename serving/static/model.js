@@ -199,6 +199,17 @@ function showAccuracy(accuracy) {
   }
 }
 
+// What has moved in a covariate, in its own units, as a line below its name.
+function shiftOf(shift) {
+  if (!shift) return null;
+  const parts = [];
+  const isKnown = shift.now !== null && shift.before !== null;
+  const size = shift.kind === "number" ? (value) => number(value) : (value) => number(100 * value, 0);
+  if (isKnown) parts.push(t(`shift_${shift.kind}`, { label: shift.label, now: size(shift.now), before: size(shift.before) }));
+  if (shift.unknown.length) parts.push(t("shift_unknown", { names: shift.unknown.join(", ") }));
+  return parts.length ? h("small", { class: "note" }, parts.join("; ")) : null;
+}
+
 function showDrift(drift) {
   if (!drift.length) {
     fill($("#drift"), h("tbody", {}, h("tr", {}, h("td", { class: "note" }, t("drift_none")))));
@@ -211,7 +222,7 @@ function showDrift(drift) {
     return h(
       "tr",
       {},
-      h("th", { scope: "row", title: item.feature }, named("f_", item.feature)),
+      h("th", { scope: "row", title: item.feature }, named("f_", item.feature), shiftOf(item.shift)),
       h("td", {}, h("div", { class: "track" }, bar)),
       h("td", { class: "figure" }, number(item.effect, 2)),
       h("td", { class: "figure" }, h("span", { class: `tag ${item.drifted ? "bad" : "good"}` }, t(item.drifted ? "drift_yes" : "drift_no"))),

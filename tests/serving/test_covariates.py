@@ -4,12 +4,15 @@ import json
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 
 from lib.inference.artifact import Contract
+from lib.storage.tables import predictions
 from serving.http.problems import RequestError
 from serving.schemas.forecast_body import read_forecast
 from serving.schemas.histories import join_series, read_histories
 from serving.schemas.series_body import HistoryDay, decode_series, split_body
+from serving.state import state_of
 from tests.covariate_model import DESCRIBED, model_with_covariates
 from tests.panels import TINY_MODEL
 from tests.serving.live import Shelf
@@ -154,6 +157,30 @@ def test_categories_that_were_not_learned_are_unknown_with_a_warning(contract):
     assert "'Hail'" in call.series[0].warnings[1].detail
     weather = histories.panel.covariates[2].values
     assert np.isnan(weather[histories.origins[0] + 1])
+
+
+def test_the_covariates_of_the_last_known_day_are_stored_as_they_were_sent(client):
+    history = rows(91, price=None)
+    history[-1] |= {"value": None, "weather": "Rain", "price": 7}  # planned
+    history[-2] |= {"weather": " Hail ", "promo": True}
+    answer = client.post("/forecast", json=body(history=history))
+    assert answer.status_code == 200
+    recorder = state_of(client.application).recorder
+    recorder.close()
+    with recorder.store.reading() as connection:
+        [row] = connection.execute(sa.select(predictions)).all()
+    expected = {"price": None, "promo": 1.0, "weather": "Hail", "visits": 890.0}
+    assert row.covariates == expected
+
+
+def test_a_model_without_covariates_stores_none(make_app):
+    client = make_app().test_client()
+    history = [{"date": row["date"], "value": row["value"]} for row in rows()]
+    assert client.post("/forecast", json={"history": history}).status_code == 200
+    recorder = state_of(client.application).recorder
+    recorder.close()
+    with recorder.store.reading() as connection:
+        assert connection.scalars(sa.select(predictions.c.covariates)).all() == [None]
 
 
 def test_scenarios_take_covariates_by_name(contract):

@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 from pydantic import SecretStr
 
+from lib.data.numbers import YES_NO, parse_numbers
 from lib.data.panel import SeriesError
-from lib.data.parsing import YES_NO, parse_numbers
 from lib.data.source import Source
 from lib.registry.registry import Registry
 from lib.settings import ROOT
@@ -547,21 +547,41 @@ def test_page_colours_follow_the_system_until_they_are_chosen(light, visit):
     assert page.evaluate(paper) == dark
 
 
+LAG = {"feature": "lag_1", "effect": 0.4, "threshold": 0.2, "drifted": True}
+MOVED = [
+    {"feature": name, "effect": 0.3, "drifted": True, "flags": ["distribution"]}
+    | {"shift": {"kind": kind, "before": before, "now": now, "label": label, "unknown": unknown}}
+    for name, kind, before, now, label, unknown in (
+        ("weather", "category", 0.56, 0.12, "sun", ["hail", "<b>"]),
+        ("promo", "event", 0.05, 0.4, "", []),
+        ("price", "number", 10.0, 13.2, "", []),
+    )
+]
+
+
 def test_page_shows_the_findings_of_the_last_check(tmp_path, visit):
     with local(tmp_path) as address:
         page = visit(address)
         assert "No check has run yet" in page.inner_text("#monitoring-note")
         assert page.is_hidden("#monitoring")
         (tmp_path / FILE).parent.mkdir()
-        (tmp_path / FILE).write_text(json.dumps(FINDINGS))
+        (tmp_path / FILE).write_text(json.dumps(FINDINGS | {"drift": [LAG, *MOVED]}))
         page.reload()
         page.wait_for_selector("html[data-ready]")
         assert "version 3" in page.inner_text("#monitoring-note")
         assert "drift of lag_1" in page.inner_text("#alerts")
         assert "drifted" in page.inner_text("#drift")
+        moved = [row.inner_text() for row in page.query_selector_all("#drift small")]
+        assert [text.replace("\u00a0", " ") for text in moved] == [
+            "“sun” on 12 % of days, was 56 %; unknown: hail, <b>",
+            "on 40 % of days, was 5 %",
+            "mean 13.2, was 10",
+        ]
         assert "1,200 BRL" in page.inner_text("#business")
         assert "Retraining is recommended" in page.inner_text("#verdict")
         assert serious(page) == []
+        page.set_viewport_size(PHONE)
+        assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
 
 
 @pytest.mark.parametrize(

@@ -170,3 +170,17 @@ def test_public_table_shows_our_rows_beside_the_published_ones():
     assert "| **ours**, the series alone | 0.300 | 0.0150 | 100 |" in table
     assert "| Chronos-2* | 0.327 | 0.0165 |  |" in table
     assert "GIFT-Eval leaderboard" in table
+
+
+def test_peers_take_covariates_as_numbers():
+    table = pd.DataFrame(
+        {
+            "fator_externo": [np.nan, np.nan, np.nan],
+            "evento_especial": [0.0, 1.0, 0.0],
+            "known:number:price": [1.0, np.nan, 3.0],
+            "known:category:weather": ["dry", None, "wet"],
+        }
+    )
+    found, used = peers.numbers(table)
+    assert used == ["evento_especial", "price", "weather_dry", "weather_wet"]
+    np.testing.assert_array_equal(found["weather_dry"], [1.0, np.nan, 0.0])

@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import hashlib
 import http.client
 import importlib.metadata
 import importlib.util
@@ -12,9 +13,11 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from lib.registry.registry import Registry
 from lib.settings import ROOT
@@ -39,6 +42,7 @@ spec.loader.exec_module(pins)
 KEY = "a key that nobody guesses"
 SCRIPT = str(ROOT / "deploy" / "container.sh")
 ENVIRONMENT = (ROOT / "environment.yml").read_text()
+LOCK = (ROOT / "requirements.lock").read_text()
 # Reached by a URL alone, never by an import of ours.
 BY_URL = {"psycopg"}
 # Ours imports them from below a package that is listed and brings them.
@@ -113,24 +117,102 @@ def test_image_installs_what_its_code_imports_and_no_more(starts, names):
     assert mlflow_is_one(packages_behind(starts)) == plain(names) - BY_URL
 
 
+def names_in(lines):
+    return {line.partition("==")[0] for line in lines if line[0] != " "}
+
+
 def test_requirements_of_an_image_carry_the_pins_of_the_environment():
-    lines = pins.requirements(ENVIRONMENT, "serving")
+    lines = pins.requirements(ENVIRONMENT, LOCK, "serving")
     known = pins.pins(ENVIRONMENT)
-    assert f"onnxruntime=={known['onnxruntime'][0]}" in lines
-    assert f"mlflow-skinny=={known['mlflow'][0]}" in lines
+    assert f"onnxruntime=={known['onnxruntime'][0]} \\" in lines
+    assert f"mlflow-skinny=={known['mlflow'][0]} \\" in lines
     assert not [line for line in lines if re.match("torch|shap|jupyter|mlflow==", line)]
 
 
+@pytest.mark.parametrize("target", pins.TARGETS)
+def test_every_requirement_has_a_version_and_hashes_of_its_files(target):
+    lines = pins.requirements(ENVIRONMENT, LOCK, target)
+    entries = re.split(r"\n(?=\w)", "\n".join(lines))
+    assert len(entries) >= len(names_in(lines)) >= (1 if target == "cpu" else 10)
+    for entry in entries:
+        assert re.fullmatch(
+            r"[\w.-]+==[^\s;]+( ; [^\\]+)? \\(\n    --hash=sha256:[0-9a-f]{64}( \\)?)+", entry
+        ), entry
+
+
+@pytest.mark.parametrize("target", ["serving", "worker", "train", "all"])
+def test_requirements_hold_what_each_package_needs_on_this_machine(target):
+    names = names_in(pins.requirements(ENVIRONMENT, LOCK, target))
+    missing = {}
+    for name in names:
+        try:
+            needed = importlib.metadata.requires(name) or []
+        except importlib.metadata.PackageNotFoundError:  # of another system
+            continue
+        wanted = {Requirement(text) for text in needed}
+        wanted = {r for r in wanted if r.marker is None or r.marker.evaluate({"extra": ""})}
+        if lacking := {normal(r.name) for r in wanted} - names:
+            missing[name] = lacking
+    assert missing == {}
+
+
+def test_what_a_gpu_build_of_torch_needs_is_apart():
+    cuda = names_in(pins.requirements(ENVIRONMENT, LOCK, "cuda"))
+    assert "nvidia-cublas" in cuda
+    for target in ("train", "all"):
+        assert not cuda & names_in(pins.requirements(ENVIRONMENT, LOCK, target))
+
+
+def test_cpu_build_of_torch_is_of_the_version_that_is_locked():
+    assert pins.CPU[0] in {line.split(" ")[0] for line in LOCK.splitlines()}
+    assert pins.CPU[1] not in LOCK  # or PyPI has it too
+
+
+def test_a_pin_that_the_lock_does_not_have_is_named():
+    newer = ENVIRONMENT.replace("- flask==3.1.3", "- flask==3.9.9")
+    with pytest.raises(ValueError, match=r"expected flask==3\.9\.9; run make lock"):
+        pins.requirements(newer, LOCK, "serving")
+    with pytest.raises(ValueError, match="expected a pin, a hash or who needs it: '-e'"):
+        pins.locked("-e\n")
+
+
+def test_install_refuses_a_file_with_another_hash(tmp_path):
+    """What `make install` and the images run, on a package that is not what the list says."""
+    with zipfile.ZipFile(tmp_path / "made-1.0-py3-none-any.whl", "w") as wheel:
+        for name, text in {
+            "made.py": "",
+            "made-1.0.dist-info/METADATA": "Metadata-Version: 2.1\nName: made\nVersion: 1.0\n",
+            "made-1.0.dist-info/WHEEL": "Wheel-Version: 1.0\nTag: py3-none-any\n",
+            "made-1.0.dist-info/RECORD": "",
+        }.items():
+            wheel.writestr(name, text)
+    right = hashlib.sha256((tmp_path / "made-1.0-py3-none-any.whl").read_bytes()).hexdigest()
+    venv = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], check=True)
+    for digest, code in (("0" * 64, 1), (right, 0)):
+        (tmp_path / "list.txt").write_text(f"made==1.0 --hash=sha256:{digest}\n")
+        command = ["sh", ROOT / "deploy" / "install-hashed.sh", tmp_path, venv / "bin" / "python"]
+        done = subprocess.run(
+            [*command, "--no-index", "--find-links", tmp_path],
+            env=os.environ | {"PIP_PYTHON": sys.executable},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == code, done.stderr
+        assert ("DO NOT MATCH THE HASHES" in done.stderr) == (code == 1)
+        assert bool(list(venv.rglob("made.py"))) == (code == 0)
+
+
 def test_requirements_of_the_training_image_leave_the_checks_out():
-    lines = pins.requirements(ENVIRONMENT, "train")
-    assert any(line.startswith("torch==") for line in lines)
-    assert not [line for line in lines if line.startswith(("pytest", "ruff"))]
+    names = names_in(pins.requirements(ENVIRONMENT, LOCK, "train"))
+    assert "torch" in names
+    assert not names & {"ruff", "playwright", "uv"}
 
 
 def test_requirements_name_a_package_that_is_not_pinned():
     without = "\n".join(line for line in ENVIRONMENT.splitlines() if "- flask==" not in line)
     with pytest.raises(ValueError, match=r"environment\.yml pins no flask"):
-        pins.requirements(without, "serving")
+        pins.requirements(without, LOCK, "serving")
 
 
 def test_context_of_the_build_leaves_out_what_a_run_wrote():
@@ -170,7 +252,9 @@ def image():
     environment = os.environ | {
         "ENGINE": "buildah",
         "IMAGE": name,
-        "BUILD_ARGS": f"--pull-never --build-arg BASE={base}",
+        "BASE": base,
+        "PULL": "never",
+        "BUILD_ARGS": "--pull-never",
     }
     built = subprocess.run(
         [SCRIPT, "build"], env=environment, capture_output=True, text=True, timeout=1500
@@ -187,6 +271,9 @@ def test_image_is_small_has_a_user_and_a_health_check(image):
     assert config["User"] == "10001:10001"
     assert "/health/ready" in config["Healthcheck"]["Test"][-1]
     assert config["Volumes"] == {"/data": {}}
+    # Built on bits, not on a name that may be given to others.
+    base = config["Labels"]["org.opencontainers.image.base.name"]
+    assert re.fullmatch(r".+@sha256:[0-9a-f]{64}", base)
     container = said("buildah", "from", "--pull-never", f"{image}:serving").strip()
     try:
         root = said("buildah", "mount", container).strip()

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from lib.evaluation.backtest import run_backtest
 from lib.evaluation.scores import compute_metrics
-from lib.explanation.explainer import TOLERANCE
+from lib.explanation.shares import TOLERANCE
 from lib.inference.served_model import ServedModel, forecast_panel
 from lib.models.config import ModelConfig
 from lib.monitoring.alerts import open_incidents

@@ -9,13 +9,13 @@ import pytest
 from lib.cli import parameters
 from lib.cli.app import exit_code_of, main
 from lib.data import SeriesError
-from lib.pipeline import ParameterError
-from lib.settings import ROOT
+from lib.pipeline import ParameterError, profile_values
+from lib.settings import ROOT, get_settings
 from tests.lib.forecasting.conftest import shop_table
 
 COMMANDS = (
     *("forecast", "train", "backtest", "explain"),
-    *("serve", "worker", "monitor", "check", "promote", "rollback", "runs"),
+    *("plan", "serve", "worker", "monitor", "check", "promote", "rollback", "runs"),
 )
 
 
@@ -84,6 +84,11 @@ def test_forecast_of_a_file_writes_and_exits_0(tmp_path):
         (["forecast"], 2, "--out"),
         (["train", "--profile", "none"], 2, "no profile 'none'"),
         (["fit"], 2, "fit"),
+        (["forcast"], 2, "Did you mean 'forecast'? See --help."),
+        (["forecast", "--out", "next.csv", "DATA=x.csv", "HORIZON=400"], 2, "1 to 360"),
+        (["runs", "HORIZON=3"], 2, "expected an option or a setting"),
+        (["rollback", "sales"], 2, "expected an option or a setting"),
+        (["check", "--log-level"], 2, "expected a value behind it"),
         (["promote", "--version", "two"], 2, "--version"),
     ],
 )
@@ -125,3 +130,62 @@ def test_defects_keep_their_traceback():
 def test_runs_without_a_registry_says_what_registers(capsys):
     assert main(["runs"]) == 0
     assert "nothing is registered yet" in capsys.readouterr().out
+
+
+def test_without_a_command_the_help_is_shown(capsys):
+    assert main([]) == 0
+    shown = capsys.readouterr()
+    assert " forecast " in shown.out
+    assert shown.err == ""
+
+
+@pytest.mark.parametrize("word", ["REGISTERED_MODEL_NAME=shops", "--registered-model-name=shops"])
+def test_settings_are_taken_as_parameters_are(word, monkeypatch):
+    monkeypatch.setenv("REGISTERED_MODEL_NAME", "before")  # taken back after the test
+    words = ["HORIZON=3", word, "--date-column", "day"]
+    values = parameters.read_overrides(words, parameters.training_parameters)
+    assert values == {"HORIZON": "3", "DATE_COLUMN": "day"}
+    assert get_settings(None).registered_model_name == "shops"
+
+
+@pytest.mark.parametrize("command", ["check", "promote", "rollback", "runs"])
+def test_commands_of_the_registry_take_settings(command, monkeypatch):
+    monkeypatch.setenv("REGISTERED_MODEL_NAME", "before")
+    seen = []
+    for name in ("lib.cli.app._call_registry", "lib.cli.runs.print_versions"):
+        monkeypatch.setattr(name, lambda *_: seen.append(get_settings(None).registered_model_name))
+    monkeypatch.setattr(
+        "lib.pipeline.check.main", lambda _: seen.append(get_settings(None).registered_model_name)
+    )
+    version = ["--version", "1"] if command == "promote" else []
+    main([command, *version, "REGISTERED_MODEL_NAME=shops"])
+    assert seen == ["shops"]
+
+
+@pytest.mark.parametrize("command", ["serve", "worker"])
+def test_programs_that_are_started_get_settings(command, monkeypatch):
+    monkeypatch.setenv("REGISTERED_MODEL_NAME", "before")
+    started = []
+    monkeypatch.setattr("os.execv", lambda _, words: started.append(words[2:]))
+    main([command, "--port", "8001", "REGISTERED_MODEL_NAME=shops"])
+    assert started == [
+        [f"serving.{'server' if command == 'serve' else 'worker'}", "--port", "8001"]
+    ]
+    assert get_settings(None).registered_model_name == "shops"
+
+
+@pytest.mark.parametrize(("words", "profile"), [([], "default"), (["--profile", "ci"], "ci")])
+def test_help_shows_the_values_of_the_profile(words, profile, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "250")
+    assert main(["train", *words, "--help"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    values = profile_values(profile)["03_training"]
+    for option, value in (("--cutoffs", values["CUTOFFS"]), ("--steps", values["STEPS"])):
+        line = next(line for line in lines if f"{option} " in line)
+        assert f"[default: {value}]" in line
+
+
+def test_help_of_a_forecast_does_not_speak_of_synthesis(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "250")
+    assert main(["forecast", "--help"]) == 0
+    assert "synthes" not in capsys.readouterr().out

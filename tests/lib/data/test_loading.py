@@ -297,3 +297,69 @@ def test_load_open_data_completes_every_day(name):
 def test_load_seed_series_says_that_a_date_is_needed():
     with pytest.raises(SeriesError, match=r"no column 'date'; .*'valor_principal'.*DATE_COLUMN"):
         load(DATA / "seed_series.csv", value_column="valor_principal")
+
+
+def test_the_line_of_excel_before_the_header_names_the_separator(tmp_path):
+    lines = [
+        f"{day:%d.%m.%Y};{i},5" for i, day in enumerate(pd.date_range("2024-01-01", periods=70))
+    ]
+    file = tmp_path / "sales.csv"
+    file.write_text("sep=;\r\nday;units\r\n" + "\r\n".join(lines))
+    table = load(file, date_column="day", value_column="units")
+    assert table["value"].iloc[:2].tolist() == [0.5, 1.5]
+    lines[3] = "04.01.2024;many"
+    file.write_text("sep=;\nday;units\n" + "\n".join(lines))
+    with pytest.raises(SeriesError, match="line 6: got 'many'"):
+        load(file, date_column="day", value_column="units")
+
+
+def test_words_that_pandas_takes_for_missing_are_missing(tmp_path):
+    from pandas._libs.parsers import STR_NA_VALUES
+
+    words = sorted(STR_NA_VALUES)
+    days = pd.date_range("2024-01-01", periods=60 + len(words))
+    cells = [*words, *range(60)]
+    rows = [f"{day:%Y-%m-%d},{cell}" for day, cell in zip(days, cells, strict=True)]
+    (tmp_path / "sales.csv").write_text("date,value\n" + "\n".join(rows))
+    assert load(tmp_path / "sales.csv")["value"].isna().sum() == len(words)
+
+
+@pytest.mark.parametrize(
+    ("cell", "remedy"),
+    [
+        ("3.867,50 €", "without '€'"),
+        ("R$ 12,50", r"without 'R\$'"),
+        ("12 kg", "without 'kg'"),
+        ("many", "set DECIMAL"),
+    ],
+)
+def test_what_stands_beside_a_number_is_named(tmp_path, cell, remedy):
+    days = pd.date_range("2024-01-01", periods=70)
+    rows = [f"{day:%Y-%m-%d};{cell if i == 3 else '1,5'}" for i, day in enumerate(days)]
+    (tmp_path / "sales.csv").write_text("date;value\n" + "\n".join(rows))
+    with pytest.raises(SeriesError, match=f"line 5: got .*{remedy}"):
+        load(tmp_path / "sales.csv")
+
+
+def test_a_column_that_holds_days_is_found(tmp_path):
+    days = pd.date_range("2024-01-01", periods=70)
+    frame = pd.DataFrame({"atemp": 0.5, "dteday": days.astype(str), "cnt": range(70)})
+    frame.to_csv(tmp_path / "sales.csv", index=False)
+    with pytest.raises(
+        SeriesError, match=r"'dteday' holds days\. Set DATE_COLUMN=dteday"
+    ) as caught:
+        load(tmp_path / "sales.csv", value_column="cnt")
+    assert "near" not in str(caught.value)
+    for table in (frame, frame.assign(dteday=days)):
+        with pytest.raises(SeriesError, match=r'holds days.*: date="dteday"') as caught:
+            validate(table)
+        assert "DATE_COLUMN" not in str(caught.value)
+        assert "SEPARATOR" not in str(caught.value)
+
+
+def test_a_column_a_shop_is_told_to_be_made_long(tmp_path):
+    days = pd.date_range("2024-01-01", periods=70).astype(str)
+    wide = pd.DataFrame({"day": days, "shopA": 1.0, "shopB": 2.0})
+    wide.to_csv(tmp_path / "wide.csv", index=False)
+    with pytest.raises(SeriesError, match=r'melt\(id_vars="day", value_vars=\[.shopA., .shopB.\]'):
+        load(tmp_path / "wide.csv", date_column="day", value_column="shopA,shopB")

@@ -12,9 +12,10 @@ from lib.data.covariates import Covariate
 from lib.data.panel import take_series
 from lib.explanation import plots
 from lib.explanation.cases import find_past_origins
-from lib.explanation.explainer import TOLERANCE, Explainer
+from lib.explanation.explainer import Explainer
 from lib.explanation.explanation import Explanation
 from lib.explanation.shapley import all_coalitions, exact_product_shapley, exact_shapley
+from lib.explanation.shares import TOLERANCE
 from lib.features.effect_fitting import fit_effects
 from lib.features.engineering import FEATURES
 from lib.inference.effects import LearnedEffects

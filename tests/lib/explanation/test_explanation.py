@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from lib.evaluation import backtest
 from lib.explanation import plots
-from lib.explanation.explainer import TOLERANCE, Explainer, ExplanationError
+from lib.explanation.explainer import Explainer
 from lib.explanation.explanation import Explanation
 from lib.explanation.players import (
     FEATURE_OF,
@@ -20,6 +21,7 @@ from lib.explanation.players import (
     split_blocks,
 )
 from lib.explanation.shapley import exact_shapley, sampled_owen
+from lib.explanation.shares import TOLERANCE, ExplanationError
 from lib.features.engineering import FEATURES, FUTURE
 from lib.inference.served_model import ServedModel
 from lib.models.config import ModelConfig
@@ -329,7 +331,7 @@ def test_waterfall_shows_rounding_noise_as_zero_and_its_labels_apart(tiny):
     figure = plots.plot_waterfall(explanation, latest)
     figure.canvas.draw()
     axis = figure.axes[0]
-    assert "mes_sin = 0" in [text.get_text() for text in axis.get_yticklabels()]
+    assert "month, sine (mes_sin) = 0" in [text.get_text() for text in axis.get_yticklabels()]
     base, forecast = axis.texts
     assert not base.get_window_extent().overlaps(forecast.get_window_extent())
     inside = figure.bbox
@@ -343,4 +345,27 @@ def test_waterfall_shows_rounding_noise_as_zero_and_its_labels_apart(tiny):
     for bar in axis.patches:
         ends = bar.get_extents().transformed(axis.transData.inverted())
         assert low < ends.x0 <= ends.x1 < high
+    plt.close(figure)
+
+
+def test_waterfall_writes_numbers_as_people_do(tiny):
+    forecaster, window, ahead = tiny
+    explanation = Explainer(forecaster, background=1).explain(window, ahead)
+    large = replace(
+        explanation,
+        base_value=5e6,
+        by_feature=dict.fromkeys(FEATURES, 0.0) | {"lag_1": -1876.0, "lag_7": 1234567.0},
+    )
+    latest = window[-1].copy()
+    latest[FEATURES.index("evento_especial")] = np.nan
+    figure = plots.plot_waterfall(large, latest)
+    figure.canvas.draw()
+    axis = figure.axes[0]
+    shares = [text.get_text() for text in axis.child_axes[0].get_yticklabels()]
+    assert {"-1,880", "+1,230,000"} <= set(shares)
+    labels = [text.get_text() for text in axis.get_yticklabels()]
+    assert "special event (evento_especial) = not given" in labels
+    assert "base 5,000,000" in [text.get_text() for text in axis.texts]
+    texts = [*shares, *labels, *(tick.get_text() for tick in axis.get_xticklabels())]
+    assert not any("e+" in text or "nan" in text for text in texts)
     plt.close(figure)

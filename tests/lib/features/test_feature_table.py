@@ -11,7 +11,7 @@ from lib.features.feature_table import tabulate_features
 from tests.panels import lively_panel
 
 
-def test_table_has_features_and_daily_numbers_under_their_names():
+def test_table_has_features_and_daily_covariates_under_their_names():
     panel = lively_panel(days=100, series=2)
     count = len(panel.values)
     price = np.arange(count, dtype=np.float64)
@@ -26,8 +26,9 @@ def test_table_has_features_and_daily_numbers_under_their_names():
     )
     features, rows = compute_features(panel), np.array([3, 150])
     table = tabulate_features(panel, features, rows)
-    assert list(table.columns) == ["series_id", "date", *FEATURES, "price"]
+    assert list(table.columns) == ["series_id", "date", *FEATURES, "price", "kind"]
     assert table["series_id"].tolist() == list(panel.ids)
     assert table["date"].tolist() == [pd.Timestamp(day) for day in panel.dates[rows]]
     np.testing.assert_array_equal(table[list(FEATURES)].to_numpy(), features[rows])
     assert table["price"].tolist() == [3.0, 150.0]
+    assert table["kind"].tolist() == ["a", "a"]

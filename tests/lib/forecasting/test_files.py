@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from lib.data import load
 from lib.forecasting.files import forecast_file
 from lib.pipeline import ParameterError
 from tests.lib.forecasting.conftest import COLUMNS
@@ -81,3 +83,61 @@ def test_picture_of_many_series_says_how_many_are_shown(shops):
     assert "12 of 14 series shown" in figure.get_suptitle()
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
     assert legend == ["history", "90 % interval", "50 % interval", "median forecast"]
+
+
+def forecast_frame(folder, frame, name="sales.csv", **reading):
+    frame.to_csv(folder / name, index=False)
+    columns = {"date_column": "day", "value_column": "units"} | reading
+    return forecast_file(
+        folder / name, folder / "next.csv", horizon=7, effort="instant", reading=columns
+    )
+
+
+def test_report_names_sparse_demand_and_series_of_few_values(tmp_path):
+    days = pd.date_range("2024-01-01", periods=120)
+    steady = pd.DataFrame({"shop": "steady", "day": days, "units": np.arange(120) % 7 + 20})
+    rare = steady.assign(shop="rare", units=(np.arange(120) % 3 == 0).astype(int))
+    new = steady.tail(25).assign(shop="new")
+    result = forecast_frame(tmp_path, pd.concat([steady, rare, new]), series_column="shop")
+    text = result.report.read_text()
+    assert "ittle is known of 'new' (25)" in text
+    assert "parse demand, with 0 on most days: 'rare' (67 %)" in text
+    assert "'steady' (" not in text
+
+
+def test_report_keeps_the_letters_of_columns_and_names_the_one_series(tmp_path):
+    days = pd.date_range("2024-01-01", periods=90)
+    frame = pd.DataFrame({"day": days, "units": np.arange(90) % 7 + 20, "temp": np.arange(90) % 5})
+    planned = pd.DataFrame({"day": days[-7:] + pd.Timedelta(days=7), "temp": 2})
+    text = forecast_frame(
+        tmp_path, pd.concat([frame, planned]), covariates=["temp"]
+    ).report.read_text()
+    assert "**Note.** temp is known for all days ahead." in text
+    assert "| units |" in text
+
+
+def test_text_has_six_digits_and_rising_quantiles(tmp_path):
+    days = pd.date_range("2024-01-01", periods=90)
+    frame = pd.DataFrame({"day": days, "units": 123456.789 + 1000 * (np.arange(90) % 7)})
+    result = forecast_frame(tmp_path, frame)
+    for line in result.out.read_text().splitlines()[1:]:
+        cells = line.split(",")[2:]
+        assert all(len(cell.replace(".", "").strip("0")) <= 6 for cell in cells)
+        quantiles = [float(cell) for cell in cells[1:]]
+        assert quantiles == sorted(quantiles)
+
+
+def test_picture_has_gaps_on_closed_days_and_the_interval_of_the_report(tmp_path):
+    from lib.forecasting.plots import plot_forecasts
+
+    days = pd.bdate_range("2024-01-01", periods=120)
+    frame = pd.DataFrame({"day": days, "units": np.arange(120) % 5 + 20.0})
+    result = forecast_frame(tmp_path, frame)
+    history = load(tmp_path / "sales.csv", date_column="day", value_column="units")
+    axis = plot_forecasts(history, result.forecast, unit="units").axes[0]
+    median = next(line for line in axis.lines if line.get_label() == "median forecast")
+    weekend = result.forecast["date"].dt.day_of_week.to_numpy() >= 5
+    assert np.isnan(median.get_ydata()[weekend]).all()
+    assert np.isfinite(median.get_ydata()[~weekend]).all()
+    assert "80 % interval" in axis.get_legend_handles_labels()[1]
+    assert axis.get_title(loc="left") == ""

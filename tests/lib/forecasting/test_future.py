@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from lib.data import SeriesError, split_planned, validate
+from lib.forecasting import forecast_file
 from lib.forecasting.future import append_horizon, read_planned, update_planned
 
 
@@ -71,10 +72,10 @@ def test_newer_plans_win_and_older_ones_fill():
 @pytest.mark.parametrize(
     ("frame", "message"),
     [
-        ({"day": ["2024-01-03"], "x": [1]}, "expected the day and at least one covariate"),
-        ({"date": ["soon"], "f": [1]}, "expected days such as"),
+        ({"day": ["2024-01-03"], "x": [1]}, "expected the day, 'date', and 'f' or 'e'"),
+        ({"date": ["soon"], "f": [1]}, "'soon' is no date; expected a day"),
         ({"date": ["2024-01-03"], "f": ["warm"]}, "got 'warm'; expected a number"),
-        ({"date": ["2024-01-03"], "e": [3]}, "got 3; expected 0"),
+        ({"date": ["2024-01-03"], "e": [3]}, r"got 3.0; expected 0"),
         ({"date": ["2024-01-03"] * 2, "f": [1, 2]}, "is there twice"),
     ],
 )
@@ -82,3 +83,66 @@ def test_wrong_plans_are_refused(frame, message):
     names = {"fator_externo": "f", "evento_especial": "e"}
     with pytest.raises(SeriesError, match=message):
         read_planned(pd.DataFrame(frame), names, canonical([1.0]))
+
+
+def test_only_names_that_the_user_has_given_are_expected():
+    with pytest.raises(SeriesError) as caught:
+        read_planned(
+            pd.DataFrame({"when": ["2024-01-03"], "g": [1]}), {"date": "d"}, canonical([1])
+        )
+    assert "fator_externo" not in str(caught.value)
+    assert "evento_especial" not in str(caught.value)
+
+
+def write_history(folder):
+    days = pd.date_range("2024-01-01", periods=80)
+    rows = pd.DataFrame({"day": days, "units": np.arange(80) % 7 + 10, "temp": np.arange(80) % 5})
+    rows.to_csv(folder / "sales.csv", index=False)
+    return folder / "sales.csv"
+
+
+def forecast_with(folder, text):
+    (folder / "planned.csv").write_text(text)
+    return forecast_file(
+        write_history(folder),
+        folder / "next.csv",
+        horizon=7,
+        effort="instant",
+        future=folder / "planned.csv",
+        reading={"date_column": "day", "value_column": "units", "covariates": ["temp"]},
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "day,temp\n2024-03-21,0.5\n2024-03-22,abc\n",
+            r"FUTURE, planned.csv, column 'temp', line 3: got 'abc'",
+        ),
+        (
+            "Day,temp\n2024-03-21,1\n",
+            r"FUTURE, planned.csv: .*\['Day', 'temp'\].* 'day', and 'temp'",
+        ),
+        ("day,t\n2024-03-21,1\n", r"FUTURE, planned.csv: .*\['day', 't'\]"),
+        ("when\n2024-03-21\n", r"planned.csv.*the columns are \['when'\]"),
+        (
+            "day,temp\n2024-03-21,1\n2024-03-21,2\n",
+            r"FUTURE, planned.csv: 2024-03-21 is there twice",
+        ),
+    ],
+)
+def test_a_file_of_plans_is_refused_by_name_and_line(tmp_path, text, message):
+    with pytest.raises(SeriesError, match=message):
+        forecast_with(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "note"),
+    [
+        ("day;temp\n20/02/2024;0,5\n21/02/2024;0,5\n", "FUTURE ends 2024-02-21, before"),
+        ("day,temp\n2025-01-01,1\n2025-01-02,1\n", "FUTURE begins 2025-01-01, after"),
+    ],
+)
+def test_plans_of_other_days_are_noted(tmp_path, text, note):
+    assert any(each.startswith(note) for each in forecast_with(tmp_path, text).notes)

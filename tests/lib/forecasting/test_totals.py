@@ -98,6 +98,38 @@ def test_order_covers_the_demand_of_the_lead_time(fitted):
     assert orders["covers"].between(0.94, 0.96).all()
 
 
+def test_expected_demand_of_an_order_is_the_mean_of_the_total(fitted):
+    orders = fitted.order(lead_time=7, service_level=0.95)
+    totals = fitted.totals(days=[7])
+    np.testing.assert_allclose(orders["expected_demand"], totals["mean"], rtol=1e-12)
+    left = orders["stock"] + orders["quantity"] - orders["expected_demand"]
+    np.testing.assert_allclose(orders["expected_leftover"] - orders["expected_shortage"], left)
+
+
+def test_stock_of_a_series_that_is_not_forecast_is_refused(fitted):
+    with pytest.raises(SeriesError, match=r"no series 'Shop 1' is forecast.*'north', 'south'"):
+        fitted.order(lead_time=7, service_level=0.95, stock={"Shop 1": 20})
+
+
+def test_stock_that_is_not_given_is_noted(fitted):
+    fitted.order(lead_time=7, service_level=0.95, stock={"north": 20})
+    assert "no stock is given for 'south': 0 is assumed" in fitted.notes
+
+
+def test_base_of_scenarios_has_the_plan_of_the_forecast(fitted):
+    days = fitted.predict()["date"].unique()[:7]
+    plan = pd.DataFrame({"day": days, "promo": 1.0, "temperature": 30.0})
+    warmer = pd.DataFrame({"day": days, "temperature": 35.0})
+    table = fitted.scenarios({"warmer": warmer}, days=[7], future=plan)
+    base = table[table["scenario"] == "base"].set_index("group")["mean"]
+    planned = fitted.totals(days=[7], future=plan).set_index("group")["mean"]
+    pd.testing.assert_series_equal(base, planned)
+    # What a scenario leaves out stays as in the base.
+    both = fitted.totals(days=[7], future=plan.assign(temperature=35.0)).set_index("group")["mean"]
+    after = table[(table["scenario"] == "warmer") & (table["measure"] == "total")]
+    pd.testing.assert_series_equal(after.set_index("group")["mean"], both)
+
+
 def test_scenario_changes_only_what_it_plans(fitted):
     day = fitted.predict()["date"].iloc[2]
     promotion = pd.DataFrame({"day": [day], "shop": ["north"], "promo": [1.0]})

@@ -148,6 +148,19 @@ def test_truth_of_one_series_that_stops_is_missed(store):
     assert not arrivals.truth_stopped
 
 
+def test_a_series_that_is_forecast_from_its_last_truth_is_missed_by_its_truth_alone(store):
+    write_forecasts(store, error=0.5)
+    days = [days_before(n) for n in range(40)]
+    write(store, [forecast(day, "mute", days=28) for day in days[10:][::-1]])
+    write(store, [], [actual_row(100.0, day, "mute") for day in days[11:]])
+    for day in days[:10][::-1]:  # the origin stays where its truth ends
+        again = forecast(days[10], "mute", days=28, trace_id=f"again {day}")
+        write(store, [again, forecast(day, "a", days=1)])
+    arrivals = measure_arrivals(store, DAY, silent_days=3, usual_lag=0)
+    assert (arrivals.silent_series, arrivals.vanished_series) == (1, 0)
+    assert arrivals.names == ("mute",)
+
+
 @pytest.mark.parametrize("value", [1e308, -1e308, 1e17, 5000.0])
 def test_one_absurd_actual_turns_no_alarm_off(settings, store, value):
     write_forecasts(store, error=60.0)

@@ -10,13 +10,18 @@ import time
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lib.data.panel import SeriesError, to_table
+from lib.data.covariates import Covariate
+from lib.data.panel import SeriesError, take_series, to_table
 from lib.files import file_hash
+from lib.forecasting.fitting import take_pretrained
 from lib.inference.artifact import CONTRACT, FILES
+from lib.inference.distribution import mean_of_quantiles
+from lib.inference.partition_totals import add_partitions
 from lib.inference.partitions import (
     Job,
     Partition,
@@ -194,3 +199,93 @@ def test_folder_killed_and_started_again_has_no_gap_and_no_duplicate(tmp_path):
     horizon = ServedModel.load(TINY_MODEL).contract.horizon
     assert len(found) == len(found.drop_duplicates()) == partitions * 120 * horizon
     assert found["series_id"].nunique() == partitions * 120
+
+
+@pytest.fixture(scope="module")
+def model_with_totals(tmp_path_factory):
+    """The pretrained network, with the ranks of five series in two regions."""
+    region = Covariate(
+        "region", "static", "category", np.repeat([0.0, 0, 1, 1, 1], 200), ("n", "s")
+    )
+    panel = replace(lively_panel(days=200, series=5), covariates=(region,))
+    folder = tmp_path_factory.mktemp("totals") / "model"
+    return panel, take_pretrained(panel, folder, horizon=14)
+
+
+def add_up_in_parts(model_with_totals, folder, by, parts=((0, 1, 2), (3, 4))):
+    """Forecast a panel in partitions; return the sum of their totals and the files."""
+    panel, model = model_with_totals
+    files = {name: (model.folder / name).read_bytes() for name in (*model.contract.files, CONTRACT)}
+    job = job_of(folder / "in", folder / "out", model=files, totals=("7", "2-8"), totals_by=by)
+    paths = []
+    for number, part in enumerate(parts):
+        partition = write(folder / "in", f"{number}.parquet", take_series(panel, np.array(part)))
+        assert make(job, partition)["error"] == ""
+        assert is_finished(job, partition)
+        paths.append(job.totals_path(partition))
+    found, short = add_partitions(paths, model.contract, job.totals, by)
+    assert not short
+    return found, paths
+
+
+@pytest.mark.parametrize("by", ["", "all", "region"])
+def test_totals_of_partitions_are_those_of_one_file(model_with_totals, tmp_path, by):
+    apart, _ = add_up_in_parts(model_with_totals, tmp_path / "apart", by)
+    together, _ = add_up_in_parts(model_with_totals, tmp_path / "one", by, parts=((0, 1, 2, 3, 4),))
+    pd.testing.assert_frame_equal(apart, together)
+    assert len(apart) == 2 * {"": 5, "all": 1, "region": 2}[by]
+    assert apart.groupby("days")["series"].sum().tolist() == [10]
+    levels = [name for name in apart if name.startswith("q")]
+    assert (np.diff(apart[levels], axis=1) >= 0).all()
+
+
+def test_mean_of_all_is_the_sum_of_the_means_of_the_same_days(model_with_totals, tmp_path):
+    panel, _ = model_with_totals
+    add_up_in_parts(model_with_totals, tmp_path, "all")
+    everything, _ = add_up_in_parts(model_with_totals, tmp_path, "all")
+    assert panel.dates[last_known_rows(panel, None)].min() < panel.dates.max()  # not all end then
+    first = everything["first"].iloc[0]
+    assert first == (panel.dates.max() + 1).item()
+    each = [
+        forecast_panel(model_with_totals[1], panel, np.array([origin]))[0]
+        for origin in last_known_rows(panel, None)
+    ]
+    levels = model_with_totals[1].contract.quantiles
+    ahead = [
+        int((panel.dates.max() - panel.dates[origin]).astype(int))
+        for origin in last_known_rows(panel, None)
+    ]
+    means = [
+        mean_of_quantiles(q, levels, floor=0.0)[late : late + 7].sum()
+        for q, late in zip(each, ahead, strict=True)
+    ]
+    assert everything["mean"].iloc[0] == pytest.approx(sum(means), rel=1e-9)
+
+
+def test_partition_without_its_totals_is_not_finished(model_with_totals, tmp_path):
+    _, paths = add_up_in_parts(model_with_totals, tmp_path, "all")
+    _, model = model_with_totals
+    files = {name: (model.folder / name).read_bytes() for name in (*model.contract.files, CONTRACT)}
+    job = job_of(tmp_path / "in", tmp_path / "out", model=files, totals=("7",), totals_by="all")
+    partition = Partition.of(tmp_path / "in", "0.parquet")
+    assert not is_finished(job, partition)  # other ranges
+    job = replace(job, totals=("7", "2-8"))
+    assert is_finished(job, partition)
+    paths[0].unlink()
+    assert not is_finished(job, partition)
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [({"totals": ["99"]}, "the horizon"), ({"totals": ["7"], "totals_by": "town"}, "region")],
+)
+def test_wrong_totals_are_refused_before_anything_is_forecast(
+    model_with_totals, tmp_path, given, named
+):
+    panel, model = model_with_totals
+    write(tmp_path / "in", "a.parquet", panel)
+    with pytest.raises(batch_forecast.BatchError, match=named):
+        batch_forecast.forecast_folder(
+            tmp_path / "in", tmp_path / "out", model.folder, version="1", **given
+        )
+    assert not list((tmp_path / "out").glob("*.parquet"))

@@ -1,6 +1,6 @@
 import nbformat
 
-from lib.pipeline.parameter_help import describe_monitoring, describe_training, parameters_table
+from lib.pipeline.parameter_help import describe_notebook, describe_training, parameters_table
 from lib.settings import NOTEBOOKS
 
 
@@ -25,7 +25,7 @@ def test_help_shows_the_values_of_the_profile_and_of_the_command(tmp_path):
     heading = "parameters of 01_make, with their values under big:"
     assert describe_training(notebooks, "big", {}) == f"{heading}\n{line}"
     assert "DAYS: int = 3  #" in describe_training(notebooks, "big", {"DAYS": "3", "OTHER": "1"})
-    assert describe_monitoring(notebooks) == "parameters:\n  SOURCE: str = ''  # file"
+    assert describe_notebook(notebooks, "05_*.ipynb") == "parameters:\n  SOURCE: str = ''  # file"
 
 
 def test_table_has_a_row_for_each_parameter_and_a_column_for_each_profile(tmp_path):

@@ -269,3 +269,11 @@ def test_covariates_name_columns_or_switch_the_backtest(text, names, known):
 def test_switch_of_a_profile_stays_a_switch():
     values = resolve_parameters(declared_stages(), {"03_training": {"COVARIATES": False}}, {})
     assert values["03_training"]["COVARIATES"] is False
+
+
+def test_horizon_is_bounded_by_what_the_network_can_forecast():
+    from lib.features import MAX_HORIZON
+    from lib.pipeline import declared_stages
+
+    horizon = declared_stages()["02_tuning"]["HORIZON"]
+    assert horizon.bounds == f"1 to {MAX_HORIZON}"

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from lib.pipeline import __main__, backtest, execution
-from lib.pipeline.monitoring import run_monitoring
+from lib.pipeline.monitoring import run_monitoring, run_planning
 from lib.pipeline.parameters import (
     ParameterError,
     declared_parameters,
@@ -479,6 +479,18 @@ def monitor(project, overrides=None, run_dir=None):
     return run_monitoring(
         overrides, run_dir=run_dir, notebooks=project.notebooks, settings=project.settings
     )
+
+
+def test_planning_runs_its_notebook_on_a_run(project):
+    project.write("06_plan", PARAMETERS_1, MAKE)
+    contract = project.settings.var_dir / "runs" / "one" / "model" / "contract.json"
+    contract.parent.mkdir(parents=True)
+    contract.write_text("{}")
+    page = run_planning({"SEED": "5"}, notebooks=project.notebooks, settings=project.settings)
+    assert page.name == "06_plan.html"
+    assert (contract.parent.parent / "made.txt").read_text() == "made 5"
+    with pytest.raises(ParameterError, match="LEAD_TIMES"):
+        run_planning({"LEAD_TIMES": "5"}, notebooks=project.notebooks, settings=project.settings)
 
 
 def test_monitoring_runs_its_notebook_on_the_run_trained_last(project):

@@ -3,7 +3,6 @@
 import json
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -11,9 +10,10 @@ from safetensors.torch import save_file
 from lib.models import pretrained
 from lib.models.config import ModelConfig
 from lib.models.lstm import LSTMForecaster
-from lib.training import pretraining, synthetic_worlds
+from lib.training import pretraining, worlds
 from lib.training.config import TrainingConfig
 from lib.training.data import prepare
+from lib.training.loop import start_pretrained
 from lib.training.state import initial_state
 from tests.panels import lively_panel, split_of
 
@@ -33,22 +33,6 @@ def same(one, other):
 @pytest.fixture(scope="module")
 def panel():
     return lively_panel(days=300, series=1)
-
-
-def test_worlds_are_drawn_from_their_seed_alone():
-    one, again = synthetic_worlds.draw_world(5), synthetic_worlds.draw_world(5)
-    np.testing.assert_array_equal(one.values, again.values)
-    several = synthetic_worlds.draw_worlds(3, 4)
-    assert several.n_series == 3 * synthetic_worlds.SERIES_PER_WORLD
-    np.testing.assert_array_equal(several.values[several.series(6).start :][:100], one.values[:100])
-
-
-def test_worlds_are_no_series_without_a_scale():
-    for seed in range(12):
-        world = synthetic_worlds.draw_world(seed)
-        assert np.nanmin(world.values) >= 0
-        assert np.isfinite(world.values).mean() > 0.6
-        assert np.nanmax(world.values) < 1e9
 
 
 @pytest.mark.parametrize("members", [1, 3, 5])
@@ -93,21 +77,122 @@ def test_weights_that_are_not_the_cards_are_refused(tmp_path):
         pretrained.load_pretrained(LSTMForecaster(ModelConfig()), tmp_path)
 
 
-def test_the_card_says_what_made_the_weights():
-    card = json.loads((pretrained.PRETRAINED_FOLDER / pretrained.CARD_FILE).read_text())
-    assert card["sha256"] == pretrained.pretrained_digest()
+@pytest.mark.parametrize("folder", [pretrained.PRETRAINED_FOLDER, pretrained.ZERO_SHOT_FOLDER])
+def test_the_card_says_what_made_the_weights(folder):
+    card = json.loads((folder / pretrained.CARD_FILE).read_text())
+    assert card["sha256"] == pretrained.pretrained_digest(folder)
     assert card["model"] == json.loads(json.dumps(pretraining.MODEL.to_dict()))
     assert card["worlds"] > 0
     assert card["minutes"] <= 60
-    assert (pretrained.PRETRAINED_FOLDER / pretrained.WEIGHTS_FILE).stat().st_size < 3e6
+    assert (folder / pretrained.WEIGHTS_FILE).stat().st_size < 3e6
 
 
-def test_pretraining_is_written_and_read_back_and_repeats(tmp_path, monkeypatch):
-    monkeypatch.setattr(pretraining, "VALIDATION_WORLDS", 1)
-    fitted = pretraining.pretrain(2, 9, SMALL)
-    pretraining.write_pretrained(fitted, tmp_path, {"worlds": 2, "seed": 9})
+def test_the_card_of_the_zero_shot_network_names_its_worlds():
+    card = json.loads((pretrained.ZERO_SHOT_FOLDER / pretrained.CARD_FILE).read_text())
+    assert card["generators"] == list(worlds.GENERATORS)
+    assert card["windows"] == 128 * sum(card["steps"].values()) >= 10 * 3000 * 128
+    assert card["device"] in ("cpu", "cuda")
+
+
+def test_the_zero_shot_network_forecasts_untrained_and_fits_start_from_the_other(panel):
+    config = ModelConfig(horizon=7, members=3)
+    data = prepare(panel, split_of(panel), config)
+    untrained = start_pretrained(data, config).model
+    start = initial_state(data, config, TrainingConfig()).model
+    for model, folder in (
+        (untrained, pretrained.ZERO_SHOT_FOLDER),
+        (start, pretrained.PRETRAINED_FOLDER),
+    ):
+        expected = LSTMForecaster(config)
+        pretrained.load_pretrained(expected, folder)
+        assert same(weights(model), weights(expected))
+    assert not same(weights(untrained), weights(start))
+
+
+@pytest.fixture
+def small(monkeypatch):
+    monkeypatch.setattr(pretraining, "VALIDATION_WORLDS", 2)
+    return lambda folder, **kwargs: pretraining.pretrain(2, 9, folder, SMALL, **kwargs)
+
+
+def test_pretraining_is_written_and_read_back_and_repeats(tmp_path, small):
+    trunk, fitted = small(tmp_path / "one", branch_steps=4)
+    pretraining.write_pretrained(fitted, tmp_path / "out", {"worlds": 2, "seed": 9})
     model = LSTMForecaster(ModelConfig(members=3))
-    pretrained.load_pretrained(model, tmp_path)
-    again = pretraining.pretrain(2, 9, SMALL)
+    pretrained.load_pretrained(model, tmp_path / "out")
+    _, again = small(tmp_path / "two", branch_steps=4)
     assert same(weights(model), weights(fitted.model))
     assert same(weights(again.model), weights(fitted.model))
+    assert trunk.model.config.members == 1
+
+
+def test_pretraining_goes_on_where_it_was_interrupted(tmp_path, small, monkeypatch):
+    _, whole = small(tmp_path / "whole", branch_steps=4)
+
+    def stop_at(step):
+        def show(config, run=None):
+            def on_evaluation(at, train_loss, validation_loss):
+                if config.steps == 4 and at == step:
+                    raise KeyboardInterrupt
+
+            return on_evaluation
+
+        return show
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pretraining, "progress_bar", stop_at(2))
+        with pytest.raises(KeyboardInterrupt):
+            small(tmp_path / "cut", branch_steps=4)
+    steps = []
+    monkeypatch.setattr(
+        pretraining, "progress_bar", lambda config: lambda step, *losses: steps.append(step)
+    )
+    _, resumed = small(tmp_path / "cut", branch_steps=4)
+    assert steps == [4, 2, 4]  # the second half of the trunk, and the branches
+    assert same(weights(resumed.model), weights(whole.model))
+
+
+def test_a_longer_trunk_begins_with_the_steps_of_a_shorter_one(tmp_path, small):
+    """So that a run may be ended at any evaluation, and repeated with that many steps."""
+    short = small(tmp_path / "short", branch_steps=1)[0]
+    settings = replace(SMALL, steps=8)
+    long = pretraining.pretrain(2, 9, tmp_path / "long", settings, branch_steps=1)[0]
+    assert long.history[: len(short.history)] == short.history
+
+
+def test_members_start_from_the_trunk_and_part_ways(tmp_path, small):
+    trunk, fitted = small(tmp_path, branch_steps=4)
+    member = {name: value for name, value in weights(trunk.model).items() if name != "filter"}
+    for number in range(3):
+        distances = [
+            float(
+                (weights(fitted.model)[name.replace("members.0", f"members.{number}")] - value)
+                .abs()
+                .max()
+            )
+            for name, value in member.items()
+        ]
+        assert 0 < max(distances) < 0.1  # a few steps away
+    one, other = (
+        torch.cat(
+            [v.ravel() for k, v in weights(fitted.model).items() if k.startswith(f"members.{n}.")]
+        )
+        for n in (0, 1)
+    )
+    assert not torch.equal(one, other)
+
+
+def test_what_covariates_do_is_left_to_the_fit(tmp_path, small):
+    _, fitted = small(tmp_path, branch_steps=4)
+    assert not fitted.model.filter.any()
+
+
+def test_devices_are_chosen_by_name(monkeypatch):
+    for found, chosen in ((False, "cpu"), (True, "cuda")):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda found=found: found)
+        assert pretraining.choose_device("auto") == chosen
+        assert pretraining.choose_device("cpu") == "cpu"
+    assert pretraining.choose_device("cuda") == "cuda"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match="DEVICE=cuda: torch finds no GPU"):
+        pretraining.choose_device("cuda")

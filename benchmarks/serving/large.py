@@ -1,0 +1,133 @@
+"""The largest usual `/forecast`, by this checkout and by another one: alternated, on one machine.
+
+`git worktree add /tmp/before COMMIT`, then `python -m benchmarks.serving.large --beside
+/tmp/before --beside-registry FOLDER`: the folder is the VAR_DIR of a model that the other one
+trained. Without `--beside` this checkout alone is measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import requests
+
+from benchmarks.serving.servers import Server, serving
+from lib.settings import ROOT, get_settings
+
+HERE = Path(__file__).parent
+COMMAND = ["--port", "PORT", "--no-worker"]
+
+
+def body_of(series: int, days: int) -> bytes:
+    """A body of so many series of the same days, each with a week and noise."""
+    rng = np.random.default_rng(1)
+    dates = (np.datetime64("2024-01-01") + np.arange(days)).astype(str).tolist()
+    week = 100 + 10 * np.sin(2 * np.pi * np.arange(days) / 7)
+    values = (week + 5 * rng.normal(size=(series, days))).round(2).tolist()
+    rows = [[{"date": d, "value": v} for d, v in zip(dates, row, strict=True)] for row in values]
+    return json.dumps(
+        {"series": [{"series_id": f"s{i}", "history": days} for i, days in enumerate(rows)]}
+    ).encode()
+
+
+def seconds(server: Server, body: bytes) -> float:
+    """Seconds until the whole answer of one call is here."""
+    begun = time.perf_counter()
+    answer = requests.post(
+        server.url, data=body, headers={"Content-Type": "application/json"}, timeout=120
+    )
+    answer.raise_for_status()
+    return time.perf_counter() - begun
+
+
+def environment(root: Path, var: Path | None, folder: Path) -> dict[str, str]:
+    """Where a server finds its code and its model; what it writes is thrown away."""
+    found = {
+        "PYTHONPATH": str(root),
+        "DATABASE_URL": f"sqlite:///{folder}/state.db",
+        "RATE_LIMIT_ROWS": "0",
+        "OMP_NUM_THREADS": "1",
+    }
+    if var is None:
+        return found
+    places = {
+        "VAR_DIR": str(var),
+        "MLFLOW_TRACKING_URI": f"sqlite:///{var}/mlflow.db",
+        "MLFLOW_ARTIFACT_ROOT": str(var / "artifacts"),
+    }
+    return found | places
+
+
+def main() -> int:
+    """Measure, print and write the figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--series", type=int, default=1000, help="(default %(default)s)")
+    parser.add_argument("--days", type=int, default=365, help="(default %(default)s)")
+    parser.add_argument("--rounds", type=int, default=8, help="(default %(default)s)")
+    parser.add_argument("--beside", type=Path, help="another checkout")
+    parser.add_argument("--beside-registry", type=Path, help="its VAR_DIR (default: the user's)")
+    parser.add_argument("--out", type=Path, default=HERE / "results" / "large.json")
+    options = parser.parse_args()
+    roots = {"this": (ROOT, None)}
+    if options.beside:
+        var = options.beside_registry or get_settings().var_dir
+        roots["beside"] = (options.beside, var)
+    body = body_of(options.series, options.days)
+    with ExitStack() as stack:
+        servers = {}
+        for name, (root, var) in roots.items():
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            is_new = (root / "serving" / "server.py").exists()
+            run = serving(
+                ["-m", "serving.server" if is_new else "serving.run", *COMMAND],
+                "/forecast",
+                body_of(1, options.days),
+                folder / "log",
+                environment(root, var, folder),
+                root=root,
+            )
+            servers[name] = stack.enter_context(run)
+        idle = {name: round(server.megabytes()) for name, server in servers.items()}
+        for server in servers.values():  # warm
+            seconds(server, body)
+        taken: dict[str, list[float]] = {name: [] for name in servers}
+        for _ in range(options.rounds):
+            for name, server in servers.items():
+                taken[name].append(round(seconds(server, body), 3))
+                time.sleep(0.5)  # what it stores afterwards
+        found: dict[str, Any] = {
+            "series": options.series,
+            "days": options.days,
+            "megabytes of the body": round(len(body) / 1e6, 1),
+            "load of the machine": round(os.getloadavg()[0], 1),
+        }
+        for name, server in servers.items():
+            found[name] = {
+                "seconds": taken[name],
+                "median": round(statistics.median(taken[name]), 3),
+                "memory idle, MB": idle[name],
+                "memory afterwards, MB": round(server.megabytes()),
+            }
+    if options.beside:
+        found["ratio of the medians"] = round(
+            found["this"]["median"] / found["beside"]["median"], 3
+        )
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(found, indent=1) + "\n"
+    options.out.write_text(text)
+    sys.stdout.write(text)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
