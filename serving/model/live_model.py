@@ -290,7 +290,7 @@ class LiveModel:
             return
         with self._swapping:
             if self._served is None:
-                self._swap(forecaster, PRETRAINED_VERSION, PRETRAINED)
+                self._swap(forecaster, PRETRAINED_VERSION, PRETRAINED, {})
 
     def _away(self, error: Exception) -> RegistryAwayError:
         if _is_full_disk(error):
