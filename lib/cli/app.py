@@ -350,7 +350,7 @@ def _assign(overrides: dict[str, str]) -> list[str]:
 
 
 def _call_pipeline(words: list[str]) -> None:
-    from lib.pipeline.__main__ import main as run
+    from lib.pipeline.__main__ import run
 
     raise typer.Exit(run(words))
 

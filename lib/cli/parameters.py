@@ -41,6 +41,7 @@ PANELS = {
     "02_tuning": "Choosing the settings",
     "03_training": "Training and backtest",
     "04_explanation": "Explanation",
+    "forecast": "Reading the file, and chance",
 }
 Parameters = Mapping[str, Mapping[str, "Parameter"]]
 
@@ -129,20 +130,19 @@ def planning_parameters() -> Parameters:
 
 
 def forecast_parameters() -> Parameters:
-    """Return those parameters of the training notebooks that a forecast of a file needs."""
+    """Return those parameters of the training notebooks that a forecast needs, under one key."""
     stages = training_parameters()
     # SEED is that of the training; the first notebook's is for synthetic series. COVARIATES names
     # columns in the first notebook; in the third it is a switch of the backtest.
     only = {"SEED": "03_training", "COVARIATES": "01_synthesis"}
     own = {"DATA": "CSV or Parquet file with one row a day, or a day and series"}
-    return {
-        stage: {
-            name: replace(parameter, comment=own.get(name, parameter.comment))
-            for name, parameter in parameters.items()
-            if name in FORECAST and only.get(name, stage) == stage
-        }
-        for stage, parameters in stages.items()
+    parameters = {
+        name: replace(parameter, comment=own.get(name, parameter.comment))
+        for stage, each in stages.items()
+        for name, parameter in each.items()
+        if name in FORECAST and only.get(name, stage) == stage
     }
+    return {"forecast": parameters}
 
 
 def apply_settings(words: Sequence[str]) -> list[str]:

@@ -25,6 +25,15 @@ COLORS = {
     "mean_7": GREEN,
 }
 
+LABELS = {
+    scores.OURS: "ours",
+    "naive": "yesterday's value",
+    "seasonal_naive": "last week's values",
+    "weekday_median": "median of 8 same weekdays",
+    "mean_7": "mean of the last week",
+}
+WEEK = 7  # days that a line is smoothed over
+
 
 def plot_fans(
     result: scores.Backtest, panel: Panel, *, rows: Sequence[int], history: int = 84
@@ -77,17 +86,24 @@ def _plot_fan(
 
 
 def plot_error_by_day(results: Mapping[str, scores.Backtest]) -> Figure:
-    """Plot the MASE of each forecaster by day of the horizon (1: seasonal naive in training)."""
+    """Plot the MASE of each forecaster by day of the horizon (1: seasonal naive in training).
+
+    Lines are means of the week around each day: the weekday of the cutoffs would tangle them.
+    """
     figure, axis = plt.subplots(figsize=(9, 3.4), layout="constrained")
     for name, result in results.items():
         mase = scores.metrics_by_day(result)["mase"]
+        mase = mase.rolling(WEEK, center=True, min_periods=1).mean() if len(mase) > WEEK else mase
         color = COLORS.get(name, MUTED)
-        width = 2.2 if name == scores.OURS else 1.2
+        width = 2.4 if name == scores.OURS else 1.2
         marker = "o" if len(mase) == 1 else None
-        axis.plot(mase.index, mase, color=color, lw=width, marker=marker, label=name)
-    axis.set(xlabel="day of the horizon", ylabel="MASE (season 7)", ylim=(0, None))
+        axis.plot(
+            mase.index, mase, color=color, lw=width, marker=marker, label=LABELS.get(name, name)
+        )
+    axis.set(xlabel="day of the horizon", ylim=(0, None))
+    axis.set_ylabel("error (MASE): 1 is that of\nrepeating the week, in training")
     # Above the lines, which fill the frame.
-    axis.legend(frameon=False, ncols=len(results), loc="lower left", bbox_to_anchor=(0.0, 1.0))
+    axis.legend(frameon=False, ncols=3, loc="lower left", bbox_to_anchor=(0.0, 1.0), fontsize=9)
     return hide_spines(figure)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import StrMethodFormatter
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from lib.explanation.covariates import Value
 from lib.explanation.explanation import Explanation
@@ -76,28 +76,30 @@ def plot_waterfall(
     axis.set_ylim(-1.4, len(shares) + 0.4)
     axis.use_sticky_edges = False  # or the bars end at the border
     axis.margins(x=0.06)
-    _mark_value(axis, explanation.base_value, "base", -1.0)
-    _mark_value(axis, float(tips[-1]), "forecast", len(shares))
+    digits = _digits_apart(explanation.base_value, float(tips[-1]))
+    _mark_value(axis, explanation.base_value, "base", -1.0, digits)
+    _mark_value(axis, float(tips[-1]), "forecast", len(shares), digits)
     days = "Beside the names stand their values on the last known day"
     if any(value is not None for value in explanation.covariates.values()):
         days += ", those of covariates on the day that is explained"
-    axis.set(xlabel=f"Forecast, in the unit of the series. {days}.")
-    axis.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+    axis.set(xlabel=f"Forecast, in the unit of the series.\n{days}.")
+    axis.xaxis.set_major_locator(MaxNLocator(5))
+    axis.xaxis.set_major_formatter(StrMethodFormatter("{x:,.10g}"))
     usual = "what is usual for this series"
     base = usual if explanation.base_of_series else "the mean forecast of the background"
     title = f"{_subject(explanation)}: from {base}"
     axis.set_title(title, loc="left", fontsize=9)
-    axis.set_title("share", loc="right", fontsize=9)
+    axis.set_title("share", loc="right", fontsize=9, x=1.08)
     return hide_spines(figure)
 
 
-def _mark_value(axis: plt.Axes, value: float, name: str, height: float) -> None:
+def _mark_value(axis: plt.Axes, value: float, name: str, height: float, digits: int) -> None:
     """Draw a line at a value and write it beside the line, where there is more room."""
     axis.axvline(value, color=INK, lw=0.8, ls=":")
     left, right = axis.get_xlim()
     is_right = value > (left + right) / 2
     axis.annotate(
-        f"{name} {_number(value)}",
+        f"{name} {_number(value, digits)}",
         (value, height),
         (-4 if is_right else 4, 0),
         textcoords="offset points",
@@ -126,6 +128,12 @@ def _waterfall_labels(
 def _in_words(name: str) -> str:
     """Return a feature in words with its name, any other name as it is."""
     return f"{WORDS[name]} ({name})" if name in WORDS else name
+
+
+def _digits_apart(first: float, second: float) -> int:
+    """Return how many digits two numbers need, at least 4, to be told apart."""
+    size, gap = max(abs(first), abs(second)), abs(first - second)
+    return 4 if gap < 1e-9 else max(4, 2 + math.ceil(math.log10(size / gap)))
 
 
 def _number(value: float, digits: int = 4, sign: str = "") -> str:

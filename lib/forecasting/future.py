@@ -106,12 +106,9 @@ def planned_columns(names: Mapping[str, str], history: pd.DataFrame) -> dict[str
 
     Args:
         names: canonical names to the names of the user's columns.
-        history: canonical; external factor and events are named where it has any.
+        history: canonical.
     """
-    columns = {name: names.get(name, name) for name in KEYS}
-    for name in COVARIATES:
-        if name in names or history[name].notna().any():
-            columns[name] = names.get(name, name)
+    columns = {name: names.get(name, name) for name in (*KEYS, *COVARIATES)}
     return columns | {column: split_column(column)[2] for column in _known_columns(history)}
 
 
@@ -141,7 +138,9 @@ def read_planned(
     present = {name: column for name, column in wanted.items() if column in frame.columns}
     covariates = [name for name in wanted if name not in KEYS]
     if "date" not in present or not present.keys() & set(covariates):
-        expected = " or ".join(repr(wanted[name]) for name in covariates)
+        # Only names that the user has given, or that the history has
+        used = [n for n in covariates if n in names or history[n].notna().any()]
+        expected = " or ".join(repr(wanted[name]) for name in used)
         columns = list(source.header or frame.columns)
         raise SeriesError(
             f"{source.name}: the columns are {columns}; expected the day, "

@@ -30,6 +30,15 @@ from lib.settings import NOTEBOOKS, Settings, SettingsError, get_settings
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return 0, 1 (a cell failed), 2 (a wrong parameter) or 130 (Ctrl-C)."""
+    try:
+        return run(arguments)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; run the same command again to resume\n")
+        return 130
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line as `main` does, and leave Ctrl-C to the caller, who says so."""
     return exit_code_of(lambda: _run_command(arguments))
 
 
@@ -43,9 +52,6 @@ def exit_code_of(command: Callable[[], None]) -> int:
     except StageError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted; run the same command again to resume\n")
-        return 130
     return 0
 
 
@@ -101,7 +107,21 @@ def _report(summary: RunSummary, settings: Settings) -> None:
 
         show_summary(summary, Console(stderr=True, highlight=False))
     if not (for_people and sys.stdout.isatty()):
-        sys.stdout.write(json.dumps(asdict(summary), default=str) + "\n")
+        sys.stdout.write(json.dumps(_document(summary), default=str) + "\n")
+
+
+def _document(summary: RunSummary) -> dict[str, Any]:
+    """Return a summary for JSON: what was decided first, the scores to four digits behind it."""
+    document = asdict(summary)
+    scores = {
+        name: {metric: _round(value) for metric, value in values.items()}
+        for name, values in document.pop("scores").items()
+    }
+    return document | {"scores": scores}
+
+
+def _round(value: Any) -> Any:
+    return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
 def _profile_in(arguments: Sequence[str] | None) -> str:

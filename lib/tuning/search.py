@@ -55,6 +55,7 @@ def tune(job: Job, *, workers: int = 1, progress: bool = True) -> optuna.Study:
     if workers < 1:
         raise TuningError(f"workers: expected at least 1, got {workers}")
     if job.trials == 0:
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
         return optuna.create_study(direction="minimize")
     study = open_study(job)
     requeue_dead(study)

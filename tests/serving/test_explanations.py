@@ -238,6 +238,13 @@ def test_calls_answer_while_another_writes(client, parts, tmp_path):
     other.close()
 
 
+def test_actuals_that_are_no_object_are_refused_in_words(client):
+    refused = client.post("/actuals", json=[DAY])
+    assert refused.status_code == 422
+    assert "ActualsBody" not in refused.text
+    assert "expected an object" in refused.json["detail"]
+
+
 def test_actuals_are_kept_and_counted(client):
     kept = client.post("/actuals", json={"actuals": [DAY]})
     assert kept.status_code == 200
@@ -247,7 +254,14 @@ def test_actuals_are_kept_and_counted(client):
         "unchanged": 0,
         "unmatched": 1,
         "quarantined": 0,
-        "results": [{"status": "added", "matched": False, "quarantined": False, "reason": ""}],
+        "results": [
+            {
+                "status": "added",
+                "matched": False,
+                "quarantined": False,
+                "reason": "no stored forecast is about this series and day",
+            }
+        ],
     }
     assert client.post("/actuals", json={"actuals": [DAY]}).json["unchanged"] == 1
     assert client.post("/actuals", json={"actuals": [DAY | {"value": 2.0}]}).json["corrected"] == 1

@@ -189,3 +189,11 @@ def test_help_of_a_forecast_does_not_speak_of_synthesis(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "250")
     assert main(["forecast", "--help"]) == 0
     assert "synthes" not in capsys.readouterr().out
+
+
+def test_an_interrupted_run_says_so_once(monkeypatch, capsys):
+    monkeypatch.setattr(
+        "lib.pipeline.__main__.run_pipeline", lambda *_, **__: fail(KeyboardInterrupt)
+    )
+    assert main(["train"]) == 130
+    assert capsys.readouterr().err.count("interrupted") == 1

@@ -8,7 +8,8 @@ import pytest
 from matplotlib.patches import Patch
 from matplotlib.text import Annotation
 
-from lib.evaluation import backtest, baselines, plots, scores
+from lib.data import SynthesisSpec, synthesize
+from lib.evaluation import backtest, baselines, plots, run_baselines, scores
 from tests.panels import panel_of
 
 
@@ -62,3 +63,15 @@ def test_scatter_names_the_series_that_are_forecast_worst(result):
     heights = sorted(text.xyann[1] for text in axis.texts if isinstance(text, Annotation))
     assert np.diff(heights).min() > 0.04 * axis.get_ylim()[1]  # no name on another
     plt.close(figure)
+
+
+def test_error_by_day_has_names_for_people():
+    panel, _ = synthesize(SynthesisSpec(n_series=1, n_days=200), seed=1)
+    origins = backtest.origin_rows(panel, horizon=14, cutoffs=2, step=14)
+    results = run_baselines(panel, origins, 14)
+    axis = plots.plot_error_by_day(results).axes[0]
+    legend = axis.get_legend()
+    assert legend is not None
+    shown = [text.get_text() for text in legend.get_texts()]
+    assert "last week's values" in shown
+    assert not any("_" in name for name in shown)

@@ -77,12 +77,12 @@ def test_picture_of_many_series_says_how_many_are_shown(shops):
             "value": 1.0,
         }
     )
-    levels = {f"q{level}": 1.0 + level for level in (0.05, 0.25, 0.5, 0.75, 0.95)}
+    levels = {f"q{level}": 1.0 + level for level in (0.1, 0.25, 0.5, 0.75, 0.9)}
     forecast = history.drop(columns="value").assign(**levels)
     figure = plot_forecasts(history, forecast, unit="units")
     assert "12 of 14 series shown" in figure.get_suptitle()
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert legend == ["history", "90 % interval", "50 % interval", "median forecast"]
+    assert legend == ["history", "80 % interval", "50 % interval", "median forecast"]
 
 
 def forecast_frame(folder, frame, name="sales.csv", **reading):

@@ -96,7 +96,9 @@ def test_only_names_that_the_user_has_given_are_expected():
 
 def write_history(folder):
     days = pd.date_range("2024-01-01", periods=80)
-    rows = pd.DataFrame({"day": days, "units": np.arange(80) % 7 + 10, "temp": np.arange(80) % 5})
+    rows = pd.DataFrame(
+        {"day": days, "units": np.arange(80) % 7 + 10, "temp": np.arange(80) % 9 / 4}
+    )
     rows.to_csv(folder / "sales.csv", index=False)
     return folder / "sales.csv"
 
