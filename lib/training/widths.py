@@ -36,7 +36,9 @@ def residuals_of(served: ServedModel, windows: Windows) -> tuple[np.ndarray, np.
         middle = quantiles[..., median]
         offset = quantiles - middle[..., None]
         wide = (offset[..., -1] - offset[..., 0] > NO_WIDTH).all(axis=1)
-        residuals.append(np.where(wide[:, None], windows.targets(part) - middle, np.nan))
+        # an offset may be lost in the rounding of a level far larger than what the series moves by
+        usable = wide[:, None] & (np.delete(offset, median, axis=-1) != 0).all(axis=-1)
+        residuals.append(np.where(usable, windows.targets(part) - middle, np.nan))
         offsets.append(offset)
     return np.concatenate(residuals), np.concatenate(offsets)
 
