@@ -28,7 +28,7 @@ export JUPYTER_PREFER_ENV_PATH := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help install lock lint format docs test test-slow test-3.13 test-services run-mlflow train pretrain tune backtest \
-	explain promote rollback run-api run-worker bench-serving bench-accuracy bench-public bench-starts bench-speed bench-monitoring example \
+	explain promote rollback run-api run-worker bench-serving bench-accuracy bench-public bench-starts bench-new-series bench-speed bench-monitoring example \
 	screenshots test-page docker-build docker-run forecast forecast-arguments forecast-folder bench-robustness monitor plan check \
 	simulate lab clean clean-var
 
@@ -140,13 +140,17 @@ train: $(STAMP) ## The main job: data, tuning, training, gate, explanation (PROF
 
 pretrain: $(STAMP) ## Make the network that fits start from again (DEVICE=auto|cpu|cuda ARGS="--help")
 	OMP_NUM_THREADS=1 $(PY) -m lib.training.pretraining --device "$(DEVICE)" $(ARGS)
+	OMP_NUM_THREADS=1 $(PY) -m lib.training.pretrained_artifact
 
 tune: $(STAMP) ## The main job up to the tuning
 	@$(CLI) train --until 02_tuning $(OPTIONS) $(PASSED)
 
-backtest: $(STAMP) ## Judge the forecaster on your data (DATA=sales.csv OUT=folder COVARIATES=0)
+# A parameter of the notebooks, but for EFFORT, which is an option of the command.
+BACKTEST_PASSED = $(foreach v,$(sort $(filter-out $(OWN) EFFORT,$(GIVEN))),$(v)="$$$(v)")
+backtest: $(STAMP) ## Judge the forecaster on your data (DATA=sales.csv OUT=folder EFFORT=instant COVARIATES=0)
 	@if [ -z "$(OUT)" ]; then echo "make backtest: say where to: OUT=folder" >&2; exit 2; fi
-	@$(CLI) backtest --out "$(OUT)" $(OPTIONS) $(PASSED)
+	@OMP_NUM_THREADS=1 $(CLI) backtest --out "$(OUT)" $(if $(EFFORT),--effort "$(EFFORT)") $(OPTIONS) \
+	  $(BACKTEST_PASSED)
 
 explain: $(STAMP) ## The main job up to the explanation; what is done is not done again
 	@$(CLI) explain $(OPTIONS) $(PASSED)
@@ -244,6 +248,9 @@ bench-public: $(STAMP) ## Score ours on the split of a public leaderboard, besid
 
 bench-starts: $(STAMP) ## Fits from random weights and from the pretrained network (ARGS="--help")
 	OMP_NUM_THREADS=1 $(PY) -m benchmarks.accuracy.starts $(ARGS)
+
+bench-new-series: $(STAMP) ## Forecast series of which only the last days are known (ARGS="--help")
+	OMP_NUM_THREADS=1 $(PY) -m benchmarks.accuracy.new_series $(ARGS)
 
 bench-robustness: $(COMPARISON) ## Measure how accuracy falls as data gets worse (ARGS="--help")
 	OMP_NUM_THREADS=1 $(PY) -m benchmarks.accuracy.robustness $(ARGS)

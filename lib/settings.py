@@ -167,6 +167,7 @@ class Settings(BaseSettings):
     registered_model_name: str = Field("ProductionLSTM-Forecast", min_length=1)
 
     # The service
+    serve_pretrained: bool = True  # the pretrained network answers where nothing was trained yet
     api_keys: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_split_keys)] = ()
     # Days of history a second that each process takes from one client; 0 is no limit
     rate_limit_rows: int = Field(200_000, ge=0)

@@ -10,8 +10,9 @@ import torch
 
 from lib.models.config import ModelConfig
 from lib.training import calibration, config, loop
+from lib.training.artifact_files import add_metrics
 from lib.training.data import prepare
-from lib.training.export import add_metrics, save_artifact
+from lib.training.export import save_artifact
 from tests.panels import TINY_FORECAST, TINY_MODEL, lively_panel, split_of
 
 HORIZON = 3

@@ -129,13 +129,25 @@ def backtest(
     context: typer.Context,
     out: Annotated[Path, typer.Option(help="Folder of the results.")],
     profile: Profile = "default",
+    effort: Annotated[
+        str,
+        typer.Option(
+            help="instant (the pretrained network, seconds) or the name of a profile.",
+            show_default="that of --profile",
+        ),
+    ] = "",
     force: Force = False,
     run_dir: RunDir = None,
     relative_to: RelativeTo = None,
 ) -> None:
     """Judge the forecaster on the past of your data, beside simple forecasts."""
+    if effort == "instant":
+        _backtest_instantly(context, profile, out, relative_to or [])
+        return
     words = ["backtest", "--out", str(out)]
-    _run_pipeline(context, words, profile, force=force, run_dir=run_dir, bases=relative_to)
+    _run_pipeline(
+        context, words, effort or profile, force=force, run_dir=run_dir, bases=relative_to
+    )
 
 
 @_command(START, TrainingCommand)
@@ -292,6 +304,28 @@ def _configure_logs() -> None:
 
     settings = get_settings()
     configure_logging(settings.log_level, settings.log_format)
+
+
+def _backtest_instantly(context: typer.Context, profile: str, out: Path, bases: list[Path]) -> None:
+    from lib.forecasting import backtest_instantly
+    from lib.log import is_for_people
+    from lib.pipeline import show_summary, summarize_backtest
+    from lib.settings import get_settings
+
+    overrides = read_overrides(context.args, training_parameters)
+    _configure_logs()
+    folder = backtest_instantly(profile, overrides, out=out, bases=bases)
+    summary = summarize_backtest(folder, overrides)
+    if is_for_people(get_settings().log_format):
+        from rich.console import Console
+
+        show_summary(summary, Console(stderr=True, highlight=False))
+        return
+    import structlog
+
+    for name, scores in summary.scores.items():
+        structlog.get_logger().info("backtest", forecast=name, **scores)
+    structlog.get_logger().info("backtest written", out=str(folder), report=str(summary.report))
 
 
 def _run_pipeline(

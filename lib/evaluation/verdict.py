@@ -27,6 +27,7 @@ WORDS = {
     "seasonal_naive": "repeating last week",
     "weekday_median": "the median of the same weekdays",
     "mean_7": "the mean of the last week",
+    "instant": "the pretrained network without training",
 }
 
 
@@ -81,11 +82,18 @@ class Verdict:
         better: than the best simple forecast in every metric that can be computed.
         reason: in words.
         differences: from the best simple forecast in each metric.
+        untrained: from the pretrained network in each metric, where that was asked for.
     """
 
     better: bool
     reason: str
     differences: tuple[Difference, ...] = field(default_factory=tuple)
+    untrained: tuple[Difference, ...] = field(default_factory=tuple)
+
+    @property
+    def training_is_idle(self) -> bool:
+        """Whether the pretrained network is as good without training in some metric."""
+        return any(not one.difference < 0 for one in self.untrained)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the verdict as plain values, for JSON, with both scores of each metric."""
@@ -97,7 +105,8 @@ class Verdict:
                 (f"best_baseline_score_{one.metric}", one.baseline_score),
             )
         }
-        return {"better": self.better, "reason": self.reason} | self.figures() | scores
+        idle = {"training_is_idle": self.training_is_idle} if self.untrained else {}
+        return {"better": self.better, "reason": self.reason} | self.figures() | scores | idle
 
     def figures(self) -> dict[str, float | int | str | None]:
         """Return the differences as plain values, None for what is unknown."""
@@ -112,12 +121,16 @@ class Verdict:
         return values
 
 
-def judge(result: Backtest, baselines: Mapping[str, Backtest]) -> Verdict:
+def judge(
+    result: Backtest, baselines: Mapping[str, Backtest], untrained: Backtest | None = None
+) -> Verdict:
     """Compare a forecaster with the best of the simple forecasts, per MASE and WQL.
 
     Args:
         result: of the forecaster.
         baselines: of the simple forecasts from the same origins, as `run_baselines` returns them.
+        untrained: of the pretrained network from the same origins. Where the forecaster does not
+            beat it, the reason says so; simple forecasts alone decide.
 
     Returns:
         Better only with an error that is a measure in every series, enough scored days, an 80 %
@@ -131,6 +144,19 @@ def judge(result: Backtest, baselines: Mapping[str, Backtest]) -> Verdict:
     >>> judge(results["naive"], results).better
     False
     """
+    verdict = _judge(result, baselines)
+    if untrained is None or not verdict.differences:
+        return verdict
+    found = (_compare_with_best(result, {"instant": untrained}, metric) for metric in METRICS)
+    verdict = replace(verdict, untrained=tuple(one for one in found if one is not None))
+    if not verdict.training_is_idle:
+        return verdict
+    idle = "; ".join(one.describe() for one in verdict.untrained if not one.difference < 0)
+    return replace(verdict, reason=f"{verdict.reason}; training gains nothing here: {idle}")
+
+
+def _judge(result: Backtest, baselines: Mapping[str, Backtest]) -> Verdict:
+    """Compare a forecaster with the simple forecasts."""
     if insane := find_insane_series(result):
         number, problem = next(iter(insane.items()))
         reason = (

@@ -14,7 +14,13 @@ import numpy as np
 from lib.data import MIN_HISTORY_DAYS, Panel, take_series
 from lib.explanation.covariates import DayEffects, measure_effects
 from lib.explanation.games import Window
-from lib.features import compute_features, gather_context, known_future
+from lib.features import (
+    complete_past,
+    compute_features,
+    find_young,
+    gather_context,
+    known_future,
+)
 from lib.inference import ServedModel, apply_floors
 
 YEAR_OF_WEEKS = 52
@@ -84,6 +90,8 @@ def make_case(
             effects = measure_effects(applied, int(last[0]), past, rows, visible, steps)
             seen, panel = applied.remove(visible), past.remove(visible)
     features, future = _gather(panel, rows, days, contract.horizon)
+    if find_young(seen, last).any():
+        seen, last = complete_past(model.cold_start.pool, seen, last, contract.horizon)
     window = _gather(seen, last, days, contract.horizon)
     return Case(
         window=(window[0][0], window[1][0]),

@@ -98,6 +98,12 @@ class Basis:
             return values - reference
         return np.log(np.maximum(values, 1e-12) / reference)
 
+    def distance(self, panel: Panel, values: np.ndarray, references: np.ndarray) -> np.ndarray:
+        """Return how far a number is beyond the learned range, in widths of it. (N,), 0 within."""
+        found = self.transform(panel, values, references)
+        beyond = np.maximum(self.low - found, found - self.high)
+        return np.maximum(beyond, 0.0) / max(self.high - self.low, 1e-12)
+
     def _columns(self, days: _Days) -> Iterator[tuple[str, np.ndarray]]:
         if self.kind == "number":
             yield from self._number_columns(days)

@@ -20,6 +20,8 @@ from lib.features.windows import values_at
 LARGEST = 3.0  # effect, as a logarithm, or in units of the series
 RECENT_DAYS = 28  # whose mean effect stands for an unknown one, and is what lasts of an effect
 MULTIPLY, ADD = 0, 1
+STRANGE_DISTANCE = 0.5  # beyond the learned range, in widths of it: degrees Fahrenheit for Celsius
+MIN_STRANGE_DAYS = 7  # ahead: a day may be extreme
 CHUNK_ROWS = 200_000  # that effects are computed on at a time
 
 
@@ -103,6 +105,7 @@ class CovariateEffects:
             linear=np.concatenate([part.linear for part in parts], axis=1),
             known=np.concatenate([part.known for part in parts], axis=1),
             units=np.concatenate([part.units for part in parts]),
+            references=np.concatenate([part.references for part in parts]),
         )
 
     def _apply(self, panel: Panel) -> PanelEffects:
@@ -125,7 +128,7 @@ class CovariateEffects:
                 effects[k] -= (1 - self.lasting[k]) * recent
         units = np.where(traits.additive, traits.units, np.nan)
         units = np.repeat(units, np.diff(panel.offsets))
-        return PanelEffects(self, panel, effects, linear, known, units)
+        return PanelEffects(self, panel, effects, linear, known, units, traits.references)
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Return the arrays that `from_arrays` reads; none holds objects."""
@@ -196,6 +199,7 @@ class PanelEffects:
         linear: (K, N) float32, the covariates without unit, where they are numbers or events.
         known: (K, N) whether the covariate is known; if not, its effect is a recent mean.
         units: (N,) of additive effects, NaN where effects multiply.
+        references: (S, K) medians of the covariates that are numbers.
     """
 
     learned: CovariateEffects
@@ -204,6 +208,7 @@ class PanelEffects:
     linear: np.ndarray
     known: np.ndarray
     units: np.ndarray
+    references: np.ndarray
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -211,10 +216,31 @@ class PanelEffects:
         return self.learned.names
 
     def known_ahead(self, origins: np.ndarray, horizon: int) -> np.ndarray:
-        """Return which covariates are known on the days after each origin. (n, horizon, K)."""
+        """Return which covariates are known on the days after each origin. (n, horizon, K).
+
+        One that seems to be in another unit on these days counts as unknown.
+        """
         steps = np.arange(1, horizon + 1)
         known = [values_at(self.panel, row, origins, steps) == 1 for row in self.known]
+        distances = self.distances_ahead(origins, horizon)
+        for k, distance in distances.items():
+            known[k] &= ~is_another_unit(distance)[:, None]
         return np.stack(known, axis=-1)
+
+    def distances_ahead(self, origins: np.ndarray, horizon: int) -> dict[int, np.ndarray]:
+        """Return how far numbers are beyond their learned range, as `Basis.distance` does.
+
+        Returns:
+            (n, horizon), NaN where unknown, by the number of the covariate.
+        """
+        covariates, steps = known_covariates(self.panel), np.arange(1, horizon + 1)
+        found = {}
+        for k, basis in enumerate(self.learned.bases):
+            if basis.kind == "number" and basis.name in covariates:
+                values = covariates[basis.name].values
+                distance = basis.distance(self.panel, values, self.references[:, k])
+                found[k] = values_at(self.panel, distance, origins, steps)
+        return found
 
     def remove(self, visible: np.ndarray) -> Panel:
         """Return the panel without the effects of the visible covariates, (K,) bool."""
@@ -269,6 +295,22 @@ class PanelEffects:
     def _total(self, visible: np.ndarray) -> np.ndarray:
         total = self.effects[visible].sum(axis=0, dtype=np.float64)
         return np.clip(total, -LARGEST, LARGEST)
+
+
+def is_another_unit(distance: np.ndarray) -> np.ndarray:
+    """Tell whether a number is far outside its learned range on all days ahead.
+
+    Args:
+        distance: (n, horizon) as `PanelEffects.distances_ahead` returns it.
+
+    Returns:
+        (n,) bool.
+    """
+    known = np.isfinite(distance)
+    count = known.sum(axis=1)
+    mean = np.nansum(distance, axis=1) / np.maximum(count, 1)
+    everywhere = np.where(known, distance > 0, True).all(axis=1)
+    return (count >= MIN_STRANGE_DAYS) & everywhere & (mean > STRANGE_DISTANCE)
 
 
 def _fill_unknown(effect: np.ndarray, known: np.ndarray, panel: Panel) -> np.ndarray:

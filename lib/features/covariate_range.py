@@ -5,9 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lib.data import Panel
-from lib.features.covariate_bases import known_covariates
-from lib.features.covariate_effects import CovariateEffects, SeriesTraits
-from lib.features.windows import values_at
+from lib.features.covariate_effects import CovariateEffects, is_another_unit
 
 MARGIN = 0.1  # of the learned range, beyond which a day is far from it
 
@@ -17,8 +15,8 @@ def describe_outside(
 ) -> list[str]:
     """Return a sentence for each number that is far outside its learned range on days ahead.
 
-    Another unit, such as degrees Fahrenheit for Celsius, shows in this way. Such days count as the
-    nearest value of the range.
+    Such days count as the nearest value of the range. A number that is far outside on all days
+    ahead, such as degrees Fahrenheit for Celsius, counts as unknown.
 
     Args:
         effects: that forecast.
@@ -26,27 +24,19 @@ def describe_outside(
         origins: (n,) rows.
         horizon: days ahead.
     """
-    covariates = known_covariates(panel)
-    numbers = [
-        (k, basis)
-        for k, basis in enumerate(effects.bases)
-        if basis.kind == "number" and basis.name in covariates
-    ]
-    if not numbers or not len(origins):
+    if not len(origins):
         return []
-    traits = SeriesTraits.measure(panel, effects.bases, np.isfinite(panel.values))
     sentences = []
-    for k, basis in numbers:
-        values = covariates[basis.name].values
-        found = basis.transform(panel, values, traits.references[:, k])
-        ahead = values_at(panel, found, origins, np.arange(1, horizon + 1))
-        margin = MARGIN * (basis.high - basis.low)
-        outside = int(((ahead < basis.low - margin) | (ahead > basis.high + margin)).sum())
-        if outside:
-            learned = "of its series" if basis.relative else f"({basis.low:g} to {basis.high:g})"
-            sentences.append(
-                f"{basis.name} is outside the learned range {learned} on {outside} of the "
-                f"{ahead.size} days ahead, which count as the nearest value of it; is it in the "
-                "same unit?"
-            )
+    for k, distance in effects.apply(panel).distances_ahead(origins, horizon).items():
+        outside = int((distance > MARGIN).sum())
+        if not outside:
+            continue
+        basis = effects.bases[k]
+        learned = "of its series" if basis.relative else f"({basis.low:g} to {basis.high:g})"
+        strange = is_another_unit(distance).sum() * horizon
+        taken = "the nearest value of it" if 2 * strange < outside else "unknown"
+        sentences.append(
+            f"{basis.name} is outside the learned range {learned} on {outside} of the "
+            f"{distance.size} days ahead, which count as {taken}; is it in the same unit?"
+        )
     return sentences

@@ -13,7 +13,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.optimize import lsq_linear
 
 LARGEST = 3.0  # effect, as a logarithm
 ITERATIONS = 4  # of the weights of the quasi-Poisson regression
@@ -119,6 +118,8 @@ def _gains(
 
 def _bounded_least_squares(squares: np.ndarray, products: np.ndarray) -> np.ndarray:
     """Return the coefficients between 0 and 1 of normal equations, 0 where a column is zero."""
+    from scipy.optimize import lsq_linear  # a fifth of a second, and only with covariates
+
     found = np.zeros(len(products))
     live = np.flatnonzero(np.diag(squares) > 1e-12)
     if len(live):

@@ -1,5 +1,6 @@
-__all__ = ["Choice", "ForecastFiles", "Forecaster", "forecast_file"]
+__all__ = ["Choice", "ForecastFiles", "Forecaster", "backtest_instantly", "forecast_file"]
 
 from .files import ForecastFiles, forecast_file
 from .forecaster import Forecaster
+from .instant_backtest import backtest_instantly
 from .model_choice import Choice

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from lib.data import Panel
-from lib.forecasting.fitting import INSTANT, make_model
+from lib.forecasting.fitting import INSTANT, REGISTERED, make_model
 from lib.forecasting.model_choice import (
-    REGISTERED,
     Choice,
     choose_registered,
     load_registered,

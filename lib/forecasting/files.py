@@ -10,11 +10,11 @@ from typing import Any
 import pandas as pd
 
 from lib.data import SERIES_COLUMNS, load, read
-from lib.forecasting.fitting import check_effort
+from lib.forecasting.fitting import REGISTERED, check_effort, least_days
 from lib.forecasting.forecaster import Forecaster
 from lib.forecasting.future import planned_columns, read_planned
 from lib.forecasting.groups import check_ranges, read_groups
-from lib.forecasting.model_choice import REGISTERED, Choice
+from lib.forecasting.model_choice import Choice
 from lib.forecasting.report import describe_doubts, write_report
 from lib.forecasting.tables import round_digits
 from lib.pipeline import ParameterError
@@ -96,15 +96,15 @@ def forecast_file(
         RegistryError: effort "registered", and nothing is registered.
     """
     reading = {name: value for name, value in (reading or {}).items() if value}
-    data = _find_file("DATA", data, bases)
-    planned_file = _find_file("FUTURE", future, bases) if future else None
+    data = find_file("DATA", data, bases)
+    planned_file = find_file("FUTURE", future, bases) if future else None
     out = _check_out(out, bases)
     if effort not in (None, REGISTERED):
         check_effort(effort)
     check_ranges(totals, horizon)
     groups = read_groups(data, totals_by, reading) if totals else None
     forecaster = Forecaster(horizon, country, seed, state)
-    table = load(data, **reading)
+    table = load(data, **reading, min_days=least_days(effort))
     forecaster.fit_table(table, effort, columns=_name_columns(reading), progress=progress)
     planned = _read_future(planned_file, reading, table) if planned_file else None
     forecast = forecaster.predict(planned, include_ended=include_ended)
@@ -134,7 +134,12 @@ def forecast_file(
     return ForecastFiles(forecast, choice, notes, out, report, picture, totals_file)
 
 
-def _find_file(parameter: str, path: Path, bases: Sequence[Path]) -> Path:
+def find_file(parameter: str, path: Path, bases: Sequence[Path]) -> Path:
+    """Return the path of a file that a parameter names, relative to one of the bases.
+
+    Raises:
+        ParameterError: there is no such file.
+    """
     places = [(base / path.expanduser()).resolve() for base in (*bases, Path.cwd())]
     found = next((place for place in places if place.is_file()), None)
     if found is None:

@@ -6,12 +6,11 @@ from pathlib import Path
 
 import structlog
 
-from lib.data import DataSplit, Panel, split_without_test, to_table
+from lib.data import WINDOW_DAYS, DataSplit, Panel, split_without_test, to_table
 from lib.inference import ServedModel
 from lib.pipeline import ParameterError, profile_values
 
-INSTANT = "instant"
-INSTANT_MEMBERS = 3  # networks of the pretrained ensemble
+INSTANT, REGISTERED = "instant", "registered"
 log = structlog.get_logger()
 
 
@@ -55,22 +54,12 @@ def take_pretrained(
 
     With a split, nothing after its `validation_end` is looked at.
     """
-    from lib.data import to_panel
-    from lib.models import ModelConfig
-    from lib.training import calibrate, prepare_zero_shot, save_artifact, start_pretrained
+    from lib.training import save_zero_shot
 
     if split is None:
         last = panel.dates.max()
         split = DataSplit(last, last, last)
-    elif (panel.dates > split.validation_end).any():
-        table = to_table(panel)
-        panel = to_panel(table[table["date"].to_numpy() <= split.validation_end])
-    config = ModelConfig(horizon=horizon, members=INSTANT_MEMBERS)
-    data = prepare_zero_shot(panel, config)
-    fit = start_pretrained(data, config, seed)
-    if len(data.validation.origins):
-        fit = calibrate(fit, data)
-    return save_artifact(folder, fit, data, panel, split)
+    return save_zero_shot(folder, panel, split, horizon=horizon, seed=seed)
 
 
 def choose_and_fit(
@@ -138,6 +127,11 @@ def choose_and_fit(
     if final["REFIT"] and is_last and (again := training.refit(fit, data, panel)):
         return training.save_refit(folder, again, panel)
     return model
+
+
+def least_days(effort: str | None) -> int:
+    """Return the observed days that one series needs under an effort."""
+    return 1 if effort in (None, INSTANT, REGISTERED) else WINDOW_DAYS
 
 
 def check_effort(effort: str) -> None:

@@ -10,9 +10,9 @@ import pandas as pd
 
 from lib.data import validate
 from lib.forecasting.effort import get_model
-from lib.forecasting.fitting import check_effort
+from lib.forecasting.fitting import REGISTERED, check_effort, least_days
 from lib.forecasting.history import History
-from lib.forecasting.model_choice import REGISTERED, Choice, load_registered
+from lib.forecasting.model_choice import Choice, load_registered
 from lib.forecasting.saving import Saved, read_folder, write_folder
 from lib.forecasting.state import ForecasterState
 from lib.forecasting.tables import forecast_days, name_columns
@@ -103,6 +103,7 @@ class Forecaster(ForecasterState):
             past_covariates=past_covariates,
             static_covariates=static_covariates,
             categorical=categorical,
+            min_days=least_days(effort),
         )
         return self.fit_table(table, effort, columns=columns, progress=progress)
 
@@ -158,7 +159,7 @@ class Forecaster(ForecasterState):
         '2024-03-31'
         """
         columns = name_columns(self._history.columns, date, value, series, external, event)
-        table = validate(df, columns=columns, **self._learned.options(df.columns))
+        table = validate(df, columns=columns, min_days=1, **self._learned.options(df.columns))
         self._history = History.of_table(table, columns, self.country, self.state)
         return self
 

@@ -18,7 +18,6 @@ from lib.inference import ServedModel
 from lib.registry import PRODUCTION, STAGING, Registry, RegistryError
 from lib.settings import Settings, get_settings
 
-REGISTERED = "registered"
 SAME_VALUES = 0.9  # share of the common days that must have the learned value
 VALUE = FEATURES.index("lag_1")
 COVARIATES = {"fator_externo": "EXTERNAL_COLUMN", "evento_especial": "EVENT_COLUMN or COUNTRY"}

@@ -79,7 +79,7 @@ class ForecasterState(Planning):
 
     def _split_covariates(self, future: pd.DataFrame) -> dict[str, pd.DataFrame]:
         known = planned_columns(self._history.columns, self._history.known)
-        covariates = (column for name, column in known.items() if name not in KEYS)
+        covariates = [column for name, column in known.items() if name not in KEYS]
         present = [column for column in covariates if column in future.columns]
         rest = future.drop(columns=present)
         return {column: rest.assign(**{column: future[column]}) for column in present}

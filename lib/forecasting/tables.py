@@ -8,10 +8,18 @@ import numpy as np
 import pandas as pd
 
 from lib.data import Panel, closed_days_ahead
-from lib.features import describe_outside
+from lib.features import describe_outside, find_young
 from lib.forecasting.history import Ahead
 from lib.forecasting.model_choice import list_names
-from lib.inference import ServedModel, forecast_panel, mean_of_quantiles
+from lib.inference import (
+    COLD_START,
+    ServedModel,
+    describe_young,
+    forecast_panel,
+    mean_of_quantiles,
+)
+
+MAX_YOUNG = 3  # series that are named
 
 
 def name_columns(
@@ -62,7 +70,8 @@ def forecast_quantiles(
     Returns:
         The origins (n,), the quantiles (n, horizon, levels), and notes.
     """
-    panel, origins, notes = ahead.panel, ahead.origins, []
+    panel, origins = ahead.panel, ahead.origins
+    notes = describe_young_series(model, panel, origins)
     quantiles = forecast_panel(model, panel, origins)[:, :horizon]
     if model.covariates:
         notes += describe_outside(model.covariates.effects, panel, origins, horizon)
@@ -106,6 +115,22 @@ def means_of(quantiles: np.ndarray, levels: tuple[float, ...], floor: np.ndarray
         floor: (n,) least values.
     """
     return round_digits(mean_of_quantiles(quantiles, levels, floor=floor[:, None]))
+
+
+def describe_young_series(model: ServedModel, panel: Panel, origins: np.ndarray) -> list[str]:
+    """Return what the forecasts of series rest on that have just begun, a sentence each."""
+    young = origins[find_young(panel, origins)]
+    notes = []
+    for origin in young[:MAX_YOUNG]:
+        number = int(panel.series_of(origin))
+        values = panel.values[panel.offsets[number] : origin + 1]
+        known = np.flatnonzero(np.isfinite(values))
+        borrowed = COLD_START in model.contract.sha256
+        text = describe_young(len(known), len(values) - int(known[0]), borrowed=borrowed)
+        notes.append(f"{panel.ids[number]!r}, {text}")
+    if len(young) > MAX_YOUNG:
+        notes.append(f"and {len(young) - MAX_YOUNG} other series have begun as recently")
+    return notes
 
 
 def least_values(panel: Panel, origins: np.ndarray) -> np.ndarray:

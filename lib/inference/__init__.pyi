@@ -1,14 +1,21 @@
 __all__ = [
+    "CALIBRATION",
+    "COLD_START",
     "CONTRACT",
     "EFFECTS",
     "FILES",
+    "KNOWN_DAYS",
     "NONNEGATIVE_SERIES",
     "OPTIONAL_FILES",
     "PATHS",
+    "PRETRAINED_ARTIFACT",
+    "PRETRAINED_GRAPH",
+    "PRETRAINED_VERSION",
     "RANKS",
     "SERIES_SPREAD",
     "TWIN",
     "ArtifactError",
+    "ColdStart",
     "Contract",
     "DayRange",
     "GroupSum",
@@ -28,7 +35,9 @@ __all__ = [
     "choose_order",
     "collect_ranks",
     "cover_zeros",
+    "describe_young",
     "example",
+    "forecast_completed",
     "forecast_panel",
     "is_finished",
     "mean_of_quantiles",
@@ -37,16 +46,22 @@ __all__ = [
     "subtract",
     "sum_series",
     "unpack_twin",
+    "usual_widths",
     "verify_file",
     "verify_folder",
 ]
 
 from .artifact import (
+    CALIBRATION,
+    COLD_START,
     CONTRACT,
     EFFECTS,
     FILES,
     NONNEGATIVE_SERIES,
     OPTIONAL_FILES,
+    PRETRAINED_ARTIFACT,
+    PRETRAINED_GRAPH,
+    PRETRAINED_VERSION,
     RANKS,
     SERIES_SPREAD,
     TWIN,
@@ -57,6 +72,7 @@ from .artifact import (
     verify_folder,
 )
 from .bounds import apply_floors, cover_zeros
+from .cold_start import KNOWN_DAYS, ColdStart, describe_young, usual_widths
 from .distribution import mean_of_quantiles
 from .effects import LearnedEffects
 from .orders import Order, choose_order
@@ -67,5 +83,5 @@ from .paths import PATHS, PathSampler
 from .pyfunc import example
 from .ranks import Ranks
 from .scenario_parts import share_difference
-from .served_model import ServedModel, forecast_panel
+from .served_model import ServedModel, forecast_completed, forecast_panel
 from .totals import DayRange, GroupSum, Total, align_ranges, read_ranges, subtract, sum_series

@@ -16,11 +16,17 @@ FORMAT_VERSION = 2
 READABLE_VERSIONS = (1, 2)
 FILES = ("model.onnx", "weights.safetensors", "background.npz", "reference.parquet")
 # What an artifact of format 2 may have beside them. Its contract lists those that it has.
-EFFECTS, RANKS, TWIN = "effects.npz", "ranks.npz", "twin.zip"
-OPTIONAL_FILES = (EFFECTS, RANKS, TWIN)
+EFFECTS, RANKS, TWIN, COLD_START = "effects.npz", "ranks.npz", "twin.zip", "cold_start.npz"
+CALIBRATION = "calibration.npz"
+OPTIONAL_FILES = (EFFECTS, RANKS, COLD_START, CALIBRATION, TWIN)
 CONTRACT = "contract.json"
 # Key of the settings: the series without a negative value, where others have some.
 NONNEGATIVE_SERIES = "nonnegative_series"
+# Key of the settings: the graph is the one of the pretrained network (see `shared_graph`).
+PRETRAINED_GRAPH = "pretrained_graph"
+# That network as an artifact, for forecasts before anything was trained.
+PRETRAINED_ARTIFACT = Path(__file__).parents[1] / "models" / "zero_shot_network"
+PRETRAINED_VERSION = 0  # registered versions count from 1
 # Key of the settings: the factor of the widths of each series, by name.
 SERIES_SPREAD = "series_spread"
 _TUPLES = ("quantiles", "training_span", "features", "future")

@@ -278,7 +278,7 @@ def _complete_rows(table: pd.DataFrame) -> int:
 
 def _to_panel(table: pd.DataFrame, name: str, first: int, seen: set[str]) -> Panel:
     try:
-        panel = to_panel(validate(table))
+        panel = to_panel(validate(table, min_days=1))
     except SeriesError as error:
         raise SeriesError(f"{name}, counted from its row {first}: {error}") from error
     if repeated := seen.intersection(panel.ids):

@@ -5,7 +5,7 @@ is not needed. Each input row is one series, each output row is its forecast:
 
 | input | type | |
 |---|---|---|
-| `value` | list of float | consecutive days, null where missing, at least the context length |
+| `value` | list of float | consecutive days, null where missing; one known day is enough |
 | `start` | string | ISO day of the first value, such as `2026-01-31` |
 | `series_id` | string, optional | returned with the forecast; default: the number of the row |
 | `fator_externo` | list of float, optional | as `value`, or longer: known days ahead |
@@ -194,12 +194,11 @@ def _check_cells(cells: list[Any], row: int, item: dict[str, Any]) -> list[Any]:
 
 def _read_row(row: dict[str, Any], number: int, contract: Contract) -> _Series:
     value = _numbers(row["value"], number, "value")
-    if len(value) < contract.context_length or np.isnan(value[-contract.max_context :]).all():
+    if np.isnan(value[-contract.max_context :]).all():
         raise SeriesError(
             f"input: row {number}, column 'value': got {len(value)} days, "
-            f"{np.isfinite(value).sum()} of them known, expected at least "
-            f"{contract.context_length} days and a known one among the last "
-            f"{contract.max_context}. Send a longer history"
+            f"{np.isfinite(value).sum()} of them known, expected a known one among the last "
+            f"{contract.max_context}. Send a known day"
         )
     days = len(value) + contract.horizon
     factor = _known_days(row.get("fator_externo"), number, "fator_externo", days)

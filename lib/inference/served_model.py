@@ -2,9 +2,10 @@
 
 A model folder holds `model.onnx`, `weights.safetensors`, `contract.json`, `background.npz` (the
 windows that explanations compare with) and `reference.parquet` (the features that drift checks
-compare with); since format 2 perhaps also `effects.npz` (what covariates do to a series) and
-`ranks.npz` (where the truth fell in past forecasts, to draw paths by). Nothing in it is executable,
-and the contract holds the SHA-256 of every file.
+compare with); since format 2 perhaps also `effects.npz` (what covariates do to a series),
+`ranks.npz` (where the truth fell in past forecasts, to draw paths by) and `cold_start.npz` (what
+young series borrow from others). Nothing in it is executable, and the contract holds the SHA-256 of
+every file.
 """
 
 from __future__ import annotations
@@ -15,12 +16,30 @@ import numpy as np
 import onnxruntime as ort
 
 from lib.data import Panel
-from lib.features import FEATURES, FUTURE, compute_features, gather_context
+from lib.features import (
+    FEATURES,
+    FUTURE,
+    YOUNG_DAYS,
+    SeriesPool,
+    complete_past,
+    compute_features,
+    find_young,
+    gather_context,
+)
 from lib.features import known_future as gather_known_future
-from lib.inference.artifact import EFFECTS, RANKS, ArtifactError, Contract, verify_folder
+from lib.inference.artifact import (
+    COLD_START,
+    EFFECTS,
+    RANKS,
+    ArtifactError,
+    Contract,
+    verify_folder,
+)
 from lib.inference.bounds import apply_floors, apply_spread, cover_zeros
+from lib.inference.cold_start import ColdStart, floor_young
 from lib.inference.effects import LearnedEffects
 from lib.inference.ranks import Ranks
+from lib.inference.shared_graph import SharedGraph
 
 
 class ServedModel:
@@ -34,6 +53,13 @@ class ServedModel:
         if EFFECTS in contract.sha256:
             median = contract.quantiles.index(0.5)
             self.covariates = LearnedEffects.read(folder / EFFECTS, median)
+        path = folder / COLD_START
+        self.cold_start = (
+            ColdStart.read(path)
+            if COLD_START in contract.sha256
+            else ColdStart.usual(contract.quantiles)
+        )
+        self._shared = SharedGraph.of(contract, folder)
         self._session = session
 
     @classmethod
@@ -52,6 +78,10 @@ class ServedModel:
             raise ArtifactError(f"model.onnx: inputs are {names}, expected features and future")
         return cls(contract, session, folder)
 
+    def reopen(self) -> ServedModel:
+        """Return the model with the files that its folder has now, by the graph that is open."""
+        return ServedModel(Contract.read(self.folder), self._session, self.folder)
+
     def predict(self, features: np.ndarray, future: np.ndarray) -> np.ndarray:
         """Return the quantile forecasts of a batch of windows, in the unit of the series.
 
@@ -67,11 +97,13 @@ class ServedModel:
             ValueError: a shape is not that of the contract.
         """
         self._check_shapes(features, future)
+        scaled = self._shared.scale(features, future) if self._shared else (features, future)
         inputs = {
-            "features": np.ascontiguousarray(features, dtype=np.float64),
-            "future": np.ascontiguousarray(future, dtype=np.float64),
+            name: np.ascontiguousarray(array, dtype=np.float64)
+            for name, array in zip(("features", "future"), scaled, strict=True)
         }
-        return np.asarray(self._session.run(None, inputs)[0])
+        quantiles = np.asarray(self._session.run(None, inputs)[0])
+        return self._shared.finish(quantiles, features) if self._shared else quantiles
 
     def background(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the windows that explanations compare with.
@@ -107,7 +139,8 @@ def forecast_panel(
 ) -> np.ndarray:
     """Return the quantile forecasts from some origins of a panel, in the unit of the series.
 
-    Nothing after an origin is used, apart from known-future covariates.
+    A series needs one known day. The past of a young one is filled in (`complete_past`), and its
+    quantiles are wider. Nothing after an origin is used, apart from known-future covariates.
 
     Args:
         origins: (n,) row numbers of the last known day of each forecast.
@@ -124,7 +157,15 @@ def forecast_panel(
 
     def forecast(panel: Panel, origins: np.ndarray) -> np.ndarray:
         days = contract.max_context if context is None else context
-        quantiles = _forecast_windows(model, panel, origins, days, known_future, batch)
+        young = find_young(panel, origins)
+        quantiles = np.empty((len(origins), contract.horizon, len(contract.quantiles)))
+        old = origins[~young]
+        if len(old):
+            quantiles[~young] = _forecast_windows(model, panel, old, days, known_future, batch)
+        if len(old) < len(origins):
+            quantiles[young] = _forecast_young(
+                model, panel, origins[young], days, known_future, batch
+            )
         return apply_spread(contract, panel, origins, quantiles)
 
     if model.covariates is None:
@@ -132,6 +173,7 @@ def forecast_panel(
     else:
         quantiles = model.covariates.forecast(panel, origins, forecast, known_future=known_future)
     quantiles = apply_floors(contract, panel, origins, quantiles)
+    quantiles = floor_young(panel, origins, quantiles)
     return cover_zeros(contract, panel, origins, quantiles)
 
 
@@ -154,6 +196,63 @@ def _forecast_windows(
         )
         forecasts.append(model.predict(history, future))
     return np.concatenate(forecasts)
+
+
+def forecast_completed(
+    model: ServedModel,
+    pool: SeriesPool,
+    panel: Panel,
+    origins: np.ndarray,
+    *,
+    days: int,
+    known_future: bool = True,
+    batch: int = 512,
+    known_days: int = YOUNG_DAYS,
+) -> np.ndarray:
+    """Return the quantiles that the graph gives for series whose past is filled in.
+
+    Args:
+        model: that forecasts.
+        pool: of the series that the past is filled in from.
+        panel: N rows, without the effects of covariates.
+        origins: (n,) rows.
+        days: of features that the graph sees.
+        known_future: whether it sees the known-future covariates of the days ahead.
+        batch: windows per inference, which bounds memory.
+        known_days: up to the origin; earlier values are not looked at.
+
+    Returns:
+        (n, horizon, quantiles).
+    """
+    forecasts = []
+    for start in range(0, len(origins), batch):
+        rows = origins[start : start + batch]
+        completed, ends = complete_past(pool, panel, rows, model.contract.horizon, known_days)
+        forecasts.append(_forecast_windows(model, completed, ends, days, known_future, batch))
+    return np.concatenate(forecasts)
+
+
+def _forecast_young(
+    model: ServedModel,
+    panel: Panel,
+    origins: np.ndarray,
+    days: int,
+    known_future: bool,
+    batch: int,
+) -> np.ndarray:
+    """Return the quantiles of young series, as wide as their known days allow."""
+    cold_start = model.cold_start
+    quantiles = forecast_completed(
+        model,
+        cold_start.pool,
+        panel,
+        origins,
+        days=days,
+        known_future=known_future,
+        batch=batch,
+    )
+    middle = int(np.argmin(np.abs(np.array(model.contract.quantiles) - 0.5)))
+    return cold_start.widen(panel, origins, quantiles, middle)
 
 
 def _open_session(path: Path) -> ort.InferenceSession:

@@ -11,10 +11,12 @@ __all__ = [
     "is_pretrained_weight",
     "load_pretrained",
     "pretrained_digest",
+    "tracing_any_horizon",
 ]
 
 from .config import QUANTILES, ModelConfig
 from .lstm import LSTMForecaster
+from .masked import tracing_any_horizon
 from .pretrained import (
     CARD_FILE,
     PRETRAINED_FOLDER,

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lib.features import FUTURE
-from lib.models.masked import is_observed, median_where
+from lib.models.masked import horizon_of, is_observed, median_where
 from lib.models.window_statistics import HALF_LIVES, SEASON_DAYS, TINY, WindowStatistics
 
 # One a half-life; two of constant level, weekday median, last week, two of last year.
@@ -27,7 +27,7 @@ def compute_base_forecasts(statistics: WindowStatistics, future: Tensor) -> Tens
     Returns:
         (batch, horizon, N_BASE_FORECASTS), float64, raw units.
     """
-    step = torch.arange(int(future.shape[1]), device=future.device)
+    step = torch.arange(horizon_of(future), device=future.device)
     values = statistics.values
     weeks = values[:, -SEASON_DAYS:].reshape(-1, SEASON_DAYS // 7, 7).transpose(1, 2)
     by_weekday = [

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from lib.models.base_forecasts import N_BASE_FORECASTS
 from lib.models.config import ModelConfig
+from lib.models.masked import horizon_of
 
 # Inputs of a day: numbers, then calendar, event and position, then masks.
 N_ENCODER_INPUTS = (6 + 2) + (4 + 1 + 1) + 4
@@ -74,7 +75,7 @@ class EncoderDecoder(nn.Module):
         """
         encoded = torch.cat([self._encode(encoder_inputs), static_inputs], -1)
         summary = torch.tanh(self.summary(self.drop(encoded)))  # (batch, decoder_hidden)
-        summary = summary[:, None].expand(-1, int(decoder_inputs.shape[1]), -1)
+        summary = summary[:, None].expand(-1, horizon_of(decoder_inputs), -1)
         decoded, _ = self.decoder(torch.cat([summary, decoder_inputs], dim=-1))
         out = self.head(self.drop(decoded))  # (batch, horizon, N_BASE_FORECASTS + quantiles)
         weights = torch.softmax(out[..., :N_BASE_FORECASTS], dim=-1).double()

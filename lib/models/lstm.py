@@ -19,6 +19,7 @@ from lib.models.base_forecasts import compute_base_forecasts
 from lib.models.config import ModelConfig
 from lib.models.encoder_decoder import EncoderDecoder
 from lib.models.masked import (
+    horizon_of,
     is_observed,
     mean_observed,
     mean_where,
@@ -150,7 +151,7 @@ class LSTMForecaster(nn.Module):
         causes = F.pad(causes, (LAGS_AFTER, LAGS_BEFORE))
         by_lag = self.filter.double().permute(0, 2, 1).reshape(2, -1)  # (units, lags * causes)
         response = (_effect_units(values) @ by_lag).reshape(-1, N_LAGS, causes.shape[1]) @ causes
-        length = self.window_days + int(future.shape[1])
+        length = self.window_days + horizon_of(future)
         shifted = [response[:, lag, lag : lag + length] for lag in range(N_LAGS)]
         effect = torch.stack(shifted, 1).sum(1)
         return effect[:, : self.window_days], effect[:, self.window_days :]
@@ -204,7 +205,7 @@ class LSTMForecaster(nn.Module):
         Returns:
             (batch, horizon, N_DECODER_INPUTS), float32.
         """
-        horizon = int(future.shape[1])
+        horizon = horizon_of(future)
         first = FUTURE.index("last_year")
         last_year, year_level = future[..., first : first + 2], future[..., first + 2 :]
         factor, event = future[..., FUTURE_COVARIATES].split(1, dim=-1)
@@ -213,7 +214,7 @@ class LSTMForecaster(nn.Module):
         numbers = torch.cat([scaled, self._scale_factor(factor, features)], dim=-1)
         sin, cos = future[..., 4:5], future[..., 5:6]  # day of the year
         second_harmonic = [2 * sin * cos, cos * cos - sin * sin]
-        step = torch.arange(1, horizon + 1, device=future.device).double()
+        step = torch.arange(horizon, device=future.device).double() + 1
         position = torch.stack([step / 28.0, torch.log(step) / 3.0], dim=-1)
         position = position.expand(future.shape[0], -1, -1)
         plain = [future[..., :6], *second_harmonic, event, position]

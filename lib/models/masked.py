@@ -2,8 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 import torch
 from torch import Tensor
+
+_any_horizon: ContextVar[bool] = ContextVar("any_horizon", default=False)
+
+
+@contextmanager
+def tracing_any_horizon() -> Generator[None]:
+    """Trace graphs, within the block, that forecast any number of days."""
+    token = _any_horizon.set(True)
+    try:
+        yield
+    finally:
+        _any_horizon.reset(token)
+
+
+def horizon_of(x: Tensor) -> int:
+    """Return the days ahead of (batch, horizon, …): a constant of an exported graph, as a rule."""
+    return x.shape[1] if _any_horizon.get() else int(x.shape[1])
 
 
 def is_observed(x: Tensor) -> Tensor:

@@ -1,4 +1,6 @@
 __all__ = [
+    "BACKTEST_METRICS",
+    "DIGITS",
     "MONITORING_STAGE",
     "PLANNING_STAGE",
     "Columns",
@@ -13,9 +15,11 @@ __all__ = [
     "Share",
     "StageError",
     "Switch",
+    "add_summary",
     "declared_parameters",
     "declared_stages",
     "describe_run",
+    "describe_verdict",
     "held_out",
     "load_model",
     "load_profile",
@@ -35,7 +39,8 @@ __all__ = [
     "summarize_run",
 ]
 
-from .backtest import run_backtest
+from .backtest import BACKTEST_METRICS, run_backtest
+from .backtest_report import add_summary
 from .monitoring import run_monitoring, run_planning
 from .notebooks import MONITORING_STAGE, PLANNING_STAGE, ParameterError, read_notebook
 from .parameter_help import parameters_table
@@ -54,7 +59,7 @@ from .profiles import load_profile
 from .retraining import Retraining, retrain
 from .retraining_data import RetrainingError, held_out
 from .run import run_pipeline
-from .runs import describe_run, record, run_folder
+from .runs import DIGITS, describe_run, record, run_folder
 from .stages import StageError
-from .summary import show_summary, summarize_backtest, summarize_run
+from .summary import describe_verdict, show_summary, summarize_backtest, summarize_run
 from .trained_model import load_model

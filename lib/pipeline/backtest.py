@@ -20,7 +20,7 @@ from lib.pipeline.summary import describe_verdict
 from lib.settings import NOTEBOOKS, Settings
 
 log = structlog.get_logger()
-METRICS = ("mase", "wape", "wql", "coverage_80")
+BACKTEST_METRICS = ("mase", "wape", "wql", "coverage_80")
 # With more workers the search depends on which of them finishes first, and two backtests would
 # differ by chance. WORKERS may be overridden, REGISTER may not.
 WORKERS, REGISTER = {"WORKERS": "1"}, {"REGISTER": "false"}
@@ -131,7 +131,7 @@ def _read_scores(run: Path) -> dict[str, dict[str, Any]]:
     """Return the scores of our forecasts and of each baseline."""
     scores = json.loads((run / "scores.json").read_text(encoding="utf-8"))
     return {
-        name: to_json({metric: score.get(metric) for metric in METRICS}, DIGITS)
+        name: to_json({metric: score.get(metric) for metric in BACKTEST_METRICS}, DIGITS)
         | {"n": int(score["days"])}
         for name, score in scores.items()
     }

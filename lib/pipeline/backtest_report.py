@@ -19,7 +19,13 @@ MAX_LEFT_OUT = 20
 
 
 def add_summary(
-    page: str, *, title: str, scores: Scores, verdict: str, left_out: Sequence[Mapping[str, Any]]
+    page: str,
+    *,
+    title: str,
+    scores: Scores,
+    verdict: str,
+    left_out: Sequence[Mapping[str, Any]],
+    notebook: bool = True,
 ) -> str:
     """Return the page of a notebook with a summary as the first thing in its body.
 
@@ -29,6 +35,7 @@ def add_summary(
         scores: by forecast and metric, ours first.
         verdict: a sentence.
         left_out: series_id and reason of what is not scored in full.
+        notebook: whether the page is that of an executed notebook.
     """
     parts = [
         f'<section style="{STYLE}">',
@@ -42,7 +49,7 @@ def add_summary(
         '<p><img src="backtest.png" alt="MASE of each forecast by day of the horizon" '
         'style="max-width: 100%"></p>',
         *_left_out_list(left_out),
-        "<p>How these figures were made: the executed notebook follows.</p>",
+        "<p>How these figures were made: the executed notebook follows.</p>" if notebook else "",
         "</section>",
     ]
     summary = "\n".join(parts)

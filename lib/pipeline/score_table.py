@@ -14,6 +14,7 @@ NAMES = {
     "seasonal_naive": "last week's values (seasonal naive)",
     "weekday_median": "median of 8 same weekdays",
     "mean_7": "mean of the last week",
+    "instant": "pretrained network, untrained",
 }
 Scores = Mapping[str, Mapping[str, float | None]]  # by forecast and metric
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from lib import features as ft
 from lib.data import Panel
 from lib.training.config import TrainingConfig
-from lib.training.data import Batch, TrainingData, batch_of
+from lib.training.data import COVARIATES, Batch, TrainingData, batch_of
 
 SHIFT_DAYS = (4, 42)  # before the origin, between which a level shifts
 LEVEL_SIGMA = 0.35  # of the logarithm of a shift, before it is bounded
@@ -26,7 +26,6 @@ MIN_SHIFT, MAX_SHIFT = 2.0, 4.0
 MIN_SHIFT_CAP = 0.5  # of the level: the smallest shift of a noisy series is no larger
 SEASONALITY_SIGMA = 0.4  # of the logarithm by which the weekly amplitude changes
 SEASONALITY_PROB = 0.5  # share of the shifts that change it
-COVARIATES = ("fator_externo", "evento_especial")
 LAST_YEAR = ("last_year", "last_year_week", "last_year_level")
 HISTORY_DAYS = ft.YEAR + 28  # that a window reaches back, last year's level the farthest
 

@@ -9,13 +9,7 @@ from lib.features import Windows
 from lib.models import TINY, LSTMForecaster
 from lib.training.data import TrainingData, batch_of
 from lib.training.loop import Fit
-
-BLOCKS = (1, 7, 14, 28)  # last days of the blocks of the horizon
-BATCH_SIZE = 512  # windows of one pass, which bounds memory
-MIN_FACTOR, MAX_FACTOR = 0.3, 4.0
-MIN_TARGETS = 5  # independent ones, below which nothing is calibrated
-PRIOR_TARGETS = 60  # how many targets the factor 1 counts for
-CENTRAL = (0.1, 0.9)  # levels of the interval that a series is calibrated by
+from lib.training.widths import BATCH_SIZE, spread_by_series, spread_of
 
 
 def calibrate(fit: Fit, data: TrainingData) -> Fit:
@@ -40,10 +34,10 @@ def calibrate(fit: Fit, data: TrainingData) -> Fit:
     """
     model = fit.model
     residuals, offsets = _predict_residuals(model, data.validation)
-    spread = _factors(residuals, offsets, model.config.quantiles)
+    spread = spread_of(residuals, offsets, model.config.quantiles)
     model.spread.copy_(torch.from_numpy(spread))
     calibrated = offsets * spread
-    fit.series_spread = _spread_by_series(
+    fit.series_spread = spread_by_series(
         data.validation, residuals, calibrated, model.config.quantiles
     )
     return fit
@@ -51,54 +45,7 @@ def calibrate(fit: Fit, data: TrainingData) -> Fit:
 
 def factors_by_block(model: LSTMForecaster, windows: Windows) -> np.ndarray:
     """Return the factors that calibrate the widths of a network. (horizon, levels)."""
-    return _factors(*_predict_residuals(model, windows), model.config.quantiles)
-
-
-def _factors(residuals: np.ndarray, offsets: np.ndarray, levels: tuple[float, ...]) -> np.ndarray:
-    """Return the factors of the levels on each day of the horizon, the same within a block."""
-    horizon = residuals.shape[1]
-    spread = np.ones((horizon, len(levels)))
-    start = 0
-    for end in (*[block for block in BLOCKS if block < horizon], horizon):
-        spread[start:end] = _compute_factors(residuals[:, start:end], offsets[:, start:end], levels)
-        start = end
-    return spread
-
-
-def _spread_by_series(
-    windows: Windows, residuals: np.ndarray, offsets: np.ndarray, levels: tuple[float, ...]
-) -> dict[str, float]:
-    """Return the factor under which the central interval of each series has its nominal coverage.
-
-    It is shrunk towards 1, the factor of the pool, where targets are few.
-
-    Args:
-        windows: of the validation.
-        residuals: (n, horizon), in scales, NaN where missing.
-        offsets: (n, horizon, levels), in scales, calibrated on all series.
-        levels: of the quantiles.
-
-    Returns:
-        Factors by name of the series, none for a single series.
-    """
-    series = windows.panel.series_of(windows.origins)
-    numbers = np.unique(series)
-    if len(numbers) < 2 or not set(CENTRAL) <= set(levels):
-        return {}
-    low, high = (offsets[..., levels.index(level)] for level in CENTRAL)
-    score = residuals / np.where(residuals < 0, low, high)  # 1 at the bounds of the interval
-    nominal = CENTRAL[1] - CENTRAL[0]
-    found = {}
-    for number in numbers:
-        scores = score[series == number]
-        scores = scores[np.isfinite(scores)]
-        independent = len(scores) / residuals.shape[1] / 2
-        if independent < MIN_TARGETS:
-            continue
-        weight = independent / (independent + PRIOR_TARGETS)
-        factor = np.clip(np.quantile(scores, nominal), MIN_FACTOR, MAX_FACTOR) ** weight
-        found[windows.panel.ids[number]] = float(factor)
-    return found
+    return spread_of(*_predict_residuals(model, windows), model.config.quantiles)
 
 
 def _predict_residuals(model: LSTMForecaster, windows: Windows) -> tuple[np.ndarray, np.ndarray]:
@@ -118,35 +65,3 @@ def _predict_residuals(model: LSTMForecaster, windows: Windows) -> tuple[np.ndar
         residuals.append(((targets - median) / unit[:, None]).numpy())
         all_offsets.append(offsets.numpy())
     return np.concatenate(residuals), np.concatenate(all_offsets)
-
-
-def _compute_factors(
-    residuals: np.ndarray, offsets: np.ndarray, levels: tuple[float, ...]
-) -> np.ndarray:
-    """Return the factor of each level for one block of the horizon.
-
-    Args:
-        residuals: (n, days), in scales, NaN where missing.
-        offsets: (n, days, levels), in scales.
-        levels: of the quantiles.
-
-    Returns:
-        (levels,), 1 at the median.
-    """
-    median = levels.index(0.5)
-    observed = np.isfinite(residuals)
-    independent = observed.sum() / residuals.shape[1] / 2  # windows overlap: half, a rule of thumb
-    factors = np.ones(len(levels))
-    if independent < MIN_TARGETS:
-        return factors
-    weight = independent / (independent + PRIOR_TARGETS)
-    for i, level in enumerate(levels):
-        if i == median:
-            continue
-        ratio = residuals[observed] / offsets[..., i][observed]
-        share = (1 - level if i < median else level) * (independent + 1) / independent
-        factor = np.quantile(ratio, min(share, 1.0))
-        factors[i] = np.clip(weight * factor + (1 - weight), MIN_FACTOR, MAX_FACTOR)
-    below = np.maximum.accumulate(factors[:median][::-1])[::-1]
-    above = np.maximum.accumulate(factors[median + 1 :])
-    return np.concatenate([below, [1.0], above])

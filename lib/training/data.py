@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from lib import features as ft
 from lib.data import (
@@ -18,9 +16,15 @@ from lib.data import (
     is_constant,
     without_spikes,
 )
-from lib.models import ModelConfig
 from lib.training.config import TrainingError
 
+if TYPE_CHECKING:  # a forecast without training prepares its windows here, and loads no torch
+    import torch
+    from torch import Tensor
+
+    from lib.models import ModelConfig
+
+COVARIATES = ("fator_externo", "evento_especial")  # of the features
 CALIBRATION_WINDOWS = 512  # of a network without training, which bounds its seconds
 
 
@@ -106,7 +110,7 @@ def prepare(panel: Panel, split: DataSplit, config: ModelConfig) -> TrainingData
     return replace(_measure_units(panel, past, train, validation), effects=effects)
 
 
-def prepare_zero_shot(panel: Panel, config: ModelConfig) -> TrainingData:
+def prepare_zero_shot(panel: Panel, horizon: int) -> TrainingData:
     """Index the windows of a panel for the pretrained network as it is, which learns nothing.
 
     Units and floor are measured on all days. The validation windows, to calibrate by, are the last
@@ -115,15 +119,14 @@ def prepare_zero_shot(panel: Panel, config: ModelConfig) -> TrainingData:
     """
     panel, effects = _remove_effects(panel, panel.dates.max())
     features = ft.compute_features(panel)
-    history = min(config.context_length, MIN_HISTORY_DAYS)
-    whole = ft.index_windows(panel, features, config.horizon, min_history=history)
-    days = max(2 * config.horizon, min(int(0.15 * np.unique(panel.dates).size), 365))
+    whole = ft.index_windows(panel, features, horizon, min_history=MIN_HISTORY_DAYS)
+    days = max(2 * horizon, min(int(0.15 * np.unique(panel.dates).size), 365))
     recent = whole.origins[panel.dates[whole.origins] >= panel.dates.max() - days]
     chosen = np.linspace(0, len(recent) - 1, min(len(recent), CALIBRATION_WINDOWS)).astype(int)
-    validation = ft.Windows(panel, features, recent[chosen], config.horizon)
+    validation = ft.Windows(panel, features, recent[chosen], horizon)
     if len(chosen):
         validation = _without_constants(validation, panel.dates.max())
-    train = ft.Windows(panel, features, np.arange(len(panel.dates)), config.horizon)
+    train = ft.Windows(panel, features, np.arange(len(panel.dates)), horizon)
     past = np.full(len(panel.dates), True)
     return replace(_measure_units(panel, past, train, validation), effects=effects)
 
@@ -185,6 +188,8 @@ def batch_of(windows: ft.Windows, index: np.ndarray, days: int) -> Batch:
         index: (batch,) numbers of windows.
         days: length of the context.
     """
+    import torch
+
     return Batch(
         torch.from_numpy(windows.context(index, days)),
         torch.from_numpy(windows.known_future(index)),

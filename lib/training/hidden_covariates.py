@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
 from lib import features as ft
-from lib.training.augmentation import COVARIATES
-from lib.training.calibration import factors_by_block
-from lib.training.data import TrainingData
-from lib.training.loop import Fit
+from lib.training.data import COVARIATES, TrainingData
+
+FactorsOf = Callable[[ft.Windows], np.ndarray]  # (horizon, levels) that calibrate windows
 
 
-def calibrate_hidden(fit: Fit, data: TrainingData) -> np.ndarray:
+def calibrate_hidden(factors_of: FactorsOf, spread: np.ndarray, data: TrainingData) -> np.ndarray:
     """Return by how much the widths of a forecast grow where a covariate is unknown ahead.
 
     Each covariate is hidden on its own, then all are, and the widths are calibrated as those of
     complete forecasts are, on the same days. Without validation days they do not grow.
 
     Args:
-        fit: calibrated on complete forecasts; it is left as it is.
-        data: that it was trained on, with K covariates.
+        factors_of: calibrates the widths of the network.
+        spread: (horizon, levels), factors of complete forecasts.
+        data: that the network was trained on, with K covariates.
 
     Returns:
         (K + 1, horizon, levels), the last where all are hidden.
@@ -34,14 +35,10 @@ def calibrate_hidden(fit: Fit, data: TrainingData) -> np.ndarray:
         raise ValueError("data: expected effects of covariates, got none")
     count = len(effects.names)
     if not len(data.validation.origins):
-        return np.ones((count + 1, *fit.model.spread.shape))
+        return np.ones((count + 1, *spread.shape))
     patterns = [*~np.eye(count, dtype=bool), np.zeros(count, dtype=bool)]
-    spread = fit.model.spread.numpy()
     return np.stack(
-        [
-            factors_by_block(fit.model, _hide(data.validation, effects, visible)) / spread
-            for visible in patterns
-        ]
+        [factors_of(_hide(data.validation, effects, visible)) / spread for visible in patterns]
     )
 
 

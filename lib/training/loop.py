@@ -19,11 +19,8 @@ from tqdm import tqdm
 
 from lib.features import Windows
 from lib.models import (
-    ZERO_SHOT_FOLDER,
     LSTMForecaster,
     ModelConfig,
-    has_pretrained,
-    load_pretrained,
 )
 from lib.progress import Progress, report_progress
 from lib.training.augmentation import gather_augmented
@@ -140,15 +137,6 @@ def initial_loss(data: TrainingData, model_config: ModelConfig, config: Training
     validation = validation_batch(data.validation, model_config, config)
     model = initial_state(data, model_config, config).average
     return evaluate(model, validation, 0, config)
-
-
-def start_pretrained(data: TrainingData, model_config: ModelConfig, seed: int = 0) -> Fit:
-    """Return the zero-shot network as it is; units and floor are those of the data."""
-    config = TrainingConfig(seed=seed)
-    state = initial_state(data, model_config, config)
-    if has_pretrained(model_config, ZERO_SHOT_FOLDER):
-        load_pretrained(state.model, ZERO_SHOT_FOLDER)
-    return Fit(state.model.eval(), config, history=[], validation_loss=math.nan, best_step=0)
 
 
 def train_step(

@@ -83,7 +83,7 @@ def prepare_every_day(panel: Panel, shape: ModelConfig) -> TrainingData:
 def save_refit(folder: Path, fit: Fit, panel: Panel) -> ServedModel:
     """Replace an artifact by the refit of its network, and keep the old one in it as its twin.
 
-    Metrics, ranks and the widths where covariates are unknown stay those of the twin.
+    Metrics, ranks and the widths where covariates are unknown or series young stay the twin's.
 
     Args:
         folder: of the twin's artifact, with its metrics.
@@ -96,9 +96,17 @@ def save_refit(folder: Path, fit: Fit, panel: Panel) -> ServedModel:
     last = last_history_day(panel)
     data = prepare_every_day(panel, fit.model.config)
     name = str(twin.settings.get("data", {}).get("name", ""))
-    spread = _hidden_spread(ServedModel.load(folder), data)
-    split = DataSplit(last, last, last)
-    served = save_artifact(folder, fit, data, panel, split, source=name, hidden_spread=spread)
+    judged = ServedModel.load(folder)
+    served = save_artifact(
+        folder,
+        fit,
+        data,
+        panel,
+        DataSplit(last, last, last),
+        source=name,
+        hidden_spread=_hidden_spread(judged, data),
+        cold_widths=judged.cold_start.widths,
+    )
     sha256 = dict(served.contract.sha256)
     (folder / TWIN).write_bytes(packed)
     sha256[TWIN] = file_hash(folder / TWIN)

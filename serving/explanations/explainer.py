@@ -83,9 +83,11 @@ class Explainer:
 
     def _load(self, version: int) -> Shapley:
         from lib.explanation import Explainer as Shapley
-        from lib.inference import ServedModel
+        from lib.inference import PRETRAINED_ARTIFACT, PRETRAINED_VERSION, ServedModel
         from lib.registry import ModelCache
 
+        if version == PRETRAINED_VERSION:
+            return Shapley(ServedModel.load(PRETRAINED_ARTIFACT))
         # The explainer reads all it needs now: the folder is deleted afterwards.
         with ModelCache(self.settings).version(version, self._fetch) as folder:
             return Shapley(ServedModel.load(folder))

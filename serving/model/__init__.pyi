@@ -1,6 +1,14 @@
-__all__ = ["Batcher", "LiveModel", "Planner", "SeriesForecasts", "Served", "forecast_series"]
+__all__ = [
+    "PRETRAINED",
+    "Batcher",
+    "LiveModel",
+    "Planner",
+    "SeriesForecasts",
+    "Served",
+    "forecast_series",
+]
 
 from .batching import Batcher
-from .live_model import LiveModel, Served
+from .live_model import PRETRAINED, LiveModel, Served
 from .plans import Planner
 from .series_forecasts import SeriesForecasts, forecast_series

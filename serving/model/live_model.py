@@ -21,7 +21,7 @@ import structlog
 from tenacity import Retrying, retry_if_exception_type, stop_when_event_set, wait_random_exponential
 from tenacity.nap import sleep_using_event
 
-from lib.inference import ArtifactError, ServedModel
+from lib.inference import PRETRAINED_ARTIFACT, PRETRAINED_VERSION, ArtifactError, ServedModel
 from lib.log import list_frames, summarize_error
 from lib.registry import PRODUCTION, STAGING, ModelCache, Registry, load_checked
 from lib.settings import Settings
@@ -29,6 +29,7 @@ from serving.model.batching import Batcher
 from serving.model.source import Source, find_baselines
 
 LAST_KNOWN_GOOD = "last-known-good"
+PRETRAINED = "pretrained"
 POLL = 5.0  # seconds between two looks at the registry
 _RETRY = 4.0  # seconds between two at most while it does not answer
 _FALLBACK = 3.0  # seconds after which the last-known-good model answers if none else does
@@ -44,7 +45,7 @@ class Served(NamedTuple):
 
     forecaster: ServedModel
     version: int
-    source: str  # production, staging or last-known-good
+    source: str  # production, staging, last-known-good or pretrained
     loaded_at: datetime
     since: float  # seconds of the monotonic clock
     batcher: Batcher
@@ -85,6 +86,7 @@ class LiveModel:
         self._served: Served | None = None
         self._refused: tuple[int, float] | None = None
         self._reachable: bool | None = None
+        self._is_vacant = False  # the registry has answered that no version is to be served
         self._detail = "the registry has not been contacted yet"
         self._stop = threading.Event()
         self._attempted = threading.Event()
@@ -151,12 +153,12 @@ class LiveModel:
             if version is None:
                 version, source = self._source.version_of(STAGING), STAGING
             if version is None:
-                self._reachable = True
+                self._reachable = self._is_vacant = True
                 self._detail = self._advise(self._source.versions())
                 return
         except Exception as error:  # MLflow, SQLAlchemy and requests raise what they like
             raise self._away(error) from error
-        self._reachable = True
+        self._reachable, self._is_vacant = True, False
         current = self._served
         if current and current.version == version and current.source != LAST_KNOWN_GOOD:
             if current.source != source:
@@ -270,7 +272,25 @@ class LiveModel:
             self.refresh()
         finally:
             self.restore()
+            self.serve_pretrained()
             self._attempted.set()
+
+    def serve_pretrained(self) -> None:
+        """Serve the pretrained network where nothing has been trained and no model is served.
+
+        A registry that does not answer says nothing of what was trained: then nothing is served.
+        """
+        if self._served is not None or not self._is_vacant or not self.settings.serve_pretrained:
+            return
+        try:
+            forecaster = load_checked(PRETRAINED_ARTIFACT)
+        except (OSError, ArtifactError) as error:
+            self._on_failure("artifact")
+            log.error("pretrained network refused", error=str(error))
+            return
+        with self._swapping:
+            if self._served is None:
+                self._swap(forecaster, PRETRAINED_VERSION, PRETRAINED, {})
 
     def _away(self, error: Exception) -> RegistryAwayError:
         if _is_full_disk(error):

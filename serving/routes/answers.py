@@ -11,12 +11,18 @@ import numpy as np
 import orjson
 from flask import Response, g
 
+from lib.inference import PRETRAINED_VERSION
+from serving.model import PRETRAINED
 from serving.schemas import FieldWarning, name_levels
 
 if TYPE_CHECKING:
     from serving.model import SeriesForecasts, Served
 
 
+UNTRAINED = (
+    "no model has been trained yet: this is the pretrained network, and its intervals are not "
+    "calibrated on your data"
+)
 NOT_STORED = "X-Not-Stored"  # header: how many forecasts of an answer could not be stored
 
 
@@ -44,6 +50,16 @@ class Answer:
     def headers(self) -> list[tuple[str, str]]:
         """Return the headers that only some answers have."""
         return [(NOT_STORED, str(self.not_stored))] if self.not_stored else []
+
+
+def name_source(model: Served) -> dict[str, str]:
+    """Return the fields that say what answers where it is no registered version."""
+    return {"source": PRETRAINED} if model.version == PRETRAINED_VERSION else {}
+
+
+def warn_of_source(model: Served, field: str) -> list[FieldWarning]:
+    """Say that a forecast is of the pretrained network, if it is."""
+    return [FieldWarning(field, UNTRAINED)] if model.version == PRETRAINED_VERSION else []
 
 
 def make_response(model: Served, answer: Answer) -> Response:

@@ -13,7 +13,13 @@ from werkzeug.exceptions import ServiceUnavailable
 from serving.http import ConcurrencyLimit, StrictRequest, has_arrived, invalid, release_memory
 from serving.model import SeriesForecasts, forecast_series
 from serving.records import Prediction as Record
-from serving.routes.answers import Answer, encode_series, make_response
+from serving.routes.answers import (
+    Answer,
+    encode_series,
+    make_response,
+    name_source,
+    warn_of_source,
+)
 from serving.routes.next_day import UNUSABLE, answer_window, read_window
 from serving.routes.planning import plan_forecasts
 from serving.schemas import (
@@ -100,12 +106,13 @@ def _forecast(model: Served, body: list[bytes]) -> Response:
     call = read_forecast(body.pop(), contract)
     plan = read_plan(call.options, call.series, contract, call.horizon)
     parts = list(forecast_series(model.forecaster, call.series, call.context))
-    warnings = _check_forecasts(call, parts)
+    warnings = _check_forecasts(call, parts) + warn_of_source(model, call.field(0, "history"))
     further: list[list[dict[str, Any]]] = [[] for _ in parts]
-    fields: dict[str, Any] = {}
+    fields: dict[str, Any] = dict(name_source(model))
     if plan is not None:
         warnings += plan.warnings
-        further, fields = plan_forecasts(model.forecaster, call, plan, parts)
+        further, planned = plan_forecasts(model.forecaster, call, plan, parts)
+        fields |= planned
     forecasts, not_stored = [], 0
     for part, beside in zip(parts, further, strict=True):
         not_stored += _record_part(model, part, call.horizon)

@@ -10,7 +10,7 @@ import numpy as np
 from lib.features import FEATURES, known_future_after
 from serving.http import invalid
 from serving.records import Prediction as Record
-from serving.routes.answers import Answer, interpolate_medians
+from serving.routes.answers import Answer, interpolate_medians, name_source, warn_of_source
 from serving.schemas import (
     FieldWarning,
     check_forecast,
@@ -79,6 +79,7 @@ def answer_window(
         raise invalid("sequence", UNUSABLE)
     largest = float(np.fmax.reduce(np.abs(window.rows[:, _LAG_1]), initial=0.0))
     warnings = window.warnings + check_forecast(first, largest, "sequence")
+    warnings += warn_of_source(model, "sequence")
     values = first.tolist()
     record = Record(
         trace_id, model.version, levels, [values], body=window.rows, features=window.rows[-1]
@@ -86,5 +87,6 @@ def answer_window(
     fields = {
         "prediction": float(interpolate_medians(first, levels)),
         "quantiles": dict(zip(name_levels(levels), values, strict=True)),
+        **name_source(model),
     }
     return Answer(fields, warnings, not_stored=int(not recorder.record(record)))

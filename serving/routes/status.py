@@ -13,7 +13,7 @@ from werkzeug.exceptions import ServiceUnavailable
 from lib.inference import ServedModel
 from lib.storage import Store, StoreError
 from serving.http import ConcurrencyLimit, metrics
-from serving.model import Served
+from serving.model import PRETRAINED, Served
 from serving.records import read_last_check
 from serving.schemas import Health, Live, ModelCard, Monitoring
 from serving.state import RETRY_AFTER, served, state_of
@@ -88,9 +88,11 @@ def _health() -> Response:
     current = model.current()
     recorder = state_of().recorder
     trouble, notice = recorder.trouble(), recorder.notice()
+    untrained = current is not None and current.source == PRETRAINED
+    doubtful = trouble or notice or untrained
     details = [model.detail(), trouble and f"predictions are not stored: {trouble}", notice]
     document: dict[str, Any] = {
-        "status": "unavailable" if not current else "degraded" if trouble or notice else "ok",
+        "status": "unavailable" if not current else "degraded" if doubtful else "ok",
         "model_version": current and current.version,
         "source": current and current.source,
         "age": current and round(time.monotonic() - current.since, 1),

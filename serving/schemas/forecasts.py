@@ -7,7 +7,7 @@ verdicts: `serving.schemas.feature_rows` and `serving.schemas.histories`; tests 
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
@@ -74,6 +74,15 @@ Warnings = Annotated[
 ]
 
 
+Source = Annotated[
+    Literal["pretrained"] | None,
+    Field(
+        description="What has forecast, where it is no registered version: the pretrained network, "
+        "which answers before anything was trained; its model_version is 0"
+    ),
+]
+
+
 class Prediction(BaseModel):
     """The forecast of the next day, in the units of the series."""
 
@@ -81,6 +90,7 @@ class Prediction(BaseModel):
     quantiles: dict[str, float] = Field(description="Value by level, rising")
     trace_id: str = Field(description="Of `traceparent` if one was sent; for /actuals and others")
     model_version: int
+    source: Source = None
     warnings: Warnings = []
 
 
@@ -229,4 +239,5 @@ class Forecast(BaseModel):
     levels: list[float]
     trace_id: str
     model_version: int
+    source: Source = None
     warnings: Warnings = []

@@ -23,6 +23,7 @@ from serving.schemas.history_checks import (
     read_name,
     same_name,
     warn_of_ended,
+    warn_of_young,
 )
 from serving.schemas.plausibility import FieldWarning, check_factor, check_values
 
@@ -212,11 +213,6 @@ def _series(
     check_frequency(days[np.isfinite(columns[VALUE])], field)
     last = days[-1]
     length = int((last - days[0]).astype(np.int64)) + 1
-    if length < contract.context_length:
-        raise invalid(
-            field,
-            f"expected at least {contract.context_length} days from first to last, got {length}",
-        )
     # Nothing that is forecast depends on earlier days.
     look_back = max(contract.max_context + _ROLLING, YEAR + _MONTH + 7)
     first = max(days[0], last - (look_back - 1))
@@ -239,6 +235,7 @@ def _series(
         )
         warnings += of_future
     warnings += check_values(whole[VALUE][recent], contract, field)
+    warnings += warn_of_young(whole[VALUE][:length], contract, field)
     warnings += check_factor(whole[FACTOR][recent], contract, f"{field}.{FACTOR}")
     warnings += check_factor(whole[FACTOR][length:], contract, f"{place}future.{FACTOR}")
     largest = float(np.nanmax(np.abs(whole[VALUE][recent])))

@@ -15,6 +15,7 @@ from lib.data import (
     closed_weekdays,
     find_frequency,
 )
+from lib.inference import COLD_START, Contract, describe_young
 from serving.http import invalid
 from serving.schemas.columns import EVENT, FACTOR, VALUE
 from serving.schemas.plausibility import FieldWarning, find_errors
@@ -96,6 +97,20 @@ def clear_errors(values: np.ndarray, first: np.datetime64, field: str) -> list[F
     ]
     values[errors] = np.nan
     return warnings
+
+
+def warn_of_young(values: np.ndarray, contract: Contract, field: str) -> list[FieldWarning]:
+    """Say what the forecast of a series rests on that has just begun.
+
+    Args:
+        values: (days,) of the history, NaN where missing; one at least is known.
+        contract: of the model.
+        field: of the history.
+    """
+    known = np.flatnonzero(np.isfinite(values))
+    borrowed = COLD_START in contract.sha256
+    text = describe_young(len(known), len(values) - int(known[0]), borrowed=borrowed)
+    return [FieldWarning(field, text)] if text else []
 
 
 def same_name(name: str) -> str:

@@ -68,7 +68,7 @@ def check_values(values: np.ndarray, contract: Contract, field: str) -> list[Fie
             f"{below} of {len(known)} values are below {floor:g}, the lowest that this model "
             "forecasts"
         )
-    if len(known) < _SPARSE:
+    if len(known) < min(_SPARSE, len(values)):  # where none is missing, the series is young
         found.append(
             f"only {len(known)} of {len(values)} days are known: the interval may be far too narrow"
         )

@@ -14,7 +14,7 @@ class Health(BaseModel):
         description="degraded: forecasts are answered, and something else is wrong; see detail"
     )
     model_version: int | None
-    source: Literal["production", "staging", "last-known-good"] | None
+    source: Literal["production", "staging", "last-known-good", "pretrained"] | None
     age: float | None = Field(description="Seconds since the model was loaded")
     registry: Literal["reachable", "unreachable", "not asked yet"]
     store: Literal["ok", "failing"] = Field(

@@ -121,7 +121,6 @@ const KNOWN = [
   [/^expected a finite number/, "p_finite"],
   [/^expected a number from 0 to 1/, "p_share"],
   [/^expected an ISO day/, "p_day"],
-  [/^expected at least (?<expected>\d+) days from first to last, got (?<got>\d+)/, "p_short"],
   [/^expected a known value among the last (?<days>\d+) days/, "p_unknown"],
   [/^expected a day from (?<first>[\d-]{10}) to (?<last>[\d-]{10})/, "p_future"],
   [/^expected at most \d+ (?:series|days)/, "p_many"],

@@ -48,7 +48,8 @@ function showStatus() {
   const ok = health.model_version !== null;
   $("#status").dataset.state = ok ? "ok" : "none";
   const source = t(`source_${health.source}`);
-  const words = ok ? t("status_ok", { version: health.model_version, source }) : t("status_none");
+  const served = health.source === "pretrained" ? source : t("status_ok", { version: health.model_version, source });
+  const words = ok ? served : t("status_none");
   // It is a live region: written only when it says something else.
   if ($("#status").textContent !== words) $("#status").textContent = words;
 }
@@ -71,7 +72,7 @@ function showServed() {
     const data = card.settings.data; // models of earlier releases do not say
     if (data) rows.push([t("model_data"), [data.name, t("model_series", { count: number(data.series, 0) })].filter(Boolean).join(" · ")]);
     const [first, last] = card.training_span;
-    rows.push([t("model_span"), t("model_to", { first: day(first), last: day(last) })]);
+    if (health.source !== "pretrained") rows.push([t("model_span"), t("model_to", { first: day(first), last: day(last) })]);
     rows.push([t("model_horizon"), t("days", { count: card.horizon })]);
   }
   define($("#model-card"), rows);

@@ -232,11 +232,43 @@ def test_case_series_that_ended_two_years_ago_is_told(client):
 @pytest.mark.parametrize(
     ("name", "short", "days"), [("short_59_60_61", "s59", 59), ("late_start", "late", 35)]
 )
-def test_case_short_series_is_refused_with_its_length(client, name, short, days):
+def test_case_short_series_is_forecast_and_told_what_it_rests_on(client, name, short, days):
     series = case(name)
-    error = refusal(client, series)
-    assert f"at least 60 days from first to last, got {days}" in error["detail"]
-    forecast(client, [one for one in series if one["series_id"] != short])
+    found, warnings = forecast(client, series)
+    assert found.keys() == {one["series_id"] for one in series}
+    place = [one["series_id"] for one in series].index(short)
+    [text] = warnings[f"series[{place}].history"]
+    assert text.startswith(f"{days} days known: the level and part of the week from them")
+    assert len(warnings) == 1
+
+
+@pytest.mark.parametrize("days", [1, 2, 7, 14, 30, 59])
+def test_history_of_any_length_is_forecast(client, days):
+    series = made_up(days=days)
+    found, warnings = forecast(client, [series])
+    for day in found["a"]:
+        quantiles = list(day["quantiles"].values())
+        assert 0 <= quantiles[0] < quantiles[-1]
+        assert quantiles == sorted(quantiles)
+    [[text]] = warnings.values()
+    assert text.startswith(f"{days} day")
+    whence = "from what the model has learned elsewhere"  # this artifact has no pool
+    assert text.endswith(whence)
+
+
+def test_leading_blank_days_are_no_history(client):
+    series = made_up(days=20)
+    blank = [row | {"value": None} for row in made_up(days=90)["history"][:70]]
+    padded = series | {"history": blank + series["history"]}
+    assert forecast(client, [padded])[0] == forecast(client, [series])[0]
+    [[text]] = forecast(client, [padded])[1].values()
+    assert text.startswith("20 days known")
+
+
+def test_history_without_a_known_value_is_refused(client):
+    series = made_up(days=20)
+    empty = series | {"history": [row | {"value": None} for row in series["history"]]}
+    assert "expected a known value" in refusal(client, [empty])["detail"]
 
 
 # --- The mean beside the median -------------------------------------------------------------------

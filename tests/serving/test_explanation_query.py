@@ -125,7 +125,7 @@ def test_history_days_that_no_forecast_looks_at_make_no_other_question(client):
         ({"horizon_day": 4}, "horizon_day"),
         ({"horizon_day": -1}, "horizon_day"),
         ({"context": 10}, "context"),
-        ({"history": example_history()[:5]}, "history"),
+        ({"history": [row | {"value": None} for row in example_history()]}, "history"),
         ({"history": []}, "history"),
         ({"history": [*example_history(), {"date": "2026-01-05", "value": 1.0}]}, "history[90]"),
         ({"history": [{"date": "2026-01-05", "value": "1"}]}, "history[0].value"),

@@ -307,7 +307,7 @@ def test_read_histories_cuts_a_long_history_without_changing_its_forecast():
     ("change", "field"),
     [
         ({"history": []}, "history"),
-        ({"history": [DAY]}, "history"),
+        ({"history": [DAY | {"value": None}]}, "history"),
         ({"history": None}, "history"),
         ({"history": [1]}, "history[0]"),
         ({"history": 5}, "history"),
@@ -366,7 +366,7 @@ def test_forecast_names_the_field_that_is_wrong(client, change, field):
         ([{"history": "7"}], "series[0].history"),
         ([{"history": example_history()}] * 2, "series[1].series_id"),
         ([{"history": example_history(), "horizon": 1}], "series[0].horizon"),
-        ([{"series_id": "a", "history": [DAY]}], "series[0].history"),
+        ([{"series_id": "a", "history": [DAY | {"value": None}]}], "series[0].history"),
         ([{}] * 1001, "series"),
     ],
 )

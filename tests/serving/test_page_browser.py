@@ -418,12 +418,12 @@ def test_page_shows_what_the_api_refuses_in_its_row(light, visit):
     assert "O esperado é um dia de 1900-01-01 a 2199-12-31" in page.inner_text("#rows tbody tr")
 
 
-def test_page_shows_beside_the_button_that_a_history_is_too_short(light, visit):
-    page = visit(light, allowed=("422",))
+def test_page_forecasts_a_short_history_and_says_what_it_rests_on(light, visit):
+    page = visit(light)
     paste(page, "\n".join(["day,units", *days(20)]))
     page.click("#run")
-    page.wait_for_selector("#run-note.fault")
-    assert "at least 60 days from the first to the last, got 20" in page.inner_text("#run-note")
+    page.wait_for_selector("#doubts:not([hidden])")
+    assert "20 days known: the level and part of the week" in page.inner_text("#doubts")
 
 
 @pytest.mark.parametrize(

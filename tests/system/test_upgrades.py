@@ -30,10 +30,11 @@ from lib.storage.tables import (
     explanations,
     predictions,
 )
+from lib.training.artifact_files import add_metrics
 from lib.training.calibration import calibrate
 from lib.training.config import TrainingConfig
 from lib.training.data import prepare
-from lib.training.export import add_metrics, save_artifact
+from lib.training.export import save_artifact
 from lib.training.loop import fit
 from serving import create_app
 from serving.explanations.explainer import Explainer

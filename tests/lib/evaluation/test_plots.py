@@ -70,6 +70,8 @@ def test_error_by_day_has_names_for_people():
     origins = backtest.origin_rows(panel, horizon=14, cutoffs=2, step=14)
     results = run_baselines(panel, origins, 14)
     axis = plots.plot_error_by_day(results).axes[0]
-    shown = [text.get_text() for text in axis.get_legend().get_texts()]
+    legend = axis.get_legend()
+    assert legend is not None
+    shown = [text.get_text() for text in legend.get_texts()]
     assert "last week's values" in shown
     assert not any("_" in name for name in shown)

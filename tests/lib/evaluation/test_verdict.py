@@ -137,6 +137,20 @@ def test_simple_forecast_that_is_better_is_named_and_nothing_is_better_than_itse
     assert "is as good here" in again.reason
 
 
+def test_training_that_gains_nothing_is_said_and_does_not_decide(results):
+    ours, better, worse = (noisy(results, size) for size in (0.3, 0.2, 0.4))
+    alone = judge(ours, results)
+    verdict = judge(ours, results, better)
+    assert verdict.better == alone.better
+    assert verdict.training_is_idle
+    assert verdict.reason.startswith(f"{alone.reason}; training gains nothing here: ")
+    assert "does not beat the pretrained network without training" in verdict.reason
+    assert verdict.to_dict()["training_is_idle"] is True
+    verdict = judge(ours, results, worse)
+    assert (verdict.reason, verdict.training_is_idle) == (alone.reason, False)
+    assert "training_is_idle" not in alone.to_dict()
+
+
 def test_gain_within_noise_is_said_to_be_one(results):
     best = min(results, key=lambda name: compute_metrics(results[name])["mase"])
     rival = results[best]

@@ -236,3 +236,35 @@ def test_repr_shows_horizon_model_and_span(fitted):
         "<Forecaster(horizon=28): the pretrained network, not trained on this data; "
         "2 series, 2024-01-01 to 2024-05-29>"
     )
+
+
+@pytest.mark.parametrize("days", [1, 3, 14, 59])
+def test_series_of_any_length_is_forecast_and_told_what_it_rests_on(shops, days):
+    south = shops[shops["shop"] == "south"].tail(days)
+    for table in (south, pd.concat([shops[shops["shop"] == "north"], south])):
+        model = Forecaster(horizon=14).fit(table, **COLUMNS, effort="instant")
+        forecast = model.predict()
+        forecast = forecast[forecast["series_id"] == "south"]
+        assert np.isfinite(forecast[LEVELS]).all(axis=None)
+        assert (np.diff(forecast[LEVELS].to_numpy(), axis=1) >= 0).all()
+        assert (forecast[LEVELS] >= 0).all(axis=None)
+        [note] = [note for note in model.notes if "known:" in note]
+        assert note.startswith(f"'south', {days} day")
+
+
+def test_training_still_wants_a_window_of_days(shops):
+    with pytest.raises(SeriesError, match="expected at least 60"):
+        Forecaster(horizon=14).fit(shops[:59], **COLUMNS, effort="default")
+
+
+def test_explanation_of_a_young_series_is_of_its_forecast(shops):
+    south = shops[shops["shop"] == "south"].tail(14)
+    table = pd.concat([shops[shops["shop"] == "north"], south])
+    model = Forecaster(horizon=7).fit(table, **COLUMNS, effort="instant")
+    forecast = model.predict()
+    expected = forecast.loc[forecast["series_id"] == "south", "q0.5"].iloc[0]
+    why = model.explain(series="south")
+    assert why.attrs["forecast"] == pytest.approx(expected, rel=1e-4)
+    assert not why.attrs["base_of_series"]
+    gained = why.attrs["forecast"] - why.attrs["base_value"]
+    assert why["share"].sum() == pytest.approx(gained, abs=1e-3)

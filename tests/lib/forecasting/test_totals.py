@@ -155,7 +155,7 @@ def test_parts_of_covariates_add_up_to_the_difference(fitted):
     plain = fitted.scenarios(scenarios, days=[28])
     same = table[table["measure"] != "part"].drop(columns="covariate").reset_index(drop=True)
     pd.testing.assert_frame_equal(same, plain)
-    means = table.set_index(["scenario", "group", "measure", "covariate"])["mean"]
+    means = table.set_index(["scenario", "group", "measure", "covariate"])["mean"].sort_index()
     parts = means["both", "north", "part"]
     assert set(parts.index) == set(planned)
     whole = means["both", "north", "difference", ""]

@@ -94,3 +94,16 @@ def test_covariate_in_another_unit_is_named_and_bounded(tmp_path):
     (doubt,) = describe_outside(model.covariates.effects, panel, origins, 14)
     assert "temp is outside the learned range" in doubt
     assert compute_metrics(run_backtest(model, panel, origins))["mase"] < 1.5
+
+
+def test_covariate_in_another_unit_counts_as_unknown(tmp_path):
+    panel = panel_of_case("cov_factor_fahrenheit_in_test.csv")
+    model = learn(panel, tmp_path / "model")
+    origins = origin_rows(panel, **DAYS)
+    hidden = [
+        forecast_panel(model, without_ahead(panel, origin, ("temp",)), np.array([origin]))
+        for origin in origins[:1]
+    ]
+    np.testing.assert_array_equal(forecast_panel(model, panel, origins[:1]), hidden[0])
+    (doubt,) = describe_outside(model.covariates.effects, panel, origins, 14)
+    assert "count as unknown" in doubt

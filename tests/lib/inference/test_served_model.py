@@ -16,9 +16,10 @@ from lib.inference.artifact import CONTRACT, FILES, ArtifactError
 from lib.inference.served_model import ServedModel, forecast_panel
 from lib.settings import ROOT
 from lib.training import loop
+from lib.training.artifact_files import add_metrics
 from lib.training.config import TrainingConfig
 from lib.training.data import prepare
-from lib.training.export import add_metrics, load_weights, save_artifact
+from lib.training.export import load_weights, save_artifact
 from tests.networks import MODEL, forecast, inputs
 from tests.panels import TINY_FORECAST, TINY_MODEL, lively_panel, split_of
 

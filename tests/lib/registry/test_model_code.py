@@ -39,7 +39,7 @@ def test_model_code_is_small_and_imports_itself_only(code):
     assert "inference/served_model.py" in files
     assert not files & {"settings.py", "log.py", "data/loading.py", "inference/partitions.py"}
     texts = [path.read_text() for path in [code.entry, *code.package.rglob("*.py")]]
-    assert sum(map(len, texts)) < 130_000  # half of it describes itself
+    assert sum(map(len, texts)) < 145_000  # half of it describes itself
     for text in texts:
         lines = [line.strip() for line in text.splitlines()]
         assert not [line for line in lines if line.startswith(("from lib", "import lib"))]

@@ -13,7 +13,7 @@ from lib.models.lstm import LSTMForecaster
 from lib.training import pretraining, worlds
 from lib.training.config import TrainingConfig
 from lib.training.data import prepare
-from lib.training.loop import start_pretrained
+from lib.training.pretrained_artifact import pretrained_model
 from lib.training.state import initial_state
 from tests.panels import lively_panel, split_of
 
@@ -97,7 +97,7 @@ def test_the_card_of_the_zero_shot_network_names_its_worlds():
 def test_the_zero_shot_network_forecasts_untrained_and_fits_start_from_the_other(panel):
     config = ModelConfig(horizon=7, members=3)
     data = prepare(panel, split_of(panel), config)
-    untrained = start_pretrained(data, config).model
+    untrained = pretrained_model(config)
     start = initial_state(data, config, TrainingConfig()).model
     for model, folder in (
         (untrained, pretrained.ZERO_SHOT_FOLDER),

@@ -17,7 +17,7 @@ from lib.inference.artifact import (
     verify_folder,
 )
 from lib.inference.served_model import ServedModel, forecast_panel
-from lib.training import calibration, export, loop, refitting
+from lib.training import artifact_files, calibration, export, loop, refitting
 from lib.training.data import prepare
 from tests.networks import MODEL, TRAINING, weights_hash
 from tests.panels import lively_panel, split_of
@@ -98,7 +98,7 @@ def test_artifact_of_a_refit_keeps_its_twin_with_its_scores_and_ranks(learned, t
     panel, split, data, twin = learned
     folder = tmp_path / "model"
     before = export.save_artifact(folder, twin, data, panel, split, source="sales.csv")
-    before = export.add_metrics(folder, {"mase": 0.7})
+    before = artifact_files.add_metrics(folder, {"mase": 0.7})
     origins = origin_rows(panel, horizon=7, cutoffs=3, step=7)
     expected, ranks = forecast_panel(before, panel, origins), (folder / RANKS).read_bytes()
     served = refitting.save_refit(folder, refit_of(twin, data, panel), panel)
@@ -113,7 +113,7 @@ def test_artifact_of_a_refit_keeps_its_twin_with_its_scores_and_ranks(learned, t
     np.testing.assert_array_equal(forecast_panel(judged, panel, origins), expected)
     packed = (folder / TWIN).read_bytes()
     export.save_artifact(folder, twin, data, panel, split, source="sales.csv")
-    export.add_metrics(folder, {"mase": 0.7})
+    artifact_files.add_metrics(folder, {"mase": 0.7})
     refitting.save_refit(folder, refit_of(twin, data, panel), panel)
     assert (folder / TWIN).read_bytes() == packed
 

@@ -1,0 +1,129 @@
+"""Factors under which quantiles have their nominal coverage, from forecasts whose truth is known.
+
+In the manner of CQR (Romano et al. 2019), multiplicative. There is no finite-sample guarantee: days
+of a series depend on each other.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lib.features import Windows
+from lib.inference import ServedModel
+
+BLOCKS = (1, 7, 14, 28)  # last days of the blocks of the horizon
+BATCH_SIZE = 512  # windows of one pass, which bounds memory
+MIN_FACTOR, MAX_FACTOR = 0.3, 4.0
+MIN_TARGETS = 5  # independent ones, below which nothing is calibrated
+PRIOR_TARGETS = 60  # how many targets the factor 1 counts for
+CENTRAL = (0.1, 0.9)  # levels of the interval that a series is calibrated by
+NO_WIDTH = 2e-7  # in the unit of the series: the window has no scale
+
+
+def residuals_of(served: ServedModel, windows: Windows) -> tuple[np.ndarray, np.ndarray]:
+    """Return what targets and quantiles of a served model are above its median.
+
+    Returns:
+        Residuals (n, horizon), NaN where the target is missing or the window has no scale, and
+        offsets (n, horizon, levels), in the unit of the series.
+    """
+    median = served.contract.quantiles.index(0.5)
+    residuals, offsets = [], []
+    index = np.arange(len(windows.origins))
+    for part in np.array_split(index, max(1, -(-len(index) // BATCH_SIZE))):
+        context = windows.context(part, served.contract.max_context)
+        quantiles = served.predict(context, windows.known_future(part))
+        middle = quantiles[..., median]
+        offset = quantiles - middle[..., None]
+        wide = (offset[..., -1] - offset[..., 0] > NO_WIDTH).all(axis=1)
+        residuals.append(np.where(wide[:, None], windows.targets(part) - middle, np.nan))
+        offsets.append(offset)
+    return np.concatenate(residuals), np.concatenate(offsets)
+
+
+def spread_of(residuals: np.ndarray, offsets: np.ndarray, levels: tuple[float, ...]) -> np.ndarray:
+    """Return the factors of the levels on each day of the horizon, the same within a block.
+
+    Args:
+        residuals: (n, horizon) of the targets from the median, NaN where missing.
+        offsets: (n, horizon, levels) of the quantiles from the median, in the same units.
+        levels: of the quantiles.
+
+    Returns:
+        (horizon, levels).
+    """
+    horizon = residuals.shape[1]
+    spread = np.ones((horizon, len(levels)))
+    start = 0
+    for end in (*[block for block in BLOCKS if block < horizon], horizon):
+        spread[start:end] = _compute_factors(residuals[:, start:end], offsets[:, start:end], levels)
+        start = end
+    return spread
+
+
+def spread_by_series(
+    windows: Windows, residuals: np.ndarray, offsets: np.ndarray, levels: tuple[float, ...]
+) -> dict[str, float]:
+    """Return the factor under which the central interval of each series has its nominal coverage.
+
+    It is shrunk towards 1, the factor of the pool, where targets are few.
+
+    Args:
+        windows: of the validation.
+        residuals: (n, horizon), in scales, NaN where missing.
+        offsets: (n, horizon, levels), in scales, calibrated on all series.
+        levels: of the quantiles.
+
+    Returns:
+        Factors by name of the series, none for a single series.
+    """
+    series = windows.panel.series_of(windows.origins)
+    numbers = np.unique(series)
+    if len(numbers) < 2 or not set(CENTRAL) <= set(levels):
+        return {}
+    low, high = (offsets[..., levels.index(level)] for level in CENTRAL)
+    score = residuals / np.where(residuals < 0, low, high)  # 1 at the bounds of the interval
+    nominal = CENTRAL[1] - CENTRAL[0]
+    found = {}
+    for number in numbers:
+        scores = score[series == number]
+        scores = scores[np.isfinite(scores)]
+        independent = len(scores) / residuals.shape[1] / 2
+        if independent < MIN_TARGETS:
+            continue
+        weight = independent / (independent + PRIOR_TARGETS)
+        factor = np.clip(np.quantile(scores, nominal), MIN_FACTOR, MAX_FACTOR) ** weight
+        found[windows.panel.ids[number]] = float(factor)
+    return found
+
+
+def _compute_factors(
+    residuals: np.ndarray, offsets: np.ndarray, levels: tuple[float, ...]
+) -> np.ndarray:
+    """Return the factor of each level for one block of the horizon.
+
+    Args:
+        residuals: (n, days), in scales, NaN where missing.
+        offsets: (n, days, levels), in scales.
+        levels: of the quantiles.
+
+    Returns:
+        (levels,), 1 at the median.
+    """
+    median = levels.index(0.5)
+    observed = np.isfinite(residuals)
+    independent = observed.sum() / residuals.shape[1] / 2  # windows overlap: half, a rule of thumb
+    factors = np.ones(len(levels))
+    if independent < MIN_TARGETS:
+        return factors
+    weight = independent / (independent + PRIOR_TARGETS)
+    for i, level in enumerate(levels):
+        if i == median:
+            continue
+        ratio = residuals[observed] / offsets[..., i][observed]
+        share = (1 - level if i < median else level) * (independent + 1) / independent
+        factor = np.quantile(ratio, min(share, 1.0))
+        factors[i] = np.clip(weight * factor + (1 - weight), MIN_FACTOR, MAX_FACTOR)
+    below = np.maximum.accumulate(factors[:median][::-1])[::-1]
+    above = np.maximum.accumulate(factors[median + 1 :])
+    return np.concatenate([below, [1.0], above])
