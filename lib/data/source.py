@@ -71,7 +71,10 @@ class Source:
 
     def assign(self, canonical: str, name: str) -> str:
         """Return what a user writes to name a column, such as `DATE_COLUMN=day`."""
-        return f"{self.parameter(canonical)}=" + (f'"{name}"' if self.is_table else name)
+        value = f'"{name}"' if self.is_table else name
+        if self.is_table and canonical not in COLUMN_PARAMETERS:
+            value = f"[{value}]"
+        return f"{self.parameter(canonical)}={value}"
 
     @property
     def categorical(self) -> str:

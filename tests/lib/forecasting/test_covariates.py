@@ -103,7 +103,7 @@ def test_plans_by_row_and_by_file_are_the_same(fitted, tmp_path):
     )
     pd.testing.assert_frame_equal(result.forecast, within, rtol=1e-9)
     report = result.report.read_text()
-    assert "**Note.** Price, weather are known for all days ahead." in report
+    assert "**Note.** price, weather are known for all days ahead." in report
 
 
 def test_unknown_categories_of_a_plan_are_logged_and_unknown(fitted, caplog):
@@ -117,7 +117,7 @@ def test_unknown_categories_of_a_plan_are_logged_and_unknown(fitted, caplog):
 
 
 def test_wrong_plans_name_column_and_row(fitted):
-    with pytest.raises(SeriesError, match=r"FUTURE, column 'price', row 1.*got 'dear'"):
+    with pytest.raises(SeriesError, match=r"future, column 'price', row 1.*got 'dear'"):
         fitted.predict(plan(price=["1.5", "dear"] * 7))
 
 

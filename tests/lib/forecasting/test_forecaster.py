@@ -173,7 +173,7 @@ def test_unknown_effort_is_refused_before_the_data_is_read():
 
 
 def test_covariates_that_are_no_columns_are_refused_by_name(shops):
-    with pytest.raises(SeriesError, match=r"no column 'price'.*COVARIATES"):
+    with pytest.raises(SeriesError, match=r"no column 'price'.*covariates"):
         Forecaster().fit(shops, "day", "units", covariates=["price"])
 
 
