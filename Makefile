@@ -138,7 +138,7 @@ run-mlflow: $(STAMP) ## Show runs and models at http://127.0.0.1:5000 (PORT=5000
 train: $(STAMP) ## The main job: data, tuning, training, gate, explanation (PROFILE=default, FORCE=1)
 	@$(CLI) train $(OPTIONS) $(PASSED)
 
-pretrain: $(STAMP) ## Make the network that fits start from again (DEVICE=auto|cpu|cuda ARGS="--help")
+pretrain: $(STAMP) ## Make the zero-shot network again (DEVICE=auto|cpu|cuda ARGS="--help")
 	OMP_NUM_THREADS=1 $(PY) -m lib.training.pretraining --device "$(DEVICE)" $(ARGS)
 	OMP_NUM_THREADS=1 $(PY) -m lib.training.pretrained_artifact
 

@@ -139,7 +139,7 @@ def _begin(state: TrainingState, schedule: Schedule, device: str) -> None:
 
     What a covariate does is particular to the data, and is taken off before the network by
     closed-form effects. Without a gradient of the filter there is none through the window
-    statistics either, which saves a third of a step.
+    statistics either.
     """
     state.schedule = schedule
     for network in (state.model, state.average):
