@@ -130,13 +130,13 @@ def test_a_covariate_may_have_the_name_of_the_holidays():
 @pytest.mark.parametrize(
     ("names", "words"),
     [
-        ({"covariates": ["pric"]}, ["no column 'pric'", "'price' is near", "COVARIATES"]),
-        ({"past_covariates": ["visit"]}, ["'visits' is near", "PAST_COVARIATES"]),
+        ({"covariates": ["pric"]}, ["no column 'pric'", "'price' is near", 'covariates=["price"]']),
+        ({"past_covariates": ["visit"]}, ["'visits' is near", "past_covariates="]),
         (
             {"covariates": ["price"], "past_covariates": ["price"]},
-            ["COVARIATES and PAST_COVARIATES both name 'price'"],
+            ["covariates and past_covariates both name 'price'"],
         ),
-        ({"covariates": ["value"]}, ["COVARIATES names 'value'", "Rename the column"]),
+        ({"covariates": ["value"]}, ["covariates names 'value'", "Rename the column"]),
         (
             {"covariates": ["price"], "categorical": ["prize"]},
             ["CATEGORICAL: got 'prize'", "did you mean 'price'?"],

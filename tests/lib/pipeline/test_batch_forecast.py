@@ -117,14 +117,14 @@ def test_partition_with_plans_forecasts_from_the_day_it_is_told(tmp_path):
 
 
 def test_partition_that_is_refused_leaves_nothing_behind(tmp_path):
-    good, bad = lively_panel(days=80, series=1), panel_of(np.arange(30.0))
+    good, bad = lively_panel(days=80, series=1), panel_of(np.full(80, np.inf))
     table = pa.Table.from_pandas(to_table(good))
-    short = pa.Table.from_pandas(to_table(bad).assign(series_id="short"))
-    pq.write_table(pa.concat_tables([table, short]), tmp_path / "a.parquet")
+    endless = pa.Table.from_pandas(to_table(bad).assign(series_id="endless"))
+    pq.write_table(pa.concat_tables([table, endless]), tmp_path / "a.parquet")
     job = job_of(tmp_path, tmp_path / "out")
     result = make(job, Partition.of(tmp_path, "a.parquet"))
     assert "a.parquet" in result["error"]
-    assert "short" in result["error"]
+    assert "got inf (80 rows like this)" in result["error"]
     assert list((tmp_path / "out").iterdir()) == []
 
 
