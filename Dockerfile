@@ -47,6 +47,10 @@ COPY lib /app/lib
 COPY serving /app/serving
 RUN python -m compileall -q --invalidation-mode unchecked-hash /app
 
+# What learns needs PyTorch, which the images that serve and explain do not have.
+FROM code AS serving-code
+RUN rm -r /app/lib/training /app/lib/tuning /app/lib/models/pretrained_network
+
 FROM ${BASE} AS trimmed
 RUN groupadd --gid 10001 app \
     && useradd --uid 10001 --gid app --home-dir /data --no-create-home --shell /usr/sbin/nologin app \
@@ -94,7 +98,7 @@ COPY --from=worker-packages /opt/venv /opt/venv
 ENV MPLCONFIGDIR=/data/matplotlib NUMBA_CACHE_DIR=/data/numba
 HEALTHCHECK NONE
 ENTRYPOINT ["python", "-m", "serving.worker"]
-COPY --from=code /app /app
+COPY --from=serving-code /app /app
 ARG REVISION=unversioned
 ARG BASE
 LABEL org.opencontainers.image.revision=${REVISION} \
@@ -106,7 +110,7 @@ EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=15s --retries=3 \
     CMD ["python", "-Ic", "import urllib.request as u; u.urlopen('http://127.0.0.1:8000/health/ready', timeout=4)"]
 ENTRYPOINT ["python", "-m", "serving.server", "--host", "0.0.0.0", "--no-worker"]
-COPY --from=code /app /app
+COPY --from=serving-code /app /app
 ARG REVISION=unversioned
 ARG BASE
 LABEL org.opencontainers.image.revision=${REVISION} \

@@ -23,7 +23,7 @@ const NOTHING = { learned: null, scaling: {} };
  * Columns of `names` belong to covariates of the model, and to no other role. A factor or an event
  * is taken only where the model has learned one, so that a file has the forecast of its numbers.
  */
-export function guess(table, names = [], { learned, scaling } = NOTHING) {
+export function guess(table, names = [], { learned = null, scaling = {} } = NOTHING) {
   const { columns, decimal, isDay, isNumber } = kinds(table);
   const isEvent = columns.map((cells) => most(cells, (c) => Math.abs(readEvent(c, decimal) - 0.5) <= 0.5));
   const taken = new Set(names.map((name) => table.header.indexOf(name)).filter((i) => i >= 0));

@@ -529,7 +529,7 @@ def test_page_on_a_phone_in_portuguese_needs_no_sideways_scrolling(light, visit)
     page = visit(light, viewport=PHONE, locale="pt-BR")
     assert page.get_attribute("html", "lang") == "pt-BR"
     use_example(page)
-    assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
+    assert settled_width(page) == PHONE["width"]
     assert "Previsão por dia" in page.inner_text("#table-card h3")
 
 
@@ -581,7 +581,7 @@ def test_page_shows_the_findings_of_the_last_check(tmp_path, visit):
         assert "Retraining is recommended" in page.inner_text("#verdict")
         assert serious(page) == []
         page.set_viewport_size(PHONE)
-        assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
+        assert settled_width(page) == PHONE["width"]
 
 
 @pytest.mark.parametrize(
