@@ -62,3 +62,13 @@ def changed_after(panel, day):
         factor=np.where(late, -panel.factor, panel.factor),
         event=np.where(late, 1 - panel.event, panel.event),
     )
+
+
+def begun(panel, origins, known):
+    """Return the panel in which the series of the origins begin `known` days before them."""
+    rows = np.arange(len(panel.values))
+    first = np.full(panel.n_series, 0)
+    first[panel.series_of(origins)] = origins - known + 1
+    return replace(
+        panel, values=np.where(rows < first[panel.series_of(rows)], np.nan, panel.values)
+    )

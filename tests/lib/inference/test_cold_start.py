@@ -1,7 +1,5 @@
 """Series that have just begun: forecast from their first day on, wider the less is known."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -17,7 +15,7 @@ from lib.inference.cold_start import (
 )
 from lib.inference.served_model import ServedModel, forecast_panel
 from lib.training.export import save_artifact
-from tests.panels import TINY_MODEL, lively_panel
+from tests.panels import TINY_MODEL, begun, lively_panel
 
 
 @pytest.fixture(scope="module")
@@ -31,16 +29,6 @@ def trained(small_training, tmp_path_factory):
     panel, split, data, fit = small_training
     folder = tmp_path_factory.mktemp("cold")
     return save_artifact(folder, fit, data, panel, split), panel
-
-
-def begun(panel, origins, known):
-    """Return the panel in which the series of the origins begin `known` days before them."""
-    rows = np.arange(len(panel.values))
-    first = np.full(panel.n_series, 0)
-    first[panel.series_of(origins)] = origins - known + 1
-    return replace(
-        panel, values=np.where(rows < first[panel.series_of(rows)], np.nan, panel.values)
-    )
 
 
 @pytest.mark.parametrize("known", [1, 2, 6, 7, 14, 30, 59])

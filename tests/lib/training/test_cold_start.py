@@ -7,7 +7,7 @@ from lib.data import DataSplit, SynthesisSpec, synthesize
 from lib.forecasting.fitting import take_pretrained
 from lib.inference import KNOWN_DAYS, forecast_panel
 from lib.training.cold_start import _widths_of
-from tests.lib.inference.test_cold_start import begun
+from tests.panels import begun
 
 LEVELS = (0.1, 0.5, 0.9)
 
