@@ -17,7 +17,7 @@ SCORES = ("mase", "wape", "wql", "coverage_80", "seconds")
 
 NOTE = (
     "MASE: season 7, scale of the days before the first cutoff, mean over series. WQL over seven "
-    "levels. Seconds are processor seconds of one thread, fit and forecasts; ours with the search, "
+    "levels. Seconds are processor seconds of one thread, fit and forecasts; ours with "
     "the notebooks' kernels and their figures. SeasonalNaive, WeekdayMedian, AutoETS and AutoTheta "
     "look at (or are fitted on) all days before each cutoff; the others are fitted once, on the "
     "days before the first cutoff."
