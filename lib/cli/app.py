@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from lib.cli.exit_codes import exit_code_of
 from lib.cli.parameters import (
     EXTRA,
     ForecastCommand,
@@ -26,7 +27,6 @@ from lib.cli.parameters import (
     training_parameters,
 )
 
-FAILED, WRONG, INTERRUPTED = 1, 2, 130  # exit codes
 START, OPERATE = "Forecast", "Operate a served model"
 
 app = typer.Typer(
@@ -179,7 +179,8 @@ def worker(context: typer.Context) -> None:
 def monitor(
     context: typer.Context,
     run_dir: Annotated[
-        Path | None, typer.Option(help="Run folder.", show_default="trained last")
+        Path | None,
+        typer.Option(help="Run folder.", show_default="of the production model, else trained last"),
     ] = None,
 ) -> None:
     """Check forecasts against what came true: a page and JSON."""
@@ -192,7 +193,8 @@ def monitor(
 def plan(
     context: typer.Context,
     run_dir: Annotated[
-        Path | None, typer.Option(help="Run folder.", show_default="trained last")
+        Path | None,
+        typer.Option(help="Run folder.", show_default="of the production model, else trained last"),
     ] = None,
 ) -> None:
     """Answer how much is needed: a page with totals, orders and scenarios of a trained model."""
@@ -260,42 +262,25 @@ def runs(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return 0, 1 (failed), 2 (a wrong argument) or 130 (Ctrl-C)."""
-    return exit_code_of(lambda: app(arguments, standalone_mode=False))
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    return exit_code_of(lambda: app(_read_options(words), standalone_mode=False))
 
 
-def exit_code_of(command: Callable[[], Any]) -> int:
-    """Run a command, write its error to stderr in one line, and return the exit code.
+def _read_options(words: list[str]) -> list[str]:
+    """Return the words of a command with `NAME=value` as `--name value` where that is an option.
 
-    An error of the project carries a message for people; any other is a defect and keeps its
-    traceback.
+    >>> _read_options(["backtest", "EFFORT=instant", "HORIZON=7"])
+    ['backtest', '--effort', 'instant', 'HORIZON=7']
     """
-    try:
-        code = command()
-    except typer.TyperException as error:
-        message = error.format_message().rstrip(".")
-        _write_error(f"{message}{'' if message.endswith('?') else '.'} See --help.")
-        return WRONG
-    except typer.Abort:
-        return _interrupted()
-    except KeyboardInterrupt:
-        return _interrupted()
-    except (ValueError, RuntimeError) as error:
-        if not type(error).__module__.startswith("lib."):
-            raise
-        _write_error(str(error))
-        return WRONG if type(error).__name__ in ("ParameterError", "SettingsError") else FAILED
-    if code == INTERRUPTED:
-        return _interrupted()
-    return code if isinstance(code, int) else 0
-
-
-def _write_error(message: str) -> None:
-    sys.stderr.write(f"error: {message}\n")
-
-
-def _interrupted() -> int:
-    sys.stderr.write("interrupted; run the same command again to resume\n")
-    return INTERRUPTED
+    commands = getattr(typer.main.get_command(app), "commands", {})
+    command = commands.get(words[0]) if words else None
+    known = {name for option in command.params for name in option.opts} if command else set()
+    found = []
+    for word in words:
+        name, equals, value = word.partition("=")
+        option = f"--{name.lower().replace('_', '-')}"
+        found += [option, value] if equals and name.isupper() and option in known else [word]
+    return found
 
 
 def _configure_logs() -> None:
@@ -308,24 +293,13 @@ def _configure_logs() -> None:
 
 def _backtest_instantly(context: typer.Context, profile: str, out: Path, bases: list[Path]) -> None:
     from lib.forecasting import backtest_instantly
-    from lib.log import is_for_people
-    from lib.pipeline import show_summary, summarize_backtest
+    from lib.pipeline import report_summary, summarize_backtest
     from lib.settings import get_settings
 
     overrides = read_overrides(context.args, training_parameters)
     _configure_logs()
     folder = backtest_instantly(profile, overrides, out=out, bases=bases)
-    summary = summarize_backtest(folder, overrides)
-    if is_for_people(get_settings().log_format):
-        from rich.console import Console
-
-        show_summary(summary, Console(stderr=True, highlight=False))
-        return
-    import structlog
-
-    for name, scores in summary.scores.items():
-        structlog.get_logger().info("backtest", forecast=name, **scores)
-    structlog.get_logger().info("backtest written", out=str(folder), report=str(summary.report))
+    report_summary(summarize_backtest(folder, overrides), get_settings())
 
 
 def _run_pipeline(

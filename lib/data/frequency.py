@@ -112,7 +112,7 @@ def _frequency_error(rows: GroupedRows, found: dict[int, tuple[str, np.ndarray]]
         column="date",
         row=int(rows.order[rows.starts[code]]),
         expected="a value a day (or a working day)",
-        remedy=f"Give the daily rows that it was made from{leave_out}, or make days of it: "
-        f"{source.preparation}; daily = {line}.reset_index() (for a level; divide totals by the "
-        "days that they add up)",
+        remedy=f"Give the daily rows that it was made from{leave_out}, or make days of it. Totals "
+        "first have to be divided by the days that they add up; a level stays as it is: "
+        f"{source.preparation}; daily = {line}.reset_index()",
     )

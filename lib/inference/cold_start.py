@@ -98,7 +98,7 @@ def describe_young(known: int, days: int, *, borrowed: bool) -> str:
         borrowed: whether the model has learned what other series have in common.
 
     >>> describe_young(3, 3, borrowed=True)
-    '3 days known: the level from them, week and year from the other series'
+    '3 days known: the level from them, week and year from the series that were learned'
     >>> describe_young(400, 400, borrowed=True)
     ''
     """
@@ -107,7 +107,7 @@ def describe_young(known: int, days: int, *, borrowed: bool) -> str:
     told = f"{known} {'day' if known == 1 else 'days'} known"
     own = "level" if known < FULL_WEEK else "level and part of the week"
     rest = "week and year" if known < FULL_WEEK else "the rest of it and the year"
-    whence = "the other series" if borrowed else "what the model has learned elsewhere"
+    whence = "the series that were learned" if borrowed else "what the model has learned elsewhere"
     return f"{told}: the {own} from {'it' if known == 1 else 'them'}, {rest} from {whence}"
 
 

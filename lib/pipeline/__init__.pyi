@@ -27,6 +27,7 @@ __all__ = [
     "profile_values",
     "read_notebook",
     "record",
+    "report_summary",
     "resolve_parameters",
     "retrain",
     "run_backtest",
@@ -61,5 +62,11 @@ from .retraining_data import RetrainingError, held_out
 from .run import run_pipeline
 from .runs import DIGITS, describe_run, record, run_folder
 from .stages import StageError
-from .summary import describe_verdict, show_summary, summarize_backtest, summarize_run
+from .summary import (
+    describe_verdict,
+    report_summary,
+    show_summary,
+    summarize_backtest,
+    summarize_run,
+)
 from .trained_model import load_model

@@ -10,21 +10,19 @@ line, unless that is a terminal. What another command line needs beside them sta
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from lib.log import configure_logging, is_for_people
+from lib.log import configure_logging
 from lib.pipeline.backtest import REGISTER, WORKERS, run_backtest
 from lib.pipeline.monitoring import run_monitoring, run_planning
 from lib.pipeline.notebooks import MONITORING_STAGE, PLANNING_STAGE, ParameterError
 from lib.pipeline.parameter_help import describe_notebook, describe_training
 from lib.pipeline.run import run_pipeline
 from lib.pipeline.stages import StageError
-from lib.pipeline.summary import RunSummary, show_summary, summarize_backtest, summarize_run
+from lib.pipeline.summary import report_summary, summarize_backtest, summarize_run
 from lib.settings import NOTEBOOKS, Settings, SettingsError, get_settings
 
 
@@ -90,38 +88,13 @@ def _run_command(arguments: Sequence[str] | None) -> None:
         out = run_backtest(
             options.profile, overrides, out=options.out, **_run_options(options, settings)
         )
-        _report(summarize_backtest(out, overrides), settings)
+        report_summary(summarize_backtest(out, overrides), settings)
     else:
         run = run_pipeline(
             options.profile, overrides, until=options.until, **_run_options(options, settings)
         ).folder
         if (run / "scores.json").is_file():  # not where it stopped at an earlier stage
-            _report(summarize_run(run), settings)
-
-
-def _report(summary: RunSummary, settings: Settings) -> None:
-    """Show a summary to a person on stderr, and to a program as a JSON line on stdout."""
-    for_people = is_for_people(settings.log_format)
-    if for_people:
-        from rich.console import Console
-
-        show_summary(summary, Console(stderr=True, highlight=False))
-    if not (for_people and sys.stdout.isatty()):
-        sys.stdout.write(json.dumps(_document(summary), default=str) + "\n")
-
-
-def _document(summary: RunSummary) -> dict[str, Any]:
-    """Return a summary for JSON: what was decided first, the scores to four digits behind it."""
-    document = asdict(summary)
-    scores = {
-        name: {metric: _round(value) for metric, value in values.items()}
-        for name, values in document.pop("scores").items()
-    }
-    return document | {"scores": scores}
-
-
-def _round(value: Any) -> Any:
-    return float(f"{value:.4g}") if isinstance(value, float) else value
+            report_summary(summarize_run(run), settings)
 
 
 def _profile_in(arguments: Sequence[str] | None) -> str:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lib.log import is_for_people
 from lib.pipeline.score_table import (
     COLUMNS,
     NAMES,
@@ -111,6 +113,31 @@ def show_summary(summary: RunSummary, console: Console) -> None:
     for command, purpose in summary.next_steps.items():
         console.print(f"  {command}", soft_wrap=True, markup=False)
         console.print(f"      to {purpose}", style="dim", soft_wrap=True, markup=False)
+
+
+def report_summary(summary: RunSummary, settings: Settings) -> None:
+    """Show a summary to a person on stderr, and to a program as a JSON line on stdout."""
+    for_people = is_for_people(settings.log_format)
+    if for_people:
+        from rich.console import Console
+
+        show_summary(summary, Console(stderr=True, highlight=False))
+    if not (for_people and sys.stdout.isatty()):
+        sys.stdout.write(json.dumps(_document(summary), default=str) + "\n")
+
+
+def _document(summary: RunSummary) -> dict[str, Any]:
+    """Return a summary for JSON: what was decided first, the scores to four digits behind it."""
+    document = asdict(summary)
+    scores = {
+        name: {metric: _round(value) for metric, value in values.items()}
+        for name, values in document.pop("scores").items()
+    }
+    return document | {"scores": scores}
+
+
+def _round(value: Any) -> Any:
+    return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
 def describe_verdict(scores: Scores, judged: Mapping[str, Any] | None = None) -> str:

@@ -78,9 +78,9 @@ const KNOWN = [
   [/^closed on (?<days>.+): 0 is forecast there$/, "w_closed"],
   [/^ends on (?<date>[\d-]{10}), (?<days>\d+) days before/, "w_ended"],
   [/^only (?<known>\d+) of (?<days>\d+) days are known/, "w_sparse"],
-  [/^(?<known>\d+) days? known: the level from \w+, week and year from the other series$/, "w_young"],
+  [/^(?<known>\d+) days? known: the level from \w+, week and year from the series that were learned$/, "w_young"],
   [/^(?<known>\d+) days? known: the level from \w+, week and year from what/, "w_young_alone"],
-  [/^(?<known>\d+) days known: the level and part of the week .* from the other series$/, "w_young_week"],
+  [/^(?<known>\d+) days known: the level and part of the week .* from the series that were learned$/, "w_young_week"],
   [/^(?<known>\d+) days known: the level and part of the week .* from what/, "w_young_week_alone"],
 ];
 

@@ -197,3 +197,8 @@ def test_an_interrupted_run_says_so_once(monkeypatch, capsys):
     )
     assert main(["train"]) == 130
     assert capsys.readouterr().err.count("interrupted") == 1
+
+
+def test_options_may_be_written_as_parameters(capsys):
+    assert main(["backtest", "EFFORT=instant", "DATA=none.csv", "OUT=judged"]) == 2
+    assert "none.csv" in capsys.readouterr().err

@@ -101,7 +101,7 @@ def test_weekly_file_stops_with_the_line_that_makes_days(tmp_path, monkeypatch, 
         load(
             tmp_path / "semanas.csv", date_column="dia", value_column="vendas", series_column="loja"
         )
-    line = str(error.value).split("make days of it: ")[1].split(" (for a level")[0]
+    line = str(error.value).split("a level stays as it is: ")[1]
     monkeypatch.chdir(tmp_path)
     scope: dict[str, Any] = {"pd": pd}
     exec(line, scope)

@@ -119,7 +119,7 @@ def test_what_a_forecast_rests_on_is_said():
     )
     assert describe_young(14, 16, borrowed=True) == (
         "14 days known: the level and part of the week from them, the rest of it and the year from "
-        "the other series"
+        "the series that were learned"
     )
     assert describe_young(10, 60, borrowed=True) == ""
     assert describe_young(0, 20, borrowed=True) == ""
