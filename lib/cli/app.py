@@ -42,6 +42,10 @@ app = typer.Typer(
 Profile = Annotated[str, typer.Option(help="Settings: ci, default, thorough or one of yours.")]
 Force = Annotated[bool, typer.Option("--force", help="Run also the stages that are unchanged.")]
 RunDir = Annotated[Path | None, typer.Option(help="Run folder.", show_default="by the parameters")]
+FinishedRun = Annotated[
+    Path | None,
+    typer.Option(help="Run folder.", show_default="of the production model, else trained last"),
+]
 RelativeTo = Annotated[
     list[Path] | None, typer.Option(help="Look for relative files here first.", hidden=True)
 ]
@@ -178,29 +182,19 @@ def worker(context: typer.Context) -> None:
 @_command(OPERATE, MonitoringCommand)
 def monitor(
     context: typer.Context,
-    run_dir: Annotated[
-        Path | None,
-        typer.Option(help="Run folder.", show_default="of the production model, else trained last"),
-    ] = None,
+    run_dir: FinishedRun = None,
 ) -> None:
     """Check forecasts against what came true: a page and JSON."""
-    overrides = read_overrides(context.args, monitoring_parameters)
-    words = ["monitor", *(["--run-dir", str(run_dir)] if run_dir else [])]
-    _call_pipeline([*words, *_assign(overrides)])
+    _run_on_finished("monitor", read_overrides(context.args, monitoring_parameters), run_dir)
 
 
 @_command(START, PlanningCommand)
 def plan(
     context: typer.Context,
-    run_dir: Annotated[
-        Path | None,
-        typer.Option(help="Run folder.", show_default="of the production model, else trained last"),
-    ] = None,
+    run_dir: FinishedRun = None,
 ) -> None:
     """Answer how much is needed: a page with totals, orders and scenarios of a trained model."""
-    overrides = read_overrides(context.args, planning_parameters)
-    words = ["plan", *(["--run-dir", str(run_dir)] if run_dir else [])]
-    _call_pipeline([*words, *_assign(overrides)])
+    _run_on_finished("plan", read_overrides(context.args, planning_parameters), run_dir)
 
 
 @_command(OPERATE)
@@ -316,6 +310,11 @@ def _run_pipeline(
     words += ["--run-dir", str(run_dir)] if run_dir else []
     for base in bases or []:
         words += ["--relative-to", str(base)]
+    _call_pipeline([*words, *_assign(overrides)])
+
+
+def _run_on_finished(command: str, overrides: dict[str, str], run_dir: Path | None) -> None:
+    words = [command, *(["--run-dir", str(run_dir)] if run_dir else [])]
     _call_pipeline([*words, *_assign(overrides)])
 
 

@@ -10,24 +10,10 @@ from typing import Any
 import structlog
 
 from lib.cli.parameters import forecast_parameters
-from lib.forecasting import ForecastFiles, forecast_file
+from lib.forecasting import READING, ForecastFiles, forecast_file
 from lib.pipeline import ParameterError
 
 log = structlog.get_logger()
-READING = (
-    "DATE_COLUMN",
-    "VALUE_COLUMN",
-    "SERIES_COLUMN",
-    "EXTERNAL_COLUMN",
-    "EVENT_COLUMN",
-    "DECIMAL",
-    "SEPARATOR",
-    "ENCODING",
-    "COVARIATES",
-    "PAST_COVARIATES",
-    "STATIC_COVARIATES",
-    "CATEGORICAL",
-)
 
 
 def run_forecast(

@@ -20,6 +20,21 @@ from lib.forecasting.tables import round_digits
 from lib.pipeline import ParameterError
 
 SUFFIXES = (".csv", ".parquet")
+# Parameters that say how a file is read; in lower case, arguments of `lib.data.load`.
+READING = (
+    "DATE_COLUMN",
+    "VALUE_COLUMN",
+    "SERIES_COLUMN",
+    "EXTERNAL_COLUMN",
+    "EVENT_COLUMN",
+    "DECIMAL",
+    "SEPARATOR",
+    "ENCODING",
+    "COVARIATES",
+    "PAST_COVARIATES",
+    "STATIC_COVARIATES",
+    "CATEGORICAL",
+)
 # Parameters that name columns, in the order of SERIES_COLUMNS.
 COLUMN_PARAMETERS = (
     "series_column",

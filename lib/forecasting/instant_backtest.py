@@ -12,7 +12,7 @@ import pandas as pd
 from lib import evaluation
 from lib.data import load, to_panel
 from lib.files import to_json, write_json
-from lib.forecasting.files import find_file
+from lib.forecasting.files import READING, find_file
 from lib.forecasting.fitting import INSTANT
 from lib.forecasting.scoring import backtest_panel
 from lib.pipeline import (
@@ -24,23 +24,8 @@ from lib.pipeline import (
     profile_values,
 )
 
-READING = (
-    "DATE_COLUMN",
-    "VALUE_COLUMN",
-    "SERIES_COLUMN",
-    "EXTERNAL_COLUMN",
-    "EVENT_COLUMN",
-    "DECIMAL",
-    "SEPARATOR",
-    "ENCODING",
-    "COVARIATES",
-    "PAST_COVARIATES",
-    "STATIC_COVARIATES",
-    "CATEGORICAL",
-    "COUNTRY",
-    "STATE",
-)
-USED = ("DATA", *READING, "HORIZON", "CUTOFFS", "STEP", "SEED")
+LOADED = (*READING, "COUNTRY", "STATE")
+USED = ("DATA", *LOADED, "HORIZON", "CUTOFFS", "STEP", "SEED")
 _PAGE = '<!DOCTYPE html><html lang="en"><meta charset="utf-8"><title>{}</title><body></body></html>'
 
 
@@ -74,7 +59,7 @@ def backtest_instantly(
     path = find_file("DATA", Path(reading["DATA"]), bases)
     out = (bases[0] if bases else Path.cwd()) / out.expanduser()
     out.mkdir(parents=True, exist_ok=True)
-    panel = to_panel(load(path, **{name.lower(): reading[name] for name in READING}))
+    panel = to_panel(load(path, **{name.lower(): reading[name] for name in LOADED}))
     with tempfile.TemporaryDirectory(prefix="backtest-") as folder:
         model, results = backtest_panel(
             panel,
