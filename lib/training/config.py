@@ -42,8 +42,7 @@ class TrainingConfig:
         prior_windows: number of training windows at which the pull towards the pretrained weights
             has strength 1. It falls with their third power: a short series cannot move the
             network far, a long one hardly feels it. Of several members the first is not
-            pulled and the last is most. With fewer windows and covariates the last is the
-            zero-shot network, untrained. 0 is no pull.
+            pulled and the last is most. 0 is no pull.
 
     Raises:
         ValueError: a setting is out of range; the message names it.
