@@ -59,15 +59,13 @@ def initial_state(
     pretrained: list[tuple[Tensor, Tensor, float]] = []
     if config.pretrained and models.has_pretrained(model_config):
         models.load_pretrained(model)
-        first = 0
         if _keeps_untrained_member(data, model_config.members):
             models.load_pretrained(model, models.ZERO_SHOT_FOLDER, member=model_config.members - 1)
             model.members[-1].requires_grad_(False)
-            first = 1  # its pull is without bounds, and each of the others has the next one's
         # without the filter: what a covariate does is particular to the data
         pretrained = [
             (parameter, parameter.detach().clone(), _relative_pull(number, model_config.members))
-            for number, member in enumerate(model.members, first)
+            for number, member in enumerate(model.members)
             for parameter in member.parameters()
             if parameter.requires_grad
         ]
