@@ -25,6 +25,7 @@ __all__ = [
     "Partition",
     "PartitionForecaster",
     "PathSampler",
+    "RangeSums",
     "Ranks",
     "Result",
     "ServedModel",
@@ -44,6 +45,7 @@ __all__ = [
     "read_ranges",
     "share_difference",
     "subtract",
+    "sum_ranges",
     "sum_series",
     "unpack_twin",
     "usual_widths",
@@ -84,4 +86,14 @@ from .pyfunc import example
 from .ranks import Ranks
 from .scenario_parts import share_difference
 from .served_model import ServedModel, forecast_completed, forecast_panel
-from .totals import DayRange, GroupSum, Total, align_ranges, read_ranges, subtract, sum_series
+from .totals import (
+    DayRange,
+    GroupSum,
+    RangeSums,
+    Total,
+    align_ranges,
+    read_ranges,
+    subtract,
+    sum_ranges,
+    sum_series,
+)
