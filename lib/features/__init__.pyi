@@ -6,6 +6,7 @@ __all__ = [
     "YOUNG_DAYS",
     "CovariateEffects",
     "PanelEffects",
+    "PastEffects",
     "SeriesPool",
     "Windows",
     "complete_past",
@@ -13,6 +14,7 @@ __all__ = [
     "describe_outside",
     "find_young",
     "fit_effects",
+    "fit_past_effects",
     "gather_context",
     "index_windows",
     "known_future",
@@ -30,6 +32,8 @@ from .covariate_summary import summarize_covariates
 from .effect_fitting import fit_effects
 from .engineering import FEATURES, FUTURE, MAX_HORIZON, YEAR, compute_features, rolling_mean
 from .feature_table import tabulate_features
+from .past_effect_fitting import fit_past_effects
+from .past_effects import PastEffects
 from .pool_learning import learn_pool
 from .series_pool import SeriesPool
 from .undated_windows import known_future_after

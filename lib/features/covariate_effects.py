@@ -14,7 +14,7 @@ import numpy as np
 from lib.data import Panel, take_series
 from lib.features.covariate_bases import Basis, known_covariates, series_medians
 from lib.features.engineering import position_in_series, rolling_mean
-from lib.features.local_deviations import WeeklyGrid, additive_unit
+from lib.features.weekly_grid import WeeklyGrid, additive_unit
 from lib.features.windows import values_at
 
 LARGEST = 3.0  # effect, as a logarithm, or in units of the series

@@ -16,13 +16,8 @@ from lib.features.effect_regression import (
     regress_by_series,
     shrink_to_one,
 )
-from lib.features.local_deviations import (
-    NEAR_DAYS,
-    WeeklyGrid,
-    centred_mean,
-    deviations,
-    local_columns,
-)
+from lib.features.local_deviations import centred_mean, deviations, local_columns
+from lib.features.weekly_grid import NEAR_DAYS, WeeklyGrid
 
 MIN_LOCAL_SHARE = 0.02  # of the variance of a number, within a few weeks
 SMALLEST_WEIGHT = 1e-6  # below which nothing was found

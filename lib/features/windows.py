@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,6 +16,9 @@ from lib.features.engineering import (
     calendar_features,
     position_in_series,
 )
+
+if TYPE_CHECKING:
+    from lib.features.past_effects import PastEffects
 
 # A context with fewer observed days than this says nothing about level or spread.
 MIN_OBSERVED_DAYS = 4
@@ -32,6 +36,7 @@ class Windows:
         origins: (n,) int64, row numbers.
         horizon: days ahead.
         hidden: names among `fator_externo` and `evento_especial` that are unknown ahead.
+        past_effects: of past covariates, which targets are without.
     """
 
     panel: Panel
@@ -39,6 +44,7 @@ class Windows:
     origins: np.ndarray
     horizon: int
     hidden: tuple[str, ...] = ()
+    past_effects: PastEffects | None = None
 
     def context(self, index: np.ndarray, days: int) -> np.ndarray:
         """Return the features of the last `days` days of windows, as `gather_context` does."""
@@ -54,7 +60,11 @@ class Windows:
     def targets(self, index: np.ndarray) -> np.ndarray:
         """Return the values after each origin, (len(index), horizon), NaN where missing."""
         steps = np.arange(1, self.horizon + 1)
-        return values_at(self.panel, self.panel.values, self.origins[index], steps)
+        origins = self.origins[index]
+        targets = values_at(self.panel, self.panel.values, origins, steps)
+        if self.past_effects is None:
+            return targets
+        return self.past_effects.remove(self.panel, origins, targets)
 
 
 def index_windows(
