@@ -11,6 +11,7 @@ __all__ = [
     "Windows",
     "complete_past",
     "compute_features",
+    "describe_missing_past",
     "describe_outside",
     "find_young",
     "fit_effects",
@@ -27,7 +28,7 @@ __all__ = [
 ]
 
 from .covariate_effects import CovariateEffects, PanelEffects
-from .covariate_range import describe_outside
+from .covariate_range import describe_missing_past, describe_outside
 from .covariate_summary import summarize_covariates
 from .effect_fitting import fit_effects
 from .engineering import FEATURES, FUTURE, MAX_HORIZON, YEAR, compute_features, rolling_mean
@@ -37,5 +38,6 @@ from .past_effects import PastEffects
 from .pool_learning import learn_pool
 from .series_pool import SeriesPool
 from .undated_windows import known_future_after
-from .windows import Windows, gather_context, index_windows, known_future, values_at
+from .window_index import Windows, index_windows
+from .windows import gather_context, known_future, values_at
 from .young_series import YOUNG_DAYS, complete_past, find_young

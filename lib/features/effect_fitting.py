@@ -8,7 +8,8 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from lib.data import Panel, forget_covariates_after, take_series
-from lib.features.covariate_bases import Basis, known_covariates, learn_basis
+from lib.features.basis_learning import learn_basis
+from lib.features.covariate_bases import Basis, known_covariates
 from lib.features.covariate_effects import ADD, LARGEST, MULTIPLY, CovariateEffects, SeriesTraits
 from lib.features.effect_regression import (
     Problem,

@@ -79,7 +79,7 @@ def _fit(panel: Panel, past: np.ndarray, horizon: int, additive: np.ndarray) -> 
         return None
     rows = min(MAX_ROWS, OPERATIONS / horizon / (len(signals) * COLUMNS) ** 2)
     weights = np.zeros((2, len(signals), horizon, COLUMNS))
-    own = np.zeros_like(weights)
+    shown = np.zeros((2, len(signals), COLUMNS, COLUMNS))
     for mode in (0, 1):
         series = _choose_series(panel, np.flatnonzero(additive == bool(mode)), rows)
         if not len(series):
@@ -87,11 +87,11 @@ def _fit(panel: Panel, past: np.ndarray, horizon: int, additive: np.ndarray) -> 
         some, some_past = _take(panel, past, series)
         problem = _prepare(some, some_past, signals, horizon, additive=bool(mode))
         if problem is not None:
-            weights[mode], own[mode] = regress_ahead(problem)
+            weights[mode], shown[mode] = regress_ahead(problem), problem.shown
     if np.abs(weights).max() < SMALLEST_WEIGHT:
         return None
     names = tuple(panel.ids[s] for s in np.flatnonzero(additive))
-    return PastEffects(signals, names, weights, own)
+    return PastEffects(signals, names, weights, shown)
 
 
 def _choose_series(panel: Panel, series: np.ndarray, rows: float) -> np.ndarray:
@@ -161,20 +161,24 @@ def _prepare(
     ahead = np.clip(ahead, *np.nanquantile(ahead, [CLIPPED, 1 - CLIPPED]))
     own = own_recent(window[use], units[use])
     here = {c.name: c for c in panel.covariates}
-    recent = [s.recent(s.window(panel, here[s.name], origins)) for s in signals]
+    windows = [signal.window(panel, here[signal.name], origins) for signal in signals]
+    nothing = np.zeros((COLUMNS, COLUMNS))
     square = own.T @ own
     square += (RIDGE * np.trace(square) / COLUMNS + 1e-9) * np.eye(COLUMNS)
-    shown = [np.linalg.solve(square, own.T @ columns) for columns in recent]
-    rest = [
-        np.where(columns.any(axis=1, keepdims=True), columns - own @ part, 0.0)
-        for columns, part in zip(recent, shown, strict=True)
+    shown = [
+        np.linalg.solve(square, own.T @ signal.news(window, own, nothing))
+        for signal, window in zip(signals, windows, strict=True)
+    ]
+    news = [
+        signal.news(window, own, part)
+        for signal, window, part in zip(signals, windows, shown, strict=True)
     ]
     ahead = ahead - own @ np.linalg.solve(square, own.T @ np.nan_to_num(ahead))
     days = panel.dates[origins].astype(np.int64)[:, None] + steps
     names = list(dict.fromkeys(signal.name for signal in signals))
     return HorizonProblem(
-        columns=np.stack(rest, axis=1),
-        shown=np.stack(shown, axis=1),
+        columns=np.stack(news, axis=1),
+        shown=np.stack(shown),
         ahead=ahead,
         block=(days - days.min()) * BLOCKS // (days.max() - days.min() + 1),
         covariates=np.array([names.index(signal.name) for signal in signals]),

@@ -33,8 +33,8 @@ class HorizonProblem:
     """n origins with H days ahead, to explain by the last days of C signals.
 
     Attributes:
-        columns: (n, C, COLUMNS), less what the series show of them.
-        shown: (COLUMNS, C, COLUMNS) regression of the columns on the days of the series.
+        columns: (n, C, COLUMNS), as `Signal.news` returns them.
+        shown: (C, COLUMNS, COLUMNS) what the series show of them.
         ahead: (n, H) deviations of the days ahead, NaN where missing.
         block: (n, H) number of the block of days.
         covariates: (C,) number of the covariate of each signal.
@@ -77,12 +77,8 @@ class _Products:
         return weights, covariance[:, at, at]
 
 
-def regress_ahead(problem: HorizonProblem) -> tuple[np.ndarray, np.ndarray]:
-    """Return the weights of the signals, and what they take off for the series itself.
-
-    Returns:
-        Two (C, H, COLUMNS).
-    """
+def regress_ahead(problem: HorizonProblem) -> np.ndarray:
+    """Return the shrunk weights of the signals, (C, H, COLUMNS)."""
     horizon, signals = problem.ahead.shape[1], len(problem.covariates)
     columns = problem.columns.reshape(len(problem.columns), -1)
     scale = columns.std(axis=0)
@@ -92,8 +88,7 @@ def regress_ahead(problem: HorizonProblem) -> tuple[np.ndarray, np.ndarray]:
     weights, variances, noise = _shrink(whole, _number_groups(problem.covariates, horizon))
     owners = np.repeat(problem.covariates, COLUMNS)
     weights = weights * _worth(blocks, variances, noise, owners)[:, owners] / unit
-    weights = weights.reshape(horizon, signals, COLUMNS).transpose(1, 0, 2)
-    return weights, np.einsum("dce,che->chd", problem.shown, weights)
+    return weights.reshape(horizon, signals, COLUMNS).transpose(1, 0, 2)
 
 
 def _multiply(columns: np.ndarray, ahead: np.ndarray, block: np.ndarray) -> _Products:

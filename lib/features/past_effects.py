@@ -49,11 +49,22 @@ class Signal:
             values = np.where(np.isnan(values), np.nan, values == code)
         return last_days(panel, values, origins)
 
-    def recent(self, window: np.ndarray) -> np.ndarray:
-        """Return last days and means less what is usual, newest first. (n, COLUMNS)."""
+    def news(self, window: np.ndarray, own: np.ndarray, shown: np.ndarray) -> np.ndarray:
+        """Return last days and means less what is usual and what the series shows of them.
+
+        Args:
+            window: (n, WINDOW) of the signal.
+            own: (n, COLUMNS) of the series, as `own_recent` returns them.
+            shown: (COLUMNS, COLUMNS) weights of these in each column.
+
+        Returns:
+            (n, COLUMNS), newest first, 0 where unknown.
+        """
         rest, usual = deviate(window)
         level = np.maximum(np.abs(usual.mean(axis=1)), 1e-12)
-        return summarize(rest, self.unit * (level if self.ratio else np.ones(len(level))))
+        recent = summarize(rest, self.unit * (level if self.ratio else np.ones(len(level))))
+        known = summarize(np.isfinite(rest).astype(np.float64), np.ones(len(rest)))
+        return recent - known * (own @ shown)
 
 
 @dataclass(frozen=True)
@@ -63,14 +74,14 @@ class PastEffects:
     Attributes:
         signals: of K past covariates.
         additive: names of the series with effects that add.
-        weights: (2, C, H, COLUMNS) of the signals.
-        own: (2, C, H, COLUMNS) of the recent days of the series, which are taken off.
+        weights: (2, C, H, COLUMNS) of the news of signals.
+        shown: (2, C, COLUMNS, COLUMNS) what the recent days of series show of each column.
     """
 
     signals: tuple[Signal, ...]
     additive: tuple[str, ...]
     weights: np.ndarray
-    own: np.ndarray
+    shown: np.ndarray
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -93,32 +104,31 @@ class PastEffects:
         window = last_days(panel, panel.values, origins)
         adding = set(self.additive)
         adds = np.array([name in adding for name in panel.ids])[panel.series_of(origins)]
+        adds |= (window < 0).any(axis=1)  # a new series may be one of these
         units = np.where(adds, additive_unit(window), np.nan)
-        own, mode = own_recent(window, units), adds.astype(int)
+        own = own_recent(window, units)
         days = min(horizon, self.weights.shape[2])
         effects = np.zeros((len(self.names), len(origins), horizon))
         here = {c.name: c for c in panel.covariates}
         for i, signal in enumerate(self.signals):
             if signal.name in here:
-                recent = signal.recent(signal.window(panel, here[signal.name], origins))
-                found = np.einsum("nd,nhd->nh", recent, self.weights[mode, i, :days])
-                found -= np.einsum("nd,nhd->nh", own, self.own[mode, i, :days])
-                found[~recent.any(axis=1)] = 0
-                effects[self.names.index(signal.name), :, :days] += found
+                window = signal.window(panel, here[signal.name], origins)
+                effect = effects[self.names.index(signal.name), :, :days]
+                for number in (0, 1):
+                    rows = adds == bool(number)
+                    news = signal.news(window[rows], own[rows], self.shown[number, i])
+                    effect[rows] += news @ self.weights[number, i, :days].T
         total = effects.sum(axis=0)
         factor = np.log(np.maximum(1 + total, SMALLEST_FACTOR))
         share = np.divide(factor, total, out=np.ones_like(total), where=np.abs(total) > 1e-9)
         return effects * np.where(adds[:, None], 1.0, share), units
 
-    def unknown(self, panel: Panel, origins: np.ndarray) -> np.ndarray:
-        """Return the share of the covariates without a value in the last days. (n,)."""
-        here = {c.name: c for c in panel.covariates}
-        known = [
-            np.isfinite(last_days(panel, here[name].values, origins)[:, -LAGS:]).any(axis=1)
-            for name in self.names
-            if name in here
-        ]
-        return 1 - np.sum(known, axis=0) / len(self.names) * np.ones(len(origins))
+    def known(self, panel: Panel, origins: np.ndarray) -> np.ndarray:
+        """Return which covariates have a value in the last days. (n, K) bool."""
+        nothing = np.full(len(panel.values), np.nan)
+        here = {c.name: c.values for c in panel.covariates}
+        columns = [last_days(panel, here.get(name, nothing), origins) for name in self.names]
+        return np.stack([np.isfinite(days[:, -LAGS:]).any(axis=1) for days in columns], axis=1)
 
     def remove(self, panel: Panel, origins: np.ndarray, values: np.ndarray) -> np.ndarray:
         """Take the effects off the values of the days after each origin, (n, horizon)."""
@@ -131,14 +141,14 @@ class PastEffects:
         signals = [asdict(signal) for signal in self.signals]
         text = json.dumps({"signals": signals, "additive": self.additive})
         settings = np.frombuffer(text.encode(), dtype=np.uint8)
-        return {"weights": self.weights, "own": self.own, "settings": settings}
+        return {"weights": self.weights, "shown": self.shown, "settings": settings}
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray]) -> PastEffects:
         """Read what `to_arrays` returns."""
         settings = json.loads(arrays["settings"].tobytes().decode())
         signals = tuple(Signal(**signal) for signal in settings["signals"])
-        return cls(signals, tuple(settings["additive"]), arrays["weights"], arrays["own"])
+        return cls(signals, tuple(settings["additive"]), arrays["weights"], arrays["shown"])
 
 
 def last_days(panel: Panel, values: np.ndarray, origins: np.ndarray) -> np.ndarray:
@@ -151,7 +161,7 @@ def deviate(window: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     Both are NaN where too little is known.
     """
-    weeks = window.reshape(len(window), -1, 7)
+    weeks = window.reshape(len(window), WINDOW // 7, 7)
     known = np.isfinite(weeks)
     count = known.sum(axis=(1, 2))
     level = np.nansum(window, axis=1) / np.maximum(count, 1)

@@ -117,7 +117,7 @@ class LearnedPast:
         Where covariates have no value in the last days, the forecast is as without them and wider.
         """
         effects, units = self.effects.measure(panel, origins, quantiles.shape[1])
-        unknown = self.effects.unknown(panel, origins)[:, None, None]
+        unknown = (~self.effects.known(panel, origins)).mean(axis=1)[:, None, None]
         middle = quantiles[..., self.median : self.median + 1]
         spread = 1 + (np.maximum(self.hidden_spread, 1.0) - 1) * unknown
         quantiles = middle + (quantiles - middle) * spread
