@@ -21,6 +21,7 @@ __all__ = [
     "known_future",
     "known_future_after",
     "learn_pool",
+    "put_back",
     "rolling_mean",
     "summarize_covariates",
     "tabulate_features",
@@ -31,6 +32,7 @@ from .covariate_effects import CovariateEffects, PanelEffects
 from .covariate_range import describe_missing_past, describe_outside
 from .covariate_summary import summarize_covariates
 from .effect_fitting import fit_effects
+from .effect_return import put_back
 from .engineering import FEATURES, FUTURE, MAX_HORIZON, YEAR, compute_features, rolling_mean
 from .feature_table import tabulate_features
 from .past_effect_fitting import fit_past_effects

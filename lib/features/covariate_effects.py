@@ -274,24 +274,6 @@ class PanelEffects:
         effect = effect[..., None]
         return np.where(np.isnan(units), quantiles * np.exp(effect), quantiles + units * effect)
 
-    def put_back(self, values: np.ndarray, rows: np.ndarray, hidden: np.ndarray) -> np.ndarray:
-        """Put the effects of hidden covariates back into values that all were removed from.
-
-        Args:
-            values: (n, days), of the panel that `remove` returns.
-            rows: (n, days) of the panel.
-            hidden: (n, K) bool.
-
-        Returns:
-            (n, days).
-        """
-        effects = self.effects[:, rows].astype(np.float64)  # (K, n, days)
-        every = np.clip(effects.sum(axis=0), -LARGEST, LARGEST)
-        left = np.where(hidden.T[:, :, None], 0.0, effects).sum(axis=0)
-        back = every - np.clip(left, -LARGEST, LARGEST)
-        units = self.units[rows]
-        return np.where(np.isnan(units), values * np.exp(back), values + units * back)
-
     def _total(self, visible: np.ndarray) -> np.ndarray:
         total = self.effects[visible].sum(axis=0, dtype=np.float64)
         return np.clip(total, -LARGEST, LARGEST)

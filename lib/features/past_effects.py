@@ -130,12 +130,6 @@ class PastEffects:
         columns = [last_days(panel, here.get(name, nothing), origins) for name in self.names]
         return np.stack([np.isfinite(days[:, -LAGS:]).any(axis=1) for days in columns], axis=1)
 
-    def remove(self, panel: Panel, origins: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """Take the effects off the values of the days after each origin, (n, horizon)."""
-        effects, units = self.measure(panel, origins, values.shape[1])
-        effect, units = effects.sum(axis=0), units[:, None]
-        return np.where(np.isnan(units), values * np.exp(-effect), values - units * effect)
-
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Return the arrays that `from_arrays` reads; none holds objects."""
         signals = [asdict(signal) for signal in self.signals]

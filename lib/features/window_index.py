@@ -52,7 +52,9 @@ class Windows:
         targets = values_at(self.panel, self.panel.values, origins, steps)
         if self.past_effects is None:
             return targets
-        return self.past_effects.remove(self.panel, origins, targets)
+        effects, units = self.past_effects.measure(self.panel, origins, self.horizon)
+        effect, units = effects.sum(axis=0), units[:, None]
+        return np.where(np.isnan(units), targets * np.exp(-effect), targets - units * effect)
 
 
 def index_windows(

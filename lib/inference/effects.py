@@ -33,14 +33,12 @@ class LearnedEffects:
 
     def write(self, path: Path) -> None:
         """Write one file of numpy arrays without objects."""
-        arrays: dict[str, Any] = self.effects.to_arrays() | {HIDDEN_SPREAD: self.hidden_spread}
-        np.savez_compressed(path, **arrays)
+        _write(path, self.effects.to_arrays(), self.hidden_spread)
 
     @classmethod
     def read(cls, path: Path, median: int) -> LearnedEffects:
         """Read what `write` wrote."""
-        with np.load(path) as file:
-            arrays = dict(file)
+        arrays = _read(path)
         return cls(CovariateEffects.from_arrays(arrays), arrays[HIDDEN_SPREAD], median)
 
     def forecast(
@@ -101,14 +99,12 @@ class LearnedPast:
 
     def write(self, path: Path) -> None:
         """Write one file of numpy arrays without objects."""
-        arrays: dict[str, Any] = self.effects.to_arrays() | {HIDDEN_SPREAD: self.hidden_spread}
-        np.savez_compressed(path, **arrays)
+        _write(path, self.effects.to_arrays(), self.hidden_spread)
 
     @classmethod
     def read(cls, path: Path, median: int) -> LearnedPast:
         """Read what `write` wrote."""
-        with np.load(path) as file:
-            arrays = dict(file)
+        arrays = _read(path)
         return cls(PastEffects.from_arrays(arrays), arrays[HIDDEN_SPREAD], median)
 
     def restore(self, panel: Panel, origins: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
@@ -123,3 +119,13 @@ class LearnedPast:
         quantiles = middle + (quantiles - middle) * spread
         effect, units = effects.sum(axis=0)[..., None], units[:, None, None]
         return np.where(np.isnan(units), quantiles * np.exp(effect), quantiles + units * effect)
+
+
+def _write(path: Path, effects: dict[str, np.ndarray], hidden_spread: np.ndarray) -> None:
+    arrays: dict[str, Any] = effects | {HIDDEN_SPREAD: hidden_spread}
+    np.savez_compressed(path, **arrays)
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path) as file:
+        return dict(file)

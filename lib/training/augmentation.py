@@ -77,7 +77,7 @@ def hide_covariates(
     one = rng.integers(count, size=len(index))
     hidden = (rng.random(len(index)) < 0.5)[:, None] | (np.arange(count) == one[:, None])
     values, rows, in_series = _gather_series(windows, index)
-    values = effects.put_back(values, rows, hidden)
+    values = ft.put_back(effects, values, rows, hidden)
     return _cut_out(windows, values, rows, in_series), hidden
 
 

@@ -7,8 +7,10 @@ import pytest
 
 from lib.data.covariates import Covariate
 from lib.data.panel import Panel
+from lib.features.engineering import compute_features
 from lib.features.past_effect_fitting import fit_past_effects
 from lib.features.past_effects import COLUMNS, LAGS, PastEffects, deviate, summarize
+from lib.features.window_index import Windows
 
 DAYS, HORIZON, LEAD = 500, 10, 3
 LAST = np.datetime64("2030-01-01")
@@ -168,13 +170,14 @@ def test_effects_are_read_as_they_were_written():
     )
 
 
-def test_removed_effects_are_those_that_are_put_on():
+def test_targets_are_without_the_effects():
     for sign in (1.0, -1.0):
         panel = led_panel(sign=sign)
         effects = effects_of(panel)
-        steps = np.arange(1, HORIZON + 1)
-        actual = panel.values[ORIGINS[:, None] + steps]
-        rest = effects.remove(panel, ORIGINS, actual)
+        windows = Windows(panel, compute_features(panel), ORIGINS, HORIZON)
+        every = np.arange(len(ORIGINS))
+        actual = windows.targets(every)
+        rest = replace(windows, past_effects=effects).targets(every)
         found, units = effects.measure(panel, ORIGINS, HORIZON)
         effect = found.sum(axis=0)
         back = rest * np.exp(effect) if sign > 0 else rest + units[:, None] * effect
