@@ -14,7 +14,6 @@ import zipfile
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import structlog
 
 from lib.data import DataSplit, Panel, last_history_day
@@ -65,7 +64,12 @@ def refit(
     model.spread.copy_(twin.model.spread)
     # The same days, without the effects as this network has learned them.
     windows = everything.train
-    known = replace(data.validation, panel=windows.panel, features=windows.features)
+    known = replace(
+        data.validation,
+        panel=windows.panel,
+        features=windows.features,
+        past_effects=windows.past_effects,
+    )
     batch = validation_batch(known, shape, config)
     loss = evaluate(model, batch, state.step, config)
     if not loss <= TOLERANCE * twin.validation_loss:
@@ -104,8 +108,7 @@ def save_refit(folder: Path, fit: Fit, panel: Panel) -> ServedModel:
         panel,
         DataSplit(last, last, last),
         source=name,
-        hidden_spread=_hidden_spread(judged, data),
-        cold_widths=judged.cold_start.widths,
+        twin=judged,
     )
     sha256 = dict(served.contract.sha256)
     (folder / TWIN).write_bytes(packed)
@@ -117,14 +120,6 @@ def save_refit(folder: Path, fit: Fit, panel: Panel) -> ServedModel:
     contract = replace(served.contract, metrics=twin.metrics, sha256=sha256, settings=settings)
     (folder / CONTRACT).write_text(contract.to_json())
     return ServedModel.load(folder)
-
-
-def _hidden_spread(twin: ServedModel, data: TrainingData) -> np.ndarray | None:
-    """Return the twin's widths where covariates are unknown, if it has the same covariates."""
-    learned = twin.covariates
-    if learned is None or data.effects is None or learned.effects.names != data.effects.names:
-        return None
-    return learned.hidden_spread
 
 
 def _pack(folder: Path, contract: Contract) -> bytes:
