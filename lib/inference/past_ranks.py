@@ -14,6 +14,7 @@ from lib.inference.served_model import ServedModel, forecast_panel
 
 MAX_WINDOWS = 8_000  # forecasts that ranks are collected from, which bounds seconds
 MAX_DATES = 300
+MANY_DATES = 60  # rather than more series: those that are left out take the ranks of others
 MAX_BYTES = 5_000_000  # of the ranks, before compression
 MIN_ORIGINS = 5  # below which there are no ranks
 FEWEST = 1.5  # independent forecasts of a series, where there are fewer
@@ -43,16 +44,15 @@ def collect_ranks(
     """
     horizon = model.contract.horizon
     numbers, dates = np.unique(panel.series_of(origins)), np.unique(panel.dates[origins])
-    if len(dates) < MIN_ORIGINS:
+    before = np.unique(panel.dates[earlier]) if earlier is not None else dates[:0]
+    before = before[before < dates[0]] if len(dates) else before
+    if not len(dates) or len(before) + len(dates) < MIN_ORIGINS:
         return None
     panel = _forget_after(panel, dates[-1] + horizon)
     windows = min(MAX_WINDOWS, MAX_BYTES // horizon)
-    before = np.unique(panel.dates[earlier]) if earlier is not None else dates[:0]
-    before = before[before < dates[0]]
     if PRETRAINED_GRAPH in model.contract.settings:
         before, dates = before[:0], np.append(before, dates)
-    count = min(len(before) + len(dates), 4 * MIN_ORIGINS)
-    numbers = _evenly(numbers, windows // count)
+    numbers = _evenly(numbers, windows // min(len(before) + len(dates), MANY_DATES))
     most = min(max(windows // len(numbers), MIN_ORIGINS), MAX_DATES)
     before, dates = _share_out(before, dates, horizon, most)
     scores = _score_past(model, panel, numbers, dates)
