@@ -106,6 +106,8 @@ def test_artifact_of_a_refit_keeps_its_twin_with_its_scores(learned, tmp_path):
     assert contract.training_span[1] == str(panel.dates.max())
     assert contract.settings["twin"] == {"training_span": list(before.contract.training_span)}
     assert contract.settings["data"]["name"] == "sales.csv"
+    assert served.ranks is not None
+    assert before.ranks is not None
     assert served.ranks.ids == panel.ids
     np.testing.assert_equal(served.ranks.effect_error, before.ranks.effect_error)
     assert not np.array_equal(served.ranks.codes, before.ranks.codes)  # the backtest's days too
