@@ -44,6 +44,7 @@ __all__ = [
     "forecast_panel",
     "is_finished",
     "mean_of_quantiles",
+    "measure_effect_error",
     "read_ranges",
     "share_difference",
     "subtract",
@@ -79,6 +80,7 @@ from .artifact import (
 from .bounds import apply_floors, cover_zeros
 from .cold_start import KNOWN_DAYS, ColdStart, describe_young, usual_widths
 from .distribution import mean_of_quantiles
+from .effect_error import measure_effect_error
 from .effects import LearnedEffects, LearnedPast
 from .orders import Order, choose_order
 from .partition_totals import add_partitions
