@@ -116,8 +116,9 @@ def _forecast(model: Served, body: list[bytes]) -> Response:
     fields: dict[str, Any] = dict(name_source(model))
     if plan is not None:
         warnings += plan.warnings
-        further, planned = plan_forecasts(model.forecaster, call, plan, parts)
+        further, planned, doubts = plan_forecasts(model.forecaster, call, plan, parts)
         fields |= planned
+        warnings += doubts
     forecasts, not_stored = [], 0
     for part, beside in zip(parts, further, strict=True):
         not_stored += _record_part(model, part, call.horizon)
