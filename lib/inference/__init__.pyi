@@ -7,6 +7,7 @@ __all__ = [
     "KNOWN_DAYS",
     "NONNEGATIVE_SERIES",
     "OPTIONAL_FILES",
+    "PAST_EFFECTS",
     "PATHS",
     "PRETRAINED_ARTIFACT",
     "PRETRAINED_GRAPH",
@@ -21,6 +22,7 @@ __all__ = [
     "GroupSum",
     "Job",
     "LearnedEffects",
+    "LearnedPast",
     "Order",
     "Partition",
     "PartitionForecaster",
@@ -42,6 +44,7 @@ __all__ = [
     "forecast_panel",
     "is_finished",
     "mean_of_quantiles",
+    "measure_effect_error",
     "read_ranges",
     "share_difference",
     "subtract",
@@ -61,6 +64,7 @@ from .artifact import (
     FILES,
     NONNEGATIVE_SERIES,
     OPTIONAL_FILES,
+    PAST_EFFECTS,
     PRETRAINED_ARTIFACT,
     PRETRAINED_GRAPH,
     PRETRAINED_VERSION,
@@ -76,7 +80,8 @@ from .artifact import (
 from .bounds import apply_floors, cover_zeros
 from .cold_start import KNOWN_DAYS, ColdStart, describe_young, usual_widths
 from .distribution import mean_of_quantiles
-from .effects import LearnedEffects
+from .effect_error import measure_effect_error
+from .effects import LearnedEffects, LearnedPast
 from .orders import Order, choose_order
 from .partition_totals import add_partitions
 from .partitions import Job, Partition, PartitionForecaster, Result, is_finished
