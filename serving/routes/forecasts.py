@@ -80,7 +80,10 @@ def forecast() -> Response:
     g.version = model.version
     body = _read_body()
     if len(body[0]) <= LARGE:
-        return _forecast(model, body)
+        response = _forecast(model, body)
+        if (response.content_length or 0) > LARGE:  # many totals and scenarios of a few rows
+            release_memory()
+        return response
     with large_bodies.slot():
         try:
             return _forecast(model, body)

@@ -112,6 +112,20 @@ def test_doubts_about_the_covariates_of_a_scenario_are_told(planner, monkeypatch
     assert found["warnings"] == [{"field": "scenarios.fair", "detail": "out of range"}]
 
 
+def test_memory_is_given_back_after_a_large_answer_to_a_small_body(planner, monkeypatch):
+    given_back = []
+    monkeypatch.setattr("serving.routes.forecasts.release_memory", lambda: given_back.append(1))
+    monkeypatch.setattr("serving.routes.forecasts.LARGE", 20_000)
+    rows = [{"date": ahead(1, days=60), "evento_especial": 1.0}]
+    scenarios = {f"{i}": rows for i in range(5)}
+    one = series("a", days=60)
+    answer(planner, series=[one])
+    assert given_back == []
+    body = {"series": [one], "totals": [1, 2, 3, "2-3"], "scenarios": scenarios}
+    answer(planner, **body, groups=dict.fromkeys("abcdef", True))
+    assert given_back == [1]
+
+
 def test_groups_alone_give_totals_of_the_week_and_the_horizon(planner):
     found = answer(planner, series=[series("a"), series("b")], groups={"all": True})
     assert [total["days"] for total in found["groups"]["all"]["totals"]] == [3]
