@@ -182,8 +182,8 @@ def test_pretrained_network_keeps_the_ranks_of_all_days(tmp_path):
 
 def test_shift_makes_the_sum_of_all_series_as_wide_as_it_fell():
     rng = np.random.default_rng(0)
-    shocks = 2.0 * (rng.random((200, 1, 1)) < 0.1) * rng.choice([-1, 1], (200, 1, 1))  # of all
-    scores = shocks + rng.standard_normal((200, 20, 7))
+    shocks = 3.0 * (rng.random((200, 1, 1)) < 0.05) * rng.choice([-1, 1], (200, 1, 1))  # of all
+    scores = 0.3 + shocks + rng.standard_normal((200, 20, 7))
     ranked = _rank(scores)
     persistence, shared = _measure_shift(scores, ranked, 1e6)
     fell = np.mean(scores.mean(axis=(1, 2)) ** 2) / np.mean(scores**2)
