@@ -65,7 +65,12 @@ def refit(
     model.spread.copy_(twin.model.spread)
     # The same days, without the effects as this network has learned them.
     windows = everything.train
-    known = replace(data.validation, panel=windows.panel, features=windows.features)
+    known = replace(
+        data.validation,
+        panel=windows.panel,
+        features=windows.features,
+        past_effects=windows.past_effects,
+    )
     batch = validation_batch(known, shape, config)
     loss = evaluate(model, batch, state.step, config)
     if not loss <= TOLERANCE * twin.validation_loss:
@@ -104,8 +109,7 @@ def save_refit(folder: Path, fit: Fit, panel: Panel) -> ServedModel:
         panel,
         DataSplit(last, last, last),
         source=name,
-        hidden_spread=_hidden_spread(judged, data),
-        cold_widths=judged.cold_start.widths,
+        twin=judged,
     )
     sha256 = dict(served.contract.sha256)
     (folder / TWIN).write_bytes(packed)
@@ -129,14 +133,6 @@ def _collect_ranks(twin: ServedModel, data: TrainingData, last: np.datetime64) -
     if ranks is None or twin.ranks is None:
         return twin.ranks
     return replace(ranks, effect_error=twin.ranks.effect_error)
-
-
-def _hidden_spread(twin: ServedModel, data: TrainingData) -> np.ndarray | None:
-    """Return the twin's widths where covariates are unknown, if it has the same covariates."""
-    learned = twin.covariates
-    if learned is None or data.effects is None or learned.effects.names != data.effects.names:
-        return None
-    return learned.hidden_spread
 
 
 def _pack(folder: Path, contract: Contract) -> bytes:
