@@ -99,7 +99,8 @@ def _untrained(model: ServedModel) -> ServedModel:
     """Return the pretrained network in the place of a model, with its effects of covariates."""
     pretrained = ServedModel.load(PRETRAINED_ARTIFACT)
     untrained = pretrained.for_horizon(model.contract.horizon)
-    untrained.covariates, untrained.cold_start = model.covariates, model.cold_start
+    untrained.covariates, untrained.past = model.covariates, model.past
+    untrained.cold_start = model.cold_start
     return untrained
 
 
