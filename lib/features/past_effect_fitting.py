@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from threadpoolctl import threadpool_limits
 
@@ -28,6 +30,7 @@ MAX_SPREAD = 1.0  # around the usual level, in shares of it, of a number whose s
 OPERATIONS = 2e10  # of the products of columns, which bounds seconds
 MAX_ROWS = 100_000  # that are learned from, of evenly spaced series
 RIDGE = 1e-3  # of the days of the series, in shares of their variance
+NEAR_DAYS = 45  # on either side, whose mean is taken off all that is learned from
 CLIPPED = 0.01  # share of the days ahead on either side that are pulled in
 SMALLEST_WEIGHT = 1e-4  # below which nothing was found
 
@@ -159,21 +162,23 @@ def _prepare(
         return None
     origins, ahead = origins[use], ahead[use]
     ahead = np.clip(ahead, *np.nanquantile(ahead, [CLIPPED, 1 - CLIPPED]))
-    own = own_recent(window[use], units[use])
+    near = _NearDays.of(panel, origins)
+    ahead, own = near.take_off(ahead), own_recent(window[use], units[use])
     here = {c.name: c for c in panel.covariates}
     windows = [signal.window(panel, here[signal.name], origins) for signal in signals]
     nothing = np.zeros((COLUMNS, COLUMNS))
-    square = own.T @ own
+    local = near.take_off(own)
+    square = local.T @ local
     square += (RIDGE * np.trace(square) / COLUMNS + 1e-9) * np.eye(COLUMNS)
     shown = [
-        np.linalg.solve(square, own.T @ signal.news(window, own, nothing))
+        np.linalg.solve(square, local.T @ near.take_off(signal.news(window, own, nothing)))
         for signal, window in zip(signals, windows, strict=True)
     ]
     news = [
-        signal.news(window, own, part)
+        near.take_off(signal.news(window, own, part))
         for signal, window, part in zip(signals, windows, shown, strict=True)
     ]
-    ahead = ahead - own @ np.linalg.solve(square, own.T @ np.nan_to_num(ahead))
+    ahead = ahead - local @ np.linalg.solve(square, local.T @ np.nan_to_num(ahead))
     days = panel.dates[origins].astype(np.int64)[:, None] + steps
     names = list(dict.fromkeys(signal.name for signal in signals))
     return HorizonProblem(
@@ -183,3 +188,30 @@ def _prepare(
         block=(days - days.min()) * BLOCKS // (days.max() - days.min() + 1),
         covariates=np.array([names.index(signal.name) for signal in signals]),
     )
+
+
+@dataclass(frozen=True)
+class _NearDays:
+    """Rows of the origins around each of n origins: the same series, at most NEAR_DAYS away.
+
+    Season and trend are in the means over them. A covariate and a series that share these say
+    nothing of each other by it.
+    """
+
+    first: np.ndarray
+    end: np.ndarray
+
+    @classmethod
+    def of(cls, panel: Panel, origins: np.ndarray) -> _NearDays:
+        low = np.maximum(origins - NEAR_DAYS, panel.first_row_of(origins))
+        high = np.minimum(origins + NEAR_DAYS, panel.last_row_of(origins))
+        return cls(np.searchsorted(origins, low), np.searchsorted(origins, high, side="right"))
+
+    def take_off(self, columns: np.ndarray) -> np.ndarray:
+        """Return columns, (n, p), less their means over these origins."""
+        sums = [np.nan_to_num(columns), np.isfinite(columns)]
+        total, count = (np.cumsum(np.pad(part, ((1, 0), (0, 0))), axis=0) for part in sums)
+        mean = (total[self.end] - total[self.first]) / np.maximum(
+            count[self.end].astype(np.float64) - count[self.first], 1
+        )
+        return columns - mean

@@ -204,6 +204,8 @@ def test_deviations_are_from_level_and_weekday_with_gaps():
     expected = np.zeros(COLUMNS)
     expected[[1, LAGS, LAGS + 1]] = 0.5, 0.5 / 7, 0.5 / 28
     np.testing.assert_allclose(found, expected, atol=1e-12)
+    trend = deviate(window + np.linspace(0, 50, 56))[0]
+    np.testing.assert_allclose(np.nan_to_num(trend[0, -14:]), 0, atol=0.5)
     few = np.full((1, 56), np.nan)
     few[0, -5:] = 1.0
     assert not summarize(deviate(few)[0], np.array([1.0])).any()
