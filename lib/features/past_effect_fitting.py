@@ -24,7 +24,7 @@ from lib.features.weekly_grid import additive_unit
 from lib.features.windows import values_at
 
 MAX_DAYS = 28  # ahead, of which a past covariate may say something
-MIN_DAYS = 112  # observed, to learn from
+MIN_DAYS = 224  # with an observed value of any series: in fewer, a season looks like a lead
 MAX_LABELS = 8  # of a category, the most frequent
 MAX_SPREAD = 1.0  # around the usual level, in shares of it, of a number whose shares matter
 OPERATIONS = 2e10  # of the products of columns, which bounds seconds
@@ -57,7 +57,7 @@ def fit_past_effects(
         return None
     panel = forget_covariates_after(panel, until)
     past = panel.dates <= until.astype("datetime64[D]")
-    if np.isfinite(panel.values[past]).sum() < MIN_DAYS:
+    if len(np.unique(panel.dates[past & np.isfinite(panel.values)])) < MIN_DAYS:
         return None
     if additive is None:
         known = np.where(past, panel.values, np.nan)
@@ -91,10 +91,12 @@ def _fit(panel: Panel, past: np.ndarray, horizon: int, additive: np.ndarray) -> 
         problem = _prepare(some, some_past, signals, horizon, additive=bool(mode))
         if problem is not None:
             weights[mode], shown[mode] = regress_ahead(problem), problem.shown
-    if np.abs(weights).max() < SMALLEST_WEIGHT:
+    use = np.abs(weights).max(axis=(0, 2, 3)) >= SMALLEST_WEIGHT
+    if not use.any():
         return None
     names = tuple(panel.ids[s] for s in np.flatnonzero(additive))
-    return PastEffects(signals, names, weights, shown)
+    kept = tuple(signal for signal, used in zip(signals, use, strict=True) if used)
+    return PastEffects(kept, names, weights[:, use], shown[:, use])
 
 
 def _choose_series(panel: Panel, series: np.ndarray, rows: float) -> np.ndarray:
