@@ -11,6 +11,7 @@ every file.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +87,10 @@ class ServedModel:
     def reopen(self) -> ServedModel:
         """Return the model with the files that its folder has now, by the graph that is open."""
         return ServedModel(Contract.read(self.folder), self._session, self.folder)
+
+    def for_horizon(self, horizon: int) -> ServedModel:
+        """Return the model with another horizon. Only the pretrained graph has no fixed one."""
+        return ServedModel(replace(self.contract, horizon=horizon), self._session, self.folder)
 
     def predict(self, features: np.ndarray, future: np.ndarray) -> np.ndarray:
         """Return the quantile forecasts of a batch of windows, in the unit of the series.

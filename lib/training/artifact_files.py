@@ -39,6 +39,7 @@ from lib.inference import (
     LearnedPast,
     ServedModel,
     collect_ranks,
+    measure_effect_error,
 )
 from lib.training.cold_start import learn_cold_start
 from lib.training.data import TrainingData, learn_past
@@ -185,13 +186,15 @@ def add_learned(
 
 
 def _add_ranks(served: ServedModel, data: TrainingData) -> ServedModel:
-    """Add the ranks of the validation's truth to an artifact, which totals are made from."""
+    """Add the ranks of the truth in past forecasts to an artifact, which totals are made from."""
     if not len(data.validation.origins):
         return served
-    ranks = collect_ranks(served, data.observed, data.validation.origins)
+    observed, origins = data.observed, data.validation.origins
+    ranks = collect_ranks(served, observed, origins, data.train.origins)
     if ranks is None:
         return served
-    ranks.write(served.folder / RANKS)
+    error = measure_effect_error(served, observed, origins)
+    replace(ranks, effect_error=error).write(served.folder / RANKS)
     return _add_file(served, RANKS)
 
 
