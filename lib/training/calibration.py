@@ -9,7 +9,9 @@ from lib.features import Windows
 from lib.models import TINY, LSTMForecaster
 from lib.training.data import TrainingData, batch_of
 from lib.training.loop import Fit
-from lib.training.widths import BATCH_SIZE, spread_by_series, spread_of
+from lib.training.widths import BATCH_SIZE, spread_by_series, spread_of, weeks_of
+
+USUAL_FACTOR = 1.1  # a network is too sure of days that it has not learned
 
 
 def calibrate(fit: Fit, data: TrainingData) -> Fit:
@@ -19,7 +21,8 @@ def calibrate(fit: Fit, data: TrainingData) -> Fit:
     of each level from the median is multiplied by the factor under which validation targets fall
     below it as often as its level p says. Of n independent targets that is the quantile at level
     p (n + 1) / n, as conformal prediction has it for few of them. Factors rise away from the
-    median, so quantiles stay ordered, and are shrunk towards 1 where targets are few.
+    median, so quantiles stay ordered, are the same on both sides of it, and are shrunk towards
+    USUAL_FACTOR: a few months of one season say little about the widths of the next.
 
     Then each of several series gets one factor for all its widths, or the noisy ones would be too
     narrow and the quiet ones too wide. There is no finite-sample guarantee: days of a series depend
@@ -34,18 +37,18 @@ def calibrate(fit: Fit, data: TrainingData) -> Fit:
     """
     model = fit.model
     residuals, offsets = _predict_residuals(model, data.validation)
-    spread = spread_of(residuals, offsets, model.config.quantiles)
+    levels, weeks = model.config.quantiles, weeks_of(data.validation)
+    spread = spread_of(residuals, offsets, levels, weeks, usual=USUAL_FACTOR)
     model.spread.copy_(torch.from_numpy(spread))
     calibrated = offsets * spread
-    fit.series_spread = spread_by_series(
-        data.validation, residuals, calibrated, model.config.quantiles
-    )
+    fit.series_spread = spread_by_series(data.validation, residuals, calibrated, levels)
     return fit
 
 
 def factors_by_block(model: LSTMForecaster, windows: Windows) -> np.ndarray:
-    """Return the factors that calibrate the widths of a network. (horizon, levels)."""
-    return spread_of(*_predict_residuals(model, windows), model.config.quantiles)
+    """Return the factors, not shrunk, that calibrate the widths of a network. (horizon, levels)."""
+    residuals, offsets = _predict_residuals(model, windows)
+    return spread_of(residuals, offsets, model.config.quantiles, weeks_of(windows), prior_weeks=0)
 
 
 def _predict_residuals(model: LSTMForecaster, windows: Windows) -> tuple[np.ndarray, np.ndarray]:

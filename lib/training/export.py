@@ -79,7 +79,7 @@ def save_artifact(
     def measure_hidden() -> np.ndarray:
         if hidden_spread is not None:
             return hidden_spread
-        return calibrate_hidden(partial(factors_by_block, model), model.spread.numpy(), data)
+        return calibrate_hidden(partial(factors_by_block, model), len(config.quantiles), data)
 
     return add_learned(served, data, split, measure_hidden, cold_widths)
 
