@@ -11,18 +11,14 @@ from lib.training.data import TrainingData, batch_of
 from lib.training.loop import Fit
 from lib.training.widths import BATCH_SIZE, spread_by_series, spread_of, weeks_of
 
-USUAL_FACTOR = 1.1  # a network is too sure of days that it has not learned
-
 
 def calibrate(fit: Fit, data: TrainingData) -> Fit:
     """Widen or narrow the quantiles so that each has its nominal coverage on the validation span.
 
     In the manner of CQR (Romano et al. 2019), multiplicative: per block of the horizon, the offset
     of each level from the median is multiplied by the factor under which validation targets fall
-    below it as often as its level p says. Of n independent targets that is the quantile at level
-    p (n + 1) / n, as conformal prediction has it for few of them. Factors rise away from the
-    median, so quantiles stay ordered, are the same on both sides of it, and are shrunk towards
-    USUAL_FACTOR: a few months of one season say little about the widths of the next.
+    below it as often as its level p says, shrunk towards what is usual (`spread_of`). Factors rise
+    away from the median, so quantiles stay ordered.
 
     Then each of several series gets one factor for all its widths, or the noisy ones would be too
     narrow and the quiet ones too wide. There is no finite-sample guarantee: days of a series depend
@@ -38,7 +34,7 @@ def calibrate(fit: Fit, data: TrainingData) -> Fit:
     model = fit.model
     residuals, offsets = _predict_residuals(model, data.validation)
     levels, weeks = model.config.quantiles, weeks_of(data.validation)
-    spread = spread_of(residuals, offsets, levels, weeks, usual=USUAL_FACTOR)
+    spread = spread_of(residuals, offsets, levels, weeks, fitted=True)
     model.spread.copy_(torch.from_numpy(spread))
     calibrated = offsets * spread
     fit.series_spread = spread_by_series(data.validation, residuals, calibrated, levels)

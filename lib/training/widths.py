@@ -16,6 +16,7 @@ BATCH_SIZE = 512  # windows of one pass, which bounds memory
 MIN_FACTOR, MAX_FACTOR = 0.3, 4.0
 MIN_WEEKS = 5  # of targets, below which nothing is calibrated
 PRIOR_WEEKS = 60  # of targets that the usual factor counts for
+USUAL_OF_FIT = 1.05  # a network is too sure of days that it has not learned
 MIN_TARGETS = 5  # independent ones of a series, below which it has no factor of its own
 PRIOR_TARGETS = 60  # how many targets of a series the factor 1 counts for
 CENTRAL = (0.1, 0.9)  # levels of the interval that a series is calibrated by
@@ -61,23 +62,30 @@ def spread_of(
     levels: tuple[float, ...],
     weeks: float,
     *,
-    usual: float = 1.0,
+    fitted: bool = False,
     prior_weeks: float = PRIOR_WEEKS,
 ) -> np.ndarray:
     """Return the factors of the levels on each day of the horizon, the same within a block.
+
+    They are shrunk towards what is usual, since some months of one season say little about the
+    widths of the next.
 
     Args:
         residuals: (n, horizon) of the targets from the median, NaN where missing.
         offsets: (n, horizon, levels) of the quantiles from the median, in the same units.
         levels: of the quantiles.
         weeks: of the targets, as `weeks_of` counts them.
-        usual: factor that those of few weeks are shrunk to.
-        prior_weeks: that it counts for.
+        fitted: whether the network was trained, and chosen by these targets. Then the usual
+            factor is above 1, and of n independent targets the quantile at level p (n + 1) / n is
+            taken, as conformal prediction has it for few of them.
+        prior_weeks: that the usual factor counts for.
 
     Returns:
         (horizon, levels).
     """
     horizon = residuals.shape[1]
+    usual = USUAL_OF_FIT if fitted else 1.0
+    margin = (weeks + 1) / weeks if fitted and weeks else 1.0
     spread = np.full((horizon, len(levels)), usual)
     spread[:, levels.index(0.5)] = 1.0
     if weeks < MIN_WEEKS:
@@ -86,7 +94,7 @@ def spread_of(
     start = 0
     for end in (*[block for block in BLOCKS if block < horizon], horizon):
         block = residuals[:, start:end], offsets[:, start:end]
-        factors = weight * _compute_factors(*block, levels, weeks) + (1 - weight) * usual
+        factors = weight * _compute_factors(*block, levels, margin) + (1 - weight) * usual
         spread[start:end] = _rising(factors, levels.index(0.5))
         start = end
     return spread
@@ -129,18 +137,15 @@ def spread_by_series(
 
 
 def _compute_factors(
-    residuals: np.ndarray, offsets: np.ndarray, levels: tuple[float, ...], weeks: float
+    residuals: np.ndarray, offsets: np.ndarray, levels: tuple[float, ...], margin: float
 ) -> np.ndarray:
     """Return the factor of each level for one block of the horizon.
-
-    Levels at the same distance from the median share the geometric mean of their factors: a few
-    weeks in which the series fell say more about its width than about its skewness.
 
     Args:
         residuals: (n, days), in scales, NaN where missing.
         offsets: (n, days, levels), in scales.
         levels: of the quantiles.
-        weeks: of the targets.
+        margin: on the share of targets within each level.
 
     Returns:
         (levels,), 1 at the median and where no target is known.
@@ -153,10 +158,9 @@ def _compute_factors(
         if level == 0.5:
             continue
         ratio = residuals[observed] / offsets[..., i][observed]
-        share = max(level, 1 - level) * (weeks + 1) / weeks
+        share = max(level, 1 - level) * margin
         factors[i] = np.clip(np.quantile(ratio, min(share, 1.0)), MIN_FACTOR, MAX_FACTOR)
-    opposite = [int(np.argmin(np.abs(np.array(levels) - (1 - level)))) for level in levels]
-    return np.sqrt(factors * factors[opposite])
+    return factors
 
 
 def _rising(factors: np.ndarray, median: int) -> np.ndarray:
