@@ -14,7 +14,7 @@ import numpy as np
 from lib.data import Panel, take_series
 from lib.features.covariate_bases import Basis, known_covariates, series_medians
 from lib.features.engineering import position_in_series, rolling_mean
-from lib.features.local_deviations import WeeklyGrid, additive_unit
+from lib.features.weekly_grid import WeeklyGrid, additive_unit
 from lib.features.windows import values_at
 
 LARGEST = 3.0  # effect, as a logarithm, or in units of the series
@@ -273,24 +273,6 @@ class PanelEffects:
         units = self.units[origins][:, None, None]
         effect = effect[..., None]
         return np.where(np.isnan(units), quantiles * np.exp(effect), quantiles + units * effect)
-
-    def put_back(self, values: np.ndarray, rows: np.ndarray, hidden: np.ndarray) -> np.ndarray:
-        """Put the effects of hidden covariates back into values that all were removed from.
-
-        Args:
-            values: (n, days), of the panel that `remove` returns.
-            rows: (n, days) of the panel.
-            hidden: (n, K) bool.
-
-        Returns:
-            (n, days).
-        """
-        effects = self.effects[:, rows].astype(np.float64)  # (K, n, days)
-        every = np.clip(effects.sum(axis=0), -LARGEST, LARGEST)
-        left = np.where(hidden.T[:, :, None], 0.0, effects).sum(axis=0)
-        back = every - np.clip(left, -LARGEST, LARGEST)
-        units = self.units[rows]
-        return np.where(np.isnan(units), values * np.exp(back), values + units * back)
 
     def _total(self, visible: np.ndarray) -> np.ndarray:
         total = self.effects[visible].sum(axis=0, dtype=np.float64)

@@ -17,8 +17,8 @@ READABLE_VERSIONS = (1, 2)
 FILES = ("model.onnx", "weights.safetensors", "background.npz", "reference.parquet")
 # What an artifact of format 2 may have beside them. Its contract lists those that it has.
 EFFECTS, RANKS, TWIN, COLD_START = "effects.npz", "ranks.npz", "twin.zip", "cold_start.npz"
-CALIBRATION = "calibration.npz"
-OPTIONAL_FILES = (EFFECTS, RANKS, COLD_START, CALIBRATION, TWIN)
+CALIBRATION, PAST_EFFECTS = "calibration.npz", "past_effects.npz"
+OPTIONAL_FILES = (EFFECTS, PAST_EFFECTS, RANKS, COLD_START, CALIBRATION, TWIN)
 CONTRACT = "contract.json"
 # Key of the settings: the series without a negative value, where others have some.
 NONNEGATIVE_SERIES = "nonnegative_series"

@@ -45,6 +45,14 @@ def calibrate_hidden(factors_of: FactorsOf, levels: int, data: TrainingData) -> 
     )
 
 
+def calibrate_without_past(factors_of: FactorsOf, levels: int, data: TrainingData) -> np.ndarray:
+    """Return by how much widths grow where past covariates are unknown. (horizon, levels)."""
+    windows = data.validation
+    if not len(windows.origins):
+        return np.ones((windows.horizon, levels))
+    return factors_of(replace(windows, past_effects=None)) / factors_of(windows)
+
+
 def _hide(windows: ft.Windows, effects: ft.PanelEffects, visible: np.ndarray) -> ft.Windows:
     """Return windows as they are where only some covariates, (K,), are known ahead."""
     panel = effects.remove(visible)
