@@ -13,6 +13,7 @@ from lib.inference.ranks import CODES, Ranks, normal_scores, score_actuals
 from lib.inference.served_model import ServedModel, forecast_panel
 
 MAX_WINDOWS = 8_000  # forecasts that ranks are collected from, which bounds seconds
+MAX_INSTANT_WINDOWS = 2_000  # the same without training, where a second counts
 MAX_DATES = 300
 MANY_DATES = 60  # rather than more series: those that are left out take the ranks of others
 MAX_BYTES = 5_000_000  # of the ranks, before compression
@@ -52,6 +53,7 @@ def collect_ranks(
     windows = min(MAX_WINDOWS, MAX_BYTES // horizon)
     if PRETRAINED_GRAPH in model.contract.settings:
         before, dates = before[:0], np.append(before, dates)
+        windows = min(windows, MAX_INSTANT_WINDOWS)
     numbers = _evenly(numbers, windows // min(len(before) + len(dates), MANY_DATES))
     most = min(max(windows // len(numbers), MIN_ORIGINS), MAX_DATES)
     before, dates = _share_out(before, dates, horizon, most)
