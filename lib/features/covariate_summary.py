@@ -7,8 +7,8 @@ import pandas as pd
 
 from lib.data import Panel
 from lib.features.covariate_bases import known_covariates
-from lib.features.local_deviations import centred_mean, deviations
-from lib.features.weekly_grid import NEAR_DAYS, WeeklyGrid
+from lib.features.local_deviations import NEAR_DAYS, centred_mean, deviations
+from lib.features.weekly_grid import WeeklyGrid
 
 LAGS = range(-3, 4)  # days before (positive) and after a covariate's day
 PAST_LAGS = range(1, 15)  # of what is known of the past only

@@ -17,8 +17,14 @@ from lib.features.effect_regression import (
     regress_by_series,
     shrink_to_one,
 )
-from lib.features.local_deviations import centred_mean, deviations, local_columns
-from lib.features.weekly_grid import NEAR_DAYS, WeeklyGrid
+from lib.features.local_deviations import (
+    NEAR_DAYS,
+    centred_mean,
+    deviations,
+    inner_days,
+    local_columns,
+)
+from lib.features.weekly_grid import WeeklyGrid
 
 MIN_LOCAL_SHARE = 0.02  # of the variance of a number, within a few weeks
 SMALLEST_WEIGHT = 1e-6  # below which nothing was found
@@ -105,7 +111,7 @@ def _local_share(panel: Panel, values: np.ndarray, past: np.ndarray) -> float:
     """
     grid = WeeklyGrid.of(panel, np.arange(panel.n_series), past)
     gathered = grid.gather(values)
-    inner = np.isfinite(gathered) & grid.inner
+    inner = np.isfinite(gathered) & inner_days(grid)
     if not inner.any():
         return 1.0
     local = (gathered - centred_mean(gathered, NEAR_DAYS))[inner]

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from lib.features.weekly_grid import NEAR_DAYS, additive_unit, window_sum
+from lib.features.weekly_grid import WeeklyGrid, additive_unit
 
 LEVEL_DAYS = 57  # over which a level is measured
+NEAR_DAYS = 29  # over which deviations are centred
 PROFILE_WEEKS = 9  # over which the profile of the week is measured
 MANY_ZEROS = 0.3  # share of zeros from which a median would be zero
 SMALLEST_PROFILE = 0.05  # of the level
@@ -75,9 +76,27 @@ def centred_mean(values: np.ndarray, days: int) -> np.ndarray:
         The same shape.
     """
     half = days // 2
-    total = window_sum(np.nan_to_num(values), half)
-    count = window_sum(np.isfinite(values).astype(np.float64), half)
+    total = _window_sum(np.nan_to_num(values), half)
+    count = _window_sum(np.isfinite(values).astype(np.float64), half)
     return np.where(count >= max(3, days // 4), total / np.maximum(count, 1), np.nan)
+
+
+def inner_days(grid: WeeklyGrid) -> np.ndarray:
+    """Return which days of a grid have all days around them, (S, T) bool.
+
+    At the ends a local mean lies to one side, and a trend would look like a deviation.
+    """
+    around = _window_sum(grid.used.astype(np.float64), NEAR_DAYS // 2)
+    return grid.used & (around == NEAR_DAYS)
+
+
+def _window_sum(values: np.ndarray, half: int) -> np.ndarray:
+    """Return the sum over the days up to `half` before and after each. (S, T, ...)."""
+    sums = np.zeros((len(values), values.shape[1] + 1, *values.shape[2:]))
+    np.cumsum(values, axis=1, out=sums[:, 1:])
+    days = np.arange(values.shape[1])
+    last = np.minimum(days + half + 1, values.shape[1])
+    return sums[:, last] - sums[:, np.maximum(days - half, 0)]
 
 
 def weekday_profile(values: np.ndarray) -> np.ndarray:

@@ -8,8 +8,6 @@ import numpy as np
 
 from lib.data import Panel, weekday_of
 
-NEAR_DAYS = 29  # over which deviations are centred
-
 
 @dataclass(frozen=True)
 class WeeklyGrid:
@@ -35,15 +33,6 @@ class WeeklyGrid:
         rows = np.where(inside, start[:, None] + place, start[:, None])
         return cls(rows, inside & past[rows])
 
-    @property
-    def inner(self) -> np.ndarray:
-        """Which days have all days around them, (S, T) bool.
-
-        At the ends a local mean lies to one side, and a trend would look like a deviation.
-        """
-        around = window_sum(self.used.astype(np.float64), NEAR_DAYS // 2)
-        return self.used & (around == NEAR_DAYS)
-
     def gather(self, column: np.ndarray) -> np.ndarray:
         """Return a column of the panel (N, ...) on the grid (S, T, ...), NaN where unused."""
         gathered = column[self.rows].astype(np.float64)
@@ -57,12 +46,3 @@ def additive_unit(values: np.ndarray) -> np.ndarray:
     count = np.isfinite(change).sum(axis=1)
     unit = np.nansum(change, axis=1) / np.maximum(count, 1)
     return np.where(unit > 0, unit, 1.0)
-
-
-def window_sum(values: np.ndarray, half: int) -> np.ndarray:
-    """Return the sum over the days up to `half` before and after each. (S, T, ...)."""
-    sums = np.zeros((len(values), values.shape[1] + 1, *values.shape[2:]))
-    np.cumsum(values, axis=1, out=sums[:, 1:])
-    days = np.arange(values.shape[1])
-    last = np.minimum(days + half + 1, values.shape[1])
-    return sums[:, last] - sums[:, np.maximum(days - half, 0)]

@@ -33,3 +33,11 @@ def test_every_covariate_has_a_row_with_what_is_known_of_it():
     assert table.loc["half", "known_%"] == pytest.approx(50)
     assert table.loc["region", "role"] == "static"
     assert np.isnan(table.loc["region", "correlation"])
+
+
+def test_a_past_covariate_shows_by_how_many_days_it_leads():
+    x = draw()
+    led = panel_with(Covariate("visits", "past", "number", x), effect=0.2 * np.roll(x, 5))
+    row = summarize_covariates(led).set_index("covariate").loc["visits"]
+    assert row["lag"] == 5
+    assert row["correlation"] > 0.8
