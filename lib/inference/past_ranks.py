@@ -13,6 +13,7 @@ from lib.inference.ranks import CODES, Ranks, normal_scores, score_actuals
 from lib.inference.served_model import ServedModel, forecast_panel
 
 MAX_WINDOWS = 8_000  # forecasts that ranks are collected from, which bounds seconds
+MAX_INSTANT_WINDOWS = 2_000  # the same without training, where a second counts
 MAX_DATES = 300
 MANY_DATES = 60  # rather than more series: those that are left out take the ranks of others
 MAX_BYTES = 5_000_000  # of the ranks, before compression
@@ -52,6 +53,7 @@ def collect_ranks(
     windows = min(MAX_WINDOWS, MAX_BYTES // horizon)
     if PRETRAINED_GRAPH in model.contract.settings:
         before, dates = before[:0], np.append(before, dates)
+        windows = min(windows, MAX_INSTANT_WINDOWS)
     numbers = _evenly(numbers, windows // min(len(before) + len(dates), MANY_DATES))
     most = min(max(windows // len(numbers), MIN_ORIGINS), MAX_DATES)
     before, dates = _share_out(before, dates, horizon, most)
@@ -99,7 +101,8 @@ def _untrained(model: ServedModel) -> ServedModel:
     """Return the pretrained network in the place of a model, with its effects of covariates."""
     pretrained = ServedModel.load(PRETRAINED_ARTIFACT)
     untrained = pretrained.for_horizon(model.contract.horizon)
-    untrained.covariates, untrained.cold_start = model.covariates, model.cold_start
+    untrained.covariates, untrained.past = model.covariates, model.past
+    untrained.cold_start = model.cold_start
     return untrained
 
 
@@ -191,14 +194,16 @@ def _measure_shift(
     kept = float(np.mean(ranked.sum(axis=2) ** 2))
     fell = float(np.mean(scores.sum(axis=2) ** 2)) / unit
     fell = _expect_square(fell, independent * count)
-    persistence = float(np.clip((fell - kept) / (horizon**2 - kept), 0, 0.95))
-    if count == 1 or persistence == 0:
-        return persistence, 0.0
+    each = float(np.clip((fell - kept) / (horizon**2 - kept), 0, 0.95))
+    if count == 1:
+        return each, 0.0
     kept = float(np.mean(ranked.mean(axis=(1, 2)) ** 2))
     fell = float(np.mean(scores.mean(axis=(1, 2)) ** 2)) / unit
     fell = _expect_square(fell, independent)
-    common = (fell - (1 - persistence) * kept) / persistence
-    return persistence, float(np.clip((common - 1 / count) / (1 - 1 / count), 0, 1))
+    common = (fell - (1 - each) * kept - each / count) / (1 - 1 / count)
+    if common > each:  # the sum of all series needs a larger shift than the series do
+        return float(np.clip((fell - kept) / (1 - kept), 0, 0.95)), 1.0
+    return each, max(common, 0.0) / each if each else 0.0
 
 
 def _expect_square(fell: float, independent: float) -> float:
