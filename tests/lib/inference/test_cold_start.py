@@ -5,7 +5,7 @@ import pytest
 
 from lib.data import take_series
 from lib.features import SeriesPool, learn_pool
-from lib.inference.artifact import COLD_START
+from lib.inference.artifact import COLD_START, PRETRAINED_ARTIFACT
 from lib.inference.cold_start import (
     KNOWN_DAYS,
     ColdStart,
@@ -15,7 +15,7 @@ from lib.inference.cold_start import (
 )
 from lib.inference.served_model import ServedModel, forecast_panel
 from lib.training.export import save_artifact
-from tests.panels import TINY_MODEL, begun, lively_panel
+from tests.panels import TINY_MODEL, begun, lively_panel, panel_of
 
 
 @pytest.fixture(scope="module")
@@ -123,3 +123,16 @@ def test_what_a_forecast_rests_on_is_said():
     )
     assert describe_young(10, 60, borrowed=True) == ""
     assert describe_young(0, 20, borrowed=True) == ""
+
+
+@pytest.mark.parametrize("noise", [2.0, 15.0])
+def test_lone_series_has_wider_intervals_the_fewer_days_are_known(noise):
+    rng = np.random.default_rng(5)
+    served = ServedModel.load(PRETRAINED_ARTIFACT)
+    panel = panel_of(*(100 + rng.normal(0, noise, (10, 130))))
+    origins = panel.offsets[1:] - 40
+    widths = []
+    for known in (1, 7, 14, 30, 90):
+        quantiles = forecast_panel(served, begun(panel, origins, known), origins)
+        widths.append(float(np.median(quantiles[..., -2] - quantiles[..., 1])))
+    assert widths == sorted(widths, reverse=True)
