@@ -1,4 +1,5 @@
 __all__ = [
+    "DAY_OF_YEAR",
     "FEATURES",
     "FUTURE",
     "MAX_HORIZON",
@@ -34,4 +35,5 @@ from .pool_learning import learn_pool
 from .series_pool import SeriesPool
 from .undated_windows import known_future_after
 from .windows import Windows, gather_context, index_windows, known_future, values_at
+from .year_effects import DAY_OF_YEAR
 from .young_series import YOUNG_DAYS, complete_past, find_young

@@ -22,6 +22,7 @@ KNOTS = (0.2, 0.4, 0.6, 0.8)  # quantiles at which a line may break
 OWN_LEVEL = 2.0
 SATURDAY = 5
 FACTOR, EVENT = "fator_externo", "evento_especial"
+DATE = "date"  # kind of what is known of every day: `lib.features.year_effects`
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ class Basis:
             yield f"{self.name}:around", days.before(1)
             yield f"{self.name}:around", days.before(-1)
             yield f"{self.name}:weekend", days.values * days.weekend
-        else:
+        elif self.kind != DATE:  # the effects of dates are in a table of their own
             yield from self._label_columns(days)
 
     def _number_columns(self, days: _Days) -> Iterator[tuple[str, np.ndarray]]:

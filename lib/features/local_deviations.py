@@ -71,7 +71,7 @@ def deviations(values: np.ndarray, additive: bool) -> np.ndarray:
     Returns:
         (S, T), about 1, NaN where missing. The outermost per cent on either side is pulled in.
     """
-    level = _extend(centred_mean(values, LEVEL_DAYS))
+    level = extend_levels(centred_mean(values, LEVEL_DAYS))
     if additive:
         rest = values - level
         rest = rest - np.nan_to_num(weekday_profile(rest))
@@ -162,7 +162,7 @@ def weekday_profile(values: np.ndarray) -> np.ndarray:
     return np.where(count >= 2, profile, np.nan).reshape(values.shape)
 
 
-def _extend(values: np.ndarray) -> np.ndarray:
+def extend_levels(values: np.ndarray) -> np.ndarray:
     """Return (S, T) with the last known value carried on, and the first one carried back."""
     for flipped in (False, True):
         values = values[:, ::-1] if flipped else values

@@ -17,7 +17,8 @@ def calibrate_hidden(factors_of: FactorsOf, spread: np.ndarray, data: TrainingDa
     """Return by how much the widths of a forecast grow where a covariate is unknown ahead.
 
     Each covariate is hidden on its own, then all are, and the widths are calibrated as those of
-    complete forecasts are, on the same days. Without validation days they do not grow.
+    complete forecasts are, on the same days. Without validation days they do not grow. The date is
+    never hidden.
 
     Args:
         factors_of: calibrates the widths of the network.
@@ -36,9 +37,15 @@ def calibrate_hidden(factors_of: FactorsOf, spread: np.ndarray, data: TrainingDa
     count = len(effects.names)
     if not len(data.validation.origins):
         return np.ones((count + 1, *spread.shape))
-    patterns = [*~np.eye(count, dtype=bool), np.zeros(count, dtype=bool)]
+    always = effects.learned.always_known
+    patterns = [*~np.eye(count, dtype=bool) | always, always]
     return np.stack(
-        [factors_of(_hide(data.validation, effects, visible)) / spread for visible in patterns]
+        [
+            np.ones_like(spread)
+            if visible.all()
+            else factors_of(_hide(data.validation, effects, visible)) / spread
+            for visible in patterns
+        ]
     )
 
 
