@@ -242,9 +242,9 @@ def describe(rows: list[dict[str, Any]], whole: dict[str, Any]) -> str:
     head = (
         f"One member each, {first['steps']} batches of {first['batch_size']} windows "
         f"({windows:,}), {first['worlds']} worlds. Relative to the mean of the networks trained "
-        "on everything, on inner days of nine data sets, uncalibrated: mean MASE and WQL without covariates, with "
-        "the effects of covariates (bike, Victoria, metro, births, Seoul, buildings), and the WQL "
-        "of each set without.\n\n"
+        "on everything, on inner days of nine data sets, uncalibrated, without effects of dates: "
+        "mean MASE and WQL without covariates, with their effects (bike, Victoria, metro, births, "
+        "Seoul, buildings), and the WQL of each set without.\n\n"
     )
     names = ["network", "MASE", "WQL", "MASE with", "WQL with", *SETS]
     lines = ["| " + " | ".join(names) + " |", "|---" * len(names) + "|"]

@@ -61,15 +61,16 @@ class WeeklyGrid:
         return gathered
 
 
-def deviations(values: np.ndarray, additive: bool) -> np.ndarray:
+def deviations(values: np.ndarray, additive: bool, clipped: float = CLIPPED) -> np.ndarray:
     """Return the values of days in relation to what is usual around them.
 
     Args:
         values: (S, T) on a weekly grid, NaN where missing.
         additive: differences in units of the series plus one, where a ratio means nothing.
+        clipped: share of the deviations on either side that are pulled in.
 
     Returns:
-        (S, T), about 1, NaN where missing. The outermost per cent on either side is pulled in.
+        (S, T), about 1, NaN where missing.
     """
     level = extend_levels(centred_mean(values, LEVEL_DAYS))
     if additive:
@@ -85,7 +86,7 @@ def deviations(values: np.ndarray, additive: bool) -> np.ndarray:
         found = rest / np.where(near > 0, near, np.nan)
     observed = found[np.isfinite(found)]
     if len(observed):
-        found = np.clip(found, *np.quantile(observed, [CLIPPED, 1 - CLIPPED]))
+        found = np.clip(found, *np.quantile(observed, [clipped, 1 - clipped]))
     return found
 
 

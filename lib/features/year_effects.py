@@ -154,18 +154,27 @@ def _fit_series(panel: Panel, past: np.ndarray, series: np.ndarray) -> tuple[np.
     dates = panel.dates[grid.rows]
     keys = _Keys.of(dates)
     rows = np.arange(len(series))[:, None]
-    rest = np.log(np.maximum(deviations(values, additive=False), SMALLEST_RATIO))
+    rest = deviations(values, additive=False, clipped=0.0)  # holidays are rare
+    rest = np.log(np.maximum(rest, SMALLEST_RATIO))
     noise = 1.48 * np.nanmedian(np.abs(rest), axis=1, keepdims=True)
     floating = np.zeros((len(series), N_FLOATING))
     fixed = np.zeros((len(series), N_FIXED))
     for _ in range(2):  # a floating holiday is no date, nor the other way round
-        fixed = _stand_out(rest - keys.choose(floating, rows), keys.fixed, noise, N_FIXED)
+        fixed = _fit_fixed(rest - keys.choose(floating, rows), keys, noise)
         left = rest - fixed[rows, keys.fixed]
         floating = _stand_out(left, keys.floating, noise, N_FLOATING)
         floating += _stand_out(left, keys.last, noise, N_FLOATING)
     days = fixed[rows, keys.fixed] + keys.choose(floating, rows)
     season = _fit_season(values * np.exp(-days), keys.date, dates)
     return season, fixed, floating
+
+
+def _fit_fixed(rest: np.ndarray, keys: _Keys, noise: np.ndarray) -> np.ndarray:
+    """Return what dates do, at weekends on their own where these have been seen often enough."""
+    own = _stand_out(rest, keys.fixed, noise, N_FIXED)
+    number = _sum_by_key(np.ones_like(rest), keys.fixed, np.isfinite(rest), N_FIXED)
+    both = np.repeat(_stand_out(rest, keys.date, noise, N_DATES), 2, axis=1)
+    return np.where(number >= MIN_YEARS, own, both)
 
 
 def _stand_out(rest: np.ndarray, keys: np.ndarray, noise: np.ndarray, count: int) -> np.ndarray:
