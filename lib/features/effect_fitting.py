@@ -23,7 +23,8 @@ from lib.features.local_deviations import (
     deviations,
     local_columns,
 )
-from lib.features.year_effects import DAY_OF_YEAR, fit_year_effects
+from lib.features.year_effects import DAY_OF_YEAR
+from lib.features.year_fitting import fit_year_effects
 
 MIN_LOCAL_SHARE = 0.02  # of the variance of a number, within a few weeks
 SMALLEST_WEIGHT = 1e-6  # below which nothing was found
