@@ -28,7 +28,7 @@ export JUPYTER_PREFER_ENV_PATH := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help install lock lint format docs test test-slow test-3.13 test-services run-mlflow train pretrain tune backtest \
-	explain promote rollback run-api run-worker bench-serving bench-accuracy bench-public bench-starts bench-pretraining bench-new-series bench-speed bench-monitoring example \
+	explain promote rollback run-api run-worker bench-serving bench-accuracy bench-public bench-starts bench-pretraining bench-new-series bench-speed bench-monitoring bench-planning example \
 	screenshots test-page docker-build docker-run forecast forecast-arguments forecast-folder bench-robustness monitor plan check \
 	simulate lab clean clean-var
 
@@ -267,6 +267,9 @@ lab: $(STAMP) ## Open the notebooks in JupyterLab (PORT=8888)
 
 bench-monitoring: $(STAMP) ## Error rates of the monitoring's bounds (PART=delays or million; ARGS="--help")
 	OMP_NUM_THREADS=1 $(PY) -m benchmarks.monitoring.$(or $(PART),bench) $(ARGS)
+
+bench-planning: $(STAMP) ## What the intervals of totals, orders and scenarios cover (ARGS="--help")
+	OMP_NUM_THREADS=1 $(PY) -m benchmarks.planning.bench $(ARGS)
 
 clean: ## Remove caches; keeps the environment and var/
 	rm -rf .pytest_cache .ruff_cache .hypothesis build dist site

@@ -30,9 +30,9 @@ _PATH = "/predict"
 Sent = tuple[bytes, list[tuple[str, str]]]  # the body of an answer, and its headers
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Call:
-    """A `/predict` that was let in and read."""
+    """A `/predict` that was let in and read; `ended` when it has its answer."""
 
     model: Served
     window: Window
@@ -40,6 +40,7 @@ class Call:
     key: int | None
     address: str | None
     started: float
+    ended: float = 0.0
 
 
 class FastPredict:
@@ -96,10 +97,29 @@ class FastPredict:
         body = environ["wsgi.input"].read(int(length))
         environ["wsgi.input"] = io.BytesIO(body)  # for Flask, if it has to answer
         call = self.prepare(environ, body) if len(body) == int(length) else None
-        return None if call is None else self.answer([call])[0]
+        answer = None if call is None else self.answer([call])[0]
+        if call is not None and answer is not None:
+            self.report([call])
+        return answer
+
+    def report(self, calls: Sequence[Call]) -> None:
+        """Count and log calls that were answered."""
+        for call in calls:
+            seconds = call.ended - call.started
+            self._state.metrics.observe(_PATH, "POST", 200, seconds)
+            log_request(
+                trace_id=call.trace_id,
+                method="POST",
+                path=_PATH,
+                status=200,
+                seconds=seconds,
+                client=call.address,
+                key=call.key,
+                version=call.model.version,
+            )
 
     def _finish(self, call: Call, quantiles: np.ndarray) -> Sent | None:
-        """Store, encode, count and log one answer."""
+        """Store and encode one answer."""
         try:
             answer: Answer = answer_window(
                 call.model, call.window, quantiles, call.trace_id, self._state.recorder
@@ -107,18 +127,7 @@ class FastPredict:
         except Exception:  # noqa: BLE001 - as above
             return None
         text = answer.encode(call.trace_id, call.model.version)
-        seconds = time.perf_counter() - call.started
-        self._state.metrics.observe(_PATH, "POST", 200, seconds)
-        log_request(
-            trace_id=call.trace_id,
-            method="POST",
-            path=_PATH,
-            status=200,
-            seconds=seconds,
-            client=call.address,
-            key=call.key,
-            version=call.model.version,
-        )
+        call.ended = time.perf_counter()
         return text, [*JSON_HEADERS, ("Content-Length", str(len(text))), *answer.headers()]
 
 

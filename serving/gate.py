@@ -51,6 +51,17 @@ class Gate:
                 raise refuse_for(seconds, "More rows than RATE_LIMIT_ROWS allows; send them later")
         return number
 
+    def charge(self, request: Request, number: int | None, rows: int) -> None:
+        """Charge the client of a request that was let in for as much as it had computed.
+
+        Args:
+            request: that was let in by its length.
+            number: of its key.
+            rows: that its answer took as much work as.
+        """
+        if (more := rows - _rows_of(request)) > 0:
+            self._rows.charge(_client(request.remote_addr, number), more)
+
     def recognizes(self, environ: dict[str, Any]) -> tuple[bool, int | None]:
         """Tell whether a usual request is from a client that is let in, and the number of its key.
 

@@ -52,6 +52,8 @@ def register(app: Flask, gate: Gate) -> None:
     @app.after_request
     def end(response: Response) -> Response:
         add_headers(response)
+        if rows := g.get("rows", 0):
+            gate.charge(request, g.key, rows)
         seconds = time.perf_counter() - g.get("started", time.perf_counter())
         # The rule, not the path: clients can make up any path,
         endpoint = request.url_rule.rule if request.url_rule else "none"

@@ -32,7 +32,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True)
 class CovariateNames:
-    """The user's columns that are covariates, by what is known of them.
+    """The user's columns that are covariates, by what is known of them. A text is one name.
 
     Attributes:
         known: also for the days ahead.
@@ -49,6 +49,9 @@ class CovariateNames:
     kinds: Mapping[str, Kind] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for role in ("known", "past", "static", "categorical"):
+            if isinstance(name := getattr(self, role), str):
+                object.__setattr__(self, role, (name,) if name else ())
         names = [*self.known, *self.past, *self.static]
         for name in self.categorical:
             if name not in names:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lib.data import MIN_HISTORY_DAYS, Panel, take_series
-from lib.explanation.covariates import DayEffects, measure_effects
+from lib.explanation.covariates import DayEffects, add_past_effects, measure_effects
 from lib.explanation.games import Window
 from lib.features import (
     complete_past,
@@ -35,7 +35,7 @@ class Case:
         window: its inputs, the series without the effects of its covariates.
         background: windows that it is compared with, (n, days, 11) and (n, horizon, k).
         of_series: whether these are of the series' own past.
-        effects: of the covariates that are known ahead, None without any.
+        effects: of covariates that are known ahead, and of past ones; None without any.
         nonnegative: whether the forecast is kept at zero or above.
     """
 
@@ -89,6 +89,9 @@ def make_case(
             past = replace(model.covariates.effects.apply(measured), panel=panel)
             effects = measure_effects(applied, int(last[0]), past, rows, visible, steps)
             seen, panel = applied.remove(visible), past.remove(visible)
+    if model.past is not None:
+        learned = model.past.effects
+        effects = add_past_effects(effects, learned, seen, int(last[0]), panel, rows, steps)
     features, future = _gather(panel, rows, days, contract.horizon)
     if find_young(seen, last).any():
         seen, last = complete_past(model.cold_start.pool, seen, last, contract.horizon)

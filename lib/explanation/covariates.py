@@ -7,21 +7,22 @@ from dataclasses import dataclass
 import numpy as np
 
 from lib.data import Panel
-from lib.features import DAY_OF_YEAR, FEATURES, PanelEffects
+from lib.features import DAY_OF_YEAR, FEATURES, PanelEffects, PastEffects
 
 Value = str | float | None
 
 
 @dataclass(frozen=True)
 class DayEffects:
-    """Effects of V covariates, all known ahead, on D explained days.
+    """Effects of V covariates, known ahead or of the past, on D explained days.
 
     Attributes:
         names: of the covariates.
         effects: (V, D) logarithms, or in units of the series.
         usual: (V, D) means over the days that the explanation compares with.
         unit: of effects that add, in the unit of the series; NaN where they multiply.
-        values: of the covariates, where a single day is explained.
+        values: of the covariates, where a single day is explained: on that day, or on the last
+            known one.
     """
 
     names: tuple[str, ...]
@@ -105,6 +106,56 @@ def measure_effects(
         usual=usual,
         unit=float(applied.units[origin]),
         values=tuple(None if single is None else _value_of(panel, n, single) for n in names),
+    )
+
+
+def add_past_effects(
+    effects: DayEffects | None,
+    past_effects: PastEffects,
+    panel: Panel,
+    origin: int,
+    past: Panel,
+    background: np.ndarray,
+    steps: np.ndarray,
+) -> DayEffects:
+    """Add what past covariates say of the explained days, and what they usually say.
+
+    Args:
+        effects: of known covariates, None without any.
+        past_effects: of the model.
+        panel: that is forecast, without the effects of known covariates.
+        origin: its row of the last known day.
+        past: the panel of the background windows.
+        background: (n,) origins there; without any, usual is no effect.
+        steps: (D,) explained days ahead.
+    """
+    longest = int(steps.max())
+    each, units = past_effects.measure(panel, np.array([origin]), longest)
+    usual = np.zeros((len(each), len(steps)))
+    if len(background):
+        before, before_units = past_effects.measure(past, background, longest)
+        if np.isfinite(units[0]):
+            before = before * (before_units / units[0])[:, None]
+        usual = before[..., steps - 1].mean(axis=1)
+    found = DayEffects(
+        names=past_effects.names,
+        effects=each[:, 0, steps - 1],
+        usual=usual,
+        unit=float(units[0]),
+        values=tuple(
+            _value_of(panel, name, origin) if len(steps) == 1 else None
+            for name in past_effects.names
+        ),
+    )
+    if effects is None or effects.additive != found.additive:  # it has just become negative
+        return effects or found
+    scale = found.unit / effects.unit if found.additive else 1.0
+    return DayEffects(
+        names=(*effects.names, *found.names),
+        effects=np.concatenate([effects.effects, scale * found.effects]),
+        usual=np.concatenate([effects.usual, scale * found.usual]),
+        unit=effects.unit,
+        values=(*effects.values, *found.values),
     )
 
 

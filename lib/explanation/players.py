@@ -24,6 +24,21 @@ FEATURE_OF = {
     "last_year_level": "lag_1",
 }
 
+# The eleven features in words: their names are those of the API.
+WORDS = {
+    "dia_semana_sin": "weekday, sine",
+    "dia_semana_cos": "weekday, cosine",
+    "mes_sin": "month, sine",
+    "mes_cos": "month, cosine",
+    "media_movel_7": "mean of 7 days",
+    "media_movel_30": "mean of 30 days",
+    "desvio_movel_7": "spread of 7 days",
+    "lag_1": "the day before",
+    "lag_7": "a week before",
+    "fator_externo": "external factor",
+    "evento_especial": "special event",
+}
+
 
 class Players(NamedTuple):
     """Mark the inputs of each player; each input belongs to exactly one."""

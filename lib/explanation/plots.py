@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from lib.explanation.covariates import Value
 from lib.explanation.explanation import Explanation
-from lib.explanation.players import DAYS_AHEAD
+from lib.explanation.players import DAYS_AHEAD, WORDS
 from lib.features import FEATURES
 from lib.plotting import BLUE, FORECAST, INK, hide_spines
 
@@ -26,20 +26,6 @@ if TYPE_CHECKING:
 UP, DOWN = FORECAST, BLUE  # what raises and what lowers the forecast
 MOST_BARS = 16  # of a waterfall; the smallest shares of more players are summed
 LONGEST_LABEL = 44  # characters
-# The eleven features in words: their names are those of the API.
-WORDS = {
-    "dia_semana_sin": "weekday, sine",
-    "dia_semana_cos": "weekday, cosine",
-    "mes_sin": "month, sine",
-    "mes_cos": "month, cosine",
-    "media_movel_7": "mean of 7 days",
-    "media_movel_30": "mean of 30 days",
-    "desvio_movel_7": "spread of 7 days",
-    "lag_1": "the day before",
-    "lag_7": "a week before",
-    "fator_externo": "external factor",
-    "evento_especial": "special event",
-}
 
 
 def plot_waterfall(

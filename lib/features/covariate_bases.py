@@ -17,9 +17,6 @@ import numpy as np
 from lib.data import Covariate, Panel, weekday_of
 from lib.features.engineering import position_in_series
 
-KNOTS = (0.2, 0.4, 0.6, 0.8)  # quantiles at which a line may break
-# Levels of a number differ by this much more between series than within one: each has its own.
-OWN_LEVEL = 2.0
 SATURDAY = 5
 FACTOR, EVENT = "fator_externo", "evento_especial"
 DATE = "date"  # kind of what is known of every day: `lib.features.year_effects`
@@ -188,44 +185,6 @@ def known_covariates(panel: Panel) -> dict[str, Covariate]:
     return {c.name: c for c in (*canonical, *own) if np.isfinite(c.values).any()}
 
 
-def learn_basis(panel: Panel, covariate: Covariate, past: np.ndarray) -> Basis | None:
-    """Return the basis of a covariate, or None where it never varies within a series.
-
-    Args:
-        panel: N rows.
-        covariate: of the panel.
-        past: (N,) bool, the rows to learn from.
-    """
-    values = np.where(past, covariate.values, np.nan)
-    low = np.fmin.reduceat(values, panel.offsets[:-1])
-    high = np.fmax.reduceat(values, panel.offsets[:-1])
-    if not (high > low).any():
-        return None
-    name, kind = covariate.name, covariate.kind
-    if kind in ("category", "holiday"):
-        seen = np.unique(values[np.isfinite(values)]).astype(np.int64)
-        labels = tuple(covariate.labels[code] for code in seen)
-        return Basis(name, kind, tuple(label for label in labels if label or kind == "category"))
-    if kind == "event":
-        return Basis(name, kind)
-    relative = _find_relation(panel, values)
-    known = Basis(name, kind, relative=relative).transform(
-        panel, values, series_medians(panel, values)
-    )
-    known = known[np.isfinite(known)]
-    knots = np.unique(np.quantile(known, KNOTS))
-    return Basis(
-        name=name,
-        kind=kind,
-        low=float(known.min()),
-        high=float(known.max()),
-        mean=float(known.mean()),
-        unit=float(known.std()) or 1.0,
-        knots=tuple(float(knot) for knot in knots if known.min() < knot < known.max()),
-        relative=relative,
-    )
-
-
 def series_medians(panel: Panel, values: np.ndarray) -> np.ndarray:
     """Return the median of each series over the rows that are known. (S,), NaN without any."""
     medians = np.full(panel.n_series, np.nan)
@@ -235,20 +194,6 @@ def series_medians(panel: Panel, values: np.ndarray) -> np.ndarray:
         if len(known):
             medians[s] = np.median(known)
     return medians
-
-
-def _find_relation(panel: Panel, values: np.ndarray) -> str:
-    """Tell whether a number, such as a price, has another level in each series."""
-    if panel.n_series == 1:
-        return ""
-    medians = series_medians(panel, values)
-    deviations = values - np.repeat(medians, np.diff(panel.offsets))
-    within = float(np.nanmean(np.abs(deviations)))
-    known = medians[np.isfinite(medians)]
-    between = float(np.abs(known - np.median(known)).mean())
-    if between <= OWN_LEVEL * within:
-        return ""
-    return "ratio" if np.nanmin(values) > 0 else "difference"
 
 
 def _recode(covariate: Covariate, labels: tuple[str, ...]) -> np.ndarray:

@@ -14,7 +14,7 @@ import numpy as np
 from lib.data import Panel, take_series
 from lib.features.covariate_bases import DATE, Basis, known_covariates, series_medians
 from lib.features.engineering import position_in_series, rolling_mean
-from lib.features.local_deviations import WeeklyGrid, additive_unit
+from lib.features.weekly_grid import WeeklyGrid, additive_unit
 from lib.features.windows import values_at
 from lib.features.year_effects import YearEffects
 
@@ -77,7 +77,7 @@ class CovariateEffects:
         lasting: (K,) share of the mean effect of the last weeks that counts, 0 to 1. An effect is
             learned from days that differ from those around them; a price that rises for years need
             not do to the level what a price cut does to a day.
-        year: effects of dates, whose basis is then the last one.
+        year: effects of dates, which have the last basis.
     """
 
     bases: tuple[Basis, ...]
@@ -95,7 +95,7 @@ class CovariateEffects:
 
     @property
     def always_known(self) -> np.ndarray:
-        """Which of them are known of every day, (K,) bool: the date."""
+        """Which of them, (K,) bool, are known of every day."""
         return np.array([basis.kind == DATE for basis in self.bases], dtype=bool)
 
     def apply(self, panel: Panel) -> PanelEffects:
@@ -122,9 +122,7 @@ class CovariateEffects:
         effects = np.zeros((len(self.bases), len(panel.values)), dtype=np.float32)
         linear, known = np.zeros_like(effects), np.zeros(effects.shape, dtype=bool)
         for k, basis in enumerate(self.bases):
-            if basis.kind == DATE and self.year:
-                effects[k], known[k] = self.year.apply(panel, self.find(panel)), True
-            if basis.name not in covariates or basis.kind == DATE:
+            if basis.name not in covariates:
                 continue
             covariate = covariates[basis.name]
             columns, known[k] = basis.columns(panel, covariate, traits.references[:, k])
@@ -136,6 +134,9 @@ class CovariateEffects:
                     effects[k].astype(np.float64), position_in_series(panel), RECENT_DAYS
                 )
                 effects[k] -= (1 - self.lasting[k]) * recent
+        if self.year:
+            places = np.repeat(self.find(panel), np.diff(panel.offsets))
+            effects[-1], known[-1] = self.year.at(panel.dates, places), True
         units = np.where(traits.additive, traits.units, np.nan)
         units = np.repeat(units, np.diff(panel.offsets))
         return PanelEffects(self, panel, effects, linear, known, units, traits.references)
@@ -146,7 +147,7 @@ class CovariateEffects:
         traits = {f.name: getattr(self.traits, f.name) for f in fields(SeriesTraits)}
         settings = np.frombuffer(text.encode(), dtype=np.uint8)
         own = {name: getattr(self, name) for name in ("weights", "centres", "lasting")}
-        year = self.year.to_arrays() if self.year else {}
+        year = vars(self.year) if self.year else {}
         return traits | own | year | {"settings": settings}
 
     @classmethod
@@ -160,7 +161,7 @@ class CovariateEffects:
             ids=tuple(settings["ids"]),
             traits=SeriesTraits(**{f.name: arrays[f.name] for f in fields(SeriesTraits)}),
             lasting=arrays["lasting"],
-            year=YearEffects.from_arrays(arrays),
+            year=YearEffects(arrays["fixed"], arrays["floating"]) if "fixed" in arrays else None,
         )
 
     def _effect(
@@ -187,7 +188,7 @@ class CovariateEffects:
         return [slice(e - len(b.groups), e) for b, e in zip(self.bases, ends, strict=True)]
 
     def find(self, panel: Panel) -> np.ndarray:
-        """Return the number of each series of a panel among those learned, -1 for a new one."""
+        """Return the numbers of the series of a panel, -1 of a new one."""
         places = {name: s for s, name in enumerate(self.ids)}
         return np.array([places.get(name, -1) for name in panel.ids])
 
@@ -244,24 +245,18 @@ class PanelEffects:
         return np.stack(known, axis=-1) | self.learned.always_known
 
     def ahead(self, visible: np.ndarray, origins: np.ndarray, steps: np.ndarray) -> np.ndarray:
-        """Return the effects of the visible covariates on days after each origin.
-
-        Args:
-            visible: (K,) bool.
-            origins: (n,) rows.
-            steps: (D,) days.
+        """Return the effects of the visible covariates `steps` (D,) days after each origin.
 
         Returns:
-            (V, n, D), 0 past the end of a series, but for those of dates.
+            (V, n, D), 0 where unknown.
         """
-        found = np.zeros((len(self.names), len(origins), len(steps)))
-        for k in np.flatnonzero(visible):
-            found[k] = values_at(self.panel, self.effects[k].astype(np.float64), origins, steps)
-            if self.learned.bases[k].kind == DATE and self.learned.year:
-                dates = self.panel.dates[origins][:, None] + steps
-                places = self.learned.find(self.panel)[self.panel.series_of(origins)]
-                found[k] = self.learned.year.at(dates, places[:, None])
-        return np.nan_to_num(found[visible])
+        rows = self.effects[visible].astype(np.float64)
+        found = np.nan_to_num([values_at(self.panel, row, origins, steps) for row in rows])
+        if self.learned.year and visible[-1]:
+            dates = self.panel.dates[origins][:, None] + steps
+            places = self.learned.find(self.panel)[self.panel.series_of(origins)]
+            found[-1] = self.learned.year.at(dates, places[:, None])
+        return found
 
     def distances_ahead(self, origins: np.ndarray, horizon: int) -> dict[int, np.ndarray]:
         """Return how far numbers are beyond their learned range, as `Basis.distance` does.
@@ -309,24 +304,6 @@ class PanelEffects:
         units = self.units[origins][:, None, None]
         effect = effect[..., None]
         return np.where(np.isnan(units), quantiles * np.exp(effect), quantiles + units * effect)
-
-    def put_back(self, values: np.ndarray, rows: np.ndarray, hidden: np.ndarray) -> np.ndarray:
-        """Put the effects of hidden covariates back into values that all were removed from.
-
-        Args:
-            values: (n, days), of the panel that `remove` returns.
-            rows: (n, days) of the panel.
-            hidden: (n, K) bool.
-
-        Returns:
-            (n, days).
-        """
-        effects = self.effects[:, rows].astype(np.float64)  # (K, n, days)
-        every = np.clip(effects.sum(axis=0), -LARGEST, LARGEST)
-        left = np.where(hidden.T[:, :, None], 0.0, effects).sum(axis=0)
-        back = every - np.clip(left, -LARGEST, LARGEST)
-        units = self.units[rows]
-        return np.where(np.isnan(units), values * np.exp(back), values + units * back)
 
     def _total(self, visible: np.ndarray) -> np.ndarray:
         total = self.effects[visible].sum(axis=0, dtype=np.float64)

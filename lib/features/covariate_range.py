@@ -1,4 +1,4 @@
-"""Days ahead whose covariates lie outside what the effects were learned from."""
+"""What forecasts miss: covariates outside the learned range, and past ones that are unknown."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 
 from lib.data import Panel
 from lib.features.covariate_effects import CovariateEffects, is_another_unit
+from lib.features.past_effects import LAGS, PastEffects
 
 MARGIN = 0.1  # of the learned range, beyond which a day is far from it
 
@@ -40,3 +41,21 @@ def describe_outside(
             f"{distance.size} days ahead, which count as {taken}; is it in the same unit?"
         )
     return sentences
+
+
+def describe_missing_past(effects: PastEffects, panel: Panel, origins: np.ndarray) -> list[str]:
+    """Return a sentence for each past covariate without a value shortly before some origins.
+
+    Args:
+        effects: that forecast.
+        panel: N rows.
+        origins: (n,) rows.
+    """
+    missing = (~effects.known(panel, origins)).sum(axis=0)
+    of_all = "" if panel.n_series == 1 else f" of {{}} of the {len(origins)} series"
+    return [
+        f"{name} has no value in the last {LAGS} days{of_all.format(count)}: what it says of the "
+        "days ahead is left out, and the intervals are wider"
+        for name, count in zip(effects.names, missing, strict=True)
+        if count
+    ]

@@ -7,7 +7,8 @@ import pandas as pd
 
 from lib.data import Panel
 from lib.features.covariate_bases import known_covariates
-from lib.features.local_deviations import NEAR_DAYS, WeeklyGrid, centred_mean, deviations
+from lib.features.local_deviations import centred_mean, deviations
+from lib.features.weekly_grid import NEAR_DAYS, WeeklyGrid
 
 LAGS = range(-3, 4)  # days before (positive) and after a covariate's day
 SUMMARY_SERIES = 200  # that correlations are measured on, evenly spaced

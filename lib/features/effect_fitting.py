@@ -8,7 +8,8 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from lib.data import Panel, forget_covariates_after, take_series
-from lib.features.covariate_bases import DATE, Basis, known_covariates, learn_basis
+from lib.features.basis_learning import learn_basis
+from lib.features.covariate_bases import DATE, Basis, known_covariates
 from lib.features.covariate_effects import ADD, LARGEST, MULTIPLY, CovariateEffects, SeriesTraits
 from lib.features.effect_regression import (
     Problem,
@@ -16,13 +17,8 @@ from lib.features.effect_regression import (
     regress_by_series,
     shrink_to_one,
 )
-from lib.features.local_deviations import (
-    NEAR_DAYS,
-    WeeklyGrid,
-    centred_mean,
-    deviations,
-    local_columns,
-)
+from lib.features.local_deviations import centred_mean, deviations, local_columns
+from lib.features.weekly_grid import NEAR_DAYS, WeeklyGrid
 from lib.features.year_effects import DAY_OF_YEAR
 from lib.features.year_fitting import fit_year_effects
 

@@ -113,10 +113,10 @@ def _gains(
         each = by_covariate * fitted[:, None]  # (p, covariates)
         squares += each.T @ gram @ each
         products += each.T @ moment
-    return _bounded_least_squares(squares, products)
+    return bounded_least_squares(squares, products)
 
 
-def _bounded_least_squares(squares: np.ndarray, products: np.ndarray) -> np.ndarray:
+def bounded_least_squares(squares: np.ndarray, products: np.ndarray) -> np.ndarray:
     """Return the coefficients between 0 and 1 of normal equations, 0 where a column is zero."""
     from scipy.optimize import lsq_linear  # a fifth of a second, and only with covariates
 
@@ -145,7 +145,7 @@ def shrink_to_one(columns: np.ndarray, response: np.ndarray, deviation: float) -
     noise = float(np.var(response)) or 1.0
     squares, products = columns.T @ columns / noise, columns.T @ response / noise
     prior = 1 / deviation**2
-    return _bounded_least_squares(squares + prior * np.eye(len(products)), products + prior)
+    return bounded_least_squares(squares + prior * np.eye(len(products)), products + prior)
 
 
 def regress_by_series(gram: np.ndarray, moment: np.ndarray, noise: float) -> np.ndarray:

@@ -11,13 +11,9 @@ from __future__ import annotations
 import numpy as np
 
 from lib.data import Panel
-from lib.features.local_deviations import (
-    WeeklyGrid,
-    centred_mean,
-    deviations,
-    extend_levels,
-)
-from lib.features.year_effects import N_DATES, N_FIXED, N_FLOATING, DateKeys, YearEffects
+from lib.features.local_deviations import centred_mean, deviations, extend_levels
+from lib.features.weekly_grid import WeeklyGrid
+from lib.features.year_effects import N_DATES, N_FLOATING, YearEffects, choose, number_dates
 
 MIN_DAYS = 500  # of a series: with fewer, hardly a date has been seen twice
 MAX_SERIES = 2_000  # which bounds seconds and the size of an artifact
@@ -46,42 +42,43 @@ def fit_year_effects(panel: Panel, past: np.ndarray, series: np.ndarray) -> Year
     able = np.flatnonzero(series & (seen >= MIN_DAYS))
     if not len(able) or panel.n_series > MAX_SERIES:
         return None
-    widths = (N_DATES, N_FIXED, N_FLOATING)
-    tables = [np.zeros((panel.n_series, width), dtype=np.float32) for width in widths]
+    fixed = np.zeros((panel.n_series, N_DATES), dtype=np.float32)
+    floating = np.zeros((panel.n_series, N_FLOATING), dtype=np.float32)
     for chunk in np.array_split(able, -(-len(able) // CHUNK_SERIES)):
-        for table, found in zip(tables, _fit_series(panel, past, chunk), strict=True):
-            table[chunk] = found
-    return YearEffects(*tables) if any(table.any() for table in tables) else None
+        fixed[chunk], floating[chunk] = _fit_series(panel, past, chunk)
+    return YearEffects(fixed, floating) if fixed.any() or floating.any() else None
 
 
-def _fit_series(panel: Panel, past: np.ndarray, series: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Return season, fixed and floating effects of some series."""
+def _fit_series(
+    panel: Panel, past: np.ndarray, series: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the fixed effects of some series, seasons among them, and the floating ones."""
     grid = WeeklyGrid.of(panel, series, past)
     values = grid.gather(panel.values)  # (S, T)
     dates = panel.dates[grid.rows]
-    keys = DateKeys.of(dates)
+    date, *columns = number_dates(dates)
     rows = np.arange(len(series))[:, None]
     rest = deviations(values, additive=False, clipped=0.0)  # holidays are rare
     rest = np.log(np.maximum(rest, SMALLEST_RATIO))
     size = np.where(np.isfinite(rest).any(axis=1, keepdims=True), np.abs(rest), 0.0)
     noise = 1.48 * np.nanmedian(size, axis=1, keepdims=True)
-    floating = np.zeros((len(series), N_FLOATING))
-    fixed = np.zeros((len(series), N_FIXED))
+    fixed, floating = np.zeros((len(series), N_DATES)), np.zeros((len(series), N_FLOATING))
     for _ in range(2):  # a floating holiday is no date, nor the other way round
-        fixed = _fit_fixed(rest - keys.choose(floating, rows), keys, noise)
-        left = rest - fixed[rows, keys.fixed]
-        floating = _stand_out(left, keys.floating, noise, N_FLOATING)
-        floating += _stand_out(left, keys.last, noise, N_FLOATING)
-    days = fixed[rows, keys.fixed] + keys.choose(floating, rows)
-    season = _fit_season(values * np.exp(-days), keys.date, dates)
-    return season, fixed, floating
+        fixed = _fit_fixed(rest - choose(floating, rows, *columns), date, noise)
+        left = rest - fixed[rows, date]
+        floating = sum(
+            (_stand_out(left, keys, noise, N_FLOATING) for keys in columns), np.zeros(())
+        )
+    days = fixed[rows, date] + choose(floating, rows, *columns)
+    season = _fit_season(values * np.exp(-days), date // 2, dates)
+    return fixed + np.repeat(season, 2, axis=1), floating
 
 
-def _fit_fixed(rest: np.ndarray, keys: DateKeys, noise: np.ndarray) -> np.ndarray:
+def _fit_fixed(rest: np.ndarray, date: np.ndarray, noise: np.ndarray) -> np.ndarray:
     """Return what dates do, at weekends on their own where these have been seen often enough."""
-    own = _stand_out(rest, keys.fixed, noise, N_FIXED)
-    number = _sum_by_key(np.ones_like(rest), keys.fixed, np.isfinite(rest), N_FIXED)
-    both = np.repeat(_stand_out(rest, keys.date, noise, N_DATES), 2, axis=1)
+    own = _stand_out(rest, date, noise, N_DATES)
+    number = _sum_by_key(np.ones_like(rest), date, np.isfinite(rest), N_DATES)
+    both = np.repeat(_stand_out(rest, date // 2, noise, N_DATES // 2), 2, axis=1)
     return np.where(number >= MIN_YEARS, own, both)
 
 
@@ -120,7 +117,7 @@ def _fit_season(values: np.ndarray, dates: np.ndarray, days: np.ndarray) -> np.n
         days: (S, T) datetime64.
 
     Returns:
-        (S, N_DATES).
+        (S, N_DATES / 2).
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         level = extend_levels(centred_mean(values, YEAR_WINDOW))
@@ -128,15 +125,15 @@ def _fit_season(values: np.ndarray, dates: np.ndarray, days: np.ndarray) -> np.n
     used = np.isfinite(ratio)
     ratio = np.where(used, ratio, 0.0)
     years = days.astype("datetime64[Y]").astype(np.int64)
-    number = _sum_by_key(np.ones_like(ratio), dates, used, N_DATES)
-    total = _sum_by_key(ratio, dates, used, N_DATES)
+    number = _sum_by_key(np.ones_like(ratio), dates, used, N_DATES // 2)
+    total = _sum_by_key(ratio, dates, used, N_DATES // 2)
     rows = np.arange(len(values))[:, None]
     foretold = np.full(values.shape, np.nan)
     for year in np.unique(years[used]):
         own = used & (years == year)
         others = _smooth(
-            total - _sum_by_key(ratio, dates, own, N_DATES),
-            number - _sum_by_key(np.ones_like(ratio), dates, own, N_DATES),
+            total - _sum_by_key(ratio, dates, own, N_DATES // 2),
+            number - _sum_by_key(np.ones_like(ratio), dates, own, N_DATES // 2),
         )
         foretold = np.where(own, others[rows, dates], foretold)
     expected = foretold[:, AHEAD:] - foretold[:, :-AHEAD]
@@ -149,7 +146,7 @@ def _fit_season(values: np.ndarray, dates: np.ndarray, days: np.ndarray) -> np.n
 
 
 def _smooth(total: np.ndarray, number: np.ndarray) -> np.ndarray:
-    """Return means by date over the dates around each, NaN where there are none. (S, N_DATES)."""
+    """Return means by date over the dates around each, NaN where there are none."""
     half = SEASON_WINDOW // 2
 
     def around(sums: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from lib.data import Panel, SeriesError
-from lib.explanation import Explainer
+from lib.explanation import WORDS, Explainer
 from lib.forecasting.model_choice import list_names
 from lib.forecasting.tables import round_digits
 from lib.inference import ServedModel
@@ -46,7 +46,8 @@ def explain_day(
         {
             "series_id": name,
             "date": day,
-            "feature": [columns.get(player, player) for player in shares],
+            "feature": (features := [columns.get(player, player) for player in shares]),
+            "meaning": [WORDS.get(name, name) for name in features],
             "share": list(shares.values()),
         }
     ).sort_values("share", key=np.abs, ascending=False, kind="stable", ignore_index=True)

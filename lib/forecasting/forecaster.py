@@ -251,7 +251,12 @@ class Forecaster(ForecasterState):
             step=step,
         )
 
-    def explain(self, series: str | None = None, date: str | None = None) -> pd.DataFrame:
+    def explain(
+        self,
+        series: str | None = None,
+        date: str | None = None,
+        future: pd.DataFrame | None = None,
+    ) -> pd.DataFrame:
         """Explain the median forecast of one day by exact Shapley values.
 
         The base is what is usual for this series: its own forecasts of the last year, of the same
@@ -262,11 +267,12 @@ class Forecaster(ForecasterState):
             series: its id; None for the first.
             date: the day, of the horizon or of the past (then forecast from the day before);
                 None for the first day of the horizon.
+            future: planned covariates of the coming days, as for `predict`.
 
         Returns:
             One row a feature or covariate that is known ahead, the largest share first: series_id,
-            date, feature and share, in the unit of the series. `attrs` has base_value, forecast
-            and base_of_series; the shares sum to the difference of the first two.
+            date, feature, meaning and share, in the unit of the series. `attrs` has base_value,
+            forecast and base_of_series; the shares sum to the difference of the first two.
 
         Raises:
             SeriesError: there is no such series or day.
@@ -280,7 +286,7 @@ class Forecaster(ForecasterState):
         """
         from lib.forecasting.explaining import explain_day
 
-        ahead = self._look_ahead(None, include_ended=True)
+        ahead = self._look_ahead(future, include_ended=True)
         model, names = self._require_model(), self._history.columns
         return explain_day(model, ahead.panel, self.horizon, series, date, names)
 

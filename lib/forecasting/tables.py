@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from lib.data import Panel, closed_days_ahead
-from lib.features import describe_outside, find_young
+from lib.features import describe_missing_past, describe_outside, find_young
 from lib.forecasting.history import Ahead
 from lib.forecasting.model_choice import list_names
 from lib.inference import (
@@ -75,6 +75,8 @@ def forecast_quantiles(
     quantiles = forecast_panel(model, panel, origins)[:, :horizon]
     if model.covariates:
         notes += describe_outside(model.covariates.effects, panel, origins, horizon)
+    if model.past:
+        notes += describe_missing_past(model.past.effects, panel, origins)
     finite = np.isfinite(quantiles).all(axis=(1, 2))
     if not finite.all():
         names = [panel.ids[s] for s in panel.series_of(origins[~finite])]

@@ -7,6 +7,7 @@ __all__ = [
     "KNOWN_DAYS",
     "NONNEGATIVE_SERIES",
     "OPTIONAL_FILES",
+    "PAST_EFFECTS",
     "PATHS",
     "PRETRAINED_ARTIFACT",
     "PRETRAINED_GRAPH",
@@ -21,10 +22,12 @@ __all__ = [
     "GroupSum",
     "Job",
     "LearnedEffects",
+    "LearnedPast",
     "Order",
     "Partition",
     "PartitionForecaster",
     "PathSampler",
+    "RangeSums",
     "Ranks",
     "Result",
     "ServedModel",
@@ -41,9 +44,11 @@ __all__ = [
     "forecast_panel",
     "is_finished",
     "mean_of_quantiles",
+    "measure_effect_error",
     "read_ranges",
     "share_difference",
     "subtract",
+    "sum_ranges",
     "sum_series",
     "unpack_twin",
     "usual_widths",
@@ -59,6 +64,7 @@ from .artifact import (
     FILES,
     NONNEGATIVE_SERIES,
     OPTIONAL_FILES,
+    PAST_EFFECTS,
     PRETRAINED_ARTIFACT,
     PRETRAINED_GRAPH,
     PRETRAINED_VERSION,
@@ -67,21 +73,33 @@ from .artifact import (
     TWIN,
     ArtifactError,
     Contract,
-    unpack_twin,
     verify_file,
     verify_folder,
 )
 from .bounds import apply_floors, cover_zeros
-from .cold_start import KNOWN_DAYS, ColdStart, describe_young, usual_widths
+from .cold_start import KNOWN_DAYS, ColdStart, usual_widths
 from .distribution import mean_of_quantiles
-from .effects import LearnedEffects
+from .effect_error import measure_effect_error
+from .effects import LearnedEffects, LearnedPast
 from .orders import Order, choose_order
 from .partition_totals import add_partitions
 from .partitions import Job, Partition, PartitionForecaster, Result, is_finished
 from .past_ranks import collect_ranks
 from .paths import PATHS, PathSampler
-from .pyfunc import example
 from .ranks import Ranks
 from .scenario_parts import share_difference
 from .served_model import ServedModel, forecast_completed, forecast_panel
-from .totals import DayRange, GroupSum, Total, align_ranges, read_ranges, subtract, sum_series
+from .signatures import example
+from .totals import (
+    DayRange,
+    GroupSum,
+    RangeSums,
+    Total,
+    align_ranges,
+    read_ranges,
+    subtract,
+    sum_ranges,
+    sum_series,
+)
+from .twins import unpack_twin
+from .young_notes import describe_young

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lib.data import Panel
-from lib.features import CovariateEffects
+from lib.features import CovariateEffects, PastEffects
 
 HIDDEN_SPREAD = "hidden_spread"
 Forecast = Callable[[Panel, np.ndarray], np.ndarray]  # panel and origins to quantiles
@@ -33,14 +33,12 @@ class LearnedEffects:
 
     def write(self, path: Path) -> None:
         """Write one file of numpy arrays without objects."""
-        arrays: dict[str, Any] = self.effects.to_arrays() | {HIDDEN_SPREAD: self.hidden_spread}
-        np.savez_compressed(path, **arrays)
+        _write(path, self.effects.to_arrays(), self.hidden_spread)
 
     @classmethod
     def read(cls, path: Path, median: int) -> LearnedEffects:
         """Read what `write` wrote."""
-        with np.load(path) as file:
-            arrays = dict(file)
+        arrays = _read(path)
         return cls(CovariateEffects.from_arrays(arrays), arrays[HIDDEN_SPREAD], median)
 
     def forecast(
@@ -84,3 +82,51 @@ class LearnedEffects:
         spread = np.where(nothing, self.hidden_spread[-1], spread)
         middle = quantiles[..., self.median : self.median + 1]
         return middle + (quantiles - middle) * spread
+
+
+@dataclass(frozen=True)
+class LearnedPast:
+    """What an artifact knows of past covariates.
+
+    Attributes:
+        effects: on the days ahead.
+        hidden_spread: (horizon, levels), by how much widths grow without them.
+        median: place of the median among the levels.
+    """
+
+    effects: PastEffects
+    hidden_spread: np.ndarray
+    median: int
+
+    def write(self, path: Path) -> None:
+        """Write one file of numpy arrays without objects."""
+        _write(path, self.effects.to_arrays(), self.hidden_spread)
+
+    @classmethod
+    def read(cls, path: Path, median: int) -> LearnedPast:
+        """Read what `write` wrote."""
+        arrays = _read(path)
+        return cls(PastEffects.from_arrays(arrays), arrays[HIDDEN_SPREAD], median)
+
+    def restore(self, panel: Panel, origins: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
+        """Put the effects on forecasts, (n, horizon, levels), of the panel that they were made of.
+
+        Where covariates have no value in the last days, the forecast is as without them and wider.
+        """
+        effects, units = self.effects.measure(panel, origins, quantiles.shape[1])
+        unknown = (~self.effects.known(panel, origins)).mean(axis=1)[:, None, None]
+        middle = quantiles[..., self.median : self.median + 1]
+        spread = 1 + (np.maximum(self.hidden_spread, 1.0) - 1) * unknown
+        quantiles = middle + (quantiles - middle) * spread
+        effect, units = effects.sum(axis=0)[..., None], units[:, None, None]
+        return np.where(np.isnan(units), quantiles * np.exp(effect), quantiles + units * effect)
+
+
+def _write(path: Path, effects: dict[str, np.ndarray], hidden_spread: np.ndarray) -> None:
+    arrays: dict[str, Any] = effects | {HIDDEN_SPREAD: hidden_spread}
+    np.savez_compressed(path, **arrays)
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path) as file:
+        return dict(file)

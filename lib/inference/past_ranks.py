@@ -8,39 +8,58 @@ import numpy as np
 
 from lib.data import MIN_HISTORY_DAYS, Panel
 from lib.features import values_at
-from lib.inference.effect_error import measure_effect_error
+from lib.inference.artifact import PRETRAINED_ARTIFACT, PRETRAINED_GRAPH
 from lib.inference.ranks import CODES, Ranks, normal_scores, score_actuals
 from lib.inference.served_model import ServedModel, forecast_panel
 
 MAX_WINDOWS = 8_000  # forecasts that ranks are collected from, which bounds seconds
-MAX_DATES = 1_000
+MAX_DATES = 300
+MANY_DATES = 60  # rather than more series: those that are left out take the ranks of others
 MAX_BYTES = 5_000_000  # of the ranks, before compression
 MIN_ORIGINS = 5  # below which there are no ranks
-FEWEST = 1.5  # independent forecasts of a series, where the validation has fewer
+FEWEST = 1.5  # independent forecasts of a series, where there are fewer
+BLOCKS = 5  # independent forecasts that those of the pretrained network count for, at most
 
 
-def collect_ranks(model: ServedModel, panel: Panel, origins: np.ndarray) -> Ranks | None:
+def collect_ranks(
+    model: ServedModel, panel: Panel, origins: np.ndarray, earlier: np.ndarray | None = None
+) -> Ranks | None:
     """Forecast from past origins and keep where the truth fell.
+
+    A validation of three months has three independent forecasts of a month: too few to tell how
+    errors last and how far series err together. The pretrained network has learned no day of the
+    series, so its forecasts of the days before are honest as well, and are as many as the history
+    is long. They count for at most BLOCKS independent forecasts.
 
     Args:
         model: that forecasts.
         panel: the series.
         origins: (n,) rows that training has not seen the days after. Their series and dates are
             used, whole dates at a time: as many as the constants above allow, evenly spaced.
+        earlier: (m,) rows of whose dates, those before the `origins`, the pretrained network
+            forecasts.
 
     Returns:
         None where fewer than MIN_ORIGINS dates have a known truth.
     """
     horizon = model.contract.horizon
     numbers, dates = np.unique(panel.series_of(origins)), np.unique(panel.dates[origins])
-    if len(dates) < MIN_ORIGINS:
+    before = np.unique(panel.dates[earlier]) if earlier is not None else dates[:0]
+    before = before[before < dates[0]] if len(dates) else before
+    if not len(dates) or len(before) + len(dates) < MIN_ORIGINS:
         return None
     panel = _forget_after(panel, dates[-1] + horizon)
     windows = min(MAX_WINDOWS, MAX_BYTES // horizon)
-    numbers = _evenly(numbers, windows // min(len(dates), 4 * MIN_ORIGINS))
+    if PRETRAINED_GRAPH in model.contract.settings:
+        before, dates = before[:0], np.append(before, dates)
+    numbers = _evenly(numbers, windows // min(len(before) + len(dates), MANY_DATES))
     most = min(max(windows // len(numbers), MIN_ORIGINS), MAX_DATES)
-    dates = _evenly(dates, most)
+    before, dates = _share_out(before, dates, horizon, most)
     scores = _score_past(model, panel, numbers, dates)
+    if len(before):
+        untrained = _untrained(model)
+        scores = np.concatenate([_score_past(untrained, panel, numbers, before), scores])
+        dates = np.append(before, dates)
     complete = np.asarray(np.isfinite(scores).all(axis=2))  # (dates, series)
     known = np.flatnonzero(complete.sum(axis=0) >= MIN_ORIGINS)
     whole = np.flatnonzero(complete[:, known].any(axis=1))
@@ -49,12 +68,39 @@ def collect_ranks(model: ServedModel, panel: Panel, origins: np.ndarray) -> Rank
     numbers, chosen = numbers[known], np.ix_(whole, known)
     scores = _fill_series(scores[chosen], complete[chosen])
     ranked = _rank(scores)
-    span = int((dates[whole[-1]] - dates[whole[0]]).astype(np.int64))
-    # Windows overlap: a horizon counts for half a forecast, a rule of thumb as in calibration.
-    persistence, shared = _measure_shift(scores, ranked, (1 + span / horizon) / 2)
+    persistence, shared = _measure_shift(scores, ranked, _independent(dates[whole], horizon))
     codes = np.clip(np.rint(ranked * CODES), -127, 127).astype(np.int8)
     ids = tuple(panel.ids[s] for s in numbers)
-    return Ranks(ids, codes, persistence, shared, measure_effect_error(model, panel, origins))
+    return Ranks(ids, codes, persistence, shared)
+
+
+def _share_out(
+    before: np.ndarray, dates: np.ndarray, horizon: int, most: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Choose dates of the pretrained network and of the model, at most `most` of both."""
+    if not len(before):
+        return before, _evenly(dates, most)
+    independent = _independent(dates, horizon)
+    share = independent / (independent + BLOCKS)
+    total = min(most, int(len(dates) / share))
+    before = _evenly(before, total - min(len(dates), int(np.ceil(share * total))))
+    return before, _evenly(dates, total - len(before))
+
+
+def _independent(dates: np.ndarray, horizon: int) -> float:
+    """Return how many independent forecasts of a series the dates hold.
+
+    Windows overlap: a horizon counts for half a forecast, a rule of thumb as in calibration.
+    """
+    return (1 + float((dates[-1] - dates[0]).astype(np.int64)) / horizon) / 2
+
+
+def _untrained(model: ServedModel) -> ServedModel:
+    """Return the pretrained network in the place of a model, with its effects of covariates."""
+    pretrained = ServedModel.load(PRETRAINED_ARTIFACT)
+    untrained = pretrained.for_horizon(model.contract.horizon)
+    untrained.covariates, untrained.cold_start = model.covariates, model.cold_start
+    return untrained
 
 
 def _forget_after(panel: Panel, last: np.datetime64) -> Panel:

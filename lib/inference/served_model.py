@@ -3,6 +3,7 @@
 A model folder holds `model.onnx`, `weights.safetensors`, `contract.json`, `background.npz` (the
 windows that explanations compare with) and `reference.parquet` (the features that drift checks
 compare with); since format 2 perhaps also `effects.npz` (what covariates do to a series),
+`past_effects.npz` (what past covariates say of the days ahead),
 `ranks.npz` (where the truth fell in past forecasts, to draw paths by) and `cold_start.npz` (what
 young series borrow from others). Nothing in it is executable, and the contract holds the SHA-256 of
 every file.
@@ -10,6 +11,7 @@ every file.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +32,7 @@ from lib.features import known_future as gather_known_future
 from lib.inference.artifact import (
     COLD_START,
     EFFECTS,
+    PAST_EFFECTS,
     RANKS,
     ArtifactError,
     Contract,
@@ -37,7 +40,7 @@ from lib.inference.artifact import (
 )
 from lib.inference.bounds import apply_floors, apply_spread, cover_zeros
 from lib.inference.cold_start import ColdStart, floor_young
-from lib.inference.effects import LearnedEffects
+from lib.inference.effects import LearnedEffects, LearnedPast
 from lib.inference.ranks import Ranks
 from lib.inference.shared_graph import SharedGraph
 
@@ -50,9 +53,12 @@ class ServedModel:
         self.folder = folder
         self.ranks = Ranks.read(folder / RANKS) if RANKS in contract.sha256 else None
         self.covariates: LearnedEffects | None = None
+        self.past: LearnedPast | None = None
         if EFFECTS in contract.sha256:
             median = contract.quantiles.index(0.5)
             self.covariates = LearnedEffects.read(folder / EFFECTS, median)
+        if PAST_EFFECTS in contract.sha256:
+            self.past = LearnedPast.read(folder / PAST_EFFECTS, contract.quantiles.index(0.5))
         path = folder / COLD_START
         self.cold_start = (
             ColdStart.read(path)
@@ -81,6 +87,10 @@ class ServedModel:
     def reopen(self) -> ServedModel:
         """Return the model with the files that its folder has now, by the graph that is open."""
         return ServedModel(Contract.read(self.folder), self._session, self.folder)
+
+    def for_horizon(self, horizon: int) -> ServedModel:
+        """Return the model with another horizon. Only the pretrained graph has no fixed one."""
+        return ServedModel(replace(self.contract, horizon=horizon), self._session, self.folder)
 
     def predict(self, features: np.ndarray, future: np.ndarray) -> np.ndarray:
         """Return the quantile forecasts of a batch of windows, in the unit of the series.
@@ -166,7 +176,8 @@ def forecast_panel(
             quantiles[young] = _forecast_young(
                 model, panel, origins[young], days, known_future, batch
             )
-        return apply_spread(contract, panel, origins, quantiles)
+        quantiles = apply_spread(contract, panel, origins, quantiles)
+        return model.past.restore(panel, origins, quantiles) if model.past else quantiles
 
     if model.covariates is None:
         quantiles = forecast(panel, origins)

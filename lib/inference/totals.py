@@ -141,6 +141,39 @@ def align_ranges(
     return inside, [days for days in ranges if days.last > common]
 
 
+class RangeSums(NamedTuple):
+    """The sums of one series over ranges of days: of its paths, its means and its parts."""
+
+    paths: np.ndarray  # (ranges, n)
+    means: np.ndarray  # (ranges,)
+    parts: Mapping[str, np.ndarray]  # (ranges,) each
+
+
+def sum_ranges(
+    ranges: Sequence[DayRange],
+    means: np.ndarray,
+    paths: np.ndarray,
+    parts: Mapping[str, np.ndarray] | None = None,
+    *,
+    ahead: int = 0,
+) -> RangeSums:
+    """Add up the days of one series. The arguments are those of `GroupSum.add`.
+
+    Args:
+        ranges: of days.
+        means: (days,).
+        paths: (n, days).
+        parts: (days,) of each covariate.
+        ahead: days of the series before the first of the ranges.
+    """
+
+    def add_up(days: np.ndarray) -> np.ndarray:
+        return np.array([days[ahead + a - 1 : ahead + b].sum(axis=0) for a, b in ranges])
+
+    sums = {name: add_up(part) for name, part in (parts or {}).items()}
+    return RangeSums(add_up(paths.T), add_up(means), sums)
+
+
 class GroupSum:
     """Add up the paths and means of the series of a group, one series at a time.
 
@@ -172,12 +205,14 @@ class GroupSum:
             parts: of a scenario, (days,) of each covariate, as `share_difference` returns them.
         """
         ahead = int((self.start - start).astype(np.int64))
-        sums = np.stack([paths[:, ahead + a - 1 : ahead + b].sum(axis=1) for a, b in self.ranges])
-        self._paths = sums if self._paths is None else self._paths + sums
-        self._means += [means[ahead + a - 1 : ahead + b].sum() for a, b in self.ranges]
-        for name, part in (parts or {}).items():
-            added = [part[ahead + a - 1 : ahead + b].sum() for a, b in self.ranges]
-            self._parts[name] = self._parts.get(name, 0.0) + np.array(added)
+        self.add_ranges(sum_ranges(self.ranges, means, paths, parts, ahead=ahead))
+
+    def add_ranges(self, sums: RangeSums) -> None:
+        """Add one series whose days are added up already, over the ranges of this group."""
+        self._paths = sums.paths if self._paths is None else self._paths + sums.paths
+        self._means += sums.means
+        for name, part in sums.parts.items():
+            self._parts[name] = self._parts.get(name, 0.0) + part
         self._series += 1
 
     def add_sums(self, start: np.datetime64, days: Sequence[Total]) -> None:

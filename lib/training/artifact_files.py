@@ -5,7 +5,7 @@ Nothing here loads PyTorch: an artifact of the pretrained network needs none.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,15 +31,23 @@ from lib.inference import (
     FILES,
     NONNEGATIVE_SERIES,
     OPTIONAL_FILES,
+    PAST_EFFECTS,
     RANKS,
     SERIES_SPREAD,
     Contract,
     LearnedEffects,
+    LearnedPast,
     ServedModel,
     collect_ranks,
+    measure_effect_error,
 )
 from lib.training.cold_start import learn_cold_start
-from lib.training.data import TrainingData
+from lib.training.data import TrainingData, learn_past
+from lib.training.hidden_covariates import (
+    FactorsOf,
+    calibrate_hidden,
+    calibrate_without_past,
+)
 
 BACKGROUND_WINDOWS = 8
 REFERENCE_ROWS = 20_000  # feature rows that drift is measured against, at most
@@ -126,8 +134,9 @@ def add_learned(
     served: ServedModel,
     data: TrainingData,
     split: DataSplit,
-    hidden_spread: Callable[[], np.ndarray],
-    cold_widths: np.ndarray | None = None,
+    factors_of: FactorsOf,
+    spread: np.ndarray,
+    twin: ServedModel | None = None,
 ) -> ServedModel:
     """Add to an artifact what young series borrow, the effects of covariates, and ranks.
 
@@ -135,45 +144,76 @@ def add_learned(
         served: the artifact.
         data: that the network was trained on.
         split: of its days.
-        hidden_spread: gives the widths where covariates are unknown, if there are any.
-        cold_widths: widths of young series; by default they are measured on the validation days.
+        factors_of: calibrates the widths of the network.
+        spread: (horizon, levels), its factors of complete forecasts.
+        twin: whose widths are taken where covariates are unknown or series young; by default they
+            are measured on the validation days.
     """
     folder = served.folder
-    cold_start = learn_cold_start(served, data.validation, split.validation_end, cold_widths)
+    widths = twin.cold_start.widths if twin else None
+    cold_start = learn_cold_start(served, data.validation, split.validation_end, widths)
     if cold_start is not None:
         cold_start.write(folder / COLD_START)
         served = _add_file(served, COLD_START)
+    hidden = without_past = np.empty(0)
+    if data.effects:
+        hidden = (
+            twin.covariates.hidden_spread
+            if twin and twin.covariates and twin.covariates.effects.names == data.effects.names
+            else calibrate_hidden(factors_of, spread, data)
+        )
+    if data.train.past_effects:
+        without_past = (
+            twin.past.hidden_spread
+            if twin and twin.past
+            else calibrate_without_past(factors_of, spread, data)
+        )
     learned = data.effects.learned if data.effects else None
-    if learned is None:
-        return _add_ranks(served, data)
-    spread = hidden_spread()
-    served = _add_ranks(_add_effects(served, learned, spread), data)
+    served = _add_effects(served, learned, hidden, data.train.past_effects, without_past)
+    served = _add_ranks(served, data)
     if split.train_end == split.validation_end:
         return served  # a refit: its effects have seen every day
     # The ranks are of effects that have not seen the validation days. Those that forecast have.
-    newest = ft.fit_effects(data.observed, split.validation_end)
-    same = newest is not None and newest.names == learned.names
-    return _add_effects(served, newest, spread) if newest and same else served
+    panel, newest = data.observed, None
+    if learned:
+        newest = ft.fit_effects(panel, split.validation_end)
+        newest = newest if newest and newest.names == learned.names else learned
+        panel = newest.apply(panel).remove(np.full(len(newest.names), True))
+    past_effects = learn_past(panel, split.validation_end, served.contract.horizon, newest)
+    if not (past_effects and data.train.past_effects):
+        past_effects = data.train.past_effects
+    return _add_effects(served, newest, hidden, past_effects, without_past)
 
 
 def _add_ranks(served: ServedModel, data: TrainingData) -> ServedModel:
-    """Add the ranks of the validation's truth to an artifact, which totals are made from."""
+    """Add the ranks of the truth in past forecasts to an artifact, which totals are made from."""
     if not len(data.validation.origins):
         return served
-    ranks = collect_ranks(served, data.observed, data.validation.origins)
+    observed, origins = data.observed, data.validation.origins
+    ranks = collect_ranks(served, observed, origins, data.train.origins)
     if ranks is None:
         return served
-    ranks.write(served.folder / RANKS)
+    error = measure_effect_error(served, observed, origins)
+    replace(ranks, effect_error=error).write(served.folder / RANKS)
     return _add_file(served, RANKS)
 
 
 def _add_effects(
-    served: ServedModel, effects: ft.CovariateEffects, hidden_spread: np.ndarray
+    served: ServedModel,
+    effects: ft.CovariateEffects | None,
+    hidden_spread: np.ndarray,
+    past_effects: ft.PastEffects | None,
+    without_past: np.ndarray,
 ) -> ServedModel:
     """Add the effects of covariates to an artifact, in the place of former ones."""
     median = served.contract.quantiles.index(0.5)
-    LearnedEffects(effects, hidden_spread, median).write(served.folder / EFFECTS)
-    return _add_file(served, EFFECTS)
+    if effects:
+        LearnedEffects(effects, hidden_spread, median).write(served.folder / EFFECTS)
+        served = _add_file(served, EFFECTS)
+    if past_effects:
+        LearnedPast(past_effects, without_past, median).write(served.folder / PAST_EFFECTS)
+        served = _add_file(served, PAST_EFFECTS)
+    return served
 
 
 def _add_file(served: ServedModel, name: str) -> ServedModel:

@@ -77,7 +77,7 @@ def hide_covariates(
     one = rng.integers(count, size=len(index))
     hidden = (rng.random(len(index)) < 0.5)[:, None] | (np.arange(count) == one[:, None])
     values, rows, in_series = _gather_series(windows, index)
-    values = effects.put_back(values, rows, hidden)
+    values = ft.put_back(effects, values, rows, hidden)
     return _cut_out(windows, values, rows, in_series), hidden
 
 
@@ -87,11 +87,13 @@ def _gather_series(
     """Gather the days that windows reach back on and forecast.
 
     Returns:
-        (n, HISTORY_DAYS + 1 + horizon) each: values, row numbers, and whether the series has begun.
+        (n, HISTORY_DAYS + 1 + horizon) each: values, those ahead as targets are, row numbers, and
+        whether the series has begun.
     """
     panel, origins = windows.panel, windows.origins[index]
     steps = np.arange(-HISTORY_DAYS, windows.horizon + 1)
     values = ft.values_at(panel, panel.values, origins, steps)
+    values[:, -windows.horizon :] = windows.targets(index)
     in_series = (origins - panel.first_row_of(origins))[:, None] >= -steps
     return values, np.where(in_series, origins[:, None] + steps, origins[:, None]), in_series
 
@@ -111,7 +113,8 @@ def _cut_out(
         event=panel.event[rows],
     )
     origins = offsets[1:] - 1 - windows.horizon
-    return replace(windows, panel=cut, features=ft.compute_features(cut), origins=origins)
+    features = ft.compute_features(cut)
+    return replace(windows, panel=cut, features=features, origins=origins, past_effects=None)
 
 
 def draw_shifted_past(past: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -83,6 +83,8 @@ def prepare(panel: Panel, split: DataSplit, config: ModelConfig) -> TrainingData
     panel = without_spikes(panel, split.validation_end)
     panel = forget_covariates_after(panel, split.validation_end)
     panel, effects = _remove_effects(panel, split.train_end)
+    learned = effects.learned if effects else None
+    past_effects = learn_past(panel, split.train_end, config.horizon, learned)
     features = ft.compute_features(panel)
     history = min(config.context_length, MIN_HISTORY_DAYS)
     train = ft.index_windows(
@@ -106,6 +108,7 @@ def prepare(panel: Panel, split: DataSplit, config: ModelConfig) -> TrainingData
             )
     train = _without_constants(train, split.train_end)
     validation = _without_constants(validation, split.validation_end)
+    train, validation = (replace(w, past_effects=past_effects) for w in (train, validation))
     past = panel.dates <= split.train_end
     return replace(_measure_units(panel, past, train, validation), effects=effects)
 
@@ -120,15 +123,18 @@ def prepare_zero_shot(panel: Panel, horizon: int) -> TrainingData:
     their origins on all days, since nothing but their inputs is used.
     """
     panel, effects = _remove_effects(panel, panel.dates.max(), dates=True)
+    learned = effects.learned if effects else None
+    past_effects = learn_past(panel, panel.dates.max(), horizon, learned)
     features = ft.compute_features(panel)
     whole = ft.index_windows(panel, features, horizon, min_history=MIN_HISTORY_DAYS)
     days = max(2 * horizon, min(int(0.15 * np.unique(panel.dates).size), 365))
     recent = whole.origins[panel.dates[whole.origins] >= panel.dates.max() - days]
     chosen = np.linspace(0, len(recent) - 1, min(len(recent), CALIBRATION_WINDOWS)).astype(int)
-    validation = ft.Windows(panel, features, recent[chosen], horizon)
+    validation = ft.Windows(panel, features, recent[chosen], horizon, past_effects=past_effects)
     if len(chosen):
         validation = _without_constants(validation, panel.dates.max())
-    train = ft.Windows(panel, features, np.arange(len(panel.dates)), horizon)
+    every = np.arange(len(panel.dates))
+    train = ft.Windows(panel, features, every, horizon, past_effects=past_effects)
     past = np.full(len(panel.dates), True)
     return replace(_measure_units(panel, past, train, validation), effects=effects)
 
@@ -142,6 +148,14 @@ def _remove_effects(
         return panel, None
     effects = learned.apply(panel)
     return effects.remove(np.full(len(learned.bases), True)), effects
+
+
+def learn_past(
+    panel: Panel, until: np.datetime64, horizon: int, effects: ft.CovariateEffects | None
+) -> ft.PastEffects | None:
+    """Learn what past covariates say of the days ahead, of a panel without other effects."""
+    additive = effects.traits.additive if effects else None
+    return ft.fit_past_effects(panel, until, horizon, additive)
 
 
 def _measure_units(

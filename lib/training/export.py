@@ -21,7 +21,6 @@ from lib.training.artifact_files import add_learned, write_contract, write_windo
 from lib.training.calibration import factors_by_block
 from lib.training.data import TrainingData
 from lib.training.graph import simplify_graph
-from lib.training.hidden_covariates import calibrate_hidden
 from lib.training.loop import Fit
 
 TOLERANCE = 1e-4  # largest difference of graph and network, in widths of the forecast
@@ -39,8 +38,7 @@ def save_artifact(
     split: DataSplit,
     *,
     source: str = "",
-    hidden_spread: np.ndarray | None = None,
-    cold_widths: np.ndarray | None = None,
+    twin: ServedModel | None = None,
 ) -> ServedModel:
     """Write the artifact of a fit, without metrics yet, and load it.
 
@@ -51,9 +49,8 @@ def save_artifact(
         panel: all series.
         split: of the days of `panel`.
         source: name of the data, such as that of its file, for people.
-        hidden_spread: as `calibrate_hidden` returns it; by default it is measured on the
-            validation days.
-        cold_widths: widths of young series, which are measured there too by default.
+        twin: of a refit; the widths where covariates are unknown or series young are the twin's
+            instead of those that are measured on the validation days.
 
     Raises:
         ExportError: graph and network differ on the background windows.
@@ -75,13 +72,8 @@ def save_artifact(
     )
     served = ServedModel.load(folder)
     _compare(served, model, background, future)
-
-    def measure_hidden() -> np.ndarray:
-        if hidden_spread is not None:
-            return hidden_spread
-        return calibrate_hidden(partial(factors_by_block, model), model.spread.numpy(), data)
-
-    return add_learned(served, data, split, measure_hidden, cold_widths)
+    factors_of = partial(factors_by_block, model)
+    return add_learned(served, data, split, factors_of, model.spread.numpy(), twin)
 
 
 def export_onnx(

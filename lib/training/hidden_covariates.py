@@ -49,6 +49,15 @@ def calibrate_hidden(factors_of: FactorsOf, spread: np.ndarray, data: TrainingDa
     )
 
 
+def calibrate_without_past(
+    factors_of: FactorsOf, spread: np.ndarray, data: TrainingData
+) -> np.ndarray:
+    """Return by how much widths grow where past covariates are unknown. (horizon, levels)."""
+    if not len(data.validation.origins):
+        return np.ones(spread.shape)
+    return factors_of(replace(data.validation, past_effects=None)) / spread
+
+
 def _hide(windows: ft.Windows, effects: ft.PanelEffects, visible: np.ndarray) -> ft.Windows:
     """Return windows as they are where only some covariates, (K,), are known ahead."""
     panel = effects.remove(visible)

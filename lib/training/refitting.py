@@ -19,7 +19,7 @@ import structlog
 
 from lib.data import DataSplit, Panel, last_history_day
 from lib.files import file_hash
-from lib.inference import CONTRACT, RANKS, TWIN, Contract, ServedModel
+from lib.inference import CONTRACT, RANKS, TWIN, Contract, Ranks, ServedModel, collect_ranks
 from lib.models import ModelConfig
 from lib.training.checkpoint import Checkpoint
 from lib.training.data import TrainingData, prepare
@@ -65,7 +65,12 @@ def refit(
     model.spread.copy_(twin.model.spread)
     # The same days, without the effects as this network has learned them.
     windows = everything.train
-    known = replace(data.validation, panel=windows.panel, features=windows.features)
+    known = replace(
+        data.validation,
+        panel=windows.panel,
+        features=windows.features,
+        past_effects=windows.past_effects,
+    )
     batch = validation_batch(known, shape, config)
     loss = evaluate(model, batch, state.step, config)
     if not loss <= TOLERANCE * twin.validation_loss:
@@ -83,7 +88,8 @@ def prepare_every_day(panel: Panel, shape: ModelConfig) -> TrainingData:
 def save_refit(folder: Path, fit: Fit, panel: Panel) -> ServedModel:
     """Replace an artifact by the refit of its network, and keep the old one in it as its twin.
 
-    Metrics, ranks and the widths where covariates are unknown or series young stay the twin's.
+    Metrics and the widths where covariates are unknown or series young stay the twin's. The ranks
+    are the twin's too, of the days of the backtest as well as of those of the validation.
 
     Args:
         folder: of the twin's artifact, with its metrics.
@@ -91,12 +97,11 @@ def save_refit(folder: Path, fit: Fit, panel: Panel) -> ServedModel:
         panel: all series.
     """
     twin = Contract.read(folder)
-    packed, ranks = _pack(folder, twin), folder / RANKS
-    past_ranks = ranks.read_bytes() if RANKS in twin.files else b""
-    last = last_history_day(panel)
+    packed, last = _pack(folder, twin), last_history_day(panel)
     data = prepare_every_day(panel, fit.model.config)
     name = str(twin.settings.get("data", {}).get("name", ""))
     judged = ServedModel.load(folder)
+    ranks = _collect_ranks(judged, data, last)
     served = save_artifact(
         folder,
         fit,
@@ -104,27 +109,30 @@ def save_refit(folder: Path, fit: Fit, panel: Panel) -> ServedModel:
         panel,
         DataSplit(last, last, last),
         source=name,
-        hidden_spread=_hidden_spread(judged, data),
-        cold_widths=judged.cold_start.widths,
+        twin=judged,
     )
     sha256 = dict(served.contract.sha256)
     (folder / TWIN).write_bytes(packed)
     sha256[TWIN] = file_hash(folder / TWIN)
-    if past_ranks:
-        ranks.write_bytes(past_ranks)
-        sha256[RANKS] = file_hash(ranks)
+    if ranks is not None:
+        ranks.write(folder / RANKS)
+        sha256[RANKS] = file_hash(folder / RANKS)
     settings = served.contract.settings | {"twin": {"training_span": list(twin.training_span)}}
     contract = replace(served.contract, metrics=twin.metrics, sha256=sha256, settings=settings)
     (folder / CONTRACT).write_text(contract.to_json())
     return ServedModel.load(folder)
 
 
-def _hidden_spread(twin: ServedModel, data: TrainingData) -> np.ndarray | None:
-    """Return the twin's widths where covariates are unknown, if it has the same covariates."""
-    learned = twin.covariates
-    if learned is None or data.effects is None or learned.effects.names != data.effects.names:
-        return None
-    return learned.hidden_spread
+def _collect_ranks(twin: ServedModel, data: TrainingData, last: np.datetime64) -> Ranks | None:
+    """Return the ranks of a twin on the days that it has not learned, up to the last one."""
+    dates = data.observed.dates
+    unseen = (dates >= np.datetime64(twin.contract.training_span[1])) & (
+        dates <= last - twin.contract.horizon
+    )
+    ranks = collect_ranks(twin, data.observed, np.flatnonzero(unseen), data.train.origins)
+    if ranks is None or twin.ranks is None:
+        return twin.ranks
+    return replace(ranks, effect_error=twin.ranks.effect_error)
 
 
 def _pack(folder: Path, contract: Contract) -> bytes:

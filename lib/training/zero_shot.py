@@ -19,7 +19,6 @@ from lib.inference import CALIBRATION, PRETRAINED_ARTIFACT, PRETRAINED_GRAPH, Co
 from lib.training.artifact_files import add_learned, write_contract, write_windows
 from lib.training.config import TrainingConfig
 from lib.training.data import TrainingData, prepare_zero_shot
-from lib.training.hidden_covariates import calibrate_hidden
 from lib.training.widths import residuals_of, spread_by_series, spread_of
 
 NO_FLOOR = -1e300  # as the network has it
@@ -84,7 +83,7 @@ def save_zero_shot(
         def factors_of(windows: Windows) -> np.ndarray:
             return spread
 
-    return add_learned(served, data, split, lambda: calibrate_hidden(factors_of, spread, data))
+    return add_learned(served, data, split, factors_of, spread)
 
 
 def _write_weights(

@@ -31,6 +31,10 @@ class Batches(Protocol):
         """Return body and headers of each answer; None as above."""
         ...
 
+    def report(self, calls: list[Any]) -> None:
+        """Log and count calls whose answers were sent."""
+        ...
+
 
 class BatchWorker(ThreadWorker):
     """gunicorn's threaded worker with batches.
@@ -117,9 +121,12 @@ class BatchWorker(ThreadWorker):
         if not calls:
             return results
         answers = self.batches.answer(list(calls.values()))
-        for number, answer in zip(calls, answers, strict=True):
+        answered = []
+        for (number, call), answer in zip(calls.items(), answers, strict=True):
             if answer is not None:
                 results[number] = self._send(conns[number], *answer)
+                answered.append(call)
+        self.batches.report(answered)  # now: while the clients read, it takes nobody's time
         return results
 
     def _send(self, conn: Any, text: bytes, headers: list[tuple[str, str]]) -> bool:

@@ -118,7 +118,8 @@ class Client(socket.socket):
 
     def peek_body(self) -> bytes:
         """Return the body of a request that is here; `take_request` takes it."""
-        return bytes(self._ahead[self.size - self.length : self.size])
+        with memoryview(self._ahead) as received:  # a slice of the array itself is one more copy
+            return bytes(received[self.size - self.length : self.size])
 
     def take_request(self) -> None:
         """Take the request that is here, as the parser would; what follows it stays."""

@@ -43,11 +43,22 @@ class TokenBuckets:
             tokens = min(self._burst, tokens + (now - at) * self._rate)
             if admitted := tokens > 0:
                 tokens -= cost
-            self._buckets[client] = tokens, now
-            self._buckets.move_to_end(client)
-            if len(self._buckets) > self._most:
-                self._buckets.popitem(last=False)
+            self._keep(client, tokens, now)
         return 0.0 if admitted else (1.0 - tokens) / self._rate
+
+    def charge(self, client: str, cost: float) -> None:
+        """Take tokens for a call that was admitted and has turned out to cost more."""
+        if not self._rate:
+            return
+        with self._lock:
+            tokens, at = self._buckets.get(client, (self._burst, time.monotonic()))
+            self._keep(client, tokens - cost, at)
+
+    def _keep(self, client: str, tokens: float, at: float) -> None:
+        self._buckets[client] = tokens, at
+        self._buckets.move_to_end(client)
+        if len(self._buckets) > self._most:
+            self._buckets.popitem(last=False)
 
     def is_empty(self, client: str) -> bool:
         """Tell whether a client has no token; takes none."""

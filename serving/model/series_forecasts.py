@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lib.features import describe_outside
+from lib.features import describe_missing_past, describe_outside
 from lib.inference import ServedModel, forecast_panel, mean_of_quantiles
 from serving.schemas import Series, join_series, last_features
 
@@ -62,6 +62,8 @@ def forecast_series(
         if forecaster.covariates:
             effects = forecaster.covariates.effects
             doubts = tuple(describe_outside(effects, panel, origins, quantiles.shape[1]))
+        if forecaster.past:
+            doubts += tuple(describe_missing_past(forecaster.past.effects, panel, origins))
         features = last_features(histories)
         covariates = tuple(one.last_day for one in part)
         yield SeriesForecasts(panel.ids, first, quantiles, means, features, covariates, doubts)

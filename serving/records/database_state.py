@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -40,7 +41,7 @@ class DatabaseFile:
         if self._path is None:
             return None
         try:
-            found = self._path.stat()
+            found = os.stat(self._path)  # noqa: PTH116 - for each prediction, in half the time
         except OSError:
             return None
         return found.st_dev, found.st_ino

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -143,7 +144,7 @@ def interpolate_medians(quantiles: np.ndarray, known: tuple[float, ...]) -> np.n
     Returns:
         (...), between the quantiles on both sides of 0.5; the outermost where all lie on one.
     """
-    above = int(np.searchsorted(known, 0.5))
+    above = bisect_left(known, 0.5)
     if above == len(known):
         return quantiles[..., -1]
     if above == 0 or known[above] == 0.5:

@@ -26,6 +26,7 @@ from serving.schemas import (
     FieldWarning,
     Forecast,
     ForecastCall,
+    Plan,
     Prediction,
     check_forecast,
     read_forecast,
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
 MAX_PREDICT = 1_000_000  # bytes
 MAX_FORECAST = 64_000_000
 LARGE = 2_000_000  # bytes; of larger bodies only one is decoded at a time
+# A body of few bytes may ask for much: days of a history that a forecast takes as long as, whatever
+# its length, and a total.
+_ROWS_EACH, _ROWS_A_TOTAL = 365, 40
 LATER = 5  # seconds after which to send a large body again
 large_bodies = ConcurrencyLimit(
     1,
@@ -105,6 +109,7 @@ def _forecast(model: Served, body: list[bytes]) -> Response:
     contract = model.forecaster.contract
     call = read_forecast(body.pop(), contract)
     plan = read_plan(call.options, call.series, contract, call.horizon)
+    g.rows = _rows_of(call, plan)
     parts = list(forecast_series(model.forecaster, call.series, call.context))
     warnings = _check_forecasts(call, parts) + warn_of_source(model, call.field(0, "history"))
     further: list[list[dict[str, Any]]] = [[] for _ in parts]
@@ -121,6 +126,17 @@ def _forecast(model: Served, body: list[bytes]) -> Response:
     fragment = orjson.Fragment(b"[" + b",".join(forecasts) + b"]")
     fields |= {"forecasts": fragment, "levels": call.levels}
     return make_response(model, Answer(fields, warnings, not_stored))
+
+
+def _rows_of(call: ForecastCall, plan: Plan | None) -> int:
+    """Return the days of history that are as much work as a call."""
+    series = len(call.series)
+    if plan is None:
+        return _ROWS_EACH * series
+    futures = 1 + len(plan.scenarios)
+    alone = sum(len(split) for split in plan.alone.values())
+    totals = futures * sum(map(len, plan.ranges))
+    return _ROWS_EACH * series * (futures + alone) + _ROWS_A_TOTAL * totals
 
 
 def _check_forecasts(call: ForecastCall, parts: list[SeriesForecasts]) -> list[FieldWarning]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
+from math import isfinite
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -75,18 +77,23 @@ def answer_window(
         RequestError: 422, the model has no forecast.
     """
     first, levels = quantiles[0], model.forecaster.contract.quantiles
-    if not np.isfinite(first).all():
+    values = first.tolist()
+    if not all(map(isfinite, values)):
         raise invalid("sequence", UNUSABLE)
     largest = float(np.fmax.reduce(np.abs(window.rows[:, _LAG_1]), initial=0.0))
     warnings = window.warnings + check_forecast(first, largest, "sequence")
     warnings += warn_of_source(model, "sequence")
-    values = first.tolist()
     record = Record(
         trace_id, model.version, levels, [values], body=window.rows, features=window.rows[-1]
     )
     fields = {
         "prediction": float(interpolate_medians(first, levels)),
-        "quantiles": dict(zip(name_levels(levels), values, strict=True)),
+        "quantiles": dict(zip(_names(levels), values, strict=True)),
         **name_source(model),
     }
     return Answer(fields, warnings, not_stored=int(not recorder.record(record)))
+
+
+@lru_cache(maxsize=4)
+def _names(levels: tuple[float, ...]) -> tuple[str, ...]:
+    return tuple(name_levels(levels))

@@ -112,8 +112,9 @@ def _health() -> Response:
 
 def _learned_effects(forecaster: ServedModel) -> list[str] | None:
     """Return the covariates whose effects a model has learned; None where it does not say."""
-    if forecaster.covariates is not None:
-        return [name for name in forecaster.covariates.effects.names if name != DAY_OF_YEAR]
+    learned = [part.effects.names for part in (forecaster.covariates, forecaster.past) if part]
+    if learned:
+        return [name for names in learned for name in names if name != DAY_OF_YEAR]
     # Only contracts of models that learn effects describe covariates, be it none.
     return [] if "covariates" in forecaster.contract.settings else None
 

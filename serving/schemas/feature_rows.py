@@ -59,13 +59,18 @@ def read_sequence(body: bytes, length: int) -> np.ndarray:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         rows = []  # read again below, by what can say why
     # As many quotation marks as the keys need: so no key is there twice.
-    if len(rows) != length or body.count(b'"') != 2 * (1 + length * len(FEATURES)):
+    if len(rows) != length or _count_quotation_marks(body) != 2 * (1 + length * len(FEATURES)):
         sent = decode_json(body)
         _check(sent, length)
         cells = [row[name] for row in sent["sequence"] for name in FEATURES]
     else:
         cells = list(chain.from_iterable(map(msgspec.structs.astuple, rows)))
     return np.array(cells, dtype=np.float64).reshape(length, len(FEATURES))
+
+
+def _count_quotation_marks(body: bytes) -> int:
+    """Count them; `bytes.count` takes three times as long where there are so many."""
+    return int(np.count_nonzero(np.frombuffer(body, np.uint8) == ord('"')))
 
 
 def _check(sent: Any, length: int) -> None:

@@ -39,10 +39,10 @@ def find_errors(values: np.ndarray) -> np.ndarray:
     Args:
         values: (days,), NaN where missing.
     """
-    large = _largest(values)
-    known = int(np.isfinite(values).sum())
+    known = values[np.isfinite(values)]
+    large = _largest(known)
     for count in range(1, min(_ERRORS, len(large) - 1) + 1):
-        if known >= _ROBUST and large[-count] / _ISOLATED > large[-count - 1] > 0:
+        if len(known) >= _ROBUST and large[-count] / _ISOLATED > large[-count - 1] > 0:
             return np.flatnonzero(np.abs(values) >= large[-count])
     return np.empty(0, dtype=np.int64)
 
@@ -61,7 +61,8 @@ def check_values(values: np.ndarray, contract: Contract, field: str) -> list[Fie
     known = values[np.isfinite(values)]
     found = []
     floor = contract.scaling.get("floor")
-    if floor is not None and (below := int((known < floor).sum())):
+    if floor is not None and np.minimum.reduce(known) < floor:
+        below = int((known < floor).sum())
         if below == len(known):
             raise invalid(field, f"all values are below {floor:g}, the lowest of this model")
         found.append(
@@ -78,7 +79,8 @@ def check_values(values: np.ndarray, contract: Contract, field: str) -> list[Fie
             f"one value is {large[-1]:g}, and no other is above {large[-2]:g}: if it is an error, "
             "send null in its place"
         )
-    center, spread = _center_and_spread(values[-_RECENT:])
+    recent = values[-_RECENT:]
+    center, spread = _center_and_spread(recent) if _may_be_flat(recent) else (0.0, 0.0)
     if 0 < spread < _FLAT * abs(center):
         found.append(
             f"the values differ by {spread:.3g} around {center:.6g}, less than the model can tell "
@@ -144,11 +146,18 @@ def check_forecast(quantiles: np.ndarray, largest: float, field: str) -> list[Fi
     return [FieldWarning(field, f"{detail}: do not rely on it")]
 
 
-def _largest(values: np.ndarray) -> np.ndarray:
+def _largest(known: np.ndarray) -> np.ndarray:
     """Return the largest absolute values, rising: one more than may be errors."""
-    known = np.abs(values[np.isfinite(values)])
-    first = max(0, len(known) - _ERRORS - 1)
-    return np.sort(np.partition(known, first)[first:]) if len(known) else known
+    return np.sort(np.abs(known))[-_ERRORS - 1 :]
+
+
+def _may_be_flat(values: np.ndarray) -> bool:
+    """Tell whether it is worth measuring the spread of values, by their range alone.
+
+    The mean absolute deviation is at least the range divided by the number of values.
+    """
+    low, high = float(np.fmin.reduce(values)), float(np.fmax.reduce(values))
+    return high - low < _FLAT * len(values) * max(abs(low), abs(high))
 
 
 def _center_and_spread(values: np.ndarray) -> tuple[float, float]:

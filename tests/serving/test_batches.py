@@ -16,6 +16,7 @@ from tests.serving.test_gunicorn_worker import running
 
 APP = """
 import time
+from pathlib import Path
 from serving.http.batch_worker import BatchWorker
 
 class Echo:
@@ -26,6 +27,10 @@ class Echo:
         time.sleep(0.05)
         texts = [b"%d:%s" % (len(calls), body) for body in calls]
         return [(t, [("Content-Length", str(len(t)))]) for t in texts]
+
+    def report(self, calls):
+        while b"slow report" in calls and not Path("was-read").exists():
+            time.sleep(0.01)
 
 BatchWorker.batches = Echo()
 
@@ -97,6 +102,16 @@ def test_worker_answers_pipelined_requests_in_their_order(port, lines):
                 assert data
                 got += data
             assert got.index(b":first") < got.index(b":next") < got.index(b":last")
+
+
+def test_worker_sends_an_answer_before_it_is_reported(port, tmp_path):
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        client.settimeout(10)
+        client.sendall(request(b"slow report"))
+        assert read(client)[1] == b"1:slow report"
+        (tmp_path / "was-read").touch()
+        client.sendall(request(b"next"))
+        assert read(client)[1] == b"1:next"
 
 
 def test_worker_lets_the_application_answer_what_no_batch_takes(port):

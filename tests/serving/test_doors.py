@@ -74,6 +74,18 @@ def test_client_without_a_key_is_limited_by_address_and_by_rows(make_app):
     assert send("10.0.0.2").status_code == 200
 
 
+def test_client_is_limited_by_what_it_has_computed_not_by_its_bytes(make_app):
+    client = make_app(rate_limit_rows=1_000).test_client()
+    day = [{"date": "2026-01-01", "value": 1.0}]
+
+    def send(count, **plan):
+        body = {"series": [{"series_id": f"{i}", "history": day} for i in range(count)], **plan}
+        return client.post("/forecast", json=body).status_code
+
+    assert [send(2) for _ in range(4)] == [200] * 4
+    assert [send(40), send(40)] == [200, 429]  # 4 kB each
+
+
 def test_token_buckets_refill_and_forget_the_oldest_client():
     buckets = TokenBuckets(2.0, 10.0, clients=2)
     assert buckets.take("a", 14.0, now=0.0) == 0.0

@@ -159,8 +159,28 @@ def closing(found):
 
 
 def trials_of(found, host, *states):
-    trials = found.get_trials(deepcopy=False, states=states)
+    trials = found.get_trials(deepcopy=False, states=states or None)
     return [t for t in trials if t.user_attrs.get("worker", [""])[0] == host]
+
+
+def stop_in_the_middle(found, host):
+    """Stop the two workers of a host, each in the middle of a trial, and return these trials."""
+    stopped, end = {}, time.monotonic() + 300
+    while len(stopped) < 2:
+        assert time.monotonic() < end, [t.intermediate_values for t in trials_of(found, host)]
+        for trial in trials_of(found, host, TrialState.RUNNING):
+            if trial.number in stopped or not trial.intermediate_values:
+                continue
+            os.kill(pid_of(trial), signal.SIGSTOP)
+            if found.get_trials()[trial.number].state == TrialState.RUNNING:
+                stopped[trial.number] = trial
+            else:
+                os.kill(pid_of(trial), signal.SIGCONT)
+    return list(stopped.values())
+
+
+def pid_of(trial):
+    return trial.user_attrs["worker"][1]
 
 
 def until(reached, process, log, seconds):
@@ -177,16 +197,12 @@ def test_study_is_completed_by_the_host_that_is_left(hosts, found, tmp_path):
     running = {h.name: h.start(*command, h.name, log=logs[h.name]) for h in hosts}
     one = hosts[0]
 
-    def in_the_middle():
-        mid = trials_of(found, "one", TrialState.RUNNING)
-        return sum(bool(t.intermediate_values) for t in mid) == 2 and study.finished_trials(found)
-
-    until(in_the_middle, running["one"], logs["one"], 300)
+    lost = stop_in_the_middle(found, "one")
+    until(lambda: study.finished_trials(found), running["two"], logs["two"], 300)
     one.cut_off()
-    time.sleep(1)  # what was on its way arrives
-    lost = trials_of(found, "one", TrialState.RUNNING)
+    for trial in lost:
+        os.kill(pid_of(trial), signal.SIGCONT)
     before = [t.number for t in study.finished_trials(found)]
-    assert lost
     assert len(before) < TRIALS
     alive = one.processes()
     assert len(alive) == 3

@@ -183,3 +183,11 @@ def test_rows_with_a_known_covariate_behind_the_last_value_are_planned():
         name = "price" if role == "covariates" else "visits"
         _, planned = split_planned(read(frame, **{role: [name]}))
         assert len(planned) == planned_days
+
+
+def test_one_name_may_be_a_text():
+    options = {"covariates": "price", "static_covariates": "size"}
+    lists = {name: [column] for name, column in options.items()}
+    pd.testing.assert_frame_equal(read(mixed(), **options), read(mixed(), **lists))
+    with pytest.raises(SeriesError, match=r"no column 'prise'.*'price'"):
+        read(mixed(), covariates="prise")

@@ -10,6 +10,7 @@ from lib.data.panel import Panel
 from lib.features import covariate_effects
 from lib.features.covariate_effects import CovariateEffects
 from lib.features.effect_fitting import fit_effects
+from lib.features.effect_return import put_back
 
 DAYS = 420
 UNTIL = np.datetime64("2021-01-01") + DAYS - 61
@@ -143,7 +144,7 @@ def test_removed_effects_are_restored():
     np.testing.assert_allclose(restored, panel.values[301:315], rtol=1e-5)
     rows = np.arange(280, 300)[None]
     hidden = ~visible(effects, "x")[None]
-    back = applied.put_back(applied.remove(every).values[rows], rows, hidden)
+    back = put_back(applied, applied.remove(every).values[rows], rows, hidden)
     expected = applied.remove(visible(effects, "x")).values[rows]
     np.testing.assert_allclose(back, expected, rtol=1e-5)
 

@@ -11,7 +11,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from lib.features import engineering
-from lib.features.windows import gather_context, index_windows, known_future, values_at
+from lib.features.window_index import index_windows
+from lib.features.windows import gather_context, known_future, values_at
 from tests.panels import SEED_SERIES, panel_of
 
 NAN = math.nan

@@ -78,7 +78,7 @@ def test_what_years_do_not_share_is_worth_little():
     rng = np.random.default_rng(3)
     walk = 100 * np.exp(np.cumsum(0.01 * rng.standard_normal(4 * 365)))
     found = learn(panel_of(walk, first=FIRST))
-    effect = found.year.season if found else np.zeros(1)
+    effect = found.year.fixed if found else np.zeros(1)
     assert np.abs(effect).max() < 0.1
 
 
@@ -128,7 +128,7 @@ def test_dates_come_after_covariates_and_are_read_back_with_them():
     plain = fit_effects(panel, panel.dates.max())
     assert plain is not None
     np.testing.assert_array_equal(plain.apply(panel).effects[0], effects.apply(panel).effects[0])
-    assert "year_season" not in plain.to_arrays()
+    assert "fixed" not in plain.to_arrays()
 
 
 def test_a_covariate_of_that_name_stays_the_only_one():

@@ -138,6 +138,7 @@ def test_backtest_looks_at_nothing_after_the_first_cutoff(shops, tmp_path):
 def test_explain_sums_to_the_difference_from_the_base(fitted):
     why = fitted.explain(series="south", date="2024-06-02")
     assert why["series_id"].unique().tolist() == ["south"]
+    assert why.set_index("feature").loc["lag_1", "meaning"] == "the day before"
     gap = why["share"].sum() - (why.attrs["forecast"] - why.attrs["base_value"])
     assert abs(gap) < 1e-3
     south = fitted.predict().query("series_id == 'south'").set_index("date")

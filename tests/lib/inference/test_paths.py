@@ -6,11 +6,14 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
+from lib.data.panel import MIN_HISTORY_DAYS
+from lib.data.splits import DataSplit
 from lib.inference.artifact import ArtifactError
 from lib.inference.effect_error import measure_effect_error
-from lib.inference.past_ranks import MIN_ORIGINS, collect_ranks
+from lib.inference.past_ranks import BLOCKS, MIN_ORIGINS, collect_ranks
 from lib.inference.paths import PathSampler
 from lib.inference.ranks import CODES, Ranks, normal_scores, score_actuals
+from lib.training.zero_shot import save_zero_shot
 from tests.panels import changed_after, lively_panel
 
 LEVELS = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
@@ -134,8 +137,9 @@ def test_ranks_know_nothing_of_the_days_after_the_validation(trained):
     model, panel, split = trained
     dates = np.arange(split.train_end, split.validation_end - 7 + 1)
     rows = np.flatnonzero(np.isin(panel.dates, dates))
-    before = collect_ranks(model, panel, rows)
-    after = collect_ranks(model, changed_after(panel, split.validation_end), rows)
+    earlier = np.flatnonzero(panel.dates < split.train_end)
+    before = collect_ranks(model, panel, rows, earlier)
+    after = collect_ranks(model, changed_after(panel, split.validation_end), rows, earlier)
     assert before is not None
     assert after is not None
     assert before.codes.tobytes() == after.codes.tobytes()
@@ -146,6 +150,28 @@ def test_ranks_over_the_origins_are_standard_normal(trained):
     scores = np.sort(trained[0].ranks.codes / CODES, axis=0)
     expected = normal_scores((np.arange(len(scores)) + 0.5) / len(scores))
     assert np.abs(scores - expected[:, None, None]).max() <= 0.5 / CODES + 1e-9
+
+
+def test_days_before_the_validation_are_forecast_by_a_network_that_has_not_learned_them(trained):
+    model, panel, split = trained
+    rows = np.flatnonzero((panel.dates >= split.train_end) & (panel.dates < split.train_end + 20))
+    begun = panel.dates.min() + MIN_HISTORY_DAYS
+    earlier = np.flatnonzero((panel.dates >= begun) & (panel.dates < split.train_end))
+    alone = collect_ranks(model, panel, rows)
+    assert alone is not None
+    assert len(alone.codes) == 20
+    longer = collect_ranks(model, panel, rows, earlier)
+    assert longer is not None
+    # 20 days of origins hold (1 + 19 / 7) / 2 independent forecasts, those before count for 5
+    assert len(longer.codes) == int(20 * (1.857 + BLOCKS) / 1.857)
+
+
+def test_pretrained_network_keeps_the_ranks_of_all_days(tmp_path):
+    panel = lively_panel(days=200, series=2)
+    last = panel.dates.max()
+    model = save_zero_shot(tmp_path, panel, DataSplit(last, last, last), horizon=7)
+    assert model.ranks is not None
+    assert len(model.ranks.codes) == 200 - MIN_HISTORY_DAYS + 1 - 7
 
 
 def test_too_few_origins_give_no_ranks(trained):

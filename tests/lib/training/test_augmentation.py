@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lib.features import engineering
-from lib.features.windows import index_windows
+from lib.features.window_index import index_windows
 from lib.training import augmentation, data
 from lib.training.config import TrainingConfig
 from tests.panels import lively_panel, panel_of

@@ -9,14 +9,13 @@ from lib.data.panel import to_panel, to_table
 from lib.evaluation.backtest import origin_rows
 from lib.inference.artifact import (
     CONTRACT,
-    RANKS,
     TWIN,
     ArtifactError,
     Contract,
-    unpack_twin,
     verify_folder,
 )
 from lib.inference.served_model import ServedModel, forecast_panel
+from lib.inference.twins import unpack_twin
 from lib.training import artifact_files, calibration, export, loop, refitting
 from lib.training.data import prepare
 from tests.networks import MODEL, TRAINING, weights_hash
@@ -94,20 +93,24 @@ def test_refit_that_knows_the_validation_days_worse_is_left_out(learned, monkeyp
     assert refitting.refit(twin, data, panel) is None
 
 
-def test_artifact_of_a_refit_keeps_its_twin_with_its_scores_and_ranks(learned, tmp_path):
+def test_artifact_of_a_refit_keeps_its_twin_with_its_scores(learned, tmp_path):
     panel, split, data, twin = learned
     folder = tmp_path / "model"
     before = export.save_artifact(folder, twin, data, panel, split, source="sales.csv")
     before = artifact_files.add_metrics(folder, {"mase": 0.7})
     origins = origin_rows(panel, horizon=7, cutoffs=3, step=7)
-    expected, ranks = forecast_panel(before, panel, origins), (folder / RANKS).read_bytes()
+    expected = forecast_panel(before, panel, origins)
     served = refitting.save_refit(folder, refit_of(twin, data, panel), panel)
     contract = verify_folder(folder)
     assert contract.metrics == {"mase": 0.7}
     assert contract.training_span[1] == str(panel.dates.max())
     assert contract.settings["twin"] == {"training_span": list(before.contract.training_span)}
     assert contract.settings["data"]["name"] == "sales.csv"
-    assert (folder / RANKS).read_bytes() == ranks
+    assert served.ranks is not None
+    assert before.ranks is not None
+    assert served.ranks.ids == panel.ids
+    np.testing.assert_equal(served.ranks.effect_error, before.ranks.effect_error)
+    assert not np.array_equal(served.ranks.codes, before.ranks.codes)  # the backtest's days too
     assert not np.allclose(forecast_panel(served, panel, origins), expected)
     judged = ServedModel.load(unpack_twin(folder))
     np.testing.assert_array_equal(forecast_panel(judged, panel, origins), expected)

@@ -1,0 +1,1 @@
+"""What the intervals of totals, scenarios and orders cover."""

@@ -1,0 +1,185 @@
+"""Learn what past covariates say of the days ahead, from the days up to an origin."""
+
+from __future__ import annotations
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from lib.data import Covariate, Panel, forget_covariates_after, take_series
+from lib.features.engineering import position_in_series
+from lib.features.past_effect_regression import BLOCKS, HorizonProblem, regress_ahead
+from lib.features.past_effects import (
+    COLUMNS,
+    MIN_KNOWN,
+    PastEffects,
+    Signal,
+    deviate,
+    last_days,
+    own_recent,
+    own_scale,
+)
+from lib.features.weekly_grid import additive_unit
+from lib.features.windows import values_at
+
+MAX_DAYS = 28  # ahead, of which a past covariate may say something
+MIN_DAYS = 112  # observed, to learn from
+MAX_LABELS = 8  # of a category, the most frequent
+MAX_SPREAD = 1.0  # around the usual level, in shares of it, of a number whose shares matter
+OPERATIONS = 2e10  # of the products of columns, which bounds seconds
+MAX_ROWS = 100_000  # that are learned from, of evenly spaced series
+RIDGE = 1e-3  # of the days of the series, in shares of their variance
+CLIPPED = 0.01  # share of the days ahead on either side that are pulled in
+SMALLEST_WEIGHT = 1e-4  # below which nothing was found
+
+
+def fit_past_effects(
+    panel: Panel, until: np.datetime64, horizon: int, additive: np.ndarray | None = None
+) -> PastEffects | None:
+    """Learn what the past covariates of a panel say of its days ahead.
+
+    The days ahead of each origin are regressed on the last days of each covariate, for all series
+    together. Large panels learn from evenly spaced series.
+
+    Args:
+        panel: N rows, without the effects of known covariates.
+        until: last day to learn from; nothing after it is used.
+        horizon: days ahead.
+        additive: (S,) series whose effects add (default: those with a negative value).
+
+    Returns:
+        The effects, or None where no past covariate varies and says something, or with too few
+        days.
+    """
+    if not any(c.role == "past" for c in panel.covariates):
+        return None
+    panel = forget_covariates_after(panel, until)
+    past = panel.dates <= until.astype("datetime64[D]")
+    if np.isfinite(panel.values[past]).sum() < MIN_DAYS:
+        return None
+    if additive is None:
+        known = np.where(past, panel.values, np.nan)
+        additive = np.fmin.reduceat(known, panel.offsets[:-1]) < 0
+    # Several threads add in another order: the bits would depend on the machine's settings.
+    with threadpool_limits(1, user_api="blas"):
+        return _fit(panel, past, min(horizon, MAX_DAYS), additive)
+
+
+def _fit(panel: Panel, past: np.ndarray, horizon: int, additive: np.ndarray) -> PastEffects | None:
+    """Learn from the `past` rows, (N,) bool."""
+    series = _choose_series(panel, np.arange(panel.n_series), MAX_ROWS)
+    some, some_past = _take(panel, past, series)
+    signals = tuple(
+        signal
+        for covariate in some.covariates
+        if covariate.role == "past"
+        for label in _labels_of(covariate, some_past)
+        if (signal := _learn_signal(some, covariate, label, some_past)) is not None
+    )
+    if not signals:
+        return None
+    rows = min(MAX_ROWS, OPERATIONS / horizon / (len(signals) * COLUMNS) ** 2)
+    weights = np.zeros((2, len(signals), horizon, COLUMNS))
+    shown = np.zeros((2, len(signals), COLUMNS, COLUMNS))
+    for mode in (0, 1):
+        series = _choose_series(panel, np.flatnonzero(additive == bool(mode)), rows)
+        if not len(series):
+            continue
+        some, some_past = _take(panel, past, series)
+        problem = _prepare(some, some_past, signals, horizon, additive=bool(mode))
+        if problem is not None:
+            weights[mode], shown[mode] = regress_ahead(problem), problem.shown
+    if np.abs(weights).max() < SMALLEST_WEIGHT:
+        return None
+    names = tuple(panel.ids[s] for s in np.flatnonzero(additive))
+    return PastEffects(signals, names, weights, shown)
+
+
+def _choose_series(panel: Panel, series: np.ndarray, rows: float) -> np.ndarray:
+    """Return evenly spaced series that have about so many rows."""
+    if not len(series):
+        return series
+    count = min(len(series), max(1, int(rows / np.diff(panel.offsets)[series].mean())))
+    return series[np.linspace(0, len(series) - 1, count).astype(int)]
+
+
+def _take(panel: Panel, past: np.ndarray, series: np.ndarray) -> tuple[Panel, np.ndarray]:
+    rows = [np.arange(panel.offsets[s], panel.offsets[s + 1]) for s in series]
+    return take_series(panel, series), past[np.concatenate(rows)]
+
+
+def _labels_of(covariate: Covariate, past: np.ndarray) -> list[str]:
+    """Return the most frequent labels of a category, in their order; "" for other kinds."""
+    if not covariate.labels:
+        return [""]
+    codes = covariate.values[past]
+    counts = np.bincount(
+        codes[np.isfinite(codes)].astype(np.int64), minlength=len(covariate.labels)
+    )
+    most = np.argsort(-counts, kind="stable")[:MAX_LABELS]
+    return [covariate.labels[code] for code in np.sort(most) if counts[code]]
+
+
+def _learn_signal(
+    panel: Panel, covariate: Covariate, label: str, past: np.ndarray
+) -> Signal | None:
+    """Return a signal with the unit of its deviations, None where it does not vary."""
+    window = Signal(covariate.name, label, 1.0, ratio=False).window(
+        panel, covariate, np.flatnonzero(past)
+    )
+    deviation, usual = deviate(window)
+    found = deviation[:, -1]
+    known = np.isfinite(found)
+    level = np.abs(usual.mean(axis=1))[known]
+    deviation = found[known]
+    values = covariate.values[past]
+    if not len(deviation) or np.abs(deviation).max() <= 1e-9 * np.nanmax(np.abs(values)):
+        return None
+    ratio = False
+    if covariate.kind == "number" and np.nanmin(values) >= 0 and level.min() > 0:
+        shares = deviation / level
+        ratio = bool(np.sqrt(np.mean(shares**2)) < MAX_SPREAD)
+        deviation = shares if ratio else deviation
+    return Signal(covariate.name, label, float(np.sqrt(np.mean(deviation**2))), ratio)
+
+
+def _prepare(
+    panel: Panel, past: np.ndarray, signals: tuple[Signal, ...], horizon: int, *, additive: bool
+) -> HorizonProblem | None:
+    """Return the days ahead of all origins and what is to explain them, None without any."""
+    origins = np.flatnonzero(past & (position_in_series(panel) >= MIN_KNOWN - 1))
+    steps = np.arange(1, horizon + 1)
+    values = np.where(past, panel.values, np.nan)
+    window = last_days(panel, values, origins)
+    units = additive_unit(window) if additive else np.full(len(origins), np.nan)
+    usual = np.tile(deviate(window)[1], (1, -(-horizon // 7)))[:, :horizon]
+    scale = own_scale(window, units)[:, None]
+    ahead = (values_at(panel, values, origins, steps) - usual) / scale
+    use = np.isfinite(ahead).any(axis=1)
+    if not use.any():
+        return None
+    origins, ahead = origins[use], ahead[use]
+    ahead = np.clip(ahead, *np.nanquantile(ahead, [CLIPPED, 1 - CLIPPED]))
+    own = own_recent(window[use], units[use])
+    here = {c.name: c for c in panel.covariates}
+    windows = [signal.window(panel, here[signal.name], origins) for signal in signals]
+    nothing = np.zeros((COLUMNS, COLUMNS))
+    square = own.T @ own
+    square += (RIDGE * np.trace(square) / COLUMNS + 1e-9) * np.eye(COLUMNS)
+    shown = [
+        np.linalg.solve(square, own.T @ signal.news(window, own, nothing))
+        for signal, window in zip(signals, windows, strict=True)
+    ]
+    news = [
+        signal.news(window, own, part)
+        for signal, window, part in zip(signals, windows, shown, strict=True)
+    ]
+    ahead = ahead - own @ np.linalg.solve(square, own.T @ np.nan_to_num(ahead))
+    days = panel.dates[origins].astype(np.int64)[:, None] + steps
+    names = list(dict.fromkeys(signal.name for signal in signals))
+    return HorizonProblem(
+        columns=np.stack(news, axis=1),
+        shown=np.stack(shown),
+        ahead=ahead,
+        block=(days - days.min()) * BLOCKS // (days.max() - days.min() + 1),
+        covariates=np.array([names.index(signal.name) for signal in signals]),
+    )
