@@ -1,8 +1,20 @@
 """The largest usual `/forecast`, by this checkout and by another one: alternated, on one machine.
 
-`git worktree add /tmp/before COMMIT`, then `python -m benchmarks.serving.large --beside
-/tmp/before --beside-registry FOLDER`: the folder is the VAR_DIR of a model that the other one
-trained. Without `--beside` this checkout alone is measured.
+Each needs a model that it trained itself. Without --beside this checkout alone is measured.
+From the root of this checkout, after `make install`:
+
+  make train PROFILE=ci                     # a model of this checkout, in its VAR_DIR
+
+  git worktree add /tmp/before 3c5ef31      # the other checkout; this environment runs it
+  (cd /tmp/before && VAR_DIR=/tmp/before-var PYTHONPATH=/tmp/before OMP_NUM_THREADS=1 \\
+    "$OLDPWD/.venv/bin/python" -m lib.pipeline train --profile ci)
+
+  .venv/bin/python -m benchmarks.serving.large \\
+    --beside /tmp/before --beside-registry /tmp/before-var
+
+Besides VAR_DIR set none of MLFLOW_TRACKING_URI, MLFLOW_ARTIFACT_ROOT, OPTUNA_STORAGE and
+DATABASE_URL while the other one trains: its server looks for the model below that folder. The two
+trainings take a minute or two each. Commits that have lib/cli train by `-m lib.cli train`.
 """
 
 from __future__ import annotations
@@ -70,12 +82,16 @@ def environment(root: Path, var: Path | None, folder: Path) -> dict[str, str]:
 
 def main() -> int:
     """Measure, print and write the figures."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--series", type=int, default=1000, help="(default %(default)s)")
     parser.add_argument("--days", type=int, default=365, help="(default %(default)s)")
     parser.add_argument("--rounds", type=int, default=8, help="(default %(default)s)")
     parser.add_argument("--beside", type=Path, help="another checkout")
-    parser.add_argument("--beside-registry", type=Path, help="its VAR_DIR (default: the user's)")
+    parser.add_argument(
+        "--beside-registry", type=Path, help="the VAR_DIR it trained in (default: the user's)"
+    )
     parser.add_argument("--out", type=Path, default=HERE / "results" / "large.json")
     options = parser.parse_args()
     roots = {"this": (ROOT, None)}

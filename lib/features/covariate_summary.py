@@ -11,6 +11,7 @@ from lib.features.local_deviations import centred_mean, deviations
 from lib.features.weekly_grid import NEAR_DAYS, WeeklyGrid
 
 LAGS = range(-3, 4)  # days before (positive) and after a covariate's day
+PAST_LAGS = range(1, 15)  # of what is known of the past only
 SUMMARY_SERIES = 200  # that correlations are measured on, evenly spaced
 
 
@@ -22,8 +23,8 @@ def summarize_covariates(panel: Panel) -> pd.DataFrame:
 
     Returns:
         Columns covariate, role, kind, `known_%` of the days, correlation, and lag in days by which
-        the series follows the covariate; the last two are missing for categories, for what never
-        varies, and for what is known of the past only or once a series.
+        the series follows the covariate, at least 1 for past covariates; the last two are missing
+        for categories, for what never varies, and for static covariates.
 
     Examples:
         >>> from lib.data import SynthesisSpec, synthesize
@@ -42,10 +43,11 @@ def summarize_covariates(panel: Panel) -> pd.DataFrame:
     rows = []
     for covariate in (*known.values(), *others):
         correlation, lag = np.nan, None
-        if covariate.role == "known" and covariate.kind in ("number", "event"):
+        if covariate.role != "static" and covariate.kind in ("number", "event"):
+            lags = PAST_LAGS if covariate.role == "past" else LAGS
             gathered = grid.gather(covariate.values)
             local = gathered - centred_mean(gathered, NEAR_DAYS)
-            found = {lag: _correlate(local, moved, lag) for lag in LAGS}
+            found = {lag: _correlate(local, moved, lag) for lag in lags}
             if any(np.isfinite(value) for value in found.values()):
                 lag = max(found, key=lambda days: np.nan_to_num(abs(found[days])))
                 correlation = found[lag]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from threadpoolctl import threadpool_limits
 
@@ -22,12 +24,13 @@ from lib.features.weekly_grid import additive_unit
 from lib.features.windows import values_at
 
 MAX_DAYS = 28  # ahead, of which a past covariate may say something
-MIN_DAYS = 112  # observed, to learn from
+MIN_DAYS = 224  # with an observed value of any series: in fewer, a season looks like a lead
 MAX_LABELS = 8  # of a category, the most frequent
 MAX_SPREAD = 1.0  # around the usual level, in shares of it, of a number whose shares matter
 OPERATIONS = 2e10  # of the products of columns, which bounds seconds
 MAX_ROWS = 100_000  # that are learned from, of evenly spaced series
 RIDGE = 1e-3  # of the days of the series, in shares of their variance
+NEAR_DAYS = 45  # on either side, whose mean is taken off all that is learned from
 CLIPPED = 0.01  # share of the days ahead on either side that are pulled in
 SMALLEST_WEIGHT = 1e-4  # below which nothing was found
 
@@ -54,7 +57,7 @@ def fit_past_effects(
         return None
     panel = forget_covariates_after(panel, until)
     past = panel.dates <= until.astype("datetime64[D]")
-    if np.isfinite(panel.values[past]).sum() < MIN_DAYS:
+    if len(np.unique(panel.dates[past & np.isfinite(panel.values)])) < MIN_DAYS:
         return None
     if additive is None:
         known = np.where(past, panel.values, np.nan)
@@ -88,10 +91,12 @@ def _fit(panel: Panel, past: np.ndarray, horizon: int, additive: np.ndarray) -> 
         problem = _prepare(some, some_past, signals, horizon, additive=bool(mode))
         if problem is not None:
             weights[mode], shown[mode] = regress_ahead(problem), problem.shown
-    if np.abs(weights).max() < SMALLEST_WEIGHT:
+    use = np.abs(weights).max(axis=(0, 2, 3)) >= SMALLEST_WEIGHT
+    if not use.any():
         return None
     names = tuple(panel.ids[s] for s in np.flatnonzero(additive))
-    return PastEffects(signals, names, weights, shown)
+    kept = tuple(signal for signal, used in zip(signals, use, strict=True) if used)
+    return PastEffects(kept, names, weights[:, use], shown[:, use])
 
 
 def _choose_series(panel: Panel, series: np.ndarray, rows: float) -> np.ndarray:
@@ -159,21 +164,23 @@ def _prepare(
         return None
     origins, ahead = origins[use], ahead[use]
     ahead = np.clip(ahead, *np.nanquantile(ahead, [CLIPPED, 1 - CLIPPED]))
-    own = own_recent(window[use], units[use])
+    near = _NearDays.of(panel, origins)
+    ahead, own = near.take_off(ahead), own_recent(window[use], units[use])
     here = {c.name: c for c in panel.covariates}
     windows = [signal.window(panel, here[signal.name], origins) for signal in signals]
     nothing = np.zeros((COLUMNS, COLUMNS))
-    square = own.T @ own
+    local = near.take_off(own)
+    square = local.T @ local
     square += (RIDGE * np.trace(square) / COLUMNS + 1e-9) * np.eye(COLUMNS)
     shown = [
-        np.linalg.solve(square, own.T @ signal.news(window, own, nothing))
+        np.linalg.solve(square, local.T @ near.take_off(signal.news(window, own, nothing)))
         for signal, window in zip(signals, windows, strict=True)
     ]
     news = [
-        signal.news(window, own, part)
+        near.take_off(signal.news(window, own, part))
         for signal, window, part in zip(signals, windows, shown, strict=True)
     ]
-    ahead = ahead - own @ np.linalg.solve(square, own.T @ np.nan_to_num(ahead))
+    ahead = ahead - local @ np.linalg.solve(square, local.T @ np.nan_to_num(ahead))
     days = panel.dates[origins].astype(np.int64)[:, None] + steps
     names = list(dict.fromkeys(signal.name for signal in signals))
     return HorizonProblem(
@@ -183,3 +190,30 @@ def _prepare(
         block=(days - days.min()) * BLOCKS // (days.max() - days.min() + 1),
         covariates=np.array([names.index(signal.name) for signal in signals]),
     )
+
+
+@dataclass(frozen=True)
+class _NearDays:
+    """Rows of the origins around each of n origins: the same series, at most NEAR_DAYS away.
+
+    Season and trend are in the means over them. A covariate and a series that share these say
+    nothing of each other by it.
+    """
+
+    first: np.ndarray
+    end: np.ndarray
+
+    @classmethod
+    def of(cls, panel: Panel, origins: np.ndarray) -> _NearDays:
+        low = np.maximum(origins - NEAR_DAYS, panel.first_row_of(origins))
+        high = np.minimum(origins + NEAR_DAYS, panel.last_row_of(origins))
+        return cls(np.searchsorted(origins, low), np.searchsorted(origins, high, side="right"))
+
+    def take_off(self, columns: np.ndarray) -> np.ndarray:
+        """Return columns, (n, p), less their means over these origins."""
+        sums = [np.nan_to_num(columns), np.isfinite(columns)]
+        total, count = (np.cumsum(np.pad(part, ((1, 0), (0, 0))), axis=0) for part in sums)
+        mean = (total[self.end] - total[self.first]) / np.maximum(
+            count[self.end].astype(np.float64) - count[self.first], 1
+        )
+        return columns - mean

@@ -23,7 +23,7 @@ from lib.features.effect_regression import (
 )
 from lib.features.past_effects import COLUMNS, LAGS
 
-BLOCKS = 10  # of days that are held out in turn
+BLOCKS = 6  # of days that are held out in turn
 PARTS = (7, 14)  # last days of the parts of the horizon, but for the last part
 DOUBT = 6.0  # squared standard errors that a worth of nothing is away from one of something
 
@@ -67,6 +67,10 @@ class _Products:
         """Return those of all blocks."""
         return _Products(*(part.sum(axis=0) for part in vars(self).values()))
 
+    def without(self, number: int) -> _Products:
+        """Return those of all blocks but one."""
+        return _Products(*(part.sum(axis=0) - part[number] for part in vars(self).values()))
+
     def solve(self, noise: np.ndarray, variances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return weights (H, p) under a noise (H,) and prior variances (H, p), and their spread."""
         at = np.arange(self.moment.shape[-1])
@@ -84,10 +88,10 @@ def regress_ahead(problem: HorizonProblem) -> np.ndarray:
     scale = columns.std(axis=0)
     unit = np.where(scale > 1e-9, scale, np.inf)
     blocks = _multiply(columns / unit, problem.ahead, problem.block)
-    whole = blocks.sum()
-    weights, variances, noise = _shrink(whole, _number_groups(problem.covariates, horizon))
+    groups = _number_groups(problem.covariates, horizon)
     owners = np.repeat(problem.covariates, COLUMNS)
-    weights = weights * _worth(blocks, variances, noise, owners)[:, owners] / unit
+    weights = _shrink(blocks.sum(), groups)
+    weights = weights * _worth(blocks, groups, owners)[:, owners] / unit
     return weights.reshape(horizon, signals, COLUMNS).transpose(1, 0, 2)
 
 
@@ -124,8 +128,8 @@ def _number_groups(covariates: np.ndarray, horizon: int) -> np.ndarray:
     return np.unique(groups, return_inverse=True)[1].reshape(groups.shape)
 
 
-def _shrink(products: _Products, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return weights (H, p), the prior variance of each (H, p), and the noise (H,)."""
+def _shrink(products: _Products, groups: np.ndarray) -> np.ndarray:
+    """Return the weights (H, p), shrunk by group."""
     size = np.bincount(groups.ravel())
     variances = np.full(len(size), FIRST_VARIANCE)
     count = np.maximum(products.count, 1)
@@ -141,20 +145,16 @@ def _shrink(products: _Products, groups: np.ndarray) -> tuple[np.ndarray, np.nda
         left = products.total - 2 * (weights * products.moment).sum(axis=1)
         left += np.einsum("hp,hpq,hq->h", weights, products.gram, weights, optimize=True)
         noise = np.maximum(left / count, SMALLEST_NOISE)
-    return weights, variances[groups], noise
+    return weights
 
 
-def _worth(
-    blocks: _Products, variances: np.ndarray, noise: np.ndarray, owners: np.ndarray
-) -> np.ndarray:
+def _worth(blocks: _Products, groups: np.ndarray, owners: np.ndarray) -> np.ndarray:
     """Return by how much the effect of each covariate is worth on days held out. (H, K), 0 to 1."""
-    whole = blocks.sum()
-    horizon = len(noise)
+    horizon = len(groups)
     by_covariate = owners[:, None] == np.arange(owners.max() + 1)
     squares, products = [], []
-    for gram, moment in zip(blocks.gram, blocks.moment, strict=True):
-        others = _Products(whole.gram - gram, whole.moment - moment, whole.total, whole.count)
-        weights, _ = others.solve(noise, variances)
+    for number, (gram, moment) in enumerate(zip(blocks.gram, blocks.moment, strict=True)):
+        weights = _shrink(blocks.without(number), groups)
         each = by_covariate * weights[:, :, None]  # (H, p, K)
         squares.append(np.einsum("hpk,hpq,hql->hkl", each, gram, each, optimize=True))
         products.append(np.einsum("hpk,hp->hk", each, moment))

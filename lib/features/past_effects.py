@@ -151,18 +151,22 @@ def last_days(panel: Panel, values: np.ndarray, origins: np.ndarray) -> np.ndarr
 
 
 def deviate(window: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return days less what is usual, (n, WINDOW), and what is usual of the next week, (n, 7).
+    """Return days less week and trend, (n, WINDOW), and what is usual in a week, (n, 7).
 
-    Both are NaN where too little is known.
+    The season of a covariate is in its trend, and no news. NaN where too little is known.
     """
     weeks = window.reshape(len(window), WINDOW // 7, 7)
-    known = np.isfinite(weeks)
-    count = known.sum(axis=(1, 2))
-    level = np.nansum(window, axis=1) / np.maximum(count, 1)
-    level = np.where(count >= MIN_KNOWN, level, np.nan)[:, None]
-    of_day = np.nansum(weeks - level[..., None], axis=1) / np.maximum(known.sum(axis=1), 1)
-    usual = level + of_day
-    return (weeks - usual[:, None]).reshape(window.shape), usual
+    known = np.isfinite(window)
+    count = known.sum(axis=1, keepdims=True)
+    level = np.nansum(window, axis=1, keepdims=True) / np.maximum(count, 1)
+    level = np.where(count >= MIN_KNOWN, level, np.nan)
+    of_day = np.isfinite(weeks).sum(axis=1)
+    usual = level + np.nansum(weeks - level[..., None], axis=1) / np.maximum(of_day, 1)
+    rest = (weeks - usual[:, None]).reshape(window.shape)
+    week = np.where(known, np.arange(WINDOW) // 7, np.nan)  # within it, the week has the trend
+    week -= np.nansum(week, axis=1, keepdims=True) / np.maximum(count, 1)
+    squares = np.maximum(np.nansum(week**2, axis=1, keepdims=True), 1e-12)
+    return rest - week * np.nansum(week * rest, axis=1, keepdims=True) / squares, usual
 
 
 def summarize(rest: np.ndarray, scale: np.ndarray) -> np.ndarray:

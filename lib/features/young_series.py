@@ -16,7 +16,7 @@ from lib.features.windows import values_at
 
 YOUNG_DAYS = 60  # from its first known day on; an older series has a past of its own
 LOOK_BACK_DAYS = YEAR + 35  # that a forecast rests on: week and level of last year
-FADE_DAYS = 28  # known days from which their own spread is enough
+PRIOR_DAYS = 2  # of a series that the noise of the pool counts for
 MEAN_OF_NOISE = 0.8  # mean absolute deviation of one standard deviation
 
 
@@ -78,22 +78,50 @@ def _fill(
     unit = np.where(magnitude > 0, magnitude, 1.0)
     rest = np.where(observed, (known - level) / unit - np.nan_to_num(shape), 0.0)
     weekday = weekday_of(dates)
-    effects = np.empty((len(dates), 7))
-    for day in range(7):
-        of_day = observed & (weekday == day)
-        total = np.where(of_day, rest, 0.0).sum(axis=1)
-        seen = of_day.sum(axis=1)
-        effects[:, day] = total / (seen + (pool.noise / pool.weekday) ** 2)
-        # two weeks without a value: closed on that weekday
-        effects[(seen == 0) & (count[:, 0] >= 8), day] = np.nan
+    effects, noise = _measure_rest(pool, rest, observed, weekday)
     # Noise without a mean in a week or on a weekday: a smooth past would promise a narrow future.
     week = (dates.astype(np.int64) + 3) // 7
     sign = np.where(weekday == 6, 0.0, 1.0 - 2.0 * ((week + weekday) % 2))
-    fade = np.clip(1 - count / FADE_DAYS, 0.0, 1.0) * MEAN_OF_NOISE * pool.noise
-    usual = shape + np.take_along_axis(effects, weekday, axis=1) + sign * fade
+    usual = shape + np.take_along_axis(effects, weekday, axis=1) + sign * MEAN_OF_NOISE * noise
     filled = level + magnitude * usual
     lowest = np.where(observed, known, np.inf).min(axis=1, keepdims=True)
     return np.where(lowest >= 0, np.maximum(filled, 0.0), filled)
+
+
+def _measure_rest(
+    pool: SeriesPool, rest: np.ndarray, observed: np.ndarray, weekday: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return what the known days say about the weekdays and the noise of each series.
+
+    Noise and weekdays of a series are those of the pool times one factor. Its square is the mean of
+    PRIOR_DAYS times 1 and what the known days say, of weekdays by their means and of noise by the
+    days around them.
+
+    Args:
+        pool: of the other series.
+        rest: (n, days) what is left of level and shape, 0 where missing.
+        observed: (n, days) bool.
+        weekday: (n, days).
+
+    Returns:
+        Effects of the weekdays (n, 7), NaN of one that seems to be closed, and standard deviations
+        of the noise (n, 1), both as shares of the level.
+    """
+    count = observed.sum(axis=1)
+    effects = np.empty((len(rest), 7))
+    squares = np.zeros(len(rest))
+    for day in range(7):
+        of_day = observed & (weekday == day)
+        seen = of_day.sum(axis=1)
+        mean = np.where(of_day, rest, 0.0).sum(axis=1) / np.maximum(seen, 1)
+        effects[:, day] = mean * seen / (seen + (pool.noise / pool.weekday) ** 2)
+        within = np.where(of_day, (rest - mean[:, None]) ** 2, 0.0).sum(axis=1)
+        spread = pool.weekday**2 + pool.noise**2 / np.maximum(seen, 1)
+        squares += within / pool.noise**2 + mean**2 / spread
+        # two weeks without a value: closed on that weekday
+        effects[(seen == 0) & (count >= 8), day] = np.nan
+    known = PRIOR_DAYS + np.maximum(count - 1, 0)  # one day is the level
+    return effects, pool.noise * np.sqrt((PRIOR_DAYS + squares) / known)[:, None]
 
 
 def _shrink_level(

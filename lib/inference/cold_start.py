@@ -15,14 +15,15 @@ from lib.features import YOUNG_DAYS, SeriesPool, find_young, values_at
 KNOWN_DAYS = (1, 3, 7, 14, 30, 59)  # at which widths are measured; between them by the logarithm
 _LEVELS = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 # Of series without others: as measured with the pretrained network on synthetic worlds that it has
-# not learned, rounded up where a single day or three say nothing of the week.
+# not learned and on days of real series, rounded up where a single day or three say nothing of the
+# week.
 _USUAL = (
     (1.8, 1.8, 1.5, 1.0, 2.0, 2.6, 3.2),
-    (1.6, 1.6, 1.4, 1.0, 1.8, 2.1, 2.5),
-    (1.35, 1.3, 1.1, 1.0, 1.6, 1.8, 1.9),
-    (1.35, 1.3, 1.1, 1.0, 1.6, 1.75, 1.85),
-    (1.35, 1.3, 1.1, 1.0, 1.5, 1.7, 1.8),
-    (1.1, 1.1, 1.0, 1.0, 1.4, 1.4, 1.5),
+    (1.7, 1.6, 1.4, 1.0, 1.8, 2.1, 2.5),
+    (1.6, 1.5, 1.15, 1.0, 1.6, 1.8, 1.9),
+    (1.5, 1.3, 1.05, 1.0, 1.35, 1.5, 1.6),
+    (1.4, 1.2, 1.0, 1.0, 1.3, 1.3, 1.35),
+    (1.3, 1.1, 1.0, 1.0, 1.3, 1.2, 1.25),
 )
 
 

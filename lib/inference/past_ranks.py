@@ -99,7 +99,8 @@ def _untrained(model: ServedModel) -> ServedModel:
     """Return the pretrained network in the place of a model, with its effects of covariates."""
     pretrained = ServedModel.load(PRETRAINED_ARTIFACT)
     untrained = pretrained.for_horizon(model.contract.horizon)
-    untrained.covariates, untrained.cold_start = model.covariates, model.cold_start
+    untrained.covariates, untrained.past = model.covariates, model.past
+    untrained.cold_start = model.cold_start
     return untrained
 
 
@@ -191,14 +192,16 @@ def _measure_shift(
     kept = float(np.mean(ranked.sum(axis=2) ** 2))
     fell = float(np.mean(scores.sum(axis=2) ** 2)) / unit
     fell = _expect_square(fell, independent * count)
-    persistence = float(np.clip((fell - kept) / (horizon**2 - kept), 0, 0.95))
-    if count == 1 or persistence == 0:
-        return persistence, 0.0
+    each = float(np.clip((fell - kept) / (horizon**2 - kept), 0, 0.95))
+    if count == 1:
+        return each, 0.0
     kept = float(np.mean(ranked.mean(axis=(1, 2)) ** 2))
     fell = float(np.mean(scores.mean(axis=(1, 2)) ** 2)) / unit
     fell = _expect_square(fell, independent)
-    common = (fell - (1 - persistence) * kept) / persistence
-    return persistence, float(np.clip((common - 1 / count) / (1 - 1 / count), 0, 1))
+    common = (fell - (1 - each) * kept - each / count) / (1 - 1 / count)
+    if common > each:  # the sum of all series needs a larger shift than the series do
+        return float(np.clip((fell - kept) / (1 - kept), 0, 0.95)), 1.0
+    return each, max(common, 0.0) / each if each else 0.0
 
 
 def _expect_square(fell: float, independent: float) -> float:

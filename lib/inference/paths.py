@@ -96,9 +96,9 @@ class PathSampler:
         The effect of the scenario is not known exactly: how far it may be off is measured on the
         validation (`measure_effect_error`), as a share of the effect. Where that is not known, a
         forecast that becomes wider, from a standard deviation of v to w, says it: the error is
-        then √(w² - v²), at most the effect itself. The error takes the place of as much of the
-        variance of a day as it has, so that the paths have the quantiles of the scenario. All
-        effects of a path are too large or too small together. Where nothing changes, the paths are
+        then √(w² - v²), at most the effect itself. The error takes the place of a part of the
+        variance of a day, so that the paths have the quantiles of the scenario. All effects of a
+        path are too large or too small together. Where nothing changes, the paths are
         those of the base.
 
         Args:
@@ -110,24 +110,33 @@ class PathSampler:
         Returns:
             (paths, days), in the unit of the series; they have the quantiles of the scenario.
         """
-        share = self._effect_error_share(base, quantiles)
-        scores = np.sqrt(1 - share**2)[:, None] * self._scores(series, len(base))
+        common, share = self._split_effect_error(base, quantiles)
+        scores = common[:, None] * self._scores(series, len(base))
         return self._map(scores + share[:, None] * self._effect_error, quantiles, floor)
 
-    def _effect_error_share(self, base: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
-        """Return the error of an effect (days,), signed, in the larger standard deviation."""
+    def _split_effect_error(
+        self, base: np.ndarray, quantiles: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return how far scores are those of the base, and how far the error of an effect.
+
+        Both (days,), the second signed; their squares add up to 1. Where the standard deviations
+        are v and w, paths with a common part c differ by √(v² + w² - 2 c v w), which is to be the
+        error.
+        """
         unit = self._z[-1] - self._z[0]
-        before, after = (q[:, -1] - q[:, 0] for q in (base, quantiles))
-        largest = np.maximum(before, after) / unit
+        before, after = ((q[:, -1] - q[:, 0]) / unit for q in (base, quantiles))
         middle = int(np.argmin(np.abs(self._z)))
         effect = quantiles[:, middle] - base[:, middle]
         if np.isfinite(self.ranks.effect_error):
             error = self.ranks.effect_error * effect
         else:
-            gained = np.sqrt(np.abs(after**2 - before**2)) / unit
-            error = np.sign(effect) * np.minimum(gained, np.abs(effect))
-        share = np.divide(error, largest, out=np.zeros(len(base)), where=largest > 0)
-        return np.clip(share, -1.0, 1.0)
+            gained = np.sqrt(np.abs(after**2 - before**2))
+            error = np.minimum(gained, np.abs(effect))
+        both = 2 * before * after
+        common = np.ones(len(base))
+        np.divide(before**2 + after**2 - error**2, both, out=common, where=both > 0)
+        common = np.clip(common, 0.0, 1.0)
+        return common, np.sign(effect) * np.sqrt(1 - common**2)
 
     def _map(
         self, scores: np.ndarray, quantiles: np.ndarray, floor: float | np.ndarray

@@ -1,7 +1,7 @@
 """The pretrained networks: the one that fits start from, and the one that forecasts untrained.
 
 They have one shape. The best network to forecast with as it is turned out not to be the best one
-to start a fit from: its members agree too much.
+to start a fit from. Where covariates have effects, one member of a fit stays near it (`state`).
 """
 
 from __future__ import annotations
@@ -46,11 +46,18 @@ def has_pretrained(config: ModelConfig, folder: Path = PRETRAINED_FOLDER) -> boo
     return all(getattr(pretrained, name) == getattr(config, name) for name in SHAPE_SETTINGS)
 
 
-def load_pretrained(model: LSTMForecaster, folder: Path = PRETRAINED_FOLDER) -> None:
+def load_pretrained(
+    model: LSTMForecaster, folder: Path = PRETRAINED_FOLDER, *, member: int | None = None
+) -> None:
     """Give a network of the same shape the pretrained weights, in place.
 
     Members beyond the pretrained ones repeat them. What is learned from the training data without
     gradient (units of the factor, floor, spread) stays.
+
+    Args:
+        model: the network.
+        folder: of the weights.
+        member: number of the only member that takes them (default: all do, and the filter).
 
     Raises:
         ValueError: the weights are not those that the card describes.
@@ -63,7 +70,10 @@ def load_pretrained(model: LSTMForecaster, folder: Path = PRETRAINED_FOLDER) -> 
     weights = load_file(path)
     count = 1 + max(int(name.split(".")[1]) for name in weights if name.startswith("members."))
     state = model.state_dict()
+    prefix = "" if member is None else f"members.{member}."
     for name in filter(is_pretrained_weight, state):
+        if not name.startswith(prefix):
+            continue
         parts = name.split(".")
         if parts[0] == "members":
             parts[1] = str(int(parts[1]) % count)

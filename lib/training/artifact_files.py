@@ -135,7 +135,6 @@ def add_learned(
     data: TrainingData,
     split: DataSplit,
     factors_of: FactorsOf,
-    spread: np.ndarray,
     twin: ServedModel | None = None,
 ) -> ServedModel:
     """Add to an artifact what young series borrow, the effects of covariates, and ranks.
@@ -145,11 +144,10 @@ def add_learned(
         data: that the network was trained on.
         split: of its days.
         factors_of: calibrates the widths of the network.
-        spread: (horizon, levels), its factors of complete forecasts.
         twin: whose widths are taken where covariates are unknown or series young; by default they
             are measured on the validation days.
     """
-    folder = served.folder
+    folder, levels = served.folder, len(served.contract.quantiles)
     widths = twin.cold_start.widths if twin else None
     cold_start = learn_cold_start(served, data.validation, split.validation_end, widths)
     if cold_start is not None:
@@ -160,13 +158,13 @@ def add_learned(
         hidden = (
             twin.covariates.hidden_spread
             if twin and twin.covariates and twin.covariates.effects.names == data.effects.names
-            else calibrate_hidden(factors_of, spread, data)
+            else calibrate_hidden(factors_of, levels, data)
         )
     if data.train.past_effects:
         without_past = (
             twin.past.hidden_spread
             if twin and twin.past
-            else calibrate_without_past(factors_of, spread, data)
+            else calibrate_without_past(factors_of, levels, data)
         )
     learned = data.effects.learned if data.effects else None
     served = _add_effects(served, learned, hidden, data.train.past_effects, without_past)

@@ -9,7 +9,7 @@ from lib.features import Windows
 from lib.models import TINY, LSTMForecaster
 from lib.training.data import TrainingData, batch_of
 from lib.training.loop import Fit
-from lib.training.widths import BATCH_SIZE, spread_by_series, spread_of
+from lib.training.widths import BATCH_SIZE, spread_by_series, spread_of, weeks_of
 
 
 def calibrate(fit: Fit, data: TrainingData) -> Fit:
@@ -17,9 +17,8 @@ def calibrate(fit: Fit, data: TrainingData) -> Fit:
 
     In the manner of CQR (Romano et al. 2019), multiplicative: per block of the horizon, the offset
     of each level from the median is multiplied by the factor under which validation targets fall
-    below it as often as its level p says. Of n independent targets that is the quantile at level
-    p (n + 1) / n, as conformal prediction has it for few of them. Factors rise away from the
-    median, so quantiles stay ordered, and are shrunk towards 1 where targets are few.
+    below it as often as its level p says, shrunk towards what is usual (`spread_of`). Factors rise
+    away from the median, so quantiles stay ordered.
 
     Then each of several series gets one factor for all its widths, or the noisy ones would be too
     narrow and the quiet ones too wide. There is no finite-sample guarantee: days of a series depend
@@ -34,18 +33,18 @@ def calibrate(fit: Fit, data: TrainingData) -> Fit:
     """
     model = fit.model
     residuals, offsets = _predict_residuals(model, data.validation)
-    spread = spread_of(residuals, offsets, model.config.quantiles)
+    levels, weeks = model.config.quantiles, weeks_of(data.validation)
+    spread = spread_of(residuals, offsets, levels, weeks, fitted=True)
     model.spread.copy_(torch.from_numpy(spread))
     calibrated = offsets * spread
-    fit.series_spread = spread_by_series(
-        data.validation, residuals, calibrated, model.config.quantiles
-    )
+    fit.series_spread = spread_by_series(data.validation, residuals, calibrated, levels)
     return fit
 
 
 def factors_by_block(model: LSTMForecaster, windows: Windows) -> np.ndarray:
-    """Return the factors that calibrate the widths of a network. (horizon, levels)."""
-    return spread_of(*_predict_residuals(model, windows), model.config.quantiles)
+    """Return the factors, not shrunk, that calibrate the widths of a network. (horizon, levels)."""
+    residuals, offsets = _predict_residuals(model, windows)
+    return spread_of(residuals, offsets, model.config.quantiles, weeks_of(windows), prior_weeks=0)
 
 
 def _predict_residuals(model: LSTMForecaster, windows: Windows) -> tuple[np.ndarray, np.ndarray]:

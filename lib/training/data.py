@@ -26,6 +26,7 @@ if TYPE_CHECKING:  # a forecast without training prepares its windows here, and 
 
 COVARIATES = ("fator_externo", "evento_especial")  # of the features
 CALIBRATION_WINDOWS = 512  # of a network without training, which bounds its seconds
+CALIBRATION_DAYS = 1460  # that they are from: every season, and nothing of decades ago
 
 
 @dataclass(frozen=True)
@@ -118,17 +119,16 @@ def prepare_zero_shot(panel: Panel, horizon: int) -> TrainingData:
 
     What it cannot see, the seasons and holidays of earlier years, is taken off as an effect of
     dates. A network that is trained learns them itself.
-    Units and floor are measured on all days. The validation windows, to calibrate by, are the last
-    ones, at most CALIBRATION_WINDOWS evenly spaced; there may be none. The training windows have
-    their origins on all days, since nothing but their inputs is used.
+    Units and floor are measured on all days. The validation windows, to calibrate by, are of the
+    last CALIBRATION_DAYS, at most CALIBRATION_WINDOWS evenly spaced; there may be none. The
+    training windows have their origins on all days, since nothing but their inputs is used.
     """
     panel, effects = _remove_effects(panel, panel.dates.max(), dates=True)
     learned = effects.learned if effects else None
     past_effects = learn_past(panel, panel.dates.max(), horizon, learned)
     features = ft.compute_features(panel)
     whole = ft.index_windows(panel, features, horizon, min_history=MIN_HISTORY_DAYS)
-    days = max(2 * horizon, min(int(0.15 * np.unique(panel.dates).size), 365))
-    recent = whole.origins[panel.dates[whole.origins] >= panel.dates.max() - days]
+    recent = whole.origins[panel.dates[whole.origins] >= panel.dates.max() - CALIBRATION_DAYS]
     chosen = np.linspace(0, len(recent) - 1, min(len(recent), CALIBRATION_WINDOWS)).astype(int)
     validation = ft.Windows(panel, features, recent[chosen], horizon, past_effects=past_effects)
     if len(chosen):

@@ -72,8 +72,7 @@ def save_artifact(
     )
     served = ServedModel.load(folder)
     _compare(served, model, background, future)
-    factors_of = partial(factors_by_block, model)
-    return add_learned(served, data, split, factors_of, model.spread.numpy(), twin)
+    return add_learned(served, data, split, partial(factors_by_block, model), twin)
 
 
 def export_onnx(

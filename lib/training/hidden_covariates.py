@@ -13,16 +13,16 @@ from lib.training.data import COVARIATES, TrainingData
 FactorsOf = Callable[[ft.Windows], np.ndarray]  # (horizon, levels) that calibrate windows
 
 
-def calibrate_hidden(factors_of: FactorsOf, spread: np.ndarray, data: TrainingData) -> np.ndarray:
+def calibrate_hidden(factors_of: FactorsOf, levels: int, data: TrainingData) -> np.ndarray:
     """Return by how much the widths of a forecast grow where a covariate is unknown ahead.
 
-    Each covariate is hidden on its own, then all are, and the widths are calibrated as those of
-    complete forecasts are, on the same days. Without validation days they do not grow. The date is
-    never hidden.
+    Each covariate is hidden on its own, then all are. The factors are compared with those of
+    complete forecasts on the same days, whose luck they share: nothing is shrunk. Without
+    validation days widths do not grow. The date is never hidden.
 
     Args:
         factors_of: calibrates the widths of the network.
-        spread: (horizon, levels), factors of complete forecasts.
+        levels: number of them.
         data: that the network was trained on, with K covariates.
 
     Returns:
@@ -35,27 +35,28 @@ def calibrate_hidden(factors_of: FactorsOf, spread: np.ndarray, data: TrainingDa
     if effects is None:
         raise ValueError("data: expected effects of covariates, got none")
     count = len(effects.names)
-    if not len(data.validation.origins):
-        return np.ones((count + 1, *spread.shape))
+    windows = data.validation
+    if not len(windows.origins):
+        return np.ones((count + 1, windows.horizon, levels))
     always = effects.learned.always_known
     patterns = [*~np.eye(count, dtype=bool) | always, always]
+    complete = factors_of(windows)
     return np.stack(
         [
-            np.ones_like(spread)
+            np.ones_like(complete)
             if visible.all()
-            else factors_of(_hide(data.validation, effects, visible)) / spread
+            else factors_of(_hide(windows, effects, visible)) / complete
             for visible in patterns
         ]
     )
 
 
-def calibrate_without_past(
-    factors_of: FactorsOf, spread: np.ndarray, data: TrainingData
-) -> np.ndarray:
+def calibrate_without_past(factors_of: FactorsOf, levels: int, data: TrainingData) -> np.ndarray:
     """Return by how much widths grow where past covariates are unknown. (horizon, levels)."""
-    if not len(data.validation.origins):
-        return np.ones(spread.shape)
-    return factors_of(replace(data.validation, past_effects=None)) / spread
+    windows = data.validation
+    if not len(windows.origins):
+        return np.ones((windows.horizon, levels))
+    return factors_of(replace(windows, past_effects=None)) / factors_of(windows)
 
 
 def _hide(windows: ft.Windows, effects: ft.PanelEffects, visible: np.ndarray) -> ft.Windows:

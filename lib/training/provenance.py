@@ -35,5 +35,6 @@ def code_hash() -> str:
     """Return the SHA-256, in hex, of the sources and pretrained weights that decide a fit."""
     sources = (Path(__file__).parents[1] / f"{name}.py" for name in SOURCES)
     parts = [hashlib.sha256(path.read_bytes()).hexdigest() for path in sources]
-    parts.append(models.pretrained_digest())
+    folders = (models.PRETRAINED_FOLDER, models.ZERO_SHOT_FOLDER)
+    parts += [models.pretrained_digest(folder) for folder in folders]
     return hashlib.sha256(" ".join([torch.__version__, *parts]).encode()).hexdigest()

@@ -15,6 +15,8 @@ from lib.training.config import TrainingConfig
 from lib.training.data import TrainingData
 from lib.training.schedule import Schedule
 
+FEW_WINDOWS = 500  # between two years of one series, where it helps, and three, where it hurts
+
 
 @dataclass
 class TrainingState:
@@ -57,11 +59,15 @@ def initial_state(
     pretrained: list[tuple[Tensor, Tensor, float]] = []
     if config.pretrained and models.has_pretrained(model_config):
         models.load_pretrained(model)
+        if _keeps_untrained_member(data, model_config.members):
+            models.load_pretrained(model, models.ZERO_SHOT_FOLDER, member=model_config.members - 1)
+            model.members[-1].requires_grad_(False)
         # without the filter: what a covariate does is particular to the data
         pretrained = [
             (parameter, parameter.detach().clone(), _relative_pull(number, model_config.members))
             for number, member in enumerate(model.members)
             for parameter in member.parameters()
+            if parameter.requires_grad
         ]
     model.factor_mean.fill_(data.factor_mean)
     model.factor_std.fill_(data.factor_std)
@@ -72,6 +78,16 @@ def initial_state(
     )
     schedule = Schedule.up_to(config.steps)
     return TrainingState(model, copy.deepcopy(model), optimizer, schedule, pretrained)
+
+
+def _keeps_untrained_member(data: TrainingData, members: int) -> bool:
+    """Tell whether the last of several members is the zero-shot network, untrained.
+
+    The effects of covariates are learned on the training days, so what is left of them there is
+    less than on any later day. In a short series that misleads the training, and the few
+    validation days do not show it.
+    """
+    return data.effects is not None and len(data.train.origins) < FEW_WINDOWS and members > 1
 
 
 def pull_to_pretrained(state: TrainingState, share: float) -> None:

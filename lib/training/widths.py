@@ -14,8 +14,11 @@ from lib.inference import ServedModel
 BLOCKS = (1, 7, 14, 28)  # last days of the blocks of the horizon
 BATCH_SIZE = 512  # windows of one pass, which bounds memory
 MIN_FACTOR, MAX_FACTOR = 0.3, 4.0
-MIN_TARGETS = 5  # independent ones, below which nothing is calibrated
-PRIOR_TARGETS = 60  # how many targets the factor 1 counts for
+MIN_WEEKS = 5  # of targets, below which nothing is calibrated
+PRIOR_WEEKS = 60  # of targets that the usual factor counts for
+USUAL_OF_FIT = 1.05  # a network is too sure of days that it has not learned
+MIN_TARGETS = 5  # independent ones of a series, below which it has no factor of its own
+PRIOR_TARGETS = 60  # how many targets of a series the factor 1 counts for
 CENTRAL = (0.1, 0.9)  # levels of the interval that a series is calibrated by
 NO_WIDTH = 2e-7  # in the unit of the series: the window has no scale
 
@@ -43,22 +46,56 @@ def residuals_of(served: ServedModel, windows: Windows) -> tuple[np.ndarray, np.
     return np.concatenate(residuals), np.concatenate(offsets)
 
 
-def spread_of(residuals: np.ndarray, offsets: np.ndarray, levels: tuple[float, ...]) -> np.ndarray:
+def weeks_of(windows: Windows) -> float:
+    """Return how many weeks the targets of windows span.
+
+    Days of one week, and series on the same days, err together: a week counts for one independent
+    target, a rule of thumb.
+    """
+    days = windows.panel.dates[windows.origins]
+    return (int((days.max() - days.min()).astype(np.int64)) + windows.horizon) / 7
+
+
+def spread_of(
+    residuals: np.ndarray,
+    offsets: np.ndarray,
+    levels: tuple[float, ...],
+    weeks: float,
+    *,
+    fitted: bool = False,
+    prior_weeks: float = PRIOR_WEEKS,
+) -> np.ndarray:
     """Return the factors of the levels on each day of the horizon, the same within a block.
+
+    They are shrunk towards what is usual, since some months of one season say little about the
+    widths of the next.
 
     Args:
         residuals: (n, horizon) of the targets from the median, NaN where missing.
         offsets: (n, horizon, levels) of the quantiles from the median, in the same units.
         levels: of the quantiles.
+        weeks: of the targets, as `weeks_of` counts them.
+        fitted: whether the network was trained, and chosen by these targets. Then the usual
+            factor is above 1, and of n independent targets the quantile at level p (n + 1) / n is
+            taken, as conformal prediction has it for few of them.
+        prior_weeks: that the usual factor counts for.
 
     Returns:
         (horizon, levels).
     """
     horizon = residuals.shape[1]
-    spread = np.ones((horizon, len(levels)))
+    usual = USUAL_OF_FIT if fitted else 1.0
+    margin = (weeks + 1) / weeks if fitted and weeks else 1.0
+    spread = np.full((horizon, len(levels)), usual)
+    spread[:, levels.index(0.5)] = 1.0
+    if weeks < MIN_WEEKS:
+        return spread
+    weight = weeks / (weeks + prior_weeks)
     start = 0
     for end in (*[block for block in BLOCKS if block < horizon], horizon):
-        spread[start:end] = _compute_factors(residuals[:, start:end], offsets[:, start:end], levels)
+        block = residuals[:, start:end], offsets[:, start:end]
+        factors = weight * _compute_factors(*block, levels, margin) + (1 - weight) * usual
+        spread[start:end] = _rising(factors, levels.index(0.5))
         start = end
     return spread
 
@@ -100,7 +137,7 @@ def spread_by_series(
 
 
 def _compute_factors(
-    residuals: np.ndarray, offsets: np.ndarray, levels: tuple[float, ...]
+    residuals: np.ndarray, offsets: np.ndarray, levels: tuple[float, ...], margin: float
 ) -> np.ndarray:
     """Return the factor of each level for one block of the horizon.
 
@@ -108,24 +145,26 @@ def _compute_factors(
         residuals: (n, days), in scales, NaN where missing.
         offsets: (n, days, levels), in scales.
         levels: of the quantiles.
+        margin: on the share of targets within each level.
 
     Returns:
-        (levels,), 1 at the median.
+        (levels,), 1 at the median and where no target is known.
     """
-    median = levels.index(0.5)
     observed = np.isfinite(residuals)
-    independent = observed.sum() / residuals.shape[1] / 2  # windows overlap: half, a rule of thumb
     factors = np.ones(len(levels))
-    if independent < MIN_TARGETS:
+    if not observed.any():
         return factors
-    weight = independent / (independent + PRIOR_TARGETS)
     for i, level in enumerate(levels):
-        if i == median:
+        if level == 0.5:
             continue
         ratio = residuals[observed] / offsets[..., i][observed]
-        share = (1 - level if i < median else level) * (independent + 1) / independent
-        factor = np.quantile(ratio, min(share, 1.0))
-        factors[i] = np.clip(weight * factor + (1 - weight), MIN_FACTOR, MAX_FACTOR)
+        share = max(level, 1 - level) * margin
+        factors[i] = np.clip(np.quantile(ratio, min(share, 1.0)), MIN_FACTOR, MAX_FACTOR)
+    return factors
+
+
+def _rising(factors: np.ndarray, median: int) -> np.ndarray:
+    """Return factors that rise away from the median, so that quantiles stay in order."""
     below = np.maximum.accumulate(factors[:median][::-1])[::-1]
     above = np.maximum.accumulate(factors[median + 1 :])
     return np.concatenate([below, [1.0], above])

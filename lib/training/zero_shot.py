@@ -19,7 +19,7 @@ from lib.inference import CALIBRATION, PRETRAINED_ARTIFACT, PRETRAINED_GRAPH, Co
 from lib.training.artifact_files import add_learned, write_contract, write_windows
 from lib.training.config import TrainingConfig
 from lib.training.data import TrainingData, prepare_zero_shot
-from lib.training.widths import residuals_of, spread_by_series, spread_of
+from lib.training.widths import residuals_of, spread_by_series, spread_of, weeks_of
 
 NO_FLOOR = -1e300  # as the network has it
 
@@ -29,7 +29,7 @@ def save_zero_shot(
 ) -> ServedModel:
     """Write the artifact of the pretrained network for a panel, and load it.
 
-    It is calibrated on the last days up to `validation_end`, where it can be.
+    It is calibrated on the days up to `validation_end`, where it can be.
 
     Args:
         folder: created if need be; files of an earlier artifact there are replaced.
@@ -66,24 +66,18 @@ def save_zero_shot(
         )
 
     write({})
-    served = ServedModel.load(folder)
+    plain = served = ServedModel.load(folder)
+    levels = pretrained.quantiles
     if len(data.validation.origins):
-        levels = pretrained.quantiles
-        residuals, offsets = residuals_of(served, data.validation)
-        spread = spread_of(residuals, offsets, levels)
-        plain = served
+        residuals, offsets = residuals_of(plain, data.validation)
+        spread = spread_of(residuals, offsets, levels, weeks_of(data.validation))
         write(spread_by_series(data.validation, residuals, offsets * spread, levels))
         served = plain.reopen()
 
-        def factors_of(windows: Windows) -> np.ndarray:
-            return spread_of(*residuals_of(plain, windows), levels)
+    def factors_of(windows: Windows) -> np.ndarray:
+        return spread_of(*residuals_of(plain, windows), levels, weeks_of(windows), prior_weeks=0)
 
-    else:
-
-        def factors_of(windows: Windows) -> np.ndarray:
-            return spread
-
-    return add_learned(served, data, split, factors_of, spread)
+    return add_learned(served, data, split, factors_of)
 
 
 def _write_weights(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -22,6 +23,7 @@ _MESSAGES = dict.fromkeys(
     ("model_type", "model_attributes_type", "dataclass_type", "dict_type"),
     'expected an object, {"field": …}, as /docs shows it',
 )
+_TYPE = re.compile(r"int|float|str|bool|constrained-\w+|(?:list|dict|literal)\[.*\]")
 log = structlog.get_logger()
 
 
@@ -83,14 +85,20 @@ def from_validation(error: ValidationError) -> Response:
 
 def refusal_of(error: ValidationError) -> RequestError:
     """Make the refusal of a pydantic error."""
-    errors = [
-        (
-            path_of(item["loc"]),
-            _MESSAGES.get(item["type"]) or item["msg"].removeprefix("Value error, "),
-        )
-        for item in error.errors(include_url=False, include_input=False, include_context=False)
-    ]
+    texts: dict[str, list[str]] = {}
+    for item in error.errors(include_url=False, include_input=False, include_context=False):
+        text = _MESSAGES.get(item["type"]) or item["msg"].removeprefix("Value error, ")
+        texts.setdefault(path_of(_without_types(item["loc"])), []).append(text)
+    errors = [(field, "; or: ".join(dict.fromkeys(found))) for field, found in texts.items()]
     return RequestError(422, _summary(errors), errors)
+
+
+def _without_types(location: Sequence[str | int]) -> list[str | int]:
+    """Return a location without the types that pydantic puts in where a field may be of several.
+
+    The first two parts are names: of a field, and perhaps one that the client has chosen.
+    """
+    return [*location[:2], *(part for part in location[2:] if not _TYPE.fullmatch(str(part)))]
 
 
 def register(app: Flask) -> None:

@@ -26,8 +26,13 @@ class StrictRequest(Request):
         """Return the body as sent; without `keep`, once only, so that its memory can go.
 
         Raises:
-            UnsupportedMediaType: 415, for another Content-Type.
+            UnsupportedMediaType: 415, for another Content-Type, or a body that is compressed.
         """
+        encoding = self.headers.get("Content-Encoding", "identity")
+        if encoding.lower() != "identity":
+            raise UnsupportedMediaType(
+                f"expected a body that is not compressed, got Content-Encoding: {encoding[:60]}"
+            )
         if not self.is_json:
             raise UnsupportedMediaType("expected Content-Type: application/json")
         return self.get_data(cache=keep)

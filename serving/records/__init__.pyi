@@ -11,5 +11,6 @@ __all__ = [
 from .actuals import store_actuals
 from .checks import read_last_check
 from .database_state import DatabaseFile
-from .predictions import Prediction, Recorder
+from .prediction import Prediction
+from .predictions import Recorder
 from .retention import Retention, delete_old_rows

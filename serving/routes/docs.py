@@ -173,7 +173,7 @@ _MEANINGS = {
     404: "Not found, or deleted; with Retry-After: not stored yet",
     409: "What is stored under this trace_id cannot be explained any more",
     413: "The body is too large, or has more series or days than the limits allow",
-    415: "The Content-Type is not application/json",
+    415: "The Content-Type is not application/json, or the body is compressed",
     422: "A field is wrong; `errors` names it",
     429: "Too many explanations wait, or more was sent than one client may; see Retry-After",
     503: "No model, no store or no free slot at the moment; see Retry-After",

@@ -80,7 +80,10 @@ def forecast() -> Response:
     g.version = model.version
     body = _read_body()
     if len(body[0]) <= LARGE:
-        return _forecast(model, body)
+        response = _forecast(model, body)
+        if (response.content_length or 0) > LARGE:  # many totals and scenarios of a few rows
+            release_memory()
+        return response
     with large_bodies.slot():
         try:
             return _forecast(model, body)
@@ -116,8 +119,9 @@ def _forecast(model: Served, body: list[bytes]) -> Response:
     fields: dict[str, Any] = dict(name_source(model))
     if plan is not None:
         warnings += plan.warnings
-        further, planned = plan_forecasts(model.forecaster, call, plan, parts)
+        further, planned, doubts = plan_forecasts(model.forecaster, call, plan, parts)
         fields |= planned
+        warnings += doubts
     forecasts, not_stored = [], 0
     for part, beside in zip(parts, further, strict=True):
         not_stored += _record_part(model, part, call.horizon)

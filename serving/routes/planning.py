@@ -9,7 +9,7 @@ import numpy as np
 from serving.http import invalid
 from serving.model import Planner, SeriesForecasts, forecast_series
 from serving.routes.answers import lay_out_series
-from serving.schemas import ForecastCall, Plan
+from serving.schemas import FieldWarning, ForecastCall, Plan
 
 if TYPE_CHECKING:
     from lib.inference import ServedModel
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 def plan_forecasts(
     forecaster: ServedModel, call: ForecastCall, plan: Plan, parts: list[SeriesForecasts]
-) -> tuple[list[list[dict[str, Any]]], dict[str, Any]]:
-    """Return the further fields of each series, part by part, and those of the whole answer.
+) -> tuple[list[list[dict[str, Any]]], dict[str, Any], list[FieldWarning]]:
+    """Return the further fields of each series, part by part, those of the answer, and warnings.
 
     Raises:
         RequestError: 422, the model cannot draw paths, or has no forecast under a scenario.
@@ -55,7 +55,15 @@ def plan_forecasts(
             number += 1
         further.append(fields)
     groups = planner.groups()
-    return further, {"groups": groups} if groups else {}
+    known = {doubt for part in parts for doubt in part.doubts}
+    warnings = [
+        FieldWarning(f"scenarios.{name}", doubt)
+        for name, of_scenario in scenarios.items()
+        for part in of_scenario
+        for doubt in part.doubts
+        if doubt not in known
+    ]
+    return further, {"groups": groups} if groups else {}, warnings
 
 
 def _days(

@@ -14,6 +14,11 @@ GROUPS = 50
 SCENARIOS = 5
 TOTALS = 1_000  # of groups, in all: ranges times groups times scenarios
 
+_COST_RATIO = 1e9  # beyond it, the service level is 0 or 1 for a computer
+
+# Beside larger numbers the digits of a demand are lost.
+Stock = Annotated[float, Field(ge=-1e15, le=1e15)]
+Cost = Annotated[float, Field(gt=0, le=1e15)]
 Days = Annotated[
     int | Annotated[str, Field(max_length=20, pattern=r"^(\d{1,3}(-\d{1,3})?|weeks|months)$")],
     Field(description="The first days (7), a range (8-14), or calendar weeks or months"),
@@ -33,9 +38,9 @@ class OrderRequest(BaseModel):
     service_level: float | None = Field(
         default=None, gt=0, lt=1, description="Wanted probability that it does"
     )
-    cost_over: float | None = Field(default=None, gt=0, description="Of a unit that is left")
-    cost_under: float | None = Field(default=None, gt=0, description="Of a unit that is missing")
-    stock: float | dict[LongName, float] = Field(
+    cost_over: Cost | None = Field(default=None, description="Of a unit that is left")
+    cost_under: Cost | None = Field(default=None, description="Of a unit that is missing")
+    stock: Stock | dict[LongName, Stock] = Field(
         default=0.0, description="At hand or on its way: of every series, or by its name"
     )
 
@@ -44,6 +49,13 @@ class OrderRequest(BaseModel):
         costs = [self.cost_over is not None, self.cost_under is not None]
         if (self.service_level is not None) == any(costs) or any(costs) != all(costs):
             raise ValueError("expected either service_level, or cost_over and cost_under")
+        if self.cost_over is not None and self.cost_under is not None:
+            ratio = self.cost_under / self.cost_over
+            if not 1 / _COST_RATIO <= ratio <= _COST_RATIO:
+                raise ValueError(
+                    f"expected cost_over and cost_under within a factor of {_COST_RATIO:g}, got "
+                    f"{self.cost_over:g} and {self.cost_under:g}"
+                )
         return self
 
 

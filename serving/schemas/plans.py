@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 
 import numpy as np
 
@@ -152,10 +153,12 @@ def _groups(
     return tuple(groups)
 
 
-def _numbers(listed: list[str], names: dict[str, int], field: str) -> list[int]:
+def _numbers(listed: Iterable[str], names: dict[str, int], field: str) -> list[int]:
+    """Return the numbers of series by their names, in a list or as the keys of an object."""
     for i, name in enumerate(listed):
         if name not in names:
-            raise invalid(f"{field}[{i}]", "is not the name of a series of this call")
+            place = f"{field}.{name[:60]}" if isinstance(listed, dict) else f"{field}[{i}]"
+            raise invalid(place, f"expected the name of a series of this call, got {name[:60]!r}")
     return [names[name] for name in listed]
 
 
@@ -165,10 +168,7 @@ def _stock(order: OrderRequest | None, names: dict[str, int]) -> np.ndarray:
         return stock
     if not isinstance(order.stock, dict):
         return stock + order.stock
-    for number, name in zip(
-        _numbers(list(order.stock), names, "order.stock"), order.stock, strict=True
-    ):
-        stock[number] = order.stock[name]
+    stock[_numbers(order.stock, names, "order.stock")] = list(order.stock.values())
     return stock
 
 
@@ -182,10 +182,13 @@ def _scenarios(
     for name, planned in (options.scenarios or {}).items():
         field = f"scenarios.{name}"
         if isinstance(planned, dict):
-            numbers = _numbers(list(planned), names, field)
+            numbers = _numbers(planned, names, field)
             rows: dict[int, Rows] = dict(zip(numbers, planned.values(), strict=True))
+            for of_series, listed in planned.items():
+                warnings += _check_rows(listed, covariates, f"{field}.{of_series[:60]}")
         else:
             rows = dict.fromkeys(range(len(series)), planned)
+            warnings += _check_rows(planned, covariates, field)
         scenarios[name] = [
             _replan(one, rows[i], covariates, contract.horizon, field) if i in rows else one
             for i, one in enumerate(series)
@@ -196,16 +199,26 @@ def _scenarios(
     return scenarios, tuple(warnings)
 
 
+def _check_rows(rows: Rows, covariates: CovariateFields, field: str) -> list[FieldWarning]:
+    """Refuse rows that a scenario cannot have, and warn of the others' categories."""
+    days: set[date] = set()
+    cells = [row.model_extra or {} for row in rows]
+    for i, (row, sent) in enumerate(zip(rows, cells, strict=True)):
+        for name in sent.keys() - set(covariates.known):
+            allowed = ["date", FACTOR, EVENT, *covariates.known]
+            raise invalid(f"{field}[{i}].{name[:60]}", covariates.refusal(name, allowed))
+        if row.date in days:
+            raise invalid(f"{field}[{i}].date", f"{row.date} is there twice; expected it once")
+        days.add(row.date)
+    return covariates.read_rows(cells, covariates.known, field)[1]
+
+
 def _replan(
     series: Series, rows: Rows, covariates: CovariateFields, horizon: int, field: str
 ) -> Series:
     """Return a series with other planned days; what the rows leave out stays."""
     columns = dict(series.columns)
     cells = [row.model_extra or {} for row in rows]
-    for i, sent in enumerate(cells):
-        for name in sent.keys() - set(covariates.known):
-            allowed = ["date", FACTOR, EVENT, *covariates.known]
-            raise invalid(f"{field}[{i}].{name[:60]}", covariates.refusal(name, allowed))
     planned, _ = covariates.read_rows(cells, covariates.known, field)
     last = series.first + series.days - 1
     for i, row in enumerate(rows):

@@ -1,9 +1,9 @@
 // How much is needed: totals, an order for a lead time, and scenarios of the days ahead.
 
 import { Problem, call } from "./api.js";
-import { columnOf } from "./data.js";
 import { $, fill, h } from "./dom.js";
 import { day, digits, number, onLanguage, signed, t } from "./i18n.js";
+import { plannable, showPlan } from "./scenario.js";
 
 const MOST = 3; // scenarios
 let card = null; // of the model
@@ -212,62 +212,8 @@ function showScenarios() {
   $("#scenario-result").hidden = !scenario?.found;
   if (!scenario) return;
   $("#scenario-name").value = scenario.name;
-  showPlan(scenario);
+  showPlan(scenario, shown, card);
   if (scenario.found) showDifference(scenario);
-}
-
-/** The covariates that can be planned, by the names of the reader's columns. */
-function plannable() {
-  const own = (card?.covariates ?? []).filter(({ role, kind }) => role === "known" && kind !== "holiday");
-  const usual = [
-    { name: "evento_especial", words: columnOf("event") || t("column_event"), kind: "event" },
-    { name: "fator_externo", words: columnOf("factor") || t("column_factor"), kind: "number" },
-  ];
-  // A model that says what it has learned is asked for nothing else.
-  const learned = usual.filter(({ name }) => !card?.learned || card.learned.includes(name));
-  return [...learned, ...own.map((covariate) => ({ ...covariate, words: covariate.name }))];
-}
-
-/** The planned days in a table; an empty cell stays as it is planned in the file. */
-function showPlan(scenario) {
-  const { answer, at, sent } = shown;
-  const planned = new Map(sent[at].future.map((row) => [row.date, row]));
-  const columns = plannable();
-  const head = h(
-    "tr",
-    {},
-    h("th", { scope: "col" }, t("table_date")),
-    ...columns.map(({ words }) => h("th", { scope: "col" }, words)),
-  );
-  const rows = answer.forecasts[at].forecast.map(({ date }) => {
-    const when = day(date, { weekday: "short", day: "numeric", month: "short" });
-    const cells = columns.map((column) => {
-      const [kept, before] = [scenario.cells[date]?.[column.name] ?? "", planned.get(date)?.[column.name] ?? ""];
-      const change = (value) => ((scenario.cells[date] ??= {})[column.name] = value === "" ? undefined : value);
-      return h("td", {}, plannedCell(column, when, kept, before, change));
-    });
-    return h("tr", {}, h("th", { scope: "row" }, when), ...cells);
-  });
-  fill($("#scenario-days"), h("thead", {}, head), h("tbody", {}, ...rows));
-}
-
-/** The field of a planned day: a number, or one of the categories of a covariate. */
-function plannedCell({ kind, labels, words }, when, kept, before, change) {
-  const label = `${words}, ${when}`;
-  if (kind === "category") {
-    const options = labels.map((name) => h("option", { value: name, selected: name === kept }, name));
-    const onchange = (event) => change(event.target.value);
-    return h("select", { "aria-label": label, onchange }, h("option", { value: "" }, String(before)), ...options);
-  }
-  return h("input", {
-    type: "number",
-    step: "any",
-    ...(kind === "event" ? { min: 0, max: 1 } : {}),
-    "aria-label": label,
-    placeholder: before,
-    value: kept,
-    oninput: ({ target }) => change(target.value === "" ? "" : Number(target.value)),
-  });
 }
 
 async function compare() {
@@ -311,7 +257,7 @@ function showDifference({ found }) {
 function parts(difference, behind) {
   const found = Object.entries(difference.by_covariate ?? {}).sort(([, a], [, b]) => Math.abs(b) - Math.abs(a));
   if (found.length < 2) return [];
-  const words = new Map(plannable().map((column) => [column.name, column.words]));
+  const words = new Map(plannable(card).map((column) => [column.name, column.words]));
   return found.map(([name, part]) =>
     h(
       "tr",

@@ -201,6 +201,19 @@ def test_scenarios_take_covariates_by_name(contract):
     assert refused.value.errors[0][0] == "scenarios.cheap[0].visits"
 
 
+def test_categories_of_a_scenario_that_were_not_learned_are_named(contract):
+    from serving.schemas.plans import read_plan
+
+    rows = [ahead(weather="Hail")]
+    for scenario, field in ((rows, "scenarios.cold"), ({"a": rows}, "scenarios.cold.a")):
+        sent = body() | {"scenarios": {"cold": scenario}}
+        call = read_forecast(json.dumps(sent).encode(), contract)
+        plan = read_plan(call.options, call.series, contract, 2)
+        assert plan is not None
+        assert [warning.field for warning in plan.warnings] == [f"{field}.weather"]
+        assert "'Hail'" in plan.warnings[0].detail
+
+
 def test_a_model_without_covariates_refuses_their_names():
     contract = Contract.read(TINY_MODEL)
     with pytest.raises(RequestError) as refused:

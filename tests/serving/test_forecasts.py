@@ -1,5 +1,6 @@
 """/predict and /forecast: what they answer, and what they refuse, on a real tiny model."""
 
+import gzip
 import json
 
 import numpy as np
@@ -176,6 +177,14 @@ def test_body_with_a_key_twice_in_one_row_is_refused(client):
 def test_body_of_another_content_type_is_refused(client, call):
     for kind in ("text/plain", "application/x-www-form-urlencoded", None):
         refused(client.post(call, data=b"{}", content_type=kind), 415)
+
+
+@pytest.mark.parametrize("call", ["/predict", "/forecast", "/request-explanation", "/actuals"])
+def test_compressed_body_is_refused_by_its_name(client, call):
+    kind = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    response = client.post(call, data=gzip.compress(b"{}"), headers=kind)
+    refused(response, 415)
+    assert "Content-Encoding: gzip" in response.json["detail"]
 
 
 @pytest.mark.parametrize("call", ["/predict", "/request-explanation", "/actuals"])

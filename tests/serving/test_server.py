@@ -18,7 +18,7 @@ import pytest
 
 from lib.registry.registry import Registry
 from lib.settings import ROOT
-from serving import server as server_module
+from serving import supervised_process
 from serving.schemas.examples import example_rows
 from tests.panels import TINY_MODEL
 from tests.serving.live import settings_of
@@ -293,8 +293,10 @@ def test_server_survives_promotions_and_a_registry_that_is_away(tmp_path):
 
 
 def test_supervised_process_is_restarted_when_it_ends(monkeypatch):
-    monkeypatch.setattr(server_module, "_PAUSES", (0.05, 0.1))
-    beside = server_module.SupervisedProcess([sys.executable, "-c", "import time; time.sleep(60)"])
+    monkeypatch.setattr(supervised_process, "_PAUSES", (0.05, 0.1))
+    beside = supervised_process.SupervisedProcess(
+        [sys.executable, "-c", "import time; time.sleep(60)"]
+    )
     with beside.running():
         first = beside.process
         assert first is not None

@@ -108,6 +108,13 @@ def test_noise_a_constant_and_a_trend_say_next_to_nothing():
     assert fit_past_effects(replace(panel, covariates=known), LAST, HORIZON) is None
 
 
+def test_half_a_year_is_too_short_to_tell_a_lead_from_the_season():
+    panel = led_panel()
+    short, long = panel.dates[200], panel.dates[300]
+    assert fit_past_effects(panel, short, HORIZON) is None
+    assert fit_past_effects(panel, long, HORIZON) is not None
+
+
 def test_what_the_series_shows_itself_says_nothing_more():
     """A copy of the series is no news: its effects are far smaller than what it varies by."""
     panel = led_panel()
@@ -204,6 +211,8 @@ def test_deviations_are_from_level_and_weekday_with_gaps():
     expected = np.zeros(COLUMNS)
     expected[[1, LAGS, LAGS + 1]] = 0.5, 0.5 / 7, 0.5 / 28
     np.testing.assert_allclose(found, expected, atol=1e-12)
+    trend = deviate(np.tile(week, 8)[None] + np.linspace(0, 50, 56))[0]
+    np.testing.assert_allclose(trend, 0, atol=1e-9)
     few = np.full((1, 56), np.nan)
     few[0, -5:] = 1.0
     assert not summarize(deviate(few)[0], np.array([1.0])).any()

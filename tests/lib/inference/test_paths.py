@@ -10,7 +10,13 @@ from lib.data.panel import MIN_HISTORY_DAYS
 from lib.data.splits import DataSplit
 from lib.inference.artifact import ArtifactError
 from lib.inference.effect_error import measure_effect_error
-from lib.inference.past_ranks import BLOCKS, MIN_ORIGINS, collect_ranks
+from lib.inference.past_ranks import (
+    BLOCKS,
+    MIN_ORIGINS,
+    _measure_shift,
+    _rank,
+    collect_ranks,
+)
 from lib.inference.paths import PathSampler
 from lib.inference.ranks import CODES, Ranks, normal_scores, score_actuals
 from lib.training.zero_shot import save_zero_shot
@@ -172,6 +178,21 @@ def test_pretrained_network_keeps_the_ranks_of_all_days(tmp_path):
     model = save_zero_shot(tmp_path, panel, DataSplit(last, last, last), horizon=7)
     assert model.ranks is not None
     assert len(model.ranks.codes) == 200 - MIN_HISTORY_DAYS + 1 - 7
+
+
+def test_shift_makes_the_sum_of_all_series_as_wide_as_it_fell():
+    rng = np.random.default_rng(0)
+    shocks = 3.0 * (rng.random((200, 1, 1)) < 0.05) * rng.choice([-1, 1], (200, 1, 1))  # of all
+    scores = 0.3 + shocks + rng.standard_normal((200, 20, 7))
+    ranked = _rank(scores)
+    persistence, shared = _measure_shift(scores, ranked, 1e6)
+    fell = np.mean(scores.mean(axis=(1, 2)) ** 2) / np.mean(scores**2)
+    kept = np.mean(ranked.mean(axis=(1, 2)) ** 2)
+    assert kept < fell
+    shift = persistence * (shared + (1 - shared) / 20)
+    assert (1 - persistence) * kept + shift == pytest.approx(fell, rel=1e-4)
+    few, _ = _measure_shift(scores, ranked, 2.0)
+    assert few > persistence  # two independent forecasts do not tell how wide it is
 
 
 def test_too_few_origins_give_no_ranks(trained):

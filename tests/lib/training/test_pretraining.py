@@ -13,6 +13,7 @@ from lib.models.lstm import LSTMForecaster
 from lib.training import pretraining, worlds
 from lib.training.config import TrainingConfig
 from lib.training.data import prepare
+from lib.training.loop import fit
 from lib.training.pretrained_artifact import pretrained_model
 from lib.training.state import initial_state
 from tests.panels import lively_panel, split_of
@@ -94,7 +95,8 @@ def test_the_card_of_the_zero_shot_network_names_its_worlds():
     assert card["device"] in ("cpu", "cuda")
 
 
-def test_the_zero_shot_network_forecasts_untrained_and_fits_start_from_the_other(panel):
+def test_the_zero_shot_network_forecasts_untrained_and_fits_start_from_the_other():
+    panel = lively_panel(days=300, series=1, covariates=False)
     config = ModelConfig(horizon=7, members=3)
     data = prepare(panel, split_of(panel), config)
     untrained = pretrained_model(config)
@@ -107,6 +109,34 @@ def test_the_zero_shot_network_forecasts_untrained_and_fits_start_from_the_other
         pretrained.load_pretrained(expected, folder)
         assert same(weights(model), weights(expected))
     assert not same(weights(untrained), weights(start))
+
+
+def test_a_short_fit_with_covariates_keeps_an_untrained_member(panel):
+    config = ModelConfig(horizon=7, members=3)
+    data = prepare(panel, split_of(panel), config)
+    settings = TrainingConfig(steps=2, batch_size=8, evaluate_every=1, validation_windows=8)
+    fitted = fit(data, config, settings).model
+    untrained, start = LSTMForecaster(config), LSTMForecaster(config)
+    pretrained.load_pretrained(untrained, pretrained.ZERO_SHOT_FOLDER)
+    pretrained.load_pretrained(start)
+    fitted, untrained, start = (
+        [member.state_dict() for member in model.members] for model in (fitted, untrained, start)
+    )
+    assert same(fitted[2], untrained[2])
+    assert not same(fitted[0], start[0])
+    assert not same(fitted[1], start[1])
+
+
+@pytest.mark.parametrize(("members", "days"), [(1, 300), (3, 700)])
+def test_a_long_fit_or_one_member_trains_all(members, days):
+    panel = lively_panel(days=days, series=1)
+    config = ModelConfig(horizon=7, members=members)
+    data = prepare(panel, split_of(panel), config)
+    model = initial_state(data, config, TrainingConfig()).model
+    expected = LSTMForecaster(config)
+    pretrained.load_pretrained(expected)
+    assert same(weights(model), weights(expected))
+    assert all(parameter.requires_grad for parameter in model.parameters())
 
 
 @pytest.fixture
