@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lib.data.panel import to_panel, to_table
+from lib.data.series_tables import to_panel, to_table
 from lib.evaluation.backtest import origin_rows
 from lib.inference.artifact import (
     CONTRACT,
