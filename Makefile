@@ -28,7 +28,7 @@ export JUPYTER_PREFER_ENV_PATH := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help install lock lint format docs test test-slow test-3.13 test-services run-mlflow train pretrain tune backtest \
-	explain promote rollback run-api run-worker bench-serving bench-accuracy bench-public bench-starts bench-new-series bench-speed bench-monitoring bench-planning example \
+	explain promote rollback run-api run-worker bench-serving bench-accuracy bench-public bench-starts bench-pretraining bench-new-series bench-speed bench-monitoring bench-planning example \
 	screenshots test-page docker-build docker-run forecast forecast-arguments forecast-folder bench-robustness monitor plan check \
 	simulate lab clean clean-var
 
@@ -248,6 +248,9 @@ bench-public: $(STAMP) ## Score ours on the split of a public leaderboard, besid
 
 bench-starts: $(STAMP) ## Fits from random weights and from the pretrained network (ARGS="--help")
 	OMP_NUM_THREADS=1 $(PY) -m benchmarks.accuracy.starts $(ARGS)
+
+bench-pretraining: $(STAMP) ## Networks pretrained without one ingredient each, on little (ARGS="--help")
+	OMP_NUM_THREADS=1 $(PY) -m benchmarks.accuracy.pretraining $(ARGS)
 
 bench-new-series: $(STAMP) ## Forecast series of which only the last days are known (ARGS="--help")
 	OMP_NUM_THREADS=1 $(PY) -m benchmarks.accuracy.new_series $(ARGS)

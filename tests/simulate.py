@@ -23,7 +23,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import requests
 
-from lib.data.panel import Panel, to_table
+from lib.data.panel import Panel
+from lib.data.series_tables import to_table
 from lib.data.synthesis import synthesize
 from lib.data.synthesis_spec import SynthesisSpec
 from lib.log import configure_logging

@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from lib.data.panel import Panel, to_table
+from lib.data.panel import Panel
+from lib.data.series_tables import to_table
 from lib.data.synthesis import synthesize
 from lib.data.synthesis_spec import SynthesisSpec
 from lib.features import engineering as ft

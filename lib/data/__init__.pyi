@@ -90,8 +90,6 @@ from .panel import (
     SeriesError,
     fingerprint,
     take_series,
-    to_panel,
-    to_table,
 )
 from .planned import (
     forget_covariates_after,
@@ -104,6 +102,7 @@ from .planned import (
 from .plots import plot_components, plot_events, plot_factor, plot_seasons, plot_series
 from .readers import read
 from .series_checks import ROUNDING, is_constant
+from .series_tables import to_panel, to_table
 from .source import COLUMN_PARAMETERS, Source, match_columns
 from .spikes import spike_rows, without_spikes
 from .splits import DataSplit, choose_validation_days, split_days, split_without_test

@@ -11,8 +11,9 @@ from lib.data.covariate_cells import fill_static
 from lib.data.covariates import Covariate, read_covariates
 from lib.data.grouped_rows import GroupedRows
 from lib.data.holidays import add_holidays, mark_holidays
-from lib.data.panel import SERIES_COLUMNS, Panel, to_table
+from lib.data.panel import SERIES_COLUMNS, Panel
 from lib.data.planned import is_planned
+from lib.data.series_tables import to_table
 
 NUMBER_COLUMNS = SERIES_COLUMNS[2:]
 

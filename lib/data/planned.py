@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from lib.data.panel import WINDOW_DAYS, Panel, to_panel
+from lib.data.panel import WINDOW_DAYS, Panel
+from lib.data.series_tables import to_panel
 
 
 def last_history_rows(panel: Panel) -> np.ndarray:

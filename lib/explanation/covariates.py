@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lib.data import Panel
-from lib.features import FEATURES, PanelEffects, PastEffects, values_at
+from lib.features import DAY_OF_YEAR, FEATURES, PanelEffects, PastEffects
 
 Value = str | float | None
 
@@ -163,9 +163,7 @@ def _effects_on(
     applied: PanelEffects, visible: np.ndarray, origins: np.ndarray, steps: np.ndarray
 ) -> np.ndarray:
     """Return the effects on the days ahead, (V, n, D); the limit of their sum cuts all alike."""
-    rows = applied.effects[visible].astype(np.float64)
-    effects = np.stack([values_at(applied.panel, row, origins, steps) for row in rows])
-    effects = np.nan_to_num(effects)
+    effects = applied.ahead(visible, origins, steps)
     total = effects.sum(axis=0)
     units = applied.units[origins][:, None]
     multiply = np.isnan(units)
@@ -180,6 +178,8 @@ def _effects_on(
 
 def _value_of(panel: Panel, name: str, row: int) -> Value:
     """Return the value of a covariate on a day: a number, the label of a category, or None."""
+    if name == DAY_OF_YEAR:
+        return str(panel.dates[0] + row)
     columns = dict(
         zip(("fator_externo", "evento_especial"), (panel.factor, panel.event), strict=True)
     )

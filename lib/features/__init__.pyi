@@ -1,4 +1,5 @@
 __all__ = [
+    "DAY_OF_YEAR",
     "FEATURES",
     "FUTURE",
     "MAX_HORIZON",
@@ -42,4 +43,5 @@ from .series_pool import SeriesPool
 from .undated_windows import known_future_after
 from .window_index import Windows, index_windows
 from .windows import gather_context, known_future, values_at
+from .year_effects import DAY_OF_YEAR
 from .young_series import YOUNG_DAYS, complete_past, find_young

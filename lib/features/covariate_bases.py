@@ -19,6 +19,7 @@ from lib.features.engineering import position_in_series
 
 SATURDAY = 5
 FACTOR, EVENT = "fator_externo", "evento_especial"
+DATE = "date"  # kind of what is known of every day: `lib.features.year_effects`
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ class Basis:
             yield f"{self.name}:around", days.before(1)
             yield f"{self.name}:around", days.before(-1)
             yield f"{self.name}:weekend", days.values * days.weekend
-        else:
+        elif self.kind != DATE:  # the effects of dates are in a table of their own
             yield from self._label_columns(days)
 
     def _number_columns(self, days: _Days) -> Iterator[tuple[str, np.ndarray]]:

@@ -12,10 +12,11 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from lib.data import Panel, take_series
-from lib.features.covariate_bases import Basis, known_covariates, series_medians
+from lib.features.covariate_bases import DATE, Basis, known_covariates, series_medians
 from lib.features.engineering import position_in_series, rolling_mean
 from lib.features.weekly_grid import WeeklyGrid, additive_unit
 from lib.features.windows import values_at
+from lib.features.year_effects import YearEffects
 
 LARGEST = 3.0  # effect, as a logarithm, or in units of the series
 RECENT_DAYS = 28  # whose mean effect stands for an unknown one, and is what lasts of an effect
@@ -76,6 +77,7 @@ class CovariateEffects:
         lasting: (K,) share of the mean effect of the last weeks that counts, 0 to 1. An effect is
             learned from days that differ from those around them; a price that rises for years need
             not do to the level what a price cut does to a day.
+        year: effects of dates, which have the last basis.
     """
 
     bases: tuple[Basis, ...]
@@ -84,11 +86,17 @@ class CovariateEffects:
     ids: tuple[str, ...]
     traits: SeriesTraits
     lasting: np.ndarray
+    year: YearEffects | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the covariates."""
         return tuple(basis.name for basis in self.bases)
+
+    @property
+    def always_known(self) -> np.ndarray:
+        """Which of them, (K,) bool, are known of every day."""
+        return np.array([basis.kind == DATE for basis in self.bases], dtype=bool)
 
     def apply(self, panel: Panel) -> PanelEffects:
         """Compute the effects on the rows of a panel, which may have other series and days."""
@@ -126,6 +134,9 @@ class CovariateEffects:
                     effects[k].astype(np.float64), position_in_series(panel), RECENT_DAYS
                 )
                 effects[k] -= (1 - self.lasting[k]) * recent
+        if self.year:
+            places = np.repeat(self.find(panel), np.diff(panel.offsets))
+            effects[-1], known[-1] = self.year.at(panel.dates, places), True
         units = np.where(traits.additive, traits.units, np.nan)
         units = np.repeat(units, np.diff(panel.offsets))
         return PanelEffects(self, panel, effects, linear, known, units, traits.references)
@@ -136,7 +147,8 @@ class CovariateEffects:
         traits = {f.name: getattr(self.traits, f.name) for f in fields(SeriesTraits)}
         settings = np.frombuffer(text.encode(), dtype=np.uint8)
         own = {name: getattr(self, name) for name in ("weights", "centres", "lasting")}
-        return traits | own | {"settings": settings}
+        year = vars(self.year) if self.year else {}
+        return traits | own | year | {"settings": settings}
 
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray]) -> CovariateEffects:
@@ -149,6 +161,7 @@ class CovariateEffects:
             ids=tuple(settings["ids"]),
             traits=SeriesTraits(**{f.name: arrays[f.name] for f in fields(SeriesTraits)}),
             lasting=arrays["lasting"],
+            year=YearEffects(arrays["fixed"], arrays["floating"]) if "fixed" in arrays else None,
         )
 
     def _effect(
@@ -174,10 +187,14 @@ class CovariateEffects:
         ends = np.cumsum([len(basis.groups) for basis in self.bases])
         return [slice(e - len(b.groups), e) for b, e in zip(self.bases, ends, strict=True)]
 
+    def find(self, panel: Panel) -> np.ndarray:
+        """Return the numbers of the series of a panel, -1 of a new one."""
+        places = {name: s for s, name in enumerate(self.ids)}
+        return np.array([places.get(name, -1) for name in panel.ids])
+
     def _traits_of(self, panel: Panel) -> SeriesTraits:
         """Return the traits of the series of a panel; of new ones, those of its own days."""
-        places = {name: s for s, name in enumerate(self.ids)}
-        found = np.array([places.get(name, -1) for name in panel.ids])
+        found = self.find(panel)
         learned = {f.name: getattr(self.traits, f.name)[found] for f in fields(SeriesTraits)}
         if (found >= 0).all():
             return SeriesTraits(**learned)
@@ -225,7 +242,21 @@ class PanelEffects:
         distances = self.distances_ahead(origins, horizon)
         for k, distance in distances.items():
             known[k] &= ~is_another_unit(distance)[:, None]
-        return np.stack(known, axis=-1)
+        return np.stack(known, axis=-1) | self.learned.always_known
+
+    def ahead(self, visible: np.ndarray, origins: np.ndarray, steps: np.ndarray) -> np.ndarray:
+        """Return the effects of the visible covariates `steps` (D,) days after each origin.
+
+        Returns:
+            (V, n, D), 0 where unknown.
+        """
+        rows = self.effects[visible].astype(np.float64)
+        found = np.nan_to_num([values_at(self.panel, row, origins, steps) for row in rows])
+        if self.learned.year and visible[-1]:
+            dates = self.panel.dates[origins][:, None] + steps
+            places = self.learned.find(self.panel)[self.panel.series_of(origins)]
+            found[-1] = self.learned.year.at(dates, places[:, None])
+        return found
 
     def distances_ahead(self, origins: np.ndarray, horizon: int) -> dict[int, np.ndarray]:
         """Return how far numbers are beyond their learned range, as `Basis.distance` does.
@@ -269,7 +300,7 @@ class PanelEffects:
         if not visible.any():
             return quantiles
         steps = np.arange(1, quantiles.shape[1] + 1)
-        effect = np.nan_to_num(values_at(self.panel, self._total(visible), origins, steps))
+        effect = np.clip(self.ahead(visible, origins, steps).sum(axis=0), -LARGEST, LARGEST)
         units = self.units[origins][:, None, None]
         effect = effect[..., None]
         return np.where(np.isnan(units), quantiles * np.exp(effect), quantiles + units * effect)

@@ -9,7 +9,7 @@ from threadpoolctl import threadpool_limits
 
 from lib.data import Panel, forget_covariates_after, take_series
 from lib.features.basis_learning import learn_basis
-from lib.features.covariate_bases import Basis, known_covariates
+from lib.features.covariate_bases import DATE, Basis, known_covariates
 from lib.features.covariate_effects import ADD, LARGEST, MULTIPLY, CovariateEffects, SeriesTraits
 from lib.features.effect_regression import (
     Problem,
@@ -25,6 +25,8 @@ from lib.features.local_deviations import (
     local_columns,
 )
 from lib.features.weekly_grid import WeeklyGrid
+from lib.features.year_effects import DAY_OF_YEAR
+from lib.features.year_fitting import fit_year_effects
 
 MIN_LOCAL_SHARE = 0.02  # of the variance of a number, within a few weeks
 SMALLEST_WEIGHT = 1e-6  # below which nothing was found
@@ -39,7 +41,9 @@ MIN_CHANGES = 4  # of the level, to tell what lasts
 BLOCKS = 5  # of days that are held out in turn
 
 
-def fit_effects(panel: Panel, until: np.datetime64) -> CovariateEffects | None:
+def fit_effects(
+    panel: Panel, until: np.datetime64, *, dates: bool = False
+) -> CovariateEffects | None:
     """Learn what the known-future covariates of a panel do to its series.
 
     Deviations from the local level and week are regressed on basis functions of the covariates, for
@@ -49,6 +53,7 @@ def fit_effects(panel: Panel, until: np.datetime64) -> CovariateEffects | None:
     Args:
         panel: N rows.
         until: last day to learn from; nothing after it is used.
+        dates: whether to learn also what dates do every year, of what the covariates leave.
 
     Returns:
         The effects, or None where no covariate varies or has one, or with too few days.
@@ -57,7 +62,9 @@ def fit_effects(panel: Panel, until: np.datetime64) -> CovariateEffects | None:
     panel = forget_covariates_after(panel, until)
     # Several threads add in another order: the bits would depend on the machine's settings.
     with threadpool_limits(1, user_api="blas"):
-        return _fit(panel, panel.dates <= until.astype("datetime64[D]"))
+        past = panel.dates <= until.astype("datetime64[D]")
+        learned = _fit(panel, past)
+        return _add_dates(learned, panel, past) if dates else learned
 
 
 def _fit(panel: Panel, past: np.ndarray) -> CovariateEffects | None:
@@ -83,6 +90,36 @@ def _fit(panel: Panel, past: np.ndarray) -> CovariateEffects | None:
     effects = CovariateEffects(bases, weights, centres, panel.ids, traits, lasting)
     effects = replace(effects, lasting=_measure_lasting(effects, panel, past))
     return _let_series_differ(effects, panel, past, noise)
+
+
+def _add_dates(
+    learned: CovariateEffects | None, panel: Panel, past: np.ndarray
+) -> CovariateEffects | None:
+    """Return the effects with those of dates, which are learned from what the others leave."""
+    if learned is None:
+        nothing = np.zeros((2, 0))
+        traits = SeriesTraits.measure(panel, (), past)
+        effects = CovariateEffects((), nothing, nothing, panel.ids, traits, np.zeros(0))
+    else:
+        effects = learned
+        panel = learned.apply(panel).remove(np.full(len(learned.bases), True))
+    year = fit_year_effects(panel, past, ~effects.traits.additive)
+    if year is None or DAY_OF_YEAR in effects.names:
+        return learned
+    traits = effects.traits
+    one = np.ones((len(panel.ids), 1))
+    return replace(
+        effects,
+        bases=(*effects.bases, Basis(DAY_OF_YEAR, DATE)),
+        traits=replace(
+            traits,
+            references=np.append(traits.references, np.nan * one, axis=1),
+            gains=np.append(traits.gains, one, axis=1),
+            slopes=np.append(traits.slopes, 0 * one, axis=1),
+        ),
+        lasting=np.append(effects.lasting, 1.0),
+        year=year,
+    )
 
 
 def _learn_bases(panel: Panel, past: np.ndarray) -> tuple[Basis, ...]:

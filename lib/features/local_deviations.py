@@ -19,17 +19,18 @@ SMALLEST_PROFILE = 0.05  # of the level
 CLIPPED = 0.01  # share of the deviations on either side that are pulled in
 
 
-def deviations(values: np.ndarray, additive: bool) -> np.ndarray:
+def deviations(values: np.ndarray, additive: bool, clipped: float = CLIPPED) -> np.ndarray:
     """Return the values of days in relation to what is usual around them.
 
     Args:
         values: (S, T) on a weekly grid, NaN where missing.
         additive: differences in units of the series plus one, where a ratio means nothing.
+        clipped: share of the deviations on either side that are pulled in.
 
     Returns:
-        (S, T), about 1, NaN where missing. The outermost per cent on either side is pulled in.
+        (S, T), about 1, NaN where missing.
     """
-    level = _extend(centred_mean(values, LEVEL_DAYS))
+    level = extend_levels(centred_mean(values, LEVEL_DAYS))
     if additive:
         rest = values - level
         rest = rest - np.nan_to_num(weekday_profile(rest))
@@ -43,7 +44,7 @@ def deviations(values: np.ndarray, additive: bool) -> np.ndarray:
         found = rest / np.where(near > 0, near, np.nan)
     observed = found[np.isfinite(found)]
     if len(observed):
-        found = np.clip(found, *np.quantile(observed, [CLIPPED, 1 - CLIPPED]))
+        found = np.clip(found, *np.quantile(observed, [clipped, 1 - clipped]))
     return found
 
 
@@ -122,7 +123,7 @@ def weekday_profile(values: np.ndarray) -> np.ndarray:
     return np.where(count >= 2, profile, np.nan).reshape(values.shape)
 
 
-def _extend(values: np.ndarray) -> np.ndarray:
+def extend_levels(values: np.ndarray) -> np.ndarray:
     """Return (S, T) with the last known value carried on, and the first one carried back."""
     for flipped in (False, True):
         values = values[:, ::-1] if flipped else values

@@ -73,12 +73,11 @@ from .artifact import (
     TWIN,
     ArtifactError,
     Contract,
-    unpack_twin,
     verify_file,
     verify_folder,
 )
 from .bounds import apply_floors, cover_zeros
-from .cold_start import KNOWN_DAYS, ColdStart, describe_young, usual_widths
+from .cold_start import KNOWN_DAYS, ColdStart, usual_widths
 from .distribution import mean_of_quantiles
 from .effect_error import measure_effect_error
 from .effects import LearnedEffects, LearnedPast
@@ -87,10 +86,10 @@ from .partition_totals import add_partitions
 from .partitions import Job, Partition, PartitionForecaster, Result, is_finished
 from .past_ranks import collect_ranks
 from .paths import PATHS, PathSampler
-from .pyfunc import example
 from .ranks import Ranks
 from .scenario_parts import share_difference
 from .served_model import ServedModel, forecast_completed, forecast_panel
+from .signatures import example
 from .totals import (
     DayRange,
     GroupSum,
@@ -102,3 +101,5 @@ from .totals import (
     sum_ranges,
     sum_series,
 )
+from .twins import unpack_twin
+from .young_notes import describe_young

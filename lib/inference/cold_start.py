@@ -13,7 +13,6 @@ from lib.data import Panel
 from lib.features import YOUNG_DAYS, SeriesPool, find_young, values_at
 
 KNOWN_DAYS = (1, 3, 7, 14, 30, 59)  # at which widths are measured; between them by the logarithm
-FULL_WEEK = 7  # days from which a series says something of its week
 _LEVELS = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 # Of series without others: as measured with the pretrained network on synthetic worlds that it has
 # not learned and on days of real series, rounded up where a single day or three say nothing of the
@@ -88,28 +87,6 @@ class ColdStart:
         widths = np.stack([np.interp(known, at, column) for column in self.widths.T], axis=-1)
         middle = quantiles[..., median : median + 1]
         return middle + (quantiles - middle) * widths[:, None]
-
-
-def describe_young(known: int, days: int, *, borrowed: bool) -> str:
-    """Return in words what the forecast of a young series rests on, "" for another series.
-
-    Args:
-        known: observed days.
-        days: from the first of them to the last of the history.
-        borrowed: whether the model has learned what other series have in common.
-
-    >>> describe_young(3, 3, borrowed=True)
-    '3 days known: the level from them, week and year from the series that were learned'
-    >>> describe_young(400, 400, borrowed=True)
-    ''
-    """
-    if not known or days >= YOUNG_DAYS:
-        return ""
-    told = f"{known} {'day' if known == 1 else 'days'} known"
-    own = "level" if known < FULL_WEEK else "level and part of the week"
-    rest = "week and year" if known < FULL_WEEK else "the rest of it and the year"
-    whence = "the series that were learned" if borrowed else "what the model has learned elsewhere"
-    return f"{told}: the {own} from {'it' if known == 1 else 'them'}, {rest} from {whence}"
 
 
 def usual_widths(levels: Sequence[float]) -> np.ndarray:

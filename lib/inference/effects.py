@@ -53,14 +53,15 @@ class LearnedEffects:
             panel: as it is observed.
             origins: (n,) rows.
             forecast: of a panel from origins.
-            known_future: False takes nothing to be known ahead.
+            known_future: False takes nothing but the date to be known ahead.
 
         Returns:
             (n, horizon, levels).
         """
         applied = self.effects.apply(panel)
         horizon = self.hidden_spread.shape[1]
-        known = applied.known_ahead(origins, horizon) & known_future  # (n, horizon, K)
+        known = applied.known_ahead(origins, horizon)  # (n, horizon, K)
+        known &= known_future | self.effects.always_known
         visible = known.any(axis=1)
         quantiles = np.empty((len(origins), *self.hidden_spread.shape[1:]))
         for pattern in np.unique(visible, axis=0):
@@ -77,7 +78,7 @@ class LearnedEffects:
         unknown = ~known[..., None]  # (n, horizon, K, 1)
         each = self.hidden_spread[:-1].transpose(1, 0, 2)  # (horizon, K, levels)
         spread = np.where(unknown, np.maximum(each, 1.0), 1.0).max(axis=2)
-        nothing = np.logical_not(known.any(axis=2))[..., None]
+        nothing = np.logical_not(known[..., ~self.effects.always_known].any(axis=2))[..., None]
         spread = np.where(nothing, self.hidden_spread[-1], spread)
         middle = quantiles[..., self.median : self.median + 1]
         return middle + (quantiles - middle) * spread

@@ -26,10 +26,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from mlflow.models import ModelSignature, set_model
+from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel
-from mlflow.types import ColSpec, DataType, Schema
-from mlflow.types.schema import AnyType, Array
 
 from lib.data import Covariate, Panel, SeriesError, align_covariates, as_categories
 from lib.inference.artifact import Contract
@@ -77,42 +75,6 @@ def forecast_rows(model: ServedModel, rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(table)
 
 
-def signature(contract: Contract) -> ModelSignature:
-    """Return the input and output columns, as MLflow checks them."""
-    # MLflow refuses whole numbers and nulls for `double`, and a row without a list that another
-    # row has. `_known_days` and `_numbers` check them here.
-    numbers = Array(DataType.double)
-    inputs = [
-        ColSpec(DataType.string, "start"),
-        ColSpec(Array(AnyType()), "value"),
-        ColSpec(DataType.string, "series_id", required=False),
-        ColSpec(AnyType(), "fator_externo", required=False),
-        ColSpec(AnyType(), "evento_especial", required=False),
-        *(ColSpec(AnyType(), item["name"], required=False) for item in _described(contract)),
-    ]
-    days = Array(DataType.string)
-    outputs = [ColSpec(DataType.string, "series_id"), ColSpec(days, "date")]
-    outputs += [ColSpec(numbers, f"q{level:g}") for level in contract.quantiles]
-    return ModelSignature(Schema([*inputs]), Schema([*outputs]))
-
-
-def example(contract: Contract) -> pd.DataFrame:
-    """Return two rows that a model of this contract forecasts.
-
-    One row would let MLflow fix the batch size at one.
-    """
-    days = np.arange(contract.max_context)
-    wave = 100 + 10 * np.sin(2 * np.pi * days / 7)
-    event = np.zeros(contract.max_context + contract.horizon)
-    row = {"start": "2024-01-01", "fator_externo": [0.0] * len(wave)}
-    return pd.DataFrame(
-        [
-            row | {"series_id": "a", "value": wave.tolist(), "evento_especial": event.tolist()},
-            row | {"series_id": "b", "value": (2 * wave).tolist(), "evento_especial": [0.0]},
-        ]
-    )
-
-
 class _Series(NamedTuple):
     """One row: its name, its days from the first value to the horizon, and the columns of them."""
 
@@ -124,7 +86,7 @@ class _Series(NamedTuple):
     covariates: dict[str, list[Any]]  # (days,) each, None where unknown
 
 
-def _described(contract: Contract) -> list[dict[str, Any]]:
+def describe_columns(contract: Contract) -> list[dict[str, Any]]:
     """Return the covariates that a row may have; holidays come by themselves."""
     described = contract.settings.get("covariates", [])
     return [item for item in described if item["kind"] != "holiday"]
@@ -147,7 +109,7 @@ def _to_panel(rows: pd.DataFrame, contract: Contract) -> tuple[Panel, np.ndarray
         np.concatenate([one.value for one in series]),
         np.concatenate([one.factor for one in series]),
         np.concatenate([one.event for one in series]),
-        tuple(_join(series, item) for item in _described(contract)),
+        tuple(_join(series, item) for item in describe_columns(contract)),
     )
     panel = align_covariates(panel, contract.settings.get("covariates", []))
     return panel, offsets[1:] - 1 - contract.horizon
@@ -214,7 +176,7 @@ def _read_row(row: dict[str, Any], number: int, contract: Contract) -> _Series:
         event=event,
         covariates={
             item["name"]: _read_covariate(row.get(item["name"]), number, item, days)
-            for item in _described(contract)
+            for item in describe_columns(contract)
         },
     )
 

@@ -64,9 +64,9 @@ def _try_example(contract: Contract, artifact: Path) -> None:
     with warnings.catch_warnings():
         # MLflow says this of its own chat models while it is imported.
         warnings.filterwarnings("ignore", message=".*Any type hint is inferred as AnyType")
-        from lib.inference import pyfunc
+        from lib.inference import pyfunc, signatures
 
-    pyfunc.forecast_rows(ServedModel.load(artifact), pyfunc.example(contract))
+    pyfunc.forecast_rows(ServedModel.load(artifact), signatures.example(contract))
 
 
 def _mlflow_model(model: LoggedModel, run_id: str) -> Model:
@@ -84,7 +84,7 @@ def _save_model(folder: Path, contract: Contract, artifact: Path, mlflow_model: 
     """Write the MLflow model into `folder / "model"`, its code beside it."""
     import mlflow.pyfunc
 
-    from lib.inference import pyfunc
+    from lib.inference import signatures
 
     code = write_model_code(folder / "code")
     with importable(code.package):
@@ -94,7 +94,7 @@ def _save_model(folder: Path, contract: Contract, artifact: Path, mlflow_model: 
             artifacts={artifact.name: str(artifact)},
             code_paths=[str(code.package)],
             pip_requirements=[f"{name}=={installed(name)}" for name in REQUIREMENTS],
-            signature=pyfunc.signature(contract),
-            input_example=pyfunc.example(contract),
+            signature=signatures.signature(contract),
+            input_example=signatures.example(contract),
             mlflow_model=mlflow_model,
         )

@@ -117,11 +117,13 @@ def prepare(panel: Panel, split: DataSplit, config: ModelConfig) -> TrainingData
 def prepare_zero_shot(panel: Panel, horizon: int) -> TrainingData:
     """Index the windows of a panel for the pretrained network as it is, which learns nothing.
 
+    What it cannot see, the seasons and holidays of earlier years, is taken off as an effect of
+    dates. A network that is trained learns them itself.
     Units and floor are measured on all days. The validation windows, to calibrate by, are of the
     last CALIBRATION_DAYS, at most CALIBRATION_WINDOWS evenly spaced; there may be none. The
     training windows have their origins on all days, since nothing but their inputs is used.
     """
-    panel, effects = _remove_effects(panel, panel.dates.max())
+    panel, effects = _remove_effects(panel, panel.dates.max(), dates=True)
     learned = effects.learned if effects else None
     past_effects = learn_past(panel, panel.dates.max(), horizon, learned)
     features = ft.compute_features(panel)
@@ -137,9 +139,11 @@ def prepare_zero_shot(panel: Panel, horizon: int) -> TrainingData:
     return replace(_measure_units(panel, past, train, validation), effects=effects)
 
 
-def _remove_effects(panel: Panel, until: np.datetime64) -> tuple[Panel, ft.PanelEffects | None]:
-    """Return the panel without the effects of its covariates, as learned up to a day."""
-    learned = ft.fit_effects(panel, until)
+def _remove_effects(
+    panel: Panel, until: np.datetime64, *, dates: bool = False
+) -> tuple[Panel, ft.PanelEffects | None]:
+    """Return the panel without the effects of covariates, and of dates, as learned up to a day."""
+    learned = ft.fit_effects(panel, until, dates=dates)
     if learned is None:
         return panel, None
     effects = learned.apply(panel)

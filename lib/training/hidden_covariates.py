@@ -18,7 +18,7 @@ def calibrate_hidden(factors_of: FactorsOf, levels: int, data: TrainingData) -> 
 
     Each covariate is hidden on its own, then all are. The factors are compared with those of
     complete forecasts on the same days, whose luck they share: nothing is shrunk. Without
-    validation days widths do not grow.
+    validation days widths do not grow. The date is never hidden.
 
     Args:
         factors_of: calibrates the widths of the network.
@@ -38,10 +38,16 @@ def calibrate_hidden(factors_of: FactorsOf, levels: int, data: TrainingData) -> 
     windows = data.validation
     if not len(windows.origins):
         return np.ones((count + 1, windows.horizon, levels))
-    patterns = [*~np.eye(count, dtype=bool), np.zeros(count, dtype=bool)]
+    always = effects.learned.always_known
+    patterns = [*~np.eye(count, dtype=bool) | always, always]
     complete = factors_of(windows)
     return np.stack(
-        [factors_of(_hide(windows, effects, visible)) / complete for visible in patterns]
+        [
+            np.ones_like(complete)
+            if visible.all()
+            else factors_of(_hide(windows, effects, visible)) / complete
+            for visible in patterns
+        ]
     )
 
 

@@ -85,12 +85,12 @@ def pretrain(
     Returns:
         The trunk and the fit of all members.
     """
-    data = _prepare(n_worlds, seed, generators)
+    data = prepare_worlds(n_worlds, seed, generators)
     settings = replace(training, seed=seed)
     schedule = Schedule(WARM_UP, settings.steps - 1, settings.steps)
 
     def begin_trunk(state: TrainingState) -> None:
-        _begin(state, schedule, device)
+        begin(state, schedule, device)
 
     trunk = _fit(data, replace(MODEL, members=1), settings, folder, begin_trunk)
     write_pretrained(trunk, folder / TRUNK, {})
@@ -103,7 +103,7 @@ def pretrain(
         states.append(state)
         for network in (state.model, state.average):
             models.load_pretrained(network, folder / TRUNK)
-        _begin(state, Schedule(WARM_UP, branch_steps // 2, branch_steps), device)
+        begin(state, Schedule(WARM_UP, branch_steps // 2, branch_steps), device)
 
     checkpoint = folder / models.pretrained_digest(folder / TRUNK)[:16]
     fitted = _fit(data, MODEL, settings, checkpoint, begin_branches)
@@ -134,7 +134,7 @@ def _fit(
     )
 
 
-def _begin(state: TrainingState, schedule: Schedule, device: str) -> None:
+def begin(state: TrainingState, schedule: Schedule, device: str) -> None:
     """Set schedule and device, and freeze the filter of covariates.
 
     What a covariate does is particular to the data, and is taken off before the network by
@@ -163,7 +163,9 @@ def choose_device(name: str) -> str:
     return "cuda" if found and name != "cpu" else "cpu"
 
 
-def _prepare(n_worlds: int, seed: int, generators: Sequence[str]) -> TrainingData:
+def prepare_worlds(
+    n_worlds: int, seed: int, generators: Sequence[str] = tuple(worlds.GENERATORS)
+) -> TrainingData:
     """Draw the worlds to train on and others to stop by, and index their windows."""
     panel = worlds.draw_worlds(n_worlds, seed, generators)
     held_out = worlds.draw_worlds(VALIDATION_WORLDS, seed + VALIDATION_SEED)

@@ -10,6 +10,7 @@ from flask import Response, g, jsonify, request
 from flask_openapi3 import APIBlueprint, Tag
 from werkzeug.exceptions import ServiceUnavailable
 
+from lib.features import DAY_OF_YEAR
 from lib.inference import ServedModel
 from lib.storage import Store, StoreError
 from serving.http import ConcurrencyLimit, metrics
@@ -113,7 +114,7 @@ def _learned_effects(forecaster: ServedModel) -> list[str] | None:
     """Return the covariates whose effects a model has learned; None where it does not say."""
     learned = [part.effects.names for part in (forecaster.covariates, forecaster.past) if part]
     if learned:
-        return [name for names in learned for name in names]
+        return [name for names in learned for name in names if name != DAY_OF_YEAR]
     # Only contracts of models that learn effects describe covariates, be it none.
     return [] if "covariates" in forecaster.contract.settings else None
 

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.accuracy import peers, public, report, robustness
 from benchmarks.accuracy.scores import score
-from lib.data.panel import to_table
+from lib.data.series_tables import to_table
 from lib.evaluation import backtest, baselines, scores
 from lib.models.config import QUANTILES
 from tests.panels import lively_panel

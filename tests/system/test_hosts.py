@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 from optuna.trial import TrialState
 
-from lib.data.panel import to_table
+from lib.data.series_tables import to_table
 from lib.settings import ROOT
 from lib.tuning import search_space, study
 from tests import services

@@ -10,8 +10,9 @@ from structlog.testing import capture_logs
 from lib.data.closed_days import closed_weekdays, is_missing
 from lib.data.frequency import find_frequency
 from lib.data.loading import load, validate
-from lib.data.panel import SeriesError, to_panel
+from lib.data.panel import SeriesError
 from lib.data.planned import has_ended, is_planned, last_history_day, split_planned
+from lib.data.series_tables import to_panel
 from lib.data.splits import split_days
 from lib.evaluation.backtest import collect_forecasts, origin_rows
 from lib.evaluation.baseline_quantiles import run_baselines

@@ -9,7 +9,8 @@ from structlog.testing import capture_logs
 
 from lib.data.covariates import covariate_columns
 from lib.data.loading import load, validate
-from lib.data.panel import SeriesError, to_panel, to_table
+from lib.data.panel import SeriesError
+from lib.data.series_tables import to_panel, to_table
 
 DAYS = 30
 

@@ -6,7 +6,8 @@ import pytest
 
 from lib.data.holidays import mark_public_holidays, name_holidays
 from lib.data.loading import validate
-from lib.data.panel import SeriesError, to_panel
+from lib.data.panel import SeriesError
+from lib.data.series_tables import to_panel
 
 
 def days(*texts):

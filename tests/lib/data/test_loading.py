@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from lib.data.loading import load, validate
-from lib.data.panel import SERIES_COLUMNS, SeriesError, fingerprint, to_panel, to_table
+from lib.data.panel import SERIES_COLUMNS, SeriesError, fingerprint
+from lib.data.series_tables import to_panel, to_table
 from lib.data.splits import split_days
 from lib.settings import ROOT
 

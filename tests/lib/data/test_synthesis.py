@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 
 from lib.data import components, synthesis_spec
-from lib.data.panel import fingerprint, to_table
+from lib.data.panel import fingerprint
 from lib.data.plots import plot_components, plot_events, plot_factor, plot_seasons, plot_series
+from lib.data.series_tables import to_table
 from lib.data.synthesis import HOLIDAY_STRENGTH, synthesize
 from lib.data.synthesis_spec import SpecError, SynthesisSpec
 

@@ -18,6 +18,7 @@ from lib.explanation.shapley import all_coalitions, exact_product_shapley, exact
 from lib.explanation.shares import TOLERANCE
 from lib.features.effect_fitting import fit_effects
 from lib.features.engineering import FEATURES
+from lib.features.year_effects import DAY_OF_YEAR
 from lib.inference.effects import LearnedEffects
 from lib.inference.served_model import ServedModel, forecast_panel
 from tests.panels import TINY_MODEL, panel_of
@@ -336,3 +337,22 @@ def test_pictures_show_covariates_with_labels_apart(extra):
         shown = [text.get_text() for text in drawn.axes[0].get_yticklabels()]
         assert "price" in " ".join(shown)
     plt.close("all")
+
+
+def test_the_date_is_a_player_where_years_were_learned():
+    days = 3 * 365
+    panel = moved_panel(days=days)
+    season = np.exp(0.4 * np.sin(2 * np.pi * np.arange(days) / 365.25))
+    panel = replace(panel, values=panel.values * season)
+    model = model_of(panel)
+    effects = fit_effects(panel, HIGHEST, dates=True)
+    assert effects is not None
+    spread = np.ones((len(effects.names) + 1, HORIZON, len(model.contract.quantiles)))
+    model.covariates = LearnedEffects(effects, spread, model.contract.quantiles.index(0.5))
+    end = days - 1  # no row of the panel is ahead: the covariates are unknown, the date is not
+    for origin, names in ((end - HORIZON, ["price", "promo", "weather"]), (end, [])):
+        explained = Explainer(model).explain_day(panel, origin)
+        forecast = forecast_panel(model, panel, np.array([origin]))[0, 0, 1]
+        assert explained.output_value == pytest.approx(forecast, rel=1e-5)
+        assert list(explained.by_feature) == [*FEATURES, *names, DAY_OF_YEAR]
+        assert explained.covariates[DAY_OF_YEAR] == str(panel.dates[origin] + 1)

@@ -10,10 +10,10 @@ from lib.inference.cold_start import (
     KNOWN_DAYS,
     ColdStart,
     count_known,
-    describe_young,
     usual_widths,
 )
 from lib.inference.served_model import ServedModel, forecast_panel
+from lib.inference.young_notes import describe_young
 from lib.training.export import save_artifact
 from tests.panels import TINY_MODEL, begun, lively_panel, panel_of
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from lib.data import SeriesError, align_covariates, describe_covariates, to_panel, validate
-from lib.inference import partitions, pyfunc
+from lib.inference import partitions, pyfunc, signatures
 from lib.inference.artifact import Contract
 from lib.inference.served_model import ServedModel
 from tests.covariate_model import described, model_with_covariates
@@ -45,7 +45,7 @@ def test_rows_of_mlflow_take_covariates_by_name(model):
 
 
 def test_signature_names_the_covariates_but_not_the_holidays(model):
-    names = pyfunc.signature(model.contract).inputs.input_names()
+    names = signatures.signature(model.contract).inputs.input_names()
     assert names[-3:] == ["price", "code", "region"]
 
 

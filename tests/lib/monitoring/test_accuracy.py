@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lib.data.panel import to_table
+from lib.data.series_tables import to_table
 from lib.evaluation import backtest, baselines, metrics, scores
 from lib.monitoring.accuracy import ExpectedError, Limits, measure_accuracy
 from lib.monitoring.actuals import join_actuals

@@ -7,7 +7,7 @@ import pytest
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 
-from lib.data.panel import to_table
+from lib.data.series_tables import to_table
 from lib.monitoring import plots
 from lib.monitoring.accuracy import ExpectedError
 from lib.monitoring.actuals import join_actuals

@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from lib.data.covariates import Covariate
-from lib.data.panel import SeriesError, take_series, to_table
+from lib.data.panel import SeriesError, take_series
+from lib.data.series_tables import to_table
 from lib.files import file_hash
 from lib.forecasting.fitting import take_pretrained
 from lib.inference.artifact import CONTRACT, FILES

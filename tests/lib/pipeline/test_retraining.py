@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 import sqlalchemy as sa
 
-from lib.data import loading, panel
+from lib.data import loading, series_tables
 from lib.data.panel import SeriesError
 from lib.features.engineering import FEATURES
 from lib.pipeline import retraining
@@ -95,7 +95,7 @@ def test_gather_appends_actuals_of_days_the_data_does_not_have(store, settings):
     assert [row_of(table, n)["value"] for n in (100, 103)] == [1.0, 4.0]
     assert np.isnan(row_of(table, 102)["value"])
     assert row_of(table, 50)["value"] == 100 + 50 % 7  # where both know it, the data counts
-    panel.to_panel(table)
+    series_tables.to_panel(table)
 
 
 def test_gather_fills_days_that_the_data_has_without_a_value(store, settings, tmp_path):

@@ -5,17 +5,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lib.data.panel import to_panel, to_table
+from lib.data.series_tables import to_panel, to_table
 from lib.evaluation.backtest import origin_rows
 from lib.inference.artifact import (
     CONTRACT,
     TWIN,
     ArtifactError,
     Contract,
-    unpack_twin,
     verify_folder,
 )
 from lib.inference.served_model import ServedModel, forecast_panel
+from lib.inference.twins import unpack_twin
 from lib.training import artifact_files, calibration, export, loop, refitting
 from lib.training.data import prepare
 from tests.networks import MODEL, TRAINING, weights_hash

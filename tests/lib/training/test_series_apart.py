@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from lib.data.loading import load
-from lib.data.panel import Panel, to_panel
+from lib.data.panel import Panel
+from lib.data.series_tables import to_panel
 from lib.data.splits import choose_validation_days, split_days
 from lib.evaluation.backtest import origin_rows, run_backtest
 from lib.evaluation.metrics import coverage

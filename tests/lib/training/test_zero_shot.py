@@ -17,7 +17,7 @@ from lib.training.export import load_weights
 from lib.training.pretrained_artifact import pretrained_model
 from lib.training.zero_shot import save_zero_shot
 from tests.networks import inputs
-from tests.panels import lively_panel
+from tests.panels import lively_panel, panel_of
 
 NEW_ARTIFACT = "run `python -m lib.training.pretrained_artifact` after changing the weights"
 
@@ -96,3 +96,19 @@ def test_nothing_after_the_first_cutoff_moves_the_forecast(tmp_path):
         forecasts.append(forecast_panel(served, changed, origins, known_future=False))
     before, after = forecasts
     np.testing.assert_array_equal(before, after)
+
+
+def test_a_holiday_that_nobody_marked_is_forecast_after_some_years(tmp_path):
+    rng = np.random.default_rng(0)
+    days = np.arange("2018-01-01", "2023-09-30", dtype="datetime64[D]")
+    is_closed = np.array([str(day)[5:] == "10-07" for day in days])
+    values = 100 * np.exp(0.03 * rng.standard_normal(len(days)) - 1.0 * is_closed)
+    panel = panel_of(values, first=days[0])
+    served = save_zero_shot(tmp_path, panel, until_end(panel), horizon=28)
+    origins = np.array([len(days) - 1])
+    for known_future in (True, False):
+        median = forecast_panel(served, panel, origins, known_future=known_future)[0, :, 3]
+        assert median[7] < 55  # 7 October
+        assert (np.delete(median, 7) > 80).all()
+    again = forecast_panel(ServedModel.load(tmp_path), panel, origins)
+    np.testing.assert_array_equal(again, forecast_panel(served, panel, origins))

@@ -15,7 +15,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from lib.data.panel import to_table
+from lib.data.series_tables import to_table
 from lib.data.splits import choose_validation_days, split_days
 from lib.models import pretrained
 from lib.models.config import ModelConfig
