@@ -175,7 +175,7 @@ def _center_and_spread(values: Tensor, observed: Tensor) -> tuple[Tensor, Tensor
 
 
 def series_values(features: Tensor) -> Tensor:
-    """Return the series behind windows of features, as `lib.features.engineering.values_of`.
+    """Return the series behind windows of features.
 
     The last value is a difference of large sums. Where a rolling mean does not belong to its lags
     (from a client, or in a coalition of an explanation) it could be anything, so it is kept

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from lib.features import engineering
 from lib.features.window_index import index_windows
 from lib.features.windows import gather_context, known_future, values_at
+from tests import window_values
 from tests.panels import SEED_SERIES, panel_of
 
 NAN = math.nan
@@ -230,14 +231,14 @@ def test_values_of_recovers_the_series_with_gaps_and_at_any_level(level, days):
     window = gather_context(panel, engineering.compute_features(panel), origins, days)
     expected = [values[end - days - 6 : end + 1] for end in origins]
     tolerance = 1e-9 + 1e-14 * abs(level)
-    np.testing.assert_allclose(engineering.values_of(window), expected, rtol=0, atol=tolerance)
+    np.testing.assert_allclose(window_values.values_of(window), expected, rtol=0, atol=tolerance)
 
 
 def test_values_of_a_window_before_the_series_are_missing():
     panel = panel_of(np.arange(1.0, 6.0))
     window = gather_context(panel, engineering.compute_features(panel), np.array([4]), 30)
-    np.testing.assert_allclose(engineering.values_of(window)[0, -5:], [1, 2, 3, 4, 5])
-    assert np.isnan(engineering.values_of(window)[0, :-5]).all()
+    np.testing.assert_allclose(window_values.values_of(window)[0, -5:], [1, 2, 3, 4, 5])
+    assert np.isnan(window_values.values_of(window)[0, :-5]).all()
 
 
 def test_gather_context_equals_a_loop_also_before_the_series(uneven):

@@ -7,6 +7,7 @@ import torch
 from lib.features import engineering
 from lib.features.windows import gather_context
 from lib.models.window_statistics import series_values
+from tests import window_values
 from tests.panels import lively_panel, panel_of
 
 
@@ -19,7 +20,7 @@ def test_series_values_in_torch_equal_those_in_numpy_with_gaps_and_at_any_level(
     panel = panel_of(values)
     origins = np.arange(days + 7, 90)
     window = gather_context(panel, engineering.compute_features(panel), origins, days)
-    expected = engineering.values_of(window)
+    expected = window_values.values_of(window)
     in_torch = series_values(torch.from_numpy(window)).numpy()
     np.testing.assert_array_equal(np.isfinite(in_torch), np.isfinite(expected))
     np.testing.assert_allclose(in_torch[:, :-1], expected[:, :-1], rtol=0, atol=0)
@@ -30,7 +31,7 @@ def test_series_values_in_torch_equal_those_in_numpy():
     origins = np.arange(100, 290)
     window = gather_context(panel, engineering.compute_features(panel), origins, 60)
     found = series_values(torch.from_numpy(window)).numpy()
-    np.testing.assert_allclose(found, engineering.values_of(window), rtol=1e-12)
+    np.testing.assert_allclose(found, window_values.values_of(window), rtol=1e-12)
 
 
 def test_series_values_in_torch_bound_a_last_value_that_its_mean_makes_absurd():
@@ -40,4 +41,4 @@ def test_series_values_in_torch_bound_a_last_value_that_its_mean_makes_absurd():
     found = series_values(torch.from_numpy(window)).numpy()
     lags = window[..., engineering.FEATURES.index("lag_1")]
     assert found[0, -1] <= lags.max() + 2 * np.ptp(lags) + 0.5 * abs(lags.max())
-    assert engineering.values_of(window)[0, -1] > 1e9
+    assert window_values.values_of(window)[0, -1] > 1e9

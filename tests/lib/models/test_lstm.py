@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from lib.features import engineering as ft
 from lib.models.config import ModelConfig
 from lib.models.window_statistics import series_values
+from tests import window_values
 from tests.networks import forecast, inputs, network
 from tests.panels import lively_panel, panel_of
 
@@ -102,7 +103,7 @@ def test_series_values_are_the_same_in_torch_and_numpy():
     panel = lively_panel(level=1e6)
     features, _ = inputs(panel, [100, 150, 250], days=60)
     values = series_values(features).numpy()
-    np.testing.assert_allclose(values, ft.values_of(features.numpy()), rtol=1e-12)
+    np.testing.assert_allclose(values, window_values.values_of(features.numpy()), rtol=1e-12)
     rows = np.array([100, 150, 250])[:, None] + np.arange(-66, 1)
     expected = panel.values[rows]
     np.testing.assert_allclose(values[:, :-1], expected[:, :-1])

@@ -9,6 +9,7 @@ from lib.features import engineering
 from lib.features.window_index import index_windows
 from lib.training import augmentation, data
 from lib.training.config import TrainingConfig
+from tests import window_values
 from tests.panels import lively_panel, panel_of
 
 HORIZON = 14
@@ -28,7 +29,7 @@ def shift(panel, seed=0, count=40, min_history=60):
 
 
 def values_of(windows, index):
-    return engineering.values_of(windows.context(index, 120))
+    return window_values.values_of(windows.context(index, 120))
 
 
 def test_only_the_past_before_the_shift_changes():
