@@ -54,12 +54,14 @@ def collect_ranks(
     if PRETRAINED_GRAPH in model.contract.settings:
         before, dates = before[:0], np.append(before, dates)
         windows = min(windows, MAX_INSTANT_WINDOWS)
+    untrained = _untrained(model) if len(before) else model
+    if untrained.contract.quantiles != model.contract.quantiles:
+        before = before[:0]
     numbers = _evenly(numbers, windows // min(len(before) + len(dates), MANY_DATES))
     most = min(max(windows // len(numbers), MIN_ORIGINS), MAX_DATES)
     before, dates = _share_out(before, dates, horizon, most)
     scores = _score_past(model, panel, numbers, dates)
     if len(before):
-        untrained = _untrained(model)
         scores = np.concatenate([_score_past(untrained, panel, numbers, before), scores])
         dates = np.append(before, dates)
     complete = np.asarray(np.isfinite(scores).all(axis=2))  # (dates, series)
