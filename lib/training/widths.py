@@ -16,8 +16,6 @@ BATCH_SIZE = 512  # windows of one pass, which bounds memory
 MIN_FACTOR, MAX_FACTOR = 0.3, 4.0
 MIN_WEEKS = 5  # of targets, below which nothing is calibrated
 PRIOR_WEEKS = 60  # of targets that the usual factor counts for
-# By which the logarithm of a factor is moved at most: two standard errors, of 0.4 in four weeks
-MOST_SHRUNK = 1.6  # divided by the root of the weeks
 USUAL_OF_FIT = 1.05  # a network is too sure of days that it has not learned
 MIN_TARGETS = 5  # independent ones of a series, below which it has no factor of its own
 PRIOR_TARGETS = 60  # how many targets of a series the factor 1 counts for
@@ -70,8 +68,7 @@ def spread_of(
     """Return the factors of the levels on each day of the horizon, the same within a block.
 
     They are shrunk towards what is usual, since some months of one season say little about the
-    widths of the next; but no further than chance explains (limited translation, Efron and Morris
-    1972), so that a network whose widths are far off is put right.
+    widths of the next.
 
     Args:
         residuals: (n, horizon) of the targets from the median, NaN where missing.
@@ -93,13 +90,11 @@ def spread_of(
     spread[:, levels.index(0.5)] = 1.0
     if weeks < MIN_WEEKS:
         return spread
-    weight, most = weeks / (weeks + prior_weeks), np.exp(MOST_SHRUNK / np.sqrt(weeks))
+    weight = weeks / (weeks + prior_weeks)
     start = 0
     for end in (*[block for block in BLOCKS if block < horizon], horizon):
         block = residuals[:, start:end], offsets[:, start:end]
-        found = _compute_factors(*block, levels, margin)
-        shrunk = weight * found + (1 - weight) * usual
-        factors = np.clip(shrunk, found / most, found * most) if prior_weeks else found
+        factors = weight * _compute_factors(*block, levels, margin) + (1 - weight) * usual
         spread[start:end] = _rising(factors, levels.index(0.5))
         start = end
     return spread

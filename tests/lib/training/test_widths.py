@@ -23,12 +23,6 @@ def test_many_weeks_find_the_factor_and_few_are_shrunk_to_the_usual_one():
     assert (long[:, 1] == 1).all()
 
 
-def test_widths_that_are_far_off_are_put_right_by_half_a_year():
-    residuals, offsets = twice_as_wide()
-    found = spread_of(residuals, offsets / 1.5, LEVELS, 26)  # a third of what they should be
-    assert (found[:, [0, 2]] > 2).all()
-
-
 def test_too_few_weeks_leave_the_usual_factor():
     residuals, offsets = twice_as_wide()
     assert (spread_of(residuals, offsets, LEVELS, MIN_WEEKS - 1) == 1).all()
