@@ -26,6 +26,7 @@ __all__ = [
     "describe_covariates",
     "describe_data",
     "find_frequency",
+    "find_near",
     "fingerprint",
     "forget_covariates_after",
     "has_ended",
@@ -46,6 +47,7 @@ __all__ = [
     "plot_seasons",
     "plot_series",
     "read",
+    "refuse_misspelt",
     "spike_rows",
     "split_calendar",
     "split_column",
@@ -103,7 +105,7 @@ from .plots import plot_components, plot_events, plot_factor, plot_seasons, plot
 from .readers import read
 from .series_checks import ROUNDING, is_constant
 from .series_tables import to_panel, to_table
-from .source import COLUMN_PARAMETERS, Source, match_columns
+from .source import COLUMN_PARAMETERS, Source, find_near, match_columns, refuse_misspelt
 from .spikes import spike_rows, without_spikes
 from .splits import DataSplit, choose_validation_days, split_days, split_without_test
 from .synthesis import synthesize

@@ -93,7 +93,7 @@ def _read_parquet(
     table = pa.table(plain, names=table.column_names)
     frame = table.to_pandas(ignore_metadata=True, date_as_object=False)[list(columns.values())]
     frame.columns = list(columns)
-    return frame, replace(source, columns=columns)
+    return frame, replace(source, columns=columns, header=header)
 
 
 def find_days_of(frame: pd.DataFrame) -> str:

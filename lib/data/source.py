@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from lib.data.covariates import covariate_columns
@@ -114,6 +114,43 @@ class Source:
         return SeriesError(f"{', '.join(where)}: {problem}{more}; expected {expected}. {remedy}")
 
 
+def find_near(name: str, names: Iterable[str]) -> str:
+    """Return the one of some names that is nearly this one, "" where none is.
+
+    >>> find_near("promotion", ["price", "Promotoin"])
+    'Promotoin'
+    """
+    folded = {other.casefold(): other for other in names}
+    near = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=LEAST_LIKENESS)
+    return folded[near[0]] if near else ""
+
+
+def refuse_misspelt(
+    expected: Iterable[str], columns: Iterable[str], others: Iterable[str], source: Source
+) -> None:
+    """Refuse a table that lacks a column, and has one of nearly its name instead.
+
+    Args:
+        expected: names of columns that the table may have.
+        columns: that it has.
+        others: further names that the user has given, which are meant as they are.
+        source: of the table, for messages.
+
+    Raises:
+        SeriesError: names both columns.
+    """
+    there, expected = set(columns), list(expected)
+    strange = sorted(there - set(expected) - set(others))
+    for name in expected:
+        near = find_near(name, strange) if name not in there else ""
+        if near:
+            raise source.error(
+                f"there is no column {name!r}, but {near!r}",
+                expected=f"{name!r}, or no such column where nothing is known",
+                remedy=f"Rename {near!r} to {name!r}; if it is something else, drop it",
+            )
+
+
 def match_columns(header: list[str], wanted: Mapping[str, str], source: Source) -> dict[str, str]:
     """Return the name in the file of each canonical column that it has.
 
@@ -185,11 +222,8 @@ def _find_remedy(name: str, canonical: str, header: list[str], source: Source) -
             f'value_name="value"). Then {source.assign("series_id", "series")} and '
             f"{source.assign('value', 'value')}"
         )
-    folded = {column.casefold(): column for column in header}
-    near = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=LEAST_LIKENESS)
-    found, hint = "", ""
-    if near:
-        found = folded[near[0]]
+    found, hint = find_near(name, header), ""
+    if found:
         hint = f"{found!r} is near. "
         hint += "Behind `make`, $ is written $$. " if "$" in found else ""
     elif canonical == "date" and (found := source.find_days()):

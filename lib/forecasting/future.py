@@ -19,6 +19,7 @@ from lib.data import (
     convert_planned,
     covariate_columns,
     mark_holidays,
+    refuse_misspelt,
     split_calendar,
     split_column,
     to_panel,
@@ -137,16 +138,18 @@ def read_planned(
     wanted = planned_columns(names, history)
     present = {name: column for name, column in wanted.items() if column in frame.columns}
     covariates = [name for name in wanted if name not in KEYS]
+    # Only names that the user has given, or that the history has
+    used = [n for n in covariates if n in names or history[n].notna().any()]
+    columns = list(source.header or frame.columns)
     if "date" not in present or not present.keys() & set(covariates):
-        # Only names that the user has given, or that the history has
-        used = [n for n in covariates if n in names or history[n].notna().any()]
         expected = " or ".join(repr(wanted[name]) for name in used)
-        columns = list(source.header or frame.columns)
         raise SeriesError(
             f"{source.name}: the columns are {columns}; expected the day, "
             f"{wanted['date']!r}, and {expected or 'a covariate that the history has'}. Rename "
             "them as in the history"
         )
+    keys = [name for name in KEYS if name in names]
+    refuse_misspelt([wanted[name] for name in (*keys, *used)], columns, names.values(), source)
     canonical = frame[list(present.values())].reset_index(drop=True)
     canonical.columns = list(present)
     table = convert_planned(canonical, replace(source, columns=present), decimal=decimal)

@@ -11,7 +11,11 @@ import pandas as pd
 
 from lib.data import Panel, align_covariates, split_planned, to_panel
 from lib.forecasting.future import append_horizon, read_planned, update_planned, with_holidays
-from lib.forecasting.known_ahead import describe_known_ahead, describe_misplaced
+from lib.forecasting.known_ahead import (
+    describe_known_ahead,
+    describe_misplaced,
+    describe_strangers,
+)
 from lib.forecasting.model_choice import list_names
 
 
@@ -105,6 +109,7 @@ def look_ahead(
         known = known[~ended]
     for future in (plan for plan in futures if plan is not None):
         newer = read_planned(future, history.columns, known)
+        notes += describe_strangers(newer["series_id"], history.known["series_id"])
         notes += describe_misplaced(newer["date"], last.min(), observed.max(), horizon)
         planned = update_planned(planned, newer)
     panel = to_panel(append_horizon(known, planned, longest, history.country, history.state))

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from lib.data import Panel
+from lib.data import Panel, SeriesError
+from lib.forecasting.model_choice import list_names
 
 COVARIATES = {"fator_externo": "factor", "evento_especial": "event"}  # to the panel's arrays
 
@@ -47,6 +48,30 @@ def describe_known_ahead(
         known = int(np.isfinite(values[ahead]).sum())
         notes.append(_describe(columns.get(name, name), known, ahead.size, len(origins)))
     return notes + _describe_covariates(panel, ahead)
+
+
+def describe_strangers(planned: pd.Series, known: pd.Series) -> list[str]:
+    """Return a sentence if planned rows are of series that the history does not know.
+
+    Args:
+        planned: names of the series of planned rows.
+        known: those of the history.
+
+    Raises:
+        SeriesError: all of them are.
+    """
+    of_history = known.unique().tolist()
+    strangers = planned[~planned.isin(of_history)].unique().tolist()
+    if not strangers:
+        return []
+    names = list_names(strangers)
+    if len(strangers) == planned.nunique():
+        raise SeriesError(
+            f"FUTURE: its rows are of {names}, of which the history has none; expected series of "
+            f"the history: {list_names(of_history)}. Write their names as there, codes with "
+            "their leading zeros"
+        )
+    return [f"FUTURE has rows of series that the history does not know: {names}; not used"]
 
 
 def describe_misplaced(

@@ -81,7 +81,7 @@ class ForecasterState(Planning):
         known = planned_columns(self._history.columns, self._history.known)
         covariates = [column for name, column in known.items() if name not in KEYS]
         present = [column for column in covariates if column in future.columns]
-        rest = future.drop(columns=present)
+        rest = future[[known[key] for key in KEYS if known[key] in future.columns]]
         return {column: rest.assign(**{column: future[column]}) for column in present}
 
     @property

@@ -21,6 +21,7 @@ from lib.data import (
     align_covariates,
     last_history_rows,
     match_columns,
+    refuse_misspelt,
     to_panel,
     validate,
 )
@@ -218,8 +219,11 @@ def read_panels(
     try:
         with pq.ParquetFile(path) as file:
             wanted = {"date": "date", "value": "value", **columns}
-            wanted |= _covariate_columns(covariates, file.schema_arrow.names)
-            matched = match_columns(file.schema_arrow.names, wanted, Source(path.name))
+            header, source = file.schema_arrow.names, Source(path.name)
+            wanted |= _covariate_columns(covariates, header)
+            expected = [item["name"] for item in covariates if item["kind"] != "holiday"]
+            refuse_misspelt(expected, header, wanted.values(), source)
+            matched = match_columns(header, wanted, source)
             names = list(matched.values())
             for batch in file.iter_batches(batch_size=piece_rows, columns=names):
                 frame = batch.to_pandas(date_as_object=False)[names]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 import numpy as np
 
+from lib.data import find_near
 from lib.inference import Contract
 from serving.http import invalid
 from serving.schemas.plausibility import FieldWarning
@@ -105,7 +106,7 @@ class CovariateFields:
         for name in sent:
             if name not in self.static:
                 names = f"is not one of the static covariates {list(self.static)}"
-                raise invalid(f"{field}.{name[:60]}", names)
+                raise invalid(f"{field}.{name[:60]}", names + _near(name, self.static))
         values, warnings = {}, []
         for name, item in self.static.items():
             column, unknown = _read([sent.get(name)], item, field, indexed=False)
@@ -119,7 +120,12 @@ class CovariateFields:
             return "is a static covariate: expected in `static`, beside series_id"
         if name in self.rows:
             return "is known up to today only: expected in history"
-        return f"is not one of {sorted(allowed)}"
+        return f"is not one of {sorted(allowed)}{_near(name, allowed)}"
+
+
+def _near(name: str, allowed: Iterable[str]) -> str:
+    near = find_near(name[:_LONGEST], allowed)
+    return f"; did you mean {near!r}?" if near else ""
 
 
 def covariate_attribute(number: int) -> str:

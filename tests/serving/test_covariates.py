@@ -126,7 +126,7 @@ def test_typed_and_strict_rows_agree(contract):
 @pytest.mark.parametrize(
     ("change", "field", "words"),
     [
-        ({"history": rows(prize=1.0)}, "series[0].history[0].prize", "is not one of"),
+        ({"history": rows(prize=1.0)}, "series[0].history[0].prize", "did you mean 'price'?"),
         ({"history": rows(price="dear")}, "series[0].history[0].price", "expected a number"),
         ({"history": rows(price=True)}, "series[0].history[0].price", "got a boolean"),
         ({"history": rows(promo=2)}, "series[0].history[0].promo", "from 0 to 1"),
@@ -134,8 +134,9 @@ def test_typed_and_strict_rows_agree(contract):
         ({"history": rows(region="north")}, "series[0].history[0].region", "in `static`"),
         ({"history": rows(holiday="")}, "series[0].history[0].holiday", "is not one of"),
         ({"future": [ahead(visits=1.0)]}, "series[0].future[0].visits", "up to today only"),
-        ({"future": [ahead(prize=1.0)]}, "series[0].future[0].prize", "is not one of"),
+        ({"future": [ahead(prize=1.0)]}, "series[0].future[0].prize", "did you mean 'price'?"),
         ({"static": {"price": 1.0}}, "series[0].static.price", "is not one of"),
+        ({"static": {"regoin": "s"}}, "series[0].static.regoin", "did you mean 'region'?"),
         ({"static": {"region": False}}, "series[0].static.region", "name of a category"),
         ({"static": ["south"]}, "series[0].static", "expected an object"),
     ],

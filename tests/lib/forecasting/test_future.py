@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lib import Forecaster
 from lib.data import SeriesError, split_planned, validate
 from lib.forecasting import forecast_file
 from lib.forecasting.future import append_horizon, read_planned, update_planned
@@ -137,6 +138,95 @@ def forecast_with(folder, text):
 def test_a_file_of_plans_is_refused_by_name_and_line(tmp_path, text, message):
     with pytest.raises(SeriesError, match=message):
         forecast_with(tmp_path, text)
+
+
+def write_prices(folder):
+    days = pd.date_range("2024-01-01", periods=80)
+    table = pd.DataFrame({"day": days, "shop": "north", "units": np.arange(80) % 7 + 10})
+    table = table.assign(promotion=np.arange(80) % 5 == 0, price=np.arange(80) % 9 / 4)
+    table.to_csv(folder / "sales.csv", index=False)
+    return folder / "sales.csv"
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_misspelt_column_of_a_file_of_plans_is_refused_with_the_near_one(tmp_path, kind):
+    planned = pd.DataFrame({"day": ["2024-03-21"], "promotoin": [True], "price": [1.0]})
+    if kind == "csv":
+        planned.to_csv(tmp_path / "planned.csv", index=False)
+    else:
+        planned.to_parquet(tmp_path / "planned.parquet", index=False)
+    message = rf"FUTURE, planned.{kind}.* no column 'promotion', but 'promotoin'.*Rename"
+    with pytest.raises(SeriesError, match=message):
+        forecast_file(
+            write_prices(tmp_path),
+            tmp_path / "next.csv",
+            horizon=7,
+            effort="instant",
+            future=tmp_path / f"planned.{kind}",
+            reading={
+                "date_column": "day",
+                "value_column": "units",
+                "covariates": ["promotion", "price"],
+            },
+        )
+
+
+@pytest.fixture(scope="module")
+def promotions(tmp_path_factory):
+    table = pd.read_csv(write_prices(tmp_path_factory.mktemp("prices")))
+    return table, Forecaster(horizon=7).fit(
+        table, "day", "units", "shop", effort="instant", covariates=["promotion", "price"]
+    )
+
+
+def test_a_misspelt_column_is_refused_wherever_a_table_of_plans_comes_in(promotions):
+    _, model = promotions
+    planned = pd.DataFrame({"day": ["2024-03-21"], "Promotions": [True], "price": [1.0]})
+    for call in (
+        lambda: model.predict(planned),
+        lambda: model.totals([7], future=planned),
+        lambda: model.order(7, service_level=0.9, future=planned),
+        lambda: model.scenarios({"more": planned}, [7]),
+        lambda: model.explain(future=planned),
+    ):
+        with pytest.raises(SeriesError, match="no column 'promotion', but 'Promotions'"):
+            call()
+
+
+def test_a_misspelt_column_of_a_newer_history_is_refused(promotions):
+    table, model = promotions
+    newer = table.rename(columns={"promotion": "promotoin"})
+    with pytest.raises(SeriesError, match="no column 'promotion', but 'promotoin'"):
+        model.update(newer)
+    with pytest.raises(SeriesError, match="no column 'promotion', but 'promotoin'"):
+        model.backtest(newer, cutoffs=1)
+
+
+def test_a_misspelt_series_column_does_not_mean_every_series(promotions):
+    _, model = promotions
+    planned = pd.DataFrame({"day": ["2024-03-21"], "shops": ["north"], "price": [1.0]})
+    with pytest.raises(SeriesError, match="no column 'shop', but 'shops'"):
+        model.predict(planned)
+
+
+def test_plans_of_series_that_are_not_known_are_named(promotions):
+    _, model = promotions
+    planned = pd.DataFrame({"day": ["2024-03-21"], "shop": ["007"], "price": [1.0]})
+    with pytest.raises(
+        SeriesError, match=r"its rows are of '007'.*history: 'north'.*leading zeros"
+    ):
+        model.predict(planned)
+    model.predict(pd.concat([planned, planned.assign(shop="north")]))
+    assert any("does not know: '007'" in note for note in model.notes)
+
+
+def test_other_columns_of_a_plan_do_no_harm(promotions):
+    _, model = promotions
+    planned = pd.DataFrame({"day": ["2024-03-21"], "price": [1.0]})
+    more = planned.assign(units=np.nan, note="x", prices_before=1.0)
+    assert model.predict(more).equals(model.predict(planned))
+    both = planned.assign(promotion=[True], promotions=["leaflet"])
+    assert len(model.scenarios({"more": both}, [7], by_covariate=True))
 
 
 @pytest.mark.parametrize(

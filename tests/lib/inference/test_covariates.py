@@ -80,6 +80,14 @@ def test_partitions_read_the_covariates_of_the_model_by_name(model, tmp_path):
     assert partitions.last_known_rows(panel, None).tolist() == [89]
 
 
+def test_a_misspelt_covariate_of_a_partition_is_refused(tmp_path):
+    days = pd.date_range("2026-01-01", periods=90)
+    frame = pd.DataFrame({"date": days, "value": 100.0, "prices": 1.0, "region": "a"})
+    frame.to_parquet(tmp_path / "a.parquet")
+    with pytest.raises(SeriesError, match=r"a.parquet: .* 'price', but 'prices'"):
+        list(partitions.read_panels(tmp_path / "a.parquet", {}, covariates=DESCRIBED))
+
+
 def test_a_panel_without_the_covariates_has_them_unknown(model):
     contract = Contract.read(TINY_MODEL)
     panel, _ = pyfunc._to_panel(pd.DataFrame([row()]), contract)
