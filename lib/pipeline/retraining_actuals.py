@@ -12,22 +12,24 @@ import sqlalchemy as sa
 import structlog
 
 from lib.data import SERIES_COLUMNS, WINDOW_DAYS
-from lib.features import FEATURES
 from lib.monitoring import PAST_DAYS, find_implausible
-from lib.storage import Store, actuals, predictions
+from lib.pipeline.retraining_covariates import read_sent_covariates
+from lib.storage import Store, actuals
 
 GAP = 180  # days without an actual, after which the next one is taken for a typing error
-_COVARIATES = ("fator_externo", "evento_especial")
 log = structlog.get_logger()
 
 
 def read_new_actuals(store: Store, table: pd.DataFrame, *, takes_unknown: bool) -> pd.DataFrame:
-    """Return the actuals of days whose value the table lacks, with SERIES_COLUMNS as columns.
+    """Return the actuals of days whose value the table lacks, with covariates that were sent.
 
     Args:
         store: the database.
         table: the data, by which the model knows its series.
         takes_unknown: whether actuals of other series count too.
+
+    Returns:
+        SERIES_COLUMNS, and the covariates of the table that change from day to day.
     """
     kept = actuals.c
     query = sa.select(kept.series_id, kept.date, kept.value, kept.quality)
@@ -49,9 +51,9 @@ def read_new_actuals(store: Store, table: pd.DataFrame, *, takes_unknown: bool) 
     log.info("actuals to learn from", used=len(used), stored=len(rows))
     if not used:
         return pd.DataFrame()
-    covariates = _known_covariates(store, used)
-    new = [(*row, *covariates.get(row[:2], (np.nan, np.nan))) for row in used]
-    frame = pd.DataFrame(new, columns=pd.Index(SERIES_COLUMNS))
+    frame = pd.DataFrame(used, columns=pd.Index(SERIES_COLUMNS[:3]))
+    days = [(name, day) for name, day, _ in used]
+    frame = frame.assign(**read_sent_covariates(store, days, table.columns))
     return frame.astype({"series_id": "str", "date": "datetime64[us]"})
 
 
@@ -112,28 +114,3 @@ def _short_series(rows: Sequence[tuple[str, date, float]], in_data: set[str]) ->
         for name, seen in days.items()
         if name not in in_data and (seen[-1] - seen[0]).days + 1 < WINDOW_DAYS
     }
-
-
-def _known_covariates(
-    store: Store, used: Sequence[tuple[str, date, float]]
-) -> dict[tuple[str, date], tuple[float, float]]:
-    """Return factor and event by series and day, from the forecasts made on the days used."""
-    column, names = predictions.c, {name for name, _, _ in used}
-    query = sa.select(column.series_id, column.first_date, column.features).where(
-        column.model_name == store.model_name,
-        column.series_id.is_not(None),
-        column.features.is_not(None),
-        column.first_date > min(day for _, day, _ in used),  # older ones are learned from already
-    )
-    places = [FEATURES.index(name) for name in _COVARIATES]
-    covariates: dict[tuple[str, date], tuple[float, float]] = {}
-    with store.reading() as connection:
-        for name, first, features in connection.execute(query.order_by(column.id)):
-            if name in names:
-                factor, event = (_number(features[i]) for i in places)
-                covariates[name, date.fromordinal(first.toordinal() - 1)] = factor, event
-    return covariates
-
-
-def _number(value: Any) -> float:
-    return np.nan if value is None else float(value)

@@ -3,10 +3,13 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import sqlalchemy as sa
 
 from lib.inference.artifact import Contract
+from lib.pipeline.retraining_data import gather_data
+from lib.settings import get_settings
 from lib.storage.tables import predictions
 from serving.http.problems import RequestError
 from serving.schemas.forecast_body import read_forecast
@@ -16,6 +19,8 @@ from serving.state import state_of
 from tests.covariate_model import DESCRIBED, model_with_covariates
 from tests.panels import TINY_MODEL
 from tests.serving.live import Shelf
+
+KINDS = ("number:price", "event:promo", "category:weather")
 
 
 @pytest.fixture(scope="module")
@@ -241,3 +246,32 @@ def test_the_example_of_the_description_has_two_covariates_and_is_answered(clien
     ]
     assert example["history"][0].keys() == {"date", "value", "price", "promo"}
     assert client.post("/forecast", json=example).status_code == 200
+
+
+def test_retraining_learns_from_the_covariates_of_forecasts_and_the_actuals_after_them(
+    client, tmp_path
+):
+    data = pd.DataFrame(rows(88)).drop(columns="visits")
+    data = data.assign(price=data["price"] / 8, series_id="a", region="south")
+    data.to_csv(tmp_path / "data.csv", index=False)
+    last = {"weather": "Hail", "price": 7, "promo": None}
+    for count, changes in ((89, {}), (90, last), (90, {"price": 8, "weather": None})):
+        history = rows(count)
+        history[-1] |= changes
+        assert client.post("/forecast", json=body(history=history)).status_code == 200
+    sent = [{"series_id": "a", "date": row["date"], "value": row["value"]} for row in rows(90)[88:]]
+    assert client.post("/actuals", json={"actuals": sent}).status_code == 200
+    recorder = state_of(client.application).recorder
+    recorder.close()
+    words = "COVARIATES=price,promo,weather STATIC_COVARIATES=region"
+    settings = get_settings(None).model_copy(
+        update={"retrain_data": str(tmp_path / "data.csv"), "retrain_parameters": words}
+    )
+    table, added = gather_data(recorder.store, settings)
+    assert added == 2
+    learned = table.set_index("date")[["value", *(f"known:{name}" for name in KINDS)]]
+    day = pd.Timestamp("2026-03-30")
+    assert learned.loc[day].tolist() == [104.0, 2.0, 1.0, "Sun"]
+    # The last forecast about a day wins, but what it does not know stays.
+    assert learned.loc[day + pd.Timedelta(days=1)].tolist() == [105.0, 8.0, 0.0, "Hail"]
+    assert (table["static:category:region"] == "south").all()
