@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Any
 
@@ -19,7 +19,7 @@ _OF_FEATURES = ("fator_externo", "evento_especial")
 
 
 def read_sent_covariates(
-    store: Store, days: Sequence[tuple[str, date]], columns: Sequence[str]
+    store: Store, days: Sequence[tuple[str, date]], columns: Iterable[str]
 ) -> dict[str, np.ndarray | pd.Series]:
     """Return what forecasts were sent of these days, by the columns of a canonical table.
 
