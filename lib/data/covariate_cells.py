@@ -26,6 +26,7 @@ from lib.data.source import Source
 NO_CATEGORY = tuple(word for word in MISSING if word != "None")  # "None" may be a category
 MOST_LABELS = 100  # of a category, above which a note is logged
 _NUMBER_SHARE = 0.9  # of the cells, from which others are errors in a column of numbers
+_TIMES = ("date", "datetime", "datetime64", "time", "timedelta", "timedelta64", "period")
 _NUMBER_LIKE = r"[+-]?[\d.,]*\d[\d.,]*([eE][+-]?\d+)?"
 log = structlog.get_logger()
 
@@ -84,7 +85,7 @@ def number_texts(frame: pd.DataFrame, names: CovariateNames) -> dict[str, pd.Ser
         if _is_text(frame[key]) and not names.is_categorical(_name_of(key)):
             kind = split_column(key)[1] if is_covariate_column(key) else None
             if kind in ("number", "event") or (kind is None and _looks_numeric(frame[key])):
-                texts[key] = frame[key].fillna("")
+                texts[key] = frame[key].astype("str").where(frame[key].notna(), "")
     return texts
 
 
@@ -152,7 +153,7 @@ def _as_plain(cells: pd.Series, key: str, source: Source) -> pd.Series:
     """Return cells as numbers, or as text without blanks around it."""
     if isinstance(cells.dtype, pd.CategoricalDtype):
         cells = cells.astype(cells.cat.categories.dtype)
-    if cells.dtype.kind in "mM" or isinstance(cells.dtype, pd.DatetimeTZDtype):
+    if pd.api.types.infer_dtype(cells, skipna=True) in _TIMES:
         raise source.error(
             "the column holds dates or times",
             column=key,
@@ -279,9 +280,9 @@ def _log_unusual(column: str, values: pd.Series | np.ndarray) -> None:
 
 
 def _is_text(cells: pd.Series) -> bool:
-    return not pd.api.types.is_numeric_dtype(cells) and (
-        isinstance(cells.dtype, pd.StringDtype) or cells.dtype == object
-    )
+    if cells.dtype == object:  # of Python, perhaps decimals
+        return bool(cells.map(lambda cell: isinstance(cell, str)).any())
+    return isinstance(cells.dtype, pd.StringDtype)
 
 
 def _looks_numeric(cells: pd.Series) -> bool:

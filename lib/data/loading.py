@@ -275,14 +275,17 @@ def _convert_numbers(frame: pd.DataFrame, name: str, source: Source) -> np.ndarr
     """Return a number column that is not text as (N,) float64, NaN where there is none."""
     if name not in frame:
         return np.full(len(frame), np.nan)
-    numbers = pd.to_numeric(frame[name], errors="coerce")
-    bad = (numbers.isna() & frame[name].notna()).to_numpy()
-    if frame[name].dtype.kind in "mM":  # a number of nanoseconds to pandas
-        bad = frame[name].notna().to_numpy()
+    cells = frame[name]
+    if isinstance(cells.dtype, pd.ArrowDtype) and cells.dtype.kind in "OU":  # decimals, text
+        cells = cells.astype(object)
+    numbers = pd.to_numeric(cells, errors="coerce")
+    bad = (numbers.isna() & cells.notna()).to_numpy()
+    if cells.dtype.kind in "mM":  # a number of nanoseconds to pandas
+        bad = cells.notna().to_numpy()
     if bad.any():
         row = int(bad.argmax())
         raise source.error(
-            f"got {frame[name].iloc[row]!r}",
+            f"got {cells.iloc[row]!r}",
             column=name,
             row=row,
             count=int(bad.sum()),

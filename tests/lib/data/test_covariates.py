@@ -1,9 +1,12 @@
 """Covariates at the readers: columns by the user's names, kinds by values, errors with a remedy."""
 
+from datetime import date, time
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from structlog.testing import capture_logs
 
@@ -163,6 +166,40 @@ def test_text_among_numbers_names_column_and_line(tmp_path):
     frame.loc[2, "price"] = "cheap"
     with pytest.raises(SeriesError, match=r"column 'price', line 4: got 'cheap'.*CATEGORICAL"):
         load(write(tmp_path, frame), min_days=1, covariates=["price"])
+
+
+@pytest.mark.parametrize("arrow", [False, True])
+def test_decimals_of_a_data_base_are_numbers(tmp_path, arrow):
+    cells: Any = [None, *(Decimal("1.25") + i for i in range(DAYS - 1))]
+    if arrow:
+        cells = pd.array(cells, dtype=pd.ArrowDtype(pa.decimal128(10, 2)))
+    frame = table(value=cells, price=cells)
+    learned = read(frame, covariates=["price"])
+    for name in ("value", "known:number:price"):
+        assert np.isnan(learned[name][0])
+        assert learned[name][1:].tolist() == [1.25 + i for i in range(DAYS - 1)]
+    frame.to_parquet(tmp_path / "sales.parquet", index=False)
+    loaded = load(tmp_path / "sales.parquet", min_days=1, covariates=["price"])
+    pd.testing.assert_frame_equal(loaded, learned)
+
+
+def test_text_of_arrow_among_values_is_refused():
+    cells: Any = pd.array(["a"] * DAYS, dtype=pd.ArrowDtype(pa.string()))
+    with pytest.raises(SeriesError, match="got 'a'"):
+        read(table(value=cells))
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        [date(2024, 1, 1)] * DAYS,
+        pd.period_range("2024-01-01", periods=DAYS, freq="D"),
+        [None, *[time(18, 30)] * (DAYS - 1)],
+    ],
+)
+def test_days_and_times_of_python_are_no_categories(cells):
+    with pytest.raises(SeriesError, match="holds dates or times"):
+        read(table(opened=cells), covariates=["opened"])
 
 
 def test_infinite_numbers_and_dates_are_refused():
