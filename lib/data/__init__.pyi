@@ -25,6 +25,7 @@ __all__ = [
     "day_of_year",
     "describe_covariates",
     "describe_data",
+    "fill_planned",
     "find_frequency",
     "find_near",
     "fingerprint",
@@ -63,6 +64,7 @@ __all__ = [
     "without_spikes",
 ]
 
+from .blank_cells import fill_planned
 from .calendar import WEEKDAYS, day_of_year, weekday_of
 from .closed_days import (
     CLOSED_LOOK_BACK,

@@ -74,6 +74,7 @@ def align_covariates(panel: Panel, described: Sequence[Mapping[str, Any]]) -> Pa
         values = (
             np.full(len(panel.dates), np.nan) if covariate is None else _convert(covariate, item)
         )
+        values = _fill_blanks(values, item, np.isfinite(panel.values))
         aligned.append(Covariate(name, item["role"], item["kind"], values, tuple(item["labels"])))
     result = replace(panel, covariates=tuple(aligned))
     for item in described:
@@ -82,6 +83,26 @@ def align_covariates(panel: Panel, described: Sequence[Mapping[str, Any]]) -> Pa
     order = {item["name"]: i for i, item in enumerate(described)}
     ordered = sorted(result.covariates, key=lambda c: order.get(c.name, len(order)))
     return replace(result, covariates=tuple(ordered))
+
+
+def _fill_blanks(values: np.ndarray, item: Mapping[str, Any], observed: np.ndarray) -> np.ndarray:
+    """Return the values with none on blank days with a value, where a blank means that.
+
+    So it does where a model has learned it, with the label "", and in an event that has no 0 and
+    is blank on most of these days.
+
+    Args:
+        values: (N,) of the covariate, in the labels of the model.
+        item: the covariate, as the model describes it.
+        observed: (N,) bool, days with a value of the series.
+    """
+    known, blank = np.isfinite(values) & observed, np.isnan(values) & observed
+    if not known.any():
+        return values
+    if "" in item["labels"]:
+        return np.where(blank, float(item["labels"].index("")), values)
+    is_marked = item["kind"] == "event" and (values[known] > 0).all() and blank.sum() > known.sum()
+    return np.where(blank, 0.0, values) if is_marked else values
 
 
 def _align_holidays(panel: Panel, aligned: Panel, item: Mapping[str, Any]) -> Panel:
@@ -141,7 +162,7 @@ def _encode(covariate: Covariate, labels: list[str]) -> np.ndarray:
             np.isnan(covariate.values), np.nan, np.searchsorted(distinct, covariate.values)
         )
     places = {label: float(i) for i, label in enumerate(labels)}
-    if unlearned := sorted(set(text) - set(labels)):
+    if unlearned := sorted(set(text) - {"", *labels}):
         _log.warning(
             "covariate %s: categories %s were not learned, they count as unknown",
             covariate.name,

@@ -180,7 +180,8 @@ def _calendar(country: str, state: str, years: Iterable[int], category: str) -> 
         known = holidays.country_holidays(code)
     except NotImplementedError as error:
         raise SeriesError(
-            f"COUNTRY: got {country!r}, expected a two-letter code such as BR or US"
+            f"COUNTRY: got {country!r}, expected a two-letter code such as BR or US, or a column "
+            "of such codes that STATIC_COVARIATES names too"
         ) from error
     if category not in known.supported_categories:
         years = ()

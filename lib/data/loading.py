@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 import structlog
 
+from lib.data.blank_cells import fill_blanks
 from lib.data.completion import NUMBER_COLUMNS, complete_days, with_holidays
 from lib.data.covariate_cells import (
     CovariateNames,
@@ -190,7 +191,7 @@ def _canonical_table(
     check_days(rows)
     check_frequency(rows)
     check_series(rows, min_days)
-    return complete_days(table, rows)
+    return fill_blanks(complete_days(table, rows))
 
 
 def _drop_blank_rows(frame: pd.DataFrame, source: Source) -> tuple[pd.DataFrame, Source]:

@@ -32,6 +32,17 @@ DATE_FORMATS = {
         "DD.MM.YYYY": rf"{_DAY}\.{_MONTH}\.{_YEAR}",
     }.items()
 }
+# Other ways to write a day, and how pandas reads them: not guessed here, but named.
+_OTHER_FORMS = {
+    r"[2-5]\d{4}(\.\d+)?": 'unit="D", origin="1899-12-30"',  # numbers of a spreadsheet
+    r"1\d{9}(\.\d+)?": 'unit="s"',
+    r"1\d{12}": 'unit="ms"',
+    r"\d{1,2}/\d{1,2}/\d{2}": 'format="%d/%m/%y"',
+    r"\d{1,2}-[A-Za-z]{3}-\d{4}": 'format="%d-%b-%Y"',
+    r"\d{1,2} [A-Za-z]{3} \d{4}": 'format="%d %b %Y"',
+    r"[A-Za-z]{3} \d{1,2}, \d{4}": 'format="%b %d, %Y"',
+    r"\d{4}-\d{1,2}": 'format="%Y-%m"',
+}
 
 
 @dataclass(frozen=True)
@@ -193,5 +204,22 @@ def _day_error(
         count=len(rows),
         expected="a day of the calendar as "
         + (form if understood else "one of " + ", ".join(DATE_FORMATS)),
-        remedy="Write every date in one format, best YYYY-MM-DD",
+        remedy=_find_remedy(word, source, is_alone=bool(understood and not other)),
     )
+
+
+def _find_remedy(word: str, source: Source, *, is_alone: bool) -> str:
+    """Return what to do about a text that is no date.
+
+    Args:
+        word: the text.
+        source: of the rows.
+        is_alone: whether others are dates.
+    """
+    if is_alone:
+        return f"{'Correct it' if word else 'Fill it in'}, or drop the row if it is none of a day"
+    reading = next((how for form, how in _OTHER_FORMS.items() if re.fullmatch(form, word)), "")
+    if not reading:
+        return "Write every date in one format, best YYYY-MM-DD"
+    name = source.column("date")
+    return f'Make dates of them: frame["{name}"] = pd.to_datetime(frame["{name}"], {reading})'

@@ -131,6 +131,7 @@ def _read_csv(
             "series_file_format", file=path.name, encoding=used, separator=separator
         )
     lines, header = _read_header(path.name, text, separator)
+    _check_first_line(path.name, text, separator, header, wanted)
     source = Source(
         f"{path.name} (read as {used}, separator {separator!r})",
         locate=lambda row: f"line {_line_of(text, separator, row)}",
@@ -168,6 +169,33 @@ def _read_header(name: str, text: str, separator: str) -> tuple[int, list[str]]:
     except csv.Error as error:
         raise SeriesError(f"{name}: the header line cannot be read ({error})") from error
     return lines, [column.strip() for column in header]
+
+
+def _check_first_line(
+    name: str, text: str, separator: str, header: list[str], wanted: Mapping[str, str]
+) -> None:
+    """Refuse a title above the names of the columns, days beside each other, and no names."""
+    if wanted.get("date") in header:
+        return
+    sought = {column for column in wanted.values() if column}
+    for line, record in islice(_records(text, separator), SAMPLE_LINES):
+        if len(sought & {cell.strip() for cell in record}) > 1 and record != header:
+            raise SeriesError(
+                f"{name}: the names of the columns stand in line {line}; expected them in the "
+                "first one. Delete the lines above"
+            )
+    days = [cell for cell in header if find_days({cell: [cell]})]
+    if len(days) > 1:
+        others = [cell for cell in header if cell not in days]
+        raise SeriesError(
+            f"{name}: {len(days)} columns are days, {days[0]!r} the first; expected one row a day. "
+            f'Write them so: frame.melt(id_vars={others}, var_name="date", value_name="value")'
+        )
+    if days:
+        raise SeriesError(
+            f"{name}: the first line is {header}; expected the names of the columns. Write them "
+            "above the first day, such as date,value"
+        )
 
 
 def _read_columns(

@@ -113,7 +113,7 @@ def _take(panel: Panel, past: np.ndarray, series: np.ndarray) -> tuple[Panel, np
 
 
 def _labels_of(covariate: Covariate, past: np.ndarray) -> list[str]:
-    """Return the most frequent labels of a category, in their order; "" for other kinds."""
+    """Return the most frequent labels of a category, but no blank one; "" for other kinds."""
     if not covariate.labels:
         return [""]
     codes = covariate.values[past]
@@ -121,7 +121,9 @@ def _labels_of(covariate: Covariate, past: np.ndarray) -> list[str]:
         codes[np.isfinite(codes)].astype(np.int64), minlength=len(covariate.labels)
     )
     most = np.argsort(-counts, kind="stable")[:MAX_LABELS]
-    return [covariate.labels[code] for code in np.sort(most) if counts[code]]
+    return [
+        covariate.labels[code] for code in np.sort(most) if counts[code] and covariate.labels[code]
+    ]
 
 
 def _learn_signal(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lib.data import Panel, align_covariates, split_planned, to_panel
+from lib.data import Panel, align_covariates, fill_planned, split_planned, to_panel
 from lib.forecasting.future import append_horizon, read_planned, update_planned, with_holidays
 from lib.forecasting.known_ahead import (
     describe_known_ahead,
@@ -112,6 +112,8 @@ def look_ahead(
         notes += describe_strangers(newer["series_id"], history.known["series_id"])
         notes += describe_misplaced(newer["date"], last.min(), observed.max(), horizon)
         planned = update_planned(planned, newer)
+    if len(planned):
+        planned = fill_planned(planned, history.known)
     panel = to_panel(append_horizon(known, planned, longest, history.country, history.state))
     if covariates is not None:
         panel = align_covariates(panel, covariates)

@@ -14,9 +14,11 @@ MAX_ROWS = 20  # series in the table of sums
 MAX_NAMES = 5  # series in a note
 FEW_DAYS = 60  # values of a series, below which it rests on others
 SPARSE = 0.5  # share of days without demand
+RARE = 0.9  # share of days without demand, above which quantiles may miss what there is
+LAST_DAYS = 365  # by which demand is compared
 NO_NAME = "series"  # of the one series of a file without a column of names
 # First words of notes; others are names of columns, which keep their letters
-WORDS = ("not", "no", "closed", "the", "little", "sparse")
+WORDS = ("not", "no", "closed", "the", "little", "sparse", "demand")
 
 
 def write_report(
@@ -86,7 +88,7 @@ def describe_doubts(history: pd.DataFrame, forecast: pd.DataFrame) -> list[str]:
         forecast: as `Forecaster.predict` returns it.
     """
     known = history[history["series_id"].isin(forecast["series_id"].unique())]
-    return _describe_little(known) + _describe_sparse(known)
+    return _describe_little(known) + _describe_sparse(known) + _describe_rare(known, forecast)
 
 
 def _describe_little(history: pd.DataFrame) -> list[str]:
@@ -113,6 +115,22 @@ def _describe_sparse(history: pd.DataFrame) -> list[str]:
     return [
         f"sparse demand, with 0 on most days: {shown}. The median of such a day says little; "
         "use `mean`, or totals over weeks (TOTALS=7,28)"
+    ]
+
+
+def _describe_rare(history: pd.DataFrame, forecast: pd.DataFrame) -> list[str]:
+    """Return a note on series whose demand is so rare that even the mean falls short of it."""
+    values = history.dropna(subset="value").groupby("series_id", sort=False)["value"]
+    seen = values.apply(lambda column: column.tail(LAST_DAYS).mean())
+    zeros = values.apply(lambda column: (column.tail(LAST_DAYS) == 0).mean())
+    expected = forecast.groupby("series_id", sort=False)["mean"].mean().reindex(seen.index)
+    rare = seen[(zeros > RARE) & (values.min() >= 0) & (expected < seen / 2)]
+    if rare.empty:
+        return []
+    return [
+        f"demand on fewer than one day in {round(1 / (1 - RARE))}, which quantiles do not see: "
+        f"{_list_shares({name: f'{mean:.3g} a day' for name, mean in rare.items()})} in the last "
+        "year, more than twice the mean of the forecast. Plan by what was seen"
     ]
 
 

@@ -67,7 +67,7 @@ class CovariateFields:
         """
         columns, warnings = {}, []
         for name in names:
-            cells = _cells(rows, list(self.rows), name)
+            cells = _cells(rows, list(self.rows), self.rows[name])
             columns[name], unknown = _read(cells, self.rows[name], field, indexed=True)
             warnings += _warn(unknown, self.rows[name], f"{field}.{name}")
         return columns, warnings
@@ -82,10 +82,10 @@ class CovariateFields:
         """
         names, day = list(self.rows), {}
         for name, item in self.rows.items():
-            [cell] = _cells([row], names, name)
+            [cell] = _cells([row], names, item)
             if item["kind"] == "category":
-                text = _as_text(cell)
-                day[name] = (text if text in item["labels"] else text[:_LONGEST]) or None
+                text = None if cell is None else _as_text(cell)
+                day[name] = text if text in item["labels"] else (text or "")[:_LONGEST] or None
             else:
                 day[name] = None if cell is None else float(cell)
         return day
@@ -133,11 +133,16 @@ def covariate_attribute(number: int) -> str:
     return f"covariate_{number}"
 
 
-def _cells(rows: Sequence[Any], names: list[str], name: str) -> list[Any]:
+def _cells(rows: Sequence[Any], names: list[str], item: Mapping[str, Any]) -> list[Any]:
+    """Return the cells of a covariate; null is "" where a model has learned that blank is none."""
+    name = item["name"]
     if isinstance(rows[0], dict):
-        return [row.get(name) for row in rows]
-    attribute = covariate_attribute(names.index(name))
-    cells = [getattr(row, attribute, None) for row in rows]
+        cells = [row.get(name, msgspec.UNSET) for row in rows]
+    else:
+        attribute = covariate_attribute(names.index(name))
+        cells = [getattr(row, attribute, msgspec.UNSET) for row in rows]
+    if "" in item["labels"]:
+        cells = ["" if cell is None else cell for cell in cells]
     return [None if cell is msgspec.UNSET else cell for cell in cells]
 
 
@@ -171,15 +176,15 @@ def _read(
 
 def _read_categories(cells: list[Any], labels: Sequence[str]) -> tuple[np.ndarray, list[str]]:
     places = {label: float(i) for i, label in enumerate(labels)}
-    texts = [_as_text(cell) for cell in cells]
+    texts = [None if cell is None else _as_text(cell) for cell in cells]
     unknown = sorted({text for text in texts if text and text not in places})
-    column = np.array([places.get(text, np.nan) if text else np.nan for text in texts])
+    column = np.array([np.nan if text is None else places.get(text, np.nan) for text in texts])
     return column, unknown
 
 
-def _as_text(cell: str | float | None) -> str:
-    """Return the name of a category, "" where there is none."""
-    return cell.strip() if isinstance(cell, str) else "" if cell is None else f"{cell:.15g}"
+def _as_text(cell: str | float) -> str:
+    """Return the name of a category."""
+    return cell.strip() if isinstance(cell, str) else f"{cell:.15g}"
 
 
 def _warn(unknown: list[str], item: Mapping[str, Any], field: str) -> list[FieldWarning]:

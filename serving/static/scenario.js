@@ -42,7 +42,11 @@ export function showPlan(scenario, { answer, at, sent }, card) {
 function plannedCell({ kind, labels, words }, when, kept, before, change) {
   const label = `${words}, ${when}`;
   if (kind === "category") {
-    const options = labels.map((name) => h("option", { value: name, selected: name === kept }, name));
+    // A blank is a value too, where days without a name are those without a promotion.
+    const options = labels.map((name) => {
+      const value = name || " ";
+      return h("option", { value, selected: value === kept }, name || t("category_none"));
+    });
     const onchange = (event) => change(event.target.value);
     return h("select", { "aria-label": label, onchange }, h("option", { value: "" }, String(before)), ...options);
   }

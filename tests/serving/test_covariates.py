@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import sqlalchemy as sa
 
+from lib.data import align_covariates
 from lib.inference.artifact import Contract
 from lib.pipeline.retraining_data import gather_data
 from lib.settings import get_settings
@@ -16,7 +17,7 @@ from serving.schemas.forecast_body import read_forecast
 from serving.schemas.histories import join_series, read_histories
 from serving.schemas.series_body import HistoryDay, decode_series, split_body
 from serving.state import state_of
-from tests.covariate_model import DESCRIBED, model_with_covariates
+from tests.covariate_model import DESCRIBED, described, model_with_covariates
 from tests.panels import TINY_MODEL
 from tests.serving.live import Shelf
 
@@ -246,6 +247,26 @@ def test_the_example_of_the_description_has_two_covariates_and_is_answered(clien
     ]
     assert example["history"][0].keys() == {"date", "value", "price", "promo"}
     assert client.post("/forecast", json=example).status_code == 200
+
+
+def test_null_is_none_where_the_model_has_learned_blank_cells(tmp_path):
+    offer = described("offer", "known", "category", ["", "2x1"])
+    contract = Contract.read(model_with_covariates(tmp_path / "model", [offer]))
+    history = [{"date": row["date"], "value": row["value"]} for row in rows()]
+
+    def read(*cells):
+        sent = [row | cell for row, cell in zip(history, (*cells, *[{}] * 90), strict=False)]
+        histories, call = panel_of({"history": sent, "future": [ahead(offer=None)]}, contract)
+        values = align_covariates(histories.panel, [offer]).covariates[0].values
+        return values[: histories.origins[0] + 2].tolist(), call
+
+    named, none, left_out = {"offer": "2x1"}, {"offer": None}, {}
+    values, call = read(named, none, left_out)
+    assert values == [1.0, *[0.0] * 89, 0.0]  # the last is the day ahead
+    assert not call.series[0].warnings
+    assert read({"offer": ""})[0] == [0.0] * 91
+    series = read()[1].series[0]
+    assert np.isnan(series.columns["offer"][:90]).all()
 
 
 def test_retraining_learns_from_the_covariates_of_forecasts_and_the_actuals_after_them(

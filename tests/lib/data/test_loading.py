@@ -364,3 +364,49 @@ def test_a_column_a_shop_is_told_to_be_made_long(tmp_path):
     wide.to_csv(tmp_path / "wide.csv", index=False)
     with pytest.raises(SeriesError, match=r'melt\(id_vars="day", value_vars=\[.shopA., .shopB.\]'):
         load(tmp_path / "wide.csv", date_column="day", value_column="shopA,shopB")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Sales 2024\n\nday,units\n2024-01-01,5\n", "stand in line 3.*Delete the lines above"),
+        ("2024-01-01,5\n2024-01-02,6\n", r"first line is \['2024-01-01', '5'\].*Write them above"),
+        ("sku,2024-01-01,2024-01-02\na,1,2\n", r"2 columns are days.*melt\(id_vars=\['sku'\]"),
+    ],
+)
+def test_a_first_line_without_the_names_is_refused_with_what_it_is(tmp_path, text, words):
+    (tmp_path / "a.csv").write_text(text)
+    with pytest.raises(SeriesError, match=words):
+        load(tmp_path / "a.csv", date_column="day", value_column="units", min_days=1)
+
+
+@pytest.mark.parametrize(
+    ("written", "day"),
+    [
+        ("45292", "2024-01-01"),
+        ("1704067200", "2024-01-01"),
+        ("13/01/24", "2024-01-13"),
+        ("01-Jan-2024", "2024-01-01"),
+        ("1 Feb 2024", "2024-02-01"),
+        ("Feb 3, 2024", "2024-02-03"),
+        ("2024-02", "2024-02-01"),
+    ],
+)
+def test_the_remedy_for_other_dates_reads_them(tmp_path, written, day):
+    cell = f'"{written}"' if "," in written else written
+    (tmp_path / "a.csv").write_text(f"day,units\n{cell},5\n{cell},6\n")
+    with pytest.raises(SeriesError) as caught:
+        load(tmp_path / "a.csv", date_column="day", value_column="units", min_days=1)
+    line = str(caught.value).partition("Make dates of them: ")[2]
+    frame = pd.read_csv(tmp_path / "a.csv")
+    exec(line, {"frame": frame, "pd": pd})
+    assert str(frame["day"][0].date()) == day
+
+
+@pytest.mark.parametrize(
+    ("last", "remedy"), [("Total", "Correct it, or drop"), ("", "Fill it in, or drop")]
+)
+def test_a_row_of_no_day_is_to_be_dropped(tmp_path, last, remedy):
+    (tmp_path / "a.csv").write_text(f"date,value\n2024-01-01,5\n2024-01-02,6\n{last},11\n")
+    with pytest.raises(SeriesError, match=f"line 4: .*{remedy} the row"):
+        load(tmp_path / "a.csv", min_days=1)

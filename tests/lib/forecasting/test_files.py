@@ -105,6 +105,15 @@ def test_report_names_sparse_demand_and_series_of_few_values(tmp_path):
     assert "'steady' (" not in text
 
 
+def test_report_names_demand_so_rare_that_the_mean_misses_it(tmp_path):
+    days = pd.date_range("2024-01-01", periods=300)
+    frame = pd.DataFrame({"day": days, "units": (np.arange(300) % 60 == 7).astype(float)})
+    result = forecast_frame(tmp_path, frame)
+    assert result.forecast["mean"].mean() < frame["units"].mean() / 2
+    assert "fewer than one day in 10" in result.report.read_text()
+    assert "'series' (0.0167 a day) in the last year" in result.report.read_text()
+
+
 def test_report_keeps_the_letters_of_columns_and_names_the_one_series(tmp_path):
     days = pd.date_range("2024-01-01", periods=90)
     frame = pd.DataFrame({"day": days, "units": np.arange(90) % 7 + 20, "temp": np.arange(90) % 5})
