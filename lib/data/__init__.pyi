@@ -17,6 +17,7 @@ __all__ = [
     "add_holidays",
     "align_covariates",
     "as_categories",
+    "as_frame",
     "choose_validation_days",
     "closed_days_ahead",
     "closed_weekdays",
@@ -107,7 +108,7 @@ from .plots import plot_components, plot_events, plot_factor, plot_seasons, plot
 from .readers import read
 from .series_checks import ROUNDING, is_constant
 from .series_tables import to_panel, to_table
-from .source import COLUMN_PARAMETERS, Source, find_near, match_columns, refuse_misspelt
+from .source import COLUMN_PARAMETERS, Source, as_frame, find_near, match_columns, refuse_misspelt
 from .spikes import spike_rows, without_spikes
 from .splits import DataSplit, choose_validation_days, split_days, split_without_test
 from .synthesis import synthesize

@@ -34,7 +34,7 @@ from lib.data.panel import SERIES_COLUMNS, WINDOW_DAYS, Panel
 from lib.data.parsing import Days, parse_days
 from lib.data.readers import find_days_of, read
 from lib.data.series_checks import check_series
-from lib.data.source import Source, match_columns
+from lib.data.source import Source, as_frame, match_columns
 from lib.data.validation import (
     check_cells,
     check_days,
@@ -150,6 +150,7 @@ def validate(
     source = Source("series table", is_table=True, find_days=lambda: find_days_of(table))
     names = CovariateNames(covariates, past_covariates, static_covariates, categorical, kinds or {})
     wanted = {"date": "date", "value": "value", **(columns or {}), **names.wanted()}
+    table = as_frame(table, wanted.values(), source)
     matched = match_columns(list(table.columns), wanted, source)
     frame = table[list(matched.values())].reset_index(drop=True)
     frame.columns = list(matched)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
 
 from lib.data.covariates import covariate_columns
 from lib.data.panel import SERIES_COLUMNS, SeriesError
@@ -112,6 +115,27 @@ class Source:
             where.append(self.locate(row))
         more = f" ({count:,} rows like this)" if count > 1 else ""
         return SeriesError(f"{', '.join(where)}: {problem}{more}; expected {expected}. {remedy}")
+
+
+def as_frame(table: Any, names: Iterable[str], source: Source) -> pd.DataFrame:
+    """Return a table of a user's, with the wanted columns that are its index.
+
+    Args:
+        table: what was given for it.
+        names: of wanted columns.
+        source: of the table, for messages.
+
+    Raises:
+        TypeError: it is no DataFrame of pandas.
+    """
+    if not isinstance(table, pd.DataFrame):
+        raise TypeError(
+            f"{source.name}: got {type(table).__name__}, expected a DataFrame of pandas, such as "
+            "pd.read_csv returns"
+        )
+    index = [name for name in table.index.names if name is not None]
+    wanted = set(names) & set(index) - set(table.columns)
+    return table.reset_index(level=sorted(wanted)) if wanted else table
 
 
 def find_near(name: str, names: Iterable[str]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from lib.data import Source, covariate_columns, refuse_misspelt, split_column
+from lib.data import Source, as_frame, covariate_columns, refuse_misspelt, split_column
 
 OF_HISTORY = Source("series table", is_table=True)
 
@@ -45,17 +45,17 @@ class LearnedCovariates:
         """Return those of the contract of a model."""
         return cls.of((item["role"], item["kind"], item["name"]) for item in described)
 
-    def options(self, columns: Iterable[str], others: Iterable[str] = ()) -> dict[str, Any]:
-        """Return the arguments of `lib.data.validate` for a table with these columns.
+    def options(self, table: pd.DataFrame, others: Iterable[str] = ()) -> dict[str, Any]:
+        """Return the arguments of `lib.data.validate` for a later table.
 
         Args:
-            columns: that the table has.
+            table: of the user's.
             others: names of those that are no covariates.
 
         Raises:
             SeriesError: a column has nearly the name of a covariate that is not there.
         """
-        there = set(columns)
+        there = set(as_frame(table, self.kinds, OF_HISTORY).columns)
         refuse_misspelt(self.kinds, there, others, OF_HISTORY)
         arguments = {
             "known": "covariates",

@@ -159,7 +159,7 @@ class Forecaster(ForecasterState):
         '2024-03-31'
         """
         columns = name_columns(self._history.columns, date, value, series, external, event)
-        options = self._learned.options(df.columns, columns.values())
+        options = self._learned.options(df, columns.values())
         table = validate(df, columns=columns, min_days=1, **options)
         self._history = History.of_table(table, columns, self.country, self.state)
         return self
@@ -238,7 +238,7 @@ class Forecaster(ForecasterState):
             raise TypeError(f"backtest: unknown {sorted(unknown)}, expected {expected}")
         names = name_columns(self._history.columns, *(columns.get(n) for n in COLUMN_ARGUMENTS))
         covariates = {name: columns[name] for name in COVARIATE_ARGUMENTS if name in columns}
-        options = covariates or self._learned.options(df.columns, names.values())
+        options = covariates or self._learned.options(df, names.values())
         table = validate(df, columns=names, **options)
         panel = History.of_table(table, names, self.country, self.state).panel()
         trained = self._choice.effort if self._choice else ""

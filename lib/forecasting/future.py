@@ -16,6 +16,7 @@ from lib.data import (
     SeriesError,
     Source,
     add_holidays,
+    as_frame,
     convert_planned,
     covariate_columns,
     mark_holidays,
@@ -136,6 +137,7 @@ def read_planned(
         SeriesError: a column is missing, a day is repeated, or a cell cannot be read.
     """
     wanted = planned_columns(names, history)
+    frame = as_frame(frame, wanted.values(), source)
     present = {name: column for name, column in wanted.items() if column in frame.columns}
     covariates = [name for name in wanted if name not in KEYS]
     # Only names that the user has given, or that the history has

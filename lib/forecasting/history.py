@@ -15,6 +15,7 @@ from lib.forecasting.known_ahead import (
     describe_known_ahead,
     describe_misplaced,
     describe_strangers,
+    describe_unlearned,
 )
 from lib.forecasting.model_choice import list_names
 
@@ -116,6 +117,7 @@ def look_ahead(
         planned = fill_planned(planned, history.known)
     panel = to_panel(append_horizon(known, planned, longest, history.country, history.state))
     if covariates is not None:
+        notes += describe_unlearned(planned, covariates)
         panel = align_covariates(panel, covariates)
     origins = panel.offsets[1:] - 1 - longest
     has_events = any(table["evento_especial"].notna().any() for table in (known, planned))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from lib.data import Panel, SeriesError
+from lib.data import Panel, SeriesError, find_near
 from lib.forecasting.model_choice import list_names
 
+MAX_NAMES = 5  # of categories in notes
+SEPARATOR = ":"
 COVARIATES = {"fator_externo": "factor", "evento_especial": "event"}  # to the panel's arrays
 
 
@@ -72,6 +75,25 @@ def describe_strangers(planned: pd.Series, known: pd.Series) -> list[str]:
             "their leading zeros"
         )
     return [f"FUTURE has rows of series that the history does not know: {names}; not used"]
+
+
+def describe_unlearned(planned: pd.DataFrame, covariates: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return a sentence for each planned category that a model has not learned.
+
+    Args:
+        planned: rows of a canonical table.
+        covariates: of the model, by its contract.
+    """
+    notes = []
+    for item in covariates:
+        column = SEPARATOR.join((item["role"], item["kind"], item["name"]))
+        if item["kind"] != "category" or column not in planned:
+            continue
+        for label in sorted(set(planned[column].dropna()) - {"", *item["labels"]})[:MAX_NAMES]:
+            near = find_near(label, item["labels"])
+            hint = f"; did you mean {near!r}?" if near else ""
+            notes.append(f"{item['name']}: {label!r} was not learned and counts as unknown{hint}")
+    return notes
 
 
 def describe_misplaced(

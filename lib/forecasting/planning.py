@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 
 from lib.forecasting.scenarios import compare_scenarios
@@ -210,5 +211,10 @@ class Planning(ABC):
                 single = joint[name] if len(tables) == 1 else None
                 alone[name] = {c: single or forecast(table) for c, table in tables.items()}
         compared = compare_scenarios(base, joint, days, by, alone)
-        self.notes = base.notes
+        same = [name for name, one in joint.items() if np.array_equal(one.means, base.means)]
+        self.notes = base.notes + [
+            f"scenario {name!r} changes nothing: none of its days is ahead, or the model knows "
+            "none of what it plans"
+            for name in same
+        ]
         return compared

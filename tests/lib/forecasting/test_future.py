@@ -220,6 +220,34 @@ def test_plans_of_series_that_are_not_known_are_named(promotions):
     assert any("does not know: '007'" in note for note in model.notes)
 
 
+def test_a_category_of_a_plan_that_was_not_learned_is_named(promotions):
+    table, _ = promotions
+    named = table.assign(promotion=np.where(table["promotion"], "2x1", "none"))
+    model = Forecaster(horizon=7).fit(
+        named, "day", "units", "shop", effort="instant", covariates=["promotion"]
+    )
+    planned = pd.DataFrame({"day": ["2024-03-21"], "promotion": ["nome"]})
+    model.predict(planned)
+    note = "promotion: 'nome' was not learned and counts as unknown; did you mean 'none'?"
+    assert note in model.notes
+    later = pd.DataFrame({"day": ["2026-03-21"], "promotion": ["2x1"]})
+    model.scenarios({"typo": planned, "later": later}, [7])
+    same = [note for note in model.notes if "changes nothing" in note]
+    assert [note.split()[1] for note in same] == ["'typo'", "'later'"]
+
+
+def test_tables_may_have_their_days_in_the_index_and_must_be_tables(promotions):
+    table, model = promotions
+    planned = pd.DataFrame({"day": ["2024-03-21"], "price": [1.0]})
+    indexed = planned.set_index("day")
+    assert model.predict(indexed).equals(model.predict(planned))
+    again = model.update(table.set_index(["shop", "day"])).predict(indexed)
+    assert again.equals(model.update(table).predict(planned))
+    for call in (lambda: model.predict("planned.csv"), lambda: model.update("sales.csv")):
+        with pytest.raises(TypeError, match="got str, expected a DataFrame of pandas"):
+            call()
+
+
 def test_other_columns_of_a_plan_do_no_harm(promotions):
     _, model = promotions
     planned = pd.DataFrame({"day": ["2024-03-21"], "price": [1.0]})
