@@ -23,7 +23,7 @@ def read_sent_covariates(
 ) -> dict[str, np.ndarray | pd.Series]:
     """Return what forecasts were sent of these days, by the columns of a canonical table.
 
-    A forecast stores the covariates of its last known day. Of several about one day, the last one
+    A forecast stores the covariates of its last known days. Of several about one day, the last one
     that knows a covariate counts.
 
     Args:
@@ -51,9 +51,8 @@ def _read_days(
 ) -> Mapping[tuple[str, date], Mapping[str, Any]]:
     """Return the known covariates of series and day, from a day on, by the user's names."""
     column = predictions.c
-    query = sa.select(
-        column.series_id, column.first_date, column.features, column.covariates
-    ).where(
+    columns = (column.features, column.covariates, column.recent)
+    query = sa.select(column.series_id, column.first_date, *columns).where(
         column.model_name == store.model_name,
         column.series_id.is_not(None),
         column.features.is_not(None),
@@ -62,11 +61,16 @@ def _read_days(
     places = {name: FEATURES.index(name) for name in _OF_FEATURES}
     days: dict[tuple[str, date], dict[str, Any]] = defaultdict(dict)
     with store.reading() as connection:
-        for name, begin, features, covariates in connection.execute(query.order_by(column.id)):
-            if name in names:
-                cells = (covariates or {}) | {n: features[i] for n, i in places.items()}
-                known = {key: cell for key, cell in cells.items() if cell is not None}
-                days[name, begin - timedelta(days=1)].update(known)
+        for name, begin, features, last, recent in connection.execute(query.order_by(column.id)):
+            if name not in names:
+                continue
+            # Those of the last day alone, in rows of earlier programs.
+            cells = (last or {}) | {n: features[i] for n, i in places.items()}
+            by_name = {key: [cell] for key, cell in cells.items()} | (recent or {})
+            for key, column_cells in by_name.items():
+                for back, cell in enumerate(reversed(column_cells), start=1):
+                    if cell is not None:
+                        days[name, begin - timedelta(days=back)][key] = cell
     return days
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-REVISION = "0005"  # of the last file in lib/storage/migrations/versions
+REVISION = "0006"  # of the last file in lib/storage/migrations/versions
 VERSION_TABLE = "store_version"  # not alembic's default: MLflow and Optuna may share the database
 metadata = sa.MetaData()
 _Id = sa.BigInteger().with_variant(sa.Integer, "sqlite")
@@ -66,6 +66,9 @@ predictions = sa.Table(
     # Those covariates of the model that change from day to day, on the last known day, by name:
     # numbers, or the name of a category as it was sent; null where missing.
     sa.Column("covariates", sa.JSON(none_as_null=True)),
+    # Those of the last days up to that one, as many as the horizon of the model, and factor and
+    # event: name to cells, the oldest day first, null where missing. Without those never known.
+    sa.Column("recent", sa.JSON(none_as_null=True)),
     sa.Index("predictions_days", "series_id", "first_date"),
     # Of the forecasts about a window of days all that is counted, without their rows.
     sa.Index("predictions_window", "model_name", "first_date", "series_id", "last_date"),

@@ -25,6 +25,7 @@ class SeriesForecasts:
         means: (series, horizon), the expected values.
         features: (series, 11) of the last known day.
         covariates: of that day, by name, of each series.
+        recent: of the last days up to that one, by name, of each series.
         doubts: about the covariates that were sent, a sentence each.
     """
 
@@ -34,6 +35,7 @@ class SeriesForecasts:
     means: np.ndarray
     features: np.ndarray
     covariates: tuple[Mapping[str, float | str | None], ...]
+    recent: tuple[Mapping[str, Sequence[float | str | None]], ...]
     doubts: tuple[str, ...] = ()
 
 
@@ -66,4 +68,7 @@ def forecast_series(
             doubts += tuple(describe_missing_past(forecaster.past.effects, panel, origins))
         features = last_features(histories)
         covariates = tuple(one.last_day for one in part)
-        yield SeriesForecasts(panel.ids, first, quantiles, means, features, covariates, doubts)
+        recent = tuple(one.recent for one in part)
+        yield SeriesForecasts(
+            panel.ids, first, quantiles, means, features, covariates, recent, doubts
+        )

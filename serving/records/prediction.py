@@ -29,6 +29,8 @@ class Prediction:
         first_date: the first forecast day of `/forecast`.
         features: (11,) of the last known day, NaN where missing.
         covariates: of that day, by name, None where missing; None for a model without any.
+        recent: covariates, factor and event of the last days up to that one, by name, the oldest
+            first; None where nothing is known of them.
         created_at: now.
     """
 
@@ -41,6 +43,7 @@ class Prediction:
     first_date: date | None = None
     features: np.ndarray | None = None
     covariates: Mapping[str, float | str | None] | None = None
+    recent: Mapping[str, Sequence[float | str | None]] | None = None
     created_at: datetime = field(default_factory=utcnow)
 
     def size(self) -> int:
@@ -48,6 +51,7 @@ class Prediction:
         body = self.body
         held = 0 if body is None else len(body) if isinstance(body, bytes) else body.nbytes
         covariates = 200 * len(self.covariates or ())
+        covariates += 40 * sum(map(len, (self.recent or {}).values()))
         return 500 + held + covariates + 32 * len(self.quantiles) * len(self.levels)
 
     def row(self) -> dict[str, Any]:
@@ -68,6 +72,7 @@ class Prediction:
             "body": None if self.body is None else pack_body(self.body),
             "features": None if self.features is None else _null_where_missing(self.features),
             "covariates": None if self.covariates is None else dict(self.covariates),
+            "recent": None if self.recent is None else dict(self.recent),
         }
 
 

@@ -170,6 +170,7 @@ def _record_part(model: Served, part: SeriesForecasts, days: int) -> int:
             first_date=part.first[i].item(),
             features=part.features[i],
             covariates=part.covariates[i] or None,
+            recent=part.recent[i] or None,
         )
         for i, name in enumerate(part.ids)
     ]

@@ -80,15 +80,45 @@ class CovariateFields:
         Args:
             row: a dict, or a struct of `day_type`.
         """
-        names, day = list(self.rows), {}
+        names = list(self.rows)
+        return {
+            name: _as_sent(_cells([row], names, item)[0], item) for name, item in self.rows.items()
+        }
+
+    def read_recent(
+        self,
+        rows: Sequence[Any],
+        numbers: Mapping[str, np.ndarray],
+        days: np.ndarray,
+        count: int,
+    ) -> dict[str, list[float | str | None]]:
+        """Return the covariates of the last days of checked rows, as `read_day` returns them.
+
+        Args:
+            rows: dicts, or structs of `day_type`.
+            numbers: further columns of the rows, each (rows,).
+            days: (rows,) datetime64[D], rising.
+            count: of days up to the last row.
+
+        Returns:
+            Name to `count` cells, the oldest day first, None where unknown; without those of
+            which nothing is known.
+        """
+        places = (days - days[-1]).astype(np.int64) + count - 1
+        start = int(np.searchsorted(places, 0))
+        recent: dict[str, list[float | str | None]] = {}
+        for name, column in numbers.items():
+            cells = column[start:]
+            if np.isfinite(cells).any():
+                recent[name] = [None if np.isnan(x) else x for x in cells.tolist()]
+        names = list(self.rows)
         for name, item in self.rows.items():
-            [cell] = _cells([row], names, item)
-            if item["kind"] == "category":
-                text = None if cell is None else _as_text(cell)
-                day[name] = text if text in item["labels"] else (text or "")[:_LONGEST] or None
-            else:
-                day[name] = None if cell is None else float(cell)
-        return day
+            sent = [_as_sent(cell, item) for cell in _cells(rows[start:], names, item)]
+            if any(cell is not None for cell in sent):
+                recent[name] = sent
+        if len(rows) - start == count:
+            return recent
+        return {name: _spread(cells, places[start:], count) for name, cells in recent.items()}
 
     def read_static(self, sent: Any, field: str) -> tuple[dict[str, float], list[FieldWarning]]:
         """Return the static covariates of a series, NaN where unknown, and warnings.
@@ -121,6 +151,24 @@ class CovariateFields:
         if name in self.rows:
             return "is known up to today only: expected in history"
         return f"is not one of {sorted(allowed)}{_near(name, allowed)}"
+
+
+def _as_sent(cell: Any, item: Mapping[str, Any]) -> float | str | None:
+    """Return a cell to be stored: a category that the model has not learned keeps its name."""
+    if item["kind"] != "category":
+        return None if cell is None else float(cell)
+    text = None if cell is None else _as_text(cell)
+    return text if text in item["labels"] else (text or "")[:_LONGEST] or None
+
+
+def _spread(
+    cells: list[float | str | None], places: np.ndarray, count: int
+) -> list[float | str | None]:
+    """Return `count` cells with some of them at their places."""
+    spread: list[float | str | None] = [None] * count
+    for place, cell in zip(places.tolist(), cells, strict=True):
+        spread[place] = cell
+    return spread
 
 
 def _near(name: str, allowed: Iterable[str]) -> str:

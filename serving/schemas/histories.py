@@ -63,6 +63,8 @@ class Series:
             where missing.
         static: the static covariates of the model.
         last_day: the other ones on the last day, as they were sent.
+        recent: those of the last days, with factor and event, as `CovariateFields.read_recent`
+            returns them.
         largest: absolute value of the days that the model looks at.
         closed: (7,) weekdays on which it is closed, Monday first.
         warnings: of its numbers.
@@ -77,6 +79,7 @@ class Series:
     warnings: tuple[FieldWarning, ...] = ()
     static: Mapping[str, float] = field(default_factory=dict)
     last_day: Mapping[str, float | str | None] = field(default_factory=dict)
+    recent: Mapping[str, list[float | str | None]] = field(default_factory=dict)
 
 
 def read_histories(
@@ -210,6 +213,8 @@ def _series(
     last_day = covariates.read_day(history[known - 1])
     planned = {name: column[known:] for name, column in columns.items()}, days[known:]
     columns, days = {name: column[:known] for name, column in columns.items()}, days[:known]
+    numbers = {name: columns[name] for name in (FACTOR, EVENT)}
+    last_days = covariates.read_recent(history[:known], numbers, days, contract.horizon)
     check_frequency(days[np.isfinite(columns[VALUE])], field)
     last = days[-1]
     length = int((last - days[0]).astype(np.int64)) + 1
@@ -241,7 +246,9 @@ def _series(
     largest = float(np.nanmax(np.abs(whole[VALUE][recent])))
     closed, of_closed = find_closed(whole[VALUE][:length], first, field)
     warnings += of_closed
-    return Series(name, first, length, whole, largest, closed, tuple(warnings), static, last_day)
+    return Series(
+        name, first, length, whole, largest, closed, tuple(warnings), static, last_day, last_days
+    )
 
 
 def _add_planned(

@@ -13,6 +13,7 @@ from lib.pipeline.retraining_data import gather_data
 from lib.settings import get_settings
 from lib.storage.tables import predictions
 from serving.http.problems import RequestError
+from serving.schemas.covariates import CovariateFields
 from serving.schemas.forecast_body import read_forecast
 from serving.schemas.histories import join_series, read_histories
 from serving.schemas.series_body import HistoryDay, decode_series, split_body
@@ -249,6 +250,28 @@ def test_the_example_of_the_description_has_two_covariates_and_is_answered(clien
     assert client.post("/forecast", json=example).status_code == 200
 
 
+def test_covariates_of_the_last_days_are_kept_at_their_places(contract):
+    fields = CovariateFields.of(contract)
+    sent = rows(4, price=None, promo=None, visits=None)
+    sent[1] |= {"promo": True, "weather": None}
+    sent[3] |= {"weather": " Hail "}
+    del sent[2]
+    days = np.array([row["date"] for row in sent], dtype="datetime64[D]")
+    factor = {"fator_externo": np.array([1.5, np.nan, 2.0])}
+    assert fields.read_recent(sent, factor, days, 3) == {
+        "fator_externo": [None, None, 2.0],
+        "promo": [1.0, None, None],
+        "weather": [None, None, "Hail"],
+    }
+    assert fields.read_recent(sent, factor, days, 5)["fator_externo"] == [
+        None,
+        1.5,
+        None,
+        None,
+        2.0,
+    ]
+
+
 def test_null_is_none_where_the_model_has_learned_blank_cells(tmp_path):
     offer = described("offer", "known", "category", ["", "2x1"])
     contract = Contract.read(model_with_covariates(tmp_path / "model", [offer]))
@@ -276,7 +299,7 @@ def test_retraining_learns_from_the_covariates_of_forecasts_and_the_actuals_afte
     data = data.assign(price=data["price"] / 8, series_id="a", region="south")
     data.to_csv(tmp_path / "data.csv", index=False)
     last = {"weather": "Hail", "price": 7, "promo": None}
-    for count, changes in ((89, {}), (90, last), (90, {"price": 8, "weather": None})):
+    for count, changes in ((88, {}), (90, last), (90, {"price": 8, "weather": None})):
         history = rows(count)
         history[-1] |= changes
         assert client.post("/forecast", json=body(history=history)).status_code == 200
