@@ -118,34 +118,24 @@ def describe_misplaced(
 
 
 def _describe_covariates(panel: Panel, ahead: np.ndarray) -> list[str]:
-    """Return a sentence for the covariates that are known ahead, for some days, or not at all.
+    """Return a sentence for the covariates that are known for as many of the days ahead.
 
     Args:
         panel: known days and horizon.
         ahead: (n, horizon) rows of the days ahead.
     """
-    names: dict[str, list[str]] = {"all": [], "none": []}
-    notes = []
+    names: dict[int, list[str]] = {}
     for covariate in panel.covariates:
-        if covariate.role != "known" or covariate.kind == "holiday":
-            continue
-        known = int(np.isfinite(covariate.values[ahead]).sum())
-        if known in (0, ahead.size):
-            names["all" if known else "none"].append(covariate.name)
-        else:
-            notes.append(_describe(covariate.name, known, ahead.size, len(ahead)))
-    for key, listed in names.items():
-        if listed:
-            known = ahead.size if key == "all" else 0
-            text = _describe(", ".join(listed), known, ahead.size, len(ahead))
-            several = len(listed) > 1
-            notes.append(
-                text.replace(" is ", " are ", 1)
-                .replace("give it", "give them")
-                .replace("without it", "without them")
-                if several
-                else text
-            )
+        if covariate.role == "known" and covariate.kind != "holiday":
+            known = int(np.isfinite(covariate.values[ahead]).sum())
+            names.setdefault(known, []).append(covariate.name)
+    notes = []
+    for known, listed in names.items():
+        note = _describe(", ".join(listed), known, ahead.size, len(ahead))
+        if len(listed) > 1:
+            note = note.replace(" is ", " are ", 1)
+            note = note.replace("give it", "give them").replace("without it", "without them")
+        notes.append(note)
     return notes
 
 
