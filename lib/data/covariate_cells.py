@@ -137,7 +137,9 @@ def _convert(
     if kind == "category":
         values = _categories(plain)
     elif _is_text(plain) and kind is None and not _looks_numeric(plain):
-        values, kind = _read_words(plain)
+        # A series is of a kind, not an event: S and N may be south and north.
+        is_static = key.startswith(f"static{SEPARATOR}")
+        values, kind = (_categories(plain), "category") if is_static else _read_words(plain)
     else:
         values = _numbers(plain, kind, key, decimal, source)
         kind = kind or find_kind(pd.Series(values))

@@ -103,6 +103,16 @@ def test_categorical_overrules_what_numbers_look_like():
     assert forced["known:category:zone"].tolist()[:3] == ["0", "100", "200"]
 
 
+def test_words_are_events_by_day_and_categories_by_series():
+    frame = table(open=np.tile(["S", "N"], 15), region="S")
+    names = {"covariates": ["open"], "static_covariates": ["region"]}
+    learned = read(frame, **names)
+    assert learned["known:event:open"][:2].tolist() == [1.0, 0.0]
+    assert learned["static:category:region"].unique().tolist() == ["S"]
+    # As models of earlier releases have learned it
+    assert read(frame, kinds={"region": "event"}, **names)["static:event:region"][0] == 1.0
+
+
 def test_codes_with_leading_zeros_stay_as_written(tmp_path):
     path = write(tmp_path, table(zip=np.tile(["01", "02"], 15)))
     loaded = load(path, min_days=1, covariates=["zip"], categorical=["zip"])
