@@ -246,7 +246,8 @@ def _find_remedy(name: str, canonical: str, header: list[str], source: Source) -
             f'value_name="value"). Then {source.assign("series_id", "series")} and '
             f"{source.assign('value', 'value')}"
         )
-    found, hint = find_near(name, header), ""
+    begun = (n for n in header if len(name) > 3 and n.casefold().startswith(name.casefold()))
+    found, hint = find_near(name, header) or next(begun, ""), ""
     if found:
         hint = f"{found!r} is near. "
         hint += "Behind `make`, $ is written $$. " if "$" in found else ""

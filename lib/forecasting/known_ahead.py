@@ -136,7 +136,8 @@ def _describe_covariates(panel: Panel, ahead: np.ndarray) -> list[str]:
             note = note.replace(" is ", " are ", 1)
             note = note.replace("give it", "give them").replace("without it", "without them")
         notes.append(note)
-    return notes
+    blank = [c.name for c in panel.covariates if c.kind == "category" and "" in c.labels]
+    return notes + [f"a blank in {name} counts as none, as it mostly is blank" for name in blank]
 
 
 def _describe(column: str, known: int, days: int, series: int) -> str:

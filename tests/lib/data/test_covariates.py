@@ -103,6 +103,11 @@ def test_categorical_overrules_what_numbers_look_like():
     assert forced["known:category:zone"].tolist()[:3] == ["0", "100", "200"]
 
 
+def test_a_name_that_is_the_begin_of_a_column_is_near():
+    with pytest.raises(SeriesError, match="'promotion' is near"):
+        read(table(promotion=1.0), covariates=["promo"])
+
+
 def test_words_are_events_by_day_and_categories_by_series():
     frame = table(open=np.tile(["S", "N"], 15), region="S")
     names = {"covariates": ["open"], "static_covariates": ["region"]}

@@ -236,6 +236,19 @@ def test_a_category_of_a_plan_that_was_not_learned_is_named(promotions):
     assert [note.split()[1] for note in same] == ["'typo'", "'later'"]
 
 
+def test_blanks_that_count_as_none_are_noted(promotions):
+    table, _ = promotions
+    named = table.assign(promotion=np.where(table["promotion"], "2x1", ""))
+    model = Forecaster(horizon=7).fit(
+        named, "day", "units", "shop", effort="instant", covariates=["promotion"]
+    )
+    model.predict(pd.DataFrame({"day": ["2024-03-21", "2024-03-22"], "promotion": ["", "2x1"]}))
+    assert model.notes == [
+        "promotion is known for 2 of the 7 days ahead",
+        "a blank in promotion counts as none, as it mostly is blank",
+    ]
+
+
 def test_tables_may_have_their_days_in_the_index_and_must_be_tables(promotions):
     table, model = promotions
     planned = pd.DataFrame({"day": ["2024-03-21"], "price": [1.0]})
