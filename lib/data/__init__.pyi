@@ -28,7 +28,6 @@ __all__ = [
     "find_frequency",
     "fingerprint",
     "forget_covariates_after",
-    "has_ended",
     "is_closed",
     "is_constant",
     "is_missing",
@@ -93,7 +92,6 @@ from .panel import (
 )
 from .planned import (
     forget_covariates_after,
-    has_ended,
     is_planned,
     last_history_day,
     last_history_rows,

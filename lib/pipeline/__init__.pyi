@@ -23,7 +23,6 @@ __all__ = [
     "held_out",
     "load_model",
     "load_profile",
-    "parameters_table",
     "profile_values",
     "read_notebook",
     "record",
@@ -44,7 +43,6 @@ from .backtest import BACKTEST_METRICS, run_backtest
 from .backtest_report import add_summary
 from .monitoring import run_monitoring, run_planning
 from .notebooks import MONITORING_STAGE, PLANNING_STAGE, ParameterError, read_notebook
-from .parameter_help import parameters_table
 from .parameter_types import (
     Columns,
     Day,
