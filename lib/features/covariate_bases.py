@@ -110,6 +110,8 @@ class Basis:
             yield f"{self.name}:around", days.before(1)
             yield f"{self.name}:around", days.before(-1)
             yield f"{self.name}:weekend", days.values * days.weekend
+            for knot in self.knots:  # a group each
+                yield f"{self.name}:above {knot:g}", (days.values > knot).astype(np.float64)
         elif self.kind != DATE:  # the effects of dates are in a table of their own
             yield from self._label_columns(days)
 
