@@ -53,7 +53,7 @@ def fit_effects(
     Returns:
         The effects, or None where no covariate varies or has one, or with too few days.
     """
-    # An event acts a day ahead: the last day would know the one after it.
+    # An event acts days ahead: the last day would know those after it.
     panel = forget_covariates_after(panel, until)
     # Several threads add in another order: the bits would depend on the machine's settings.
     with threadpool_limits(1, user_api="blas"):

@@ -174,7 +174,7 @@ def add_learned(
     # The ranks are of effects that have not seen the validation days. Those that forecast have.
     panel, newest = data.observed, None
     if learned:
-        newest = ft.fit_effects(panel, split.validation_end)
+        newest = ft.fit_effects(panel, split.validation_end, dates=learned.year is not None)
         newest = newest if newest and newest.names == learned.names else learned
         panel = newest.apply(panel).remove(np.full(len(newest.names), True))
     past_effects = learn_past(panel, split.validation_end, served.contract.horizon, newest)

@@ -57,6 +57,11 @@ class TrainingData:
         """The panel as it was observed, but for spikes."""
         return self.effects.panel if self.effects else self.train.panel
 
+    @property
+    def has_covariates(self) -> bool:
+        """Whether anything that may be unknown ahead has an effect; what dates do is no such."""
+        return self.effects is not None and not self.effects.learned.always_known.all()
+
 
 class Batch(NamedTuple):
     """Windows as float64 tensors in raw units, NaN where missing or unknown."""
@@ -123,7 +128,7 @@ def prepare_zero_shot(panel: Panel, horizon: int) -> TrainingData:
     last CALIBRATION_DAYS, at most CALIBRATION_WINDOWS evenly spaced; there may be none. The
     training windows have their origins on all days, since nothing but their inputs is used.
     """
-    panel, effects = _remove_effects(panel, panel.dates.max(), dates=True)
+    panel, effects = _remove_effects(panel, panel.dates.max())
     learned = effects.learned if effects else None
     past_effects = learn_past(panel, panel.dates.max(), horizon, learned)
     features = ft.compute_features(panel)
@@ -140,10 +145,10 @@ def prepare_zero_shot(panel: Panel, horizon: int) -> TrainingData:
 
 
 def _remove_effects(
-    panel: Panel, until: np.datetime64, *, dates: bool = False
+    panel: Panel, until: np.datetime64
 ) -> tuple[Panel, ft.PanelEffects | None]:
     """Return the panel without the effects of covariates, and of dates, as learned up to a day."""
-    learned = ft.fit_effects(panel, until, dates=dates)
+    learned = ft.fit_effects(panel, until, dates=True)
     if learned is None:
         return panel, None
     effects = learned.apply(panel)
