@@ -122,8 +122,6 @@ def prepare(panel: Panel, split: DataSplit, config: ModelConfig) -> TrainingData
 def prepare_zero_shot(panel: Panel, horizon: int) -> TrainingData:
     """Index the windows of a panel for the pretrained network as it is, which learns nothing.
 
-    What it cannot see, the seasons and holidays of earlier years, is taken off as an effect of
-    dates. A network that is trained learns them itself.
     Units and floor are measured on all days. The validation windows, to calibrate by, are of the
     last CALIBRATION_DAYS, at most CALIBRATION_WINDOWS evenly spaced; there may be none. The
     training windows have their origins on all days, since nothing but their inputs is used.
