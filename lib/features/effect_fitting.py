@@ -37,7 +37,7 @@ BLOCKS = 5  # of days that are held out in turn
 
 
 def fit_effects(
-    panel: Panel, until: np.datetime64, *, dates: bool = False
+    panel: Panel, until: np.datetime64, *, dates_from: int = 0
 ) -> CovariateEffects | None:
     """Learn what the known-future covariates of a panel do to its series.
 
@@ -48,7 +48,8 @@ def fit_effects(
     Args:
         panel: N rows.
         until: last day to learn from; nothing after it is used.
-        dates: whether to learn also what dates do every year, of what the covariates leave.
+        dates_from: observed days from which it is also learned what dates do to a series every
+            year, of what the covariates leave; 0 for never.
 
     Returns:
         The effects, or None where no covariate varies or has one, or with too few days.
@@ -59,7 +60,7 @@ def fit_effects(
     with threadpool_limits(1, user_api="blas"):
         past = panel.dates <= until.astype("datetime64[D]")
         learned = _fit(panel, past)
-        return _add_dates(learned, panel, past) if dates else learned
+        return _add_dates(learned, panel, past, dates_from) if dates_from else learned
 
 
 def _fit(panel: Panel, past: np.ndarray) -> CovariateEffects | None:
@@ -90,7 +91,7 @@ def _fit(panel: Panel, past: np.ndarray) -> CovariateEffects | None:
 
 
 def _add_dates(
-    learned: CovariateEffects | None, panel: Panel, past: np.ndarray
+    learned: CovariateEffects | None, panel: Panel, past: np.ndarray, least_days: int
 ) -> CovariateEffects | None:
     """Return the effects with those of dates, which are learned from what the others leave."""
     if learned is None:
@@ -100,7 +101,7 @@ def _add_dates(
     else:
         effects = learned
         panel = learned.apply(panel).remove(np.full(len(learned.bases), True))
-    year = fit_year_effects(panel, past, ~effects.traits.additive)
+    year = fit_year_effects(panel, past, ~effects.traits.additive, least_days)
     if year is None or DAY_OF_YEAR in effects.names:
         return learned
     traits = effects.traits

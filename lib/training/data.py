@@ -25,6 +25,10 @@ if TYPE_CHECKING:  # a forecast without training prepares its windows here, and 
     from lib.models import ModelConfig
 
 COVARIATES = ("fator_externo", "evento_especial")  # of the features
+DATES_FROM = 500  # days of a series: with fewer, hardly a date has been seen twice
+# The days that a fit learns from have taught the dates as well, each a share of it. What is left
+# of them there is less than on later days, and with few years that misleads the network.
+FIT_DATES_FROM = 2_920
 CALIBRATION_WINDOWS = 512  # of a network without training, which bounds its seconds
 CALIBRATION_DAYS = 1460  # that they are from: every season, and nothing of decades ago
 
@@ -88,7 +92,7 @@ def prepare(panel: Panel, split: DataSplit, config: ModelConfig) -> TrainingData
     """
     panel = without_spikes(panel, split.validation_end)
     panel = forget_covariates_after(panel, split.validation_end)
-    panel, effects = _remove_effects(panel, split.train_end)
+    panel, effects = _remove_effects(panel, split.train_end, FIT_DATES_FROM)
     learned = effects.learned if effects else None
     past_effects = learn_past(panel, split.train_end, config.horizon, learned)
     features = ft.compute_features(panel)
@@ -126,7 +130,7 @@ def prepare_zero_shot(panel: Panel, horizon: int) -> TrainingData:
     last CALIBRATION_DAYS, at most CALIBRATION_WINDOWS evenly spaced; there may be none. The
     training windows have their origins on all days, since nothing but their inputs is used.
     """
-    panel, effects = _remove_effects(panel, panel.dates.max())
+    panel, effects = _remove_effects(panel, panel.dates.max(), DATES_FROM)
     learned = effects.learned if effects else None
     past_effects = learn_past(panel, panel.dates.max(), horizon, learned)
     features = ft.compute_features(panel)
@@ -143,10 +147,10 @@ def prepare_zero_shot(panel: Panel, horizon: int) -> TrainingData:
 
 
 def _remove_effects(
-    panel: Panel, until: np.datetime64
+    panel: Panel, until: np.datetime64, dates_from: int
 ) -> tuple[Panel, ft.PanelEffects | None]:
     """Return the panel without the effects of covariates, and of dates, as learned up to a day."""
-    learned = ft.fit_effects(panel, until, dates=True)
+    learned = ft.fit_effects(panel, until, dates_from=dates_from)
     if learned is None:
         return panel, None
     effects = learned.apply(panel)
