@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,7 +23,14 @@ from lib.cli.parameters import (
     planning_parameters,
     read_overrides,
     take_settings,
-    training_parameters,
+)
+from lib.cli.programs import (
+    become,
+    call_registry,
+    configure_logs,
+    run_instant_backtest,
+    run_on_finished,
+    run_pipeline,
 )
 
 START, OPERATE = "Forecast", "Operate a served model"
@@ -101,7 +107,7 @@ def forecast(
     from lib.cli.forecast import run_forecast
 
     overrides = read_overrides(context.args, forecast_parameters)
-    _configure_logs()
+    configure_logs()
     run_forecast(
         overrides,
         out=out,
@@ -125,7 +131,7 @@ def train(
 ) -> None:
     """Train on a file, judge, register, and let the gate decide."""
     words = ["train", *(["--until", until] if until else [])]
-    _run_pipeline(context, words, profile, force=force, run_dir=run_dir, bases=relative_to)
+    run_pipeline(context.args, words, profile, force=force, run_dir=run_dir, bases=relative_to)
 
 
 @_command(START, TrainingCommand)
@@ -146,11 +152,11 @@ def backtest(
 ) -> None:
     """Judge the forecaster on the past of your data, beside simple forecasts."""
     if effort == "instant":
-        _backtest_instantly(context, profile, out, relative_to or [])
+        run_instant_backtest(context.args, profile, out, relative_to or [])
         return
     words = ["backtest", "--out", str(out)]
-    _run_pipeline(
-        context, words, effort or profile, force=force, run_dir=run_dir, bases=relative_to
+    run_pipeline(
+        context.args, words, effort or profile, force=force, run_dir=run_dir, bases=relative_to
     )
 
 
@@ -164,19 +170,19 @@ def explain(
 ) -> None:
     """Explain a forecast of a trained run; train first what is not trained."""
     words = ["train", "--until", "04_explanation"]
-    _run_pipeline(context, words, profile, force=force, run_dir=run_dir, bases=relative_to)
+    run_pipeline(context.args, words, profile, force=force, run_dir=run_dir, bases=relative_to)
 
 
 @app.command(rich_help_panel=OPERATE, context_settings=EXTRA, add_help_option=False)
 def serve(context: typer.Context) -> None:
     """Serve the page and the API, with a worker beside them (`serve --help`)."""
-    _become("serving.server", apply_settings(context.args))
+    become("serving.server", apply_settings(context.args))
 
 
 @app.command(rich_help_panel=OPERATE, context_settings=EXTRA, add_help_option=False)
 def worker(context: typer.Context) -> None:
     """Compute explanations in the background (`worker --help`)."""
-    _become("serving.worker", apply_settings(context.args))
+    become("serving.worker", apply_settings(context.args))
 
 
 @_command(OPERATE, MonitoringCommand)
@@ -185,7 +191,7 @@ def monitor(
     run_dir: FinishedRun = None,
 ) -> None:
     """Check forecasts against what came true: a page and JSON."""
-    _run_on_finished("monitor", read_overrides(context.args, monitoring_parameters), run_dir)
+    run_on_finished("monitor", read_overrides(context.args, monitoring_parameters), run_dir)
 
 
 @_command(START, PlanningCommand)
@@ -194,7 +200,7 @@ def plan(
     run_dir: FinishedRun = None,
 ) -> None:
     """Answer how much is needed: a page with totals, orders and scenarios of a trained model."""
-    _run_on_finished("plan", read_overrides(context.args, planning_parameters), run_dir)
+    run_on_finished("plan", read_overrides(context.args, planning_parameters), run_dir)
 
 
 @_command(OPERATE)
@@ -229,14 +235,14 @@ def promote(
 ) -> None:
     """Make a version the production one."""
     take_settings(context.args)
-    _call_registry(["promote", "--version", str(version)])
+    call_registry(["promote", "--version", str(version)])
 
 
 @_command(OPERATE)
 def rollback(context: typer.Context) -> None:
     """Return to the production version before this one."""
     take_settings(context.args)
-    _call_registry(["rollback"])
+    call_registry(["rollback"])
 
 
 @_command(OPERATE)
@@ -247,10 +253,10 @@ def runs(
     """List the registered versions: scores, aliases and the gate's decision."""
     take_settings(context.args)
     if as_json:
-        _call_registry(["show"])
+        call_registry(["show"])
     from lib.cli.runs import print_versions
 
-    _configure_logs()
+    configure_logs()
     print_versions()
 
 
@@ -275,67 +281,3 @@ def _read_options(words: list[str]) -> list[str]:
         option = f"--{name.lower().replace('_', '-')}"
         found += [option, value] if equals and name.isupper() and option in known else [word]
     return found
-
-
-def _configure_logs() -> None:
-    from lib.log import configure_logging
-    from lib.settings import get_settings
-
-    settings = get_settings()
-    configure_logging(settings.log_level, settings.log_format)
-
-
-def _backtest_instantly(context: typer.Context, profile: str, out: Path, bases: list[Path]) -> None:
-    from lib.forecasting import backtest_instantly
-    from lib.pipeline import report_summary, summarize_backtest
-    from lib.settings import get_settings
-
-    overrides = read_overrides(context.args, training_parameters)
-    _configure_logs()
-    folder = backtest_instantly(profile, overrides, out=out, bases=bases)
-    report_summary(summarize_backtest(folder, overrides), get_settings())
-
-
-def _run_pipeline(
-    context: typer.Context,
-    words: list[str],
-    profile: str,
-    *,
-    force: bool,
-    run_dir: Path | None,
-    bases: list[Path] | None,
-) -> None:
-    overrides = read_overrides(context.args, training_parameters)
-    words += ["--profile", profile, *(["--force"] if force else [])]
-    words += ["--run-dir", str(run_dir)] if run_dir else []
-    for base in bases or []:
-        words += ["--relative-to", str(base)]
-    _call_pipeline([*words, *_assign(overrides)])
-
-
-def _run_on_finished(command: str, overrides: dict[str, str], run_dir: Path | None) -> None:
-    words = [command, *(["--run-dir", str(run_dir)] if run_dir else [])]
-    _call_pipeline([*words, *_assign(overrides)])
-
-
-def _assign(overrides: dict[str, str]) -> list[str]:
-    return [f"{name}={value}" for name, value in overrides.items()]
-
-
-def _call_pipeline(words: list[str]) -> None:
-    from lib.pipeline.__main__ import run
-
-    raise typer.Exit(run(words))
-
-
-def _call_registry(words: list[str]) -> None:
-    from lib.registry.__main__ import main as run
-
-    raise typer.Exit(run(words))
-
-
-def _become(module: str, arguments: list[str]) -> None:
-    """Become another Python program: `lib` imports nothing of the server."""
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])

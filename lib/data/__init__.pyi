@@ -31,7 +31,6 @@ __all__ = [
     "find_near",
     "fingerprint",
     "forget_covariates_after",
-    "has_ended",
     "is_closed",
     "is_constant",
     "is_missing",
@@ -98,7 +97,6 @@ from .panel import (
 )
 from .planned import (
     forget_covariates_after,
-    has_ended,
     is_planned,
     last_history_day,
     last_history_rows,

@@ -29,9 +29,9 @@ from lib.data.covariates import Kind
 from lib.data.frequency import check_frequency
 from lib.data.grouped_rows import GroupedRows
 from lib.data.names import unify_names
-from lib.data.numbers import check_decimal, find_decimal, parse_numbers
+from lib.data.numbers import check_decimal, convert_numbers, find_decimal, parse_numbers
 from lib.data.panel import SERIES_COLUMNS, WINDOW_DAYS, Panel
-from lib.data.parsing import Days, parse_days
+from lib.data.parsing import convert_days
 from lib.data.readers import find_days_of, read
 from lib.data.series_checks import check_series
 from lib.data.source import Source, as_frame, match_columns
@@ -230,7 +230,7 @@ def _convert(
         decimal = find_decimal(text, source)
         if decimal == ",":
             structlog.get_logger().info("series_decimal_comma", file=source.name)
-    days = _convert_days(frame["date"], source)
+    days = convert_days(frame["date"], source)
     check_midnight(days, "series_id" in frame, decimal, source)
     source = replace(source, preparation=prepare_line(days, decimal, source))
     table = pd.DataFrame({"series_id": _convert_names(frame, days.day, source)})
@@ -239,7 +239,7 @@ def _convert(
         if name in text:
             table[name] = parse_numbers(text[name], name, decimal, source)
         else:
-            table[name] = _convert_numbers(frame, name, source)
+            table[name] = convert_numbers(frame[name], name, source) if name in frame else np.nan
     covariates = convert_covariates(frame, names, decimal, source, log_kinds=log_kinds)
     return table.assign(**covariates), source
 
@@ -249,52 +249,6 @@ def _convert_names(frame: pd.DataFrame, days: np.ndarray, source: Source) -> pd.
         return pd.Series("series", index=frame.index, dtype="str")
     ids = frame["series_id"]
     return unify_names(ids.astype("str").where(ids.notna(), ""), days, source)
-
-
-def _convert_days(column: pd.Series, source: Source) -> Days:
-    zoned = isinstance(column.dtype, pd.DatetimeTZDtype)
-    if not zoned and column.dtype.kind != "M":
-        return parse_days(column.astype("str"), source)
-    local = column.dt.tz_localize(None) if zoned else column
-    if local.isna().any():
-        raise source.error(
-            "the date is blank",
-            column="date",
-            row=int(local.isna().to_numpy().argmax()),
-            count=int(local.isna().sum()),
-            expected="a day in every row",
-            remedy="Fill it in or drop the row",
-        )
-    day = local.dt.normalize()
-    clock = (local - day).dt.total_seconds().to_numpy(copy=True)
-    if zoned and clock.any():  # where the clock skips midnight, the day begins later
-        begin = day.dt.tz_localize(column.dt.tz, nonexistent="shift_forward", ambiguous=True)
-        clock[(begin == column).to_numpy()] = 0
-    return Days(day.to_numpy().astype("datetime64[D]"), clock, zoned)
-
-
-def _convert_numbers(frame: pd.DataFrame, name: str, source: Source) -> np.ndarray:
-    """Return a number column that is not text as (N,) float64, NaN where there is none."""
-    if name not in frame:
-        return np.full(len(frame), np.nan)
-    cells = frame[name]
-    if isinstance(cells.dtype, pd.ArrowDtype) and cells.dtype.kind in "OU":  # decimals, text
-        cells = cells.astype(object)
-    numbers = pd.to_numeric(cells, errors="coerce")
-    bad = (numbers.isna() & cells.notna()).to_numpy()
-    if cells.dtype.kind in "mM":  # a number of nanoseconds to pandas
-        bad = cells.notna().to_numpy()
-    if bad.any():
-        row = int(bad.argmax())
-        raise source.error(
-            f"got {cells.iloc[row]!r}",
-            column=name,
-            row=row,
-            count=int(bad.sum()),
-            expected="a number, or nothing where it is missing",
-            remedy="Correct it or leave it blank",
-        )
-    return numbers.to_numpy(np.float64, na_value=np.nan)
 
 
 def _sort_rows(table: pd.DataFrame, source: Source) -> GroupedRows:

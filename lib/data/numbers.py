@@ -1,4 +1,4 @@
-"""Text to numbers: decimal commas, grouped thousands, nothing guessed."""
+"""Columns to numbers: text with decimal commas or grouped thousands, nothing guessed."""
 
 from __future__ import annotations
 
@@ -103,6 +103,36 @@ def parse_numbers(text: pd.Series, name: str, decimal: str, source: Source) -> n
     if not len(bad):  # such as +5, which Arrow does not read
         return pd.to_numeric(clean).to_numpy(np.float64, na_value=np.nan)
     raise _number_error(text, name, decimal, bad, source)
+
+
+def convert_numbers(column: pd.Series, name: str, source: Source) -> np.ndarray:
+    """Return a column of numbers that is not text as (N,) float64, NaN where missing.
+
+    Args:
+        column: (N,).
+        name: canonical name of the column.
+        source: of the column, for messages.
+
+    Raises:
+        SeriesError: names the first row that is no number.
+    """
+    if isinstance(column.dtype, pd.ArrowDtype) and column.dtype.kind in "OU":  # decimals, text
+        column = column.astype(object)
+    numbers = pd.to_numeric(column, errors="coerce")
+    bad = (numbers.isna() & column.notna()).to_numpy()
+    if column.dtype.kind in "mM":  # a number of nanoseconds to pandas
+        bad = column.notna().to_numpy()
+    if bad.any():
+        row = int(bad.argmax())
+        raise source.error(
+            f"got {column.iloc[row]!r}",
+            column=name,
+            row=row,
+            count=int(bad.sum()),
+            expected="a number, or nothing where it is missing",
+            remedy="Correct it or leave it blank",
+        )
+    return numbers.to_numpy(np.float64, na_value=np.nan)
 
 
 def _with_decimal_points(text: pd.Series, decimal: str) -> pd.Series:

@@ -54,6 +54,10 @@ class Panel:
             raise IndexError(f"series {s}: the panel has {self.n_series}, numbered from 0")
         return slice(int(self.offsets[s]), int(self.offsets[s + 1]))
 
+    def rows_of(self, numbers: np.ndarray) -> np.ndarray:
+        """Return the rows of some of the series, by their numbers, one series after the other."""
+        return np.concatenate([np.arange(self.offsets[s], self.offsets[s + 1]) for s in numbers])
+
     def series_of(self, rows: np.ndarray) -> np.ndarray:
         """Return the number of the series of each row. Any shape of int, the same shape back."""
         return np.searchsorted(self.offsets, rows, side="right") - 1
@@ -69,7 +73,7 @@ class Panel:
 
 def take_series(panel: Panel, numbers: np.ndarray) -> Panel:
     """Return the panel of some of the series, by their numbers."""
-    rows = np.concatenate([np.arange(panel.offsets[s], panel.offsets[s + 1]) for s in numbers])
+    rows = panel.rows_of(numbers)
     lengths = np.diff(panel.offsets)[numbers]
     return Panel(
         ids=tuple(panel.ids[s] for s in numbers),

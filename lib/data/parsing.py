@@ -1,4 +1,4 @@
-"""Text to days: the usual spellings of dates, nothing guessed."""
+"""Columns to days: timestamps, and text in the usual spellings of dates, nothing guessed."""
 
 from __future__ import annotations
 
@@ -72,6 +72,37 @@ class Timestamp(NamedTuple):
 
 # The timestamps of the different texts of a column, None where a text does not follow the format.
 _Reading = Sequence[Timestamp | None]
+
+
+def convert_days(column: pd.Series, source: Source) -> Days:
+    """Return the days of a column of dates, timestamps or text.
+
+    Args:
+        column: (N,).
+        source: of the column, for messages.
+
+    Raises:
+        SeriesError: a row has no day, or text cannot be read as days.
+    """
+    zoned = isinstance(column.dtype, pd.DatetimeTZDtype)
+    if not zoned and column.dtype.kind != "M":
+        return parse_days(column.astype("str"), source)
+    local = column.dt.tz_localize(None) if zoned else column
+    if local.isna().any():
+        raise source.error(
+            "the date is blank",
+            column="date",
+            row=int(local.isna().to_numpy().argmax()),
+            count=int(local.isna().sum()),
+            expected="a day in every row",
+            remedy="Fill it in or drop the row",
+        )
+    day = local.dt.normalize()
+    clock = (local - day).dt.total_seconds().to_numpy(copy=True)
+    if zoned and clock.any():  # where the clock skips midnight, the day begins later
+        begin = day.dt.tz_localize(column.dt.tz, nonexistent="shift_forward", ambiguous=True)
+        clock[(begin == column).to_numpy()] = 0
+    return Days(day.to_numpy().astype("datetime64[D]"), clock, zoned)
 
 
 def parse_days(text: pd.Series, source: Source) -> Days:

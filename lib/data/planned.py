@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from lib.data.panel import WINDOW_DAYS, Panel
+from lib.data.panel import Panel
 from lib.data.series_tables import to_panel
 
 
@@ -46,18 +46,6 @@ def is_planned(panel: Panel) -> np.ndarray:
 def last_history_day(panel: Panel) -> np.datetime64:
     """Return the last day of the history of any series."""
     return panel.dates[last_history_rows(panel)].max()
-
-
-def has_ended(panel: Panel, days: int = WINDOW_DAYS) -> np.ndarray:
-    """Return which series ended: more than `days` days before the last of any. (S,) bool.
-
-    The last days are those with a value.
-    """
-    rows = np.arange(len(panel.values))
-    observed = np.where(np.isfinite(panel.values), rows, -1)
-    last = np.maximum.reduceat(observed, panel.offsets[:-1])
-    dates = panel.dates[np.maximum(last, panel.offsets[:-1])]
-    return dates < dates.max() - days
 
 
 def forget_covariates_after(panel: Panel, day: np.datetime64) -> Panel:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
-from pathlib import Path
 from typing import Any
 
 import holidays
 import numpy as np
-import yaml
 
 MAX_LAG = 27  # days until fator_externo acts, at most
 _TYPES = {"int": int, "float": float, "str": str, "bool": bool}
 
 
 class SpecError(ValueError):
-    """A synthesis spec with an unknown key, a wrong type or a value out of range."""
+    """A synthesis spec with a wrong type or a value out of range."""
 
 
 def _dial(default: Any, low: float, high: float, meaning: str) -> Any:
@@ -91,28 +88,3 @@ class SynthesisSpec:
                 f"country: the holidays library does not know {self.country!r}; "
                 "give an ISO code such as BR, or '' for no holidays"
             )
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> SynthesisSpec:
-        """Return the spec of a mapping; absent fields keep their defaults.
-
-        Raises:
-            SpecError: a key is unknown, or a value is not valid.
-        """
-        known = [item.name for item in fields(cls)]
-        unknown = sorted(str(key) for key in values if key not in known)
-        if unknown:
-            raise SpecError(f"unknown key {', '.join(unknown)}; known are {', '.join(known)}")
-        settings = dict(values)
-        if hasattr(settings.get("start"), "isoformat"):  # YAML reads a bare date as a date
-            settings["start"] = settings["start"].isoformat()[:10]
-        return cls(**settings)
-
-    @classmethod
-    def from_yaml(cls, path: str | Path) -> SynthesisSpec:
-        """Return the spec of a YAML file that holds one mapping of field names to values."""
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        if not isinstance(values, dict):
-            kind = type(values).__name__
-            raise SpecError(f"{Path(path).name}: expected a mapping of field names, got {kind}")
-        return cls.from_dict(values)

@@ -62,6 +62,7 @@ from .metrics import (
     wape,
     wql,
 )
+from .paired_comparison import METRICS, Difference, compare, standard_error
 from .plots import plot_by_series, plot_coverage, plot_error_by_day, plot_fans, plot_paths
 from .scores import (
     BLOCKS,
@@ -73,4 +74,4 @@ from .scores import (
     metrics_by_day,
 )
 from .totals import score_totals
-from .verdict import METRICS, Difference, Verdict, compare, judge, standard_error
+from .verdict import Verdict, judge

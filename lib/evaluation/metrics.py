@@ -169,6 +169,14 @@ def mase(actual: np.ndarray, forecast: np.ndarray, scale: np.ndarray, series: np
     return float(mase_by_series(actual, forecast, scale, series).mean())
 
 
+def pinball_losses(
+    actual: np.ndarray, quantiles: np.ndarray, levels: float | np.ndarray
+) -> np.ndarray:
+    """Compute the pinball loss of each quantile; the arrays are broadcast against each other."""
+    gap = actual - quantiles
+    return np.maximum(levels * gap, (levels - 1) * gap)
+
+
 def pinball_loss(actual: np.ndarray, quantile: np.ndarray, level: float) -> float:
     """Compute the mean pinball loss, mean max(q (y - f), (q - 1) (y - f)), in the series' unit.
 
@@ -181,7 +189,7 @@ def pinball_loss(actual: np.ndarray, quantile: np.ndarray, level: float) -> floa
     1.8
     """
     seen = np.isfinite(actual)
-    return _mean(_pinball(actual[seen], quantile[seen], level))
+    return _mean(pinball_losses(actual[seen], quantile[seen], level))
 
 
 def wql(actual: np.ndarray, quantiles: np.ndarray, levels: Sequence[float]) -> float:
@@ -199,7 +207,7 @@ def wql(actual: np.ndarray, quantiles: np.ndarray, levels: Sequence[float]) -> f
     """
     seen = np.isfinite(actual)
     truth = actual[seen]
-    loss = _pinball(truth[:, None], quantiles[seen], np.array(levels))
+    loss = pinball_losses(truth[:, None], quantiles[seen], np.array(levels))
     total = float(np.abs(truth).sum())
     return 100 * 2 * float(loss.mean(axis=1).sum()) / total if total > 0 else np.nan
 
@@ -220,11 +228,6 @@ def coverage(actual: np.ndarray, low: np.ndarray, high: np.ndarray) -> float:
     """
     seen = np.isfinite(actual)
     return 100 * _mean((actual[seen] >= low[seen]) & (actual[seen] <= high[seen]))
-
-
-def _pinball(actual: np.ndarray, quantiles: np.ndarray, levels: float | np.ndarray) -> np.ndarray:
-    gap = actual - quantiles
-    return np.maximum(levels * gap, (levels - 1) * gap)
 
 
 def _observed(actual: np.ndarray, forecast: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

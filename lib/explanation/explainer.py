@@ -30,9 +30,8 @@ import numpy as np
 from lib.data import Panel
 from lib.explanation.cases import Case, make_case, spread_evenly
 from lib.explanation.explanation import Explanation
-from lib.explanation.games import EffectsGame, NetworkGame
+from lib.explanation.games import NetworkGame, block_game, cell_game
 from lib.explanation.players import (
-    Block,
     Players,
     block_players,
     cell_players,
@@ -46,7 +45,6 @@ from lib.inference import ServedModel
 
 OWN_WINDOWS = 8  # of the past of a series
 _PERMUTATIONS = 16  # pairs that are sampled for the map, all background windows together
-_EACH_FEATURE = tuple(range(len(FEATURES)))
 
 
 class Explainer:
@@ -184,25 +182,12 @@ class Explainer:
         shares = share_out(network, case)
         return dict(zip(player_names(case), shares.tolist(), strict=True))
 
-    def sample(self, features: np.ndarray, future: np.ndarray) -> np.ndarray:
-        """Compute the exact shares of the features in many forecasts.
-
-        The mean of their sizes is the global importance of each feature.
-
-        Args:
-            features: (n, days, 11).
-            future: (n, horizon, len(FUTURE)).
-
-        Returns:
-            (n, 11), in the unit of the series.
-        """
-        pairs = zip(features, future, strict=True)
-        return np.array([self.by_feature(*pair) for pair in pairs]).reshape(-1, len(FEATURES))
-
     def sample_days(
         self, panel: Panel, origins: Sequence[int] | np.ndarray
     ) -> tuple[np.ndarray, tuple[str, ...]]:
         """Compute the exact shares of features and covariates in many dated forecasts.
+
+        The mean of their sizes is the global importance of each player.
 
         Args:
             panel: N rows.
@@ -252,14 +237,15 @@ class Explainer:
         blocks = split_blocks(len(case.window[0]))
         names = player_names(case)
         by_feature = share_out(self._network(case, feature_players()), case)
-        by_day = exact_shapley(self._block_game(case, blocks), len(blocks))
-        cells = self._cell_game(case, blocks)
+        size, effects = len(blocks), case.effects
+        network = self._network(case, block_players(blocks))
+        by_day = exact_shapley(block_game(network, size, effects), size)
+        cells = cell_game(self._network(case, cell_players(blocks)), size, effects)
         rng = np.random.default_rng(seed)
-        by_both = sampled_owen(cells, by_feature, len(blocks), permutations, rng)
+        by_both = sampled_owen(cells, by_feature, size, permutations, rng)
         # The rows are made to sum: whether the cells together make the forecast is checked too.
         all_cells = np.diff(cells(np.repeat([[False], [True]], by_both.size, axis=1)))
         error = check_sums((by_feature, by_day, by_both, all_cells), base, output)
-        effects = case.effects
         return Explanation(
             horizon_day=self.horizon_day,
             level=self.level,
@@ -273,24 +259,6 @@ class Explainer:
             covariates=dict(zip(effects.names, effects.values, strict=True)) if effects else {},
             base_of_series=case.of_series,
         )
-
-    def _block_game(self, case: Case, blocks: list[Block]) -> Game:
-        """Return the game of blocks of days; the effects come with the days ahead."""
-        network = self._network(case, block_players(blocks))
-        if case.effects is None:
-            return network
-        ahead = np.full(len(case.effects.names), len(blocks) - 1)
-        return EffectsGame(network, len(blocks), case.effects, ahead)
-
-    def _cell_game(self, case: Case, blocks: list[Block]) -> Game:
-        """Return the game of pairs of a feature or covariate and a block of days."""
-        network = self._network(case, cell_players(blocks))
-        if case.effects is None:
-            return network
-        size = len(blocks)
-        ahead = tuple(size * feature + size - 1 for feature in _EACH_FEATURE)
-        carriers = case.effects.carriers(ahead, ahead[-1] + size, size)
-        return EffectsGame(network, size * len(FEATURES), case.effects, carriers)
 
     def _network(self, case: Case, players: Players) -> NetworkGame:
         def output(features: np.ndarray, future: np.ndarray) -> np.ndarray:

@@ -9,6 +9,8 @@ import numpy as np
 
 from lib.explanation.covariates import DayEffects
 from lib.explanation.players import Players
+from lib.explanation.shapley import Game
+from lib.features import FEATURES
 
 BATCH = 256  # windows per inference
 Window = tuple[np.ndarray, np.ndarray]  # features (days, 11) and known future (horizon, k)
@@ -85,6 +87,22 @@ class EffectsGame:
         """Return the values of coalitions: (n, players) bool in, (n,) out."""
         values = self.network.by_day(coalitions[:, : self.players])
         return self.effects.put_back(values, coalitions[:, self.carriers]).mean(axis=1)
+
+
+def block_game(network: NetworkGame, blocks: int, effects: DayEffects | None) -> Game:
+    """Return the game of blocks of days; the effects come with the days ahead, the last block."""
+    if effects is None:
+        return network
+    return EffectsGame(network, blocks, effects, np.full(len(effects.names), blocks - 1))
+
+
+def cell_game(network: NetworkGame, blocks: int, effects: DayEffects | None) -> Game:
+    """Return the game of pairs of a feature or covariate and a block of days."""
+    if effects is None:
+        return network
+    ahead = tuple(blocks * (feature + 1) - 1 for feature in range(len(FEATURES)))
+    carriers = effects.carriers(ahead, ahead[-1] + blocks, blocks)
+    return EffectsGame(network, blocks * len(FEATURES), effects, carriers)
 
 
 def _differs(players: Players, window: Window, background: Window) -> np.ndarray:

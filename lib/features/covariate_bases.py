@@ -109,7 +109,11 @@ class Basis:
             yield self.name, days.values
             yield f"{self.name}:around", days.before(1)
             yield f"{self.name}:around", days.before(-1)
+            yield f"{self.name}:near", days.before(2)
+            yield f"{self.name}:near", days.before(-2)
             yield f"{self.name}:weekend", days.values * days.weekend
+            for knot in self.knots:  # a group each
+                yield f"{self.name}:above {knot:g}", (days.values > knot).astype(np.float64)
         elif self.kind != DATE:  # the effects of dates are in a table of their own
             yield from self._label_columns(days)
 
@@ -134,6 +138,8 @@ class Basis:
         yield self.name, holiday
         yield f"{self.name}:around", days.before(1, holiday)
         yield f"{self.name}:around", days.before(-1, holiday)
+        yield f"{self.name}:near", days.before(2, holiday)
+        yield f"{self.name}:near", days.before(-2, holiday)
         yield f"{self.name}:weekend", holiday * days.weekend
         for flag in flags:
             yield f"{self.name}:each", flag

@@ -12,9 +12,9 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from lib.data import Panel, take_series
-from lib.features.covariate_bases import DATE, Basis, known_covariates, series_medians
+from lib.features.covariate_bases import DATE, Basis, known_covariates
 from lib.features.engineering import position_in_series, rolling_mean
-from lib.features.weekly_grid import WeeklyGrid, additive_unit
+from lib.features.series_traits import SeriesTraits
 from lib.features.windows import values_at
 from lib.features.year_effects import YearEffects
 
@@ -24,44 +24,6 @@ MULTIPLY, ADD = 0, 1
 STRANGE_DISTANCE = 0.5  # beyond the learned range, in widths of it: degrees Fahrenheit for Celsius
 MIN_STRANGE_DAYS = 7  # ahead: a day may be extreme
 CHUNK_ROWS = 200_000  # that effects are computed on at a time
-
-
-@dataclass(frozen=True)
-class SeriesTraits:
-    """What effects have of their own in each of S series.
-
-    Attributes:
-        additive: (S,) whether effects add, in units of the series, instead of multiply.
-        units: (S,) of additive effects.
-        references: (S, K) medians of the covariates that are numbers.
-        gains: (S, K) by which a series multiplies the common effect.
-        slopes: (S, K) by which it adds to the linear one.
-    """
-
-    additive: np.ndarray
-    units: np.ndarray
-    references: np.ndarray
-    gains: np.ndarray
-    slopes: np.ndarray
-
-    @classmethod
-    def measure(cls, panel: Panel, bases: tuple[Basis, ...], past: np.ndarray) -> SeriesTraits:
-        """Measure the traits of series on the `past` rows, (N,), with the common effects."""
-        values = np.where(past, panel.values, np.nan)
-        covariates = known_covariates(panel)
-        references = np.full((panel.n_series, len(bases)), np.nan)
-        for k, basis in enumerate(bases):
-            if basis.relative and basis.name in covariates:
-                known = np.where(past, covariates[basis.name].values, np.nan)
-                references[:, k] = series_medians(panel, known)
-        grid = WeeklyGrid.of(panel, np.arange(panel.n_series), past)
-        return cls(
-            additive=np.fmin.reduceat(values, panel.offsets[:-1]) < 0,
-            units=additive_unit(grid.gather(values)),
-            references=references,
-            gains=np.ones(references.shape),
-            slopes=np.zeros(references.shape),
-        )
 
 
 @dataclass(frozen=True)
@@ -106,15 +68,10 @@ class CovariateEffects:
         # Part by part: the columns of all rows at once would take ten times the memory.
         chunks = np.array_split(np.arange(panel.n_series), min(count, panel.n_series))
         parts = [self._apply(take_series(panel, chunk)) for chunk in chunks]
-        return PanelEffects(
-            learned=self,
-            panel=panel,
-            effects=np.concatenate([part.effects for part in parts], axis=1),
-            linear=np.concatenate([part.linear for part in parts], axis=1),
-            known=np.concatenate([part.known for part in parts], axis=1),
-            units=np.concatenate([part.units for part in parts]),
-            references=np.concatenate([part.references for part in parts]),
-        )
+        names = ("effects", "linear", "known", "units")
+        joined = {n: np.concatenate([vars(part)[n] for part in parts], axis=-1) for n in names}
+        references = np.concatenate([part.references for part in parts])
+        return PanelEffects(self, panel, **joined, references=references)
 
     def _apply(self, panel: Panel) -> PanelEffects:
         traits = self._traits_of(panel)

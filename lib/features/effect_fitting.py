@@ -10,13 +10,9 @@ from threadpoolctl import threadpool_limits
 from lib.data import Panel, forget_covariates_after, take_series
 from lib.features.basis_learning import learn_basis
 from lib.features.covariate_bases import DATE, Basis, known_covariates
-from lib.features.covariate_effects import ADD, LARGEST, MULTIPLY, CovariateEffects, SeriesTraits
-from lib.features.effect_regression import (
-    Problem,
-    regress,
-    regress_by_series,
-    shrink_to_one,
-)
+from lib.features.covariate_effects import ADD, LARGEST, MULTIPLY, CovariateEffects
+from lib.features.effect_regression import Problem, regress, regress_by_series
+from lib.features.lasting_effects import measure_lasting
 from lib.features.local_deviations import (
     NEAR_DAYS,
     centred_mean,
@@ -24,6 +20,8 @@ from lib.features.local_deviations import (
     inner_days,
     local_columns,
 )
+from lib.features.series_choice import choose_series
+from lib.features.series_traits import SeriesTraits
 from lib.features.weekly_grid import WeeklyGrid
 from lib.features.year_effects import DAY_OF_YEAR
 from lib.features.year_fitting import fit_year_effects
@@ -35,14 +33,11 @@ MIN_DAYS = 56  # observed, to learn effects from
 POOL_CELLS = 5_000_000  # rows times columns that the common effects are learned from
 CHUNK_CELLS = 4_000_000
 MIN_SERIES = 8  # from which series may differ
-LASTING_DAYS = 28  # of a level
-LASTING_DEVIATION = 0.5  # prior standard deviation of the share that lasts, around 1
-MIN_CHANGES = 4  # of the level, to tell what lasts
 BLOCKS = 5  # of days that are held out in turn
 
 
 def fit_effects(
-    panel: Panel, until: np.datetime64, *, dates: bool = False
+    panel: Panel, until: np.datetime64, *, dates_from: int = 0
 ) -> CovariateEffects | None:
     """Learn what the known-future covariates of a panel do to its series.
 
@@ -53,18 +48,19 @@ def fit_effects(
     Args:
         panel: N rows.
         until: last day to learn from; nothing after it is used.
-        dates: whether to learn also what dates do every year, of what the covariates leave.
+        dates_from: observed days from which it is also learned what dates do to a series every
+            year, of what the covariates leave; 0 for never.
 
     Returns:
         The effects, or None where no covariate varies or has one, or with too few days.
     """
-    # An event acts a day ahead: the last day would know the one after it.
+    # An event acts days ahead: the last day would know those after it.
     panel = forget_covariates_after(panel, until)
     # Several threads add in another order: the bits would depend on the machine's settings.
     with threadpool_limits(1, user_api="blas"):
         past = panel.dates <= until.astype("datetime64[D]")
         learned = _fit(panel, past)
-        return _add_dates(learned, panel, past) if dates else learned
+        return _add_dates(learned, panel, past, dates_from) if dates_from else learned
 
 
 def _fit(panel: Panel, past: np.ndarray) -> CovariateEffects | None:
@@ -80,7 +76,7 @@ def _fit(panel: Panel, past: np.ndarray) -> CovariateEffects | None:
     noise, lasting = np.ones(2), np.ones(len(bases))
     for mode in (MULTIPLY, ADD):
         series = np.flatnonzero(traits.additive == bool(mode))
-        pool = _choose_pool(panel, series, columns)
+        pool = choose_series(panel, series, POOL_CELLS / columns)
         if len(pool):
             weights[mode], centres[mode], noise[mode] = _fit_pool(
                 panel, pool, bases, traits, past, additive=bool(mode)
@@ -88,12 +84,14 @@ def _fit(panel: Panel, past: np.ndarray) -> CovariateEffects | None:
     if np.abs(weights).max() < SMALLEST_WEIGHT:
         return None
     effects = CovariateEffects(bases, weights, centres, panel.ids, traits, lasting)
-    effects = replace(effects, lasting=_measure_lasting(effects, panel, past))
+    effects = replace(
+        effects, lasting=measure_lasting(effects, panel, past, POOL_CELLS / len(bases))
+    )
     return _let_series_differ(effects, panel, past, noise)
 
 
 def _add_dates(
-    learned: CovariateEffects | None, panel: Panel, past: np.ndarray
+    learned: CovariateEffects | None, panel: Panel, past: np.ndarray, least_days: int
 ) -> CovariateEffects | None:
     """Return the effects with those of dates, which are learned from what the others leave."""
     if learned is None:
@@ -103,7 +101,7 @@ def _add_dates(
     else:
         effects = learned
         panel = learned.apply(panel).remove(np.full(len(learned.bases), True))
-    year = fit_year_effects(panel, past, ~effects.traits.additive)
+    year = fit_year_effects(panel, past, ~effects.traits.additive, least_days)
     if year is None or DAY_OF_YEAR in effects.names:
         return learned
     traits = effects.traits
@@ -125,8 +123,8 @@ def _add_dates(
 def _learn_bases(panel: Panel, past: np.ndarray) -> tuple[Basis, ...]:
     """Return the bases of the covariates that can be learned from."""
     found = []
-    series = _choose_pool(panel, np.arange(panel.n_series), 1)
-    some, some_past = take_series(panel, series), past[_rows_of(panel, series)]
+    series = choose_series(panel, np.arange(panel.n_series), POOL_CELLS)
+    some, some_past = take_series(panel, series), past[panel.rows_of(series)]
     in_some = known_covariates(some)
     for name, covariate in known_covariates(panel).items():
         basis = learn_basis(panel, covariate, past)
@@ -158,15 +156,6 @@ def _local_share(panel: Panel, values: np.ndarray, past: np.ndarray) -> float:
     return float(np.nanmean(local**2)) / variance if variance > 0 else 0.0
 
 
-def _choose_pool(panel: Panel, series: np.ndarray, columns: int) -> np.ndarray:
-    """Return evenly spaced series that have at most POOL_CELLS cells."""
-    rows = np.diff(panel.offsets)[series]
-    count = max(1, int(POOL_CELLS / columns / max(rows.mean(), 1))) if len(series) else 0
-    if count >= len(series):
-        return series
-    return series[np.linspace(0, len(series) - 1, count).astype(int)]
-
-
 def _fit_pool(
     panel: Panel,
     series: np.ndarray,
@@ -177,7 +166,7 @@ def _fit_pool(
     additive: bool,
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """Return the common weights (p,), the centres of the columns (p,) and the noise."""
-    past = past[_rows_of(panel, series)]
+    past = past[panel.rows_of(series)]
     panel = take_series(panel, series)
     covariates = known_covariates(panel)
     columns = np.concatenate(
@@ -208,37 +197,6 @@ def _fit_pool(
         problem = Problem(local[used], found[used], groups, owners, block[used], additive)
         weights, noise = regress(problem, held_out=number == PASSES - 1)
     return weights, centres, noise
-
-
-def _measure_lasting(effects: CovariateEffects, panel: Panel, past: np.ndarray) -> np.ndarray:
-    """Return which share of the effects changes levels as it changes days. (K,), 0 to 1.
-
-    Changes of the level from four weeks to the next are regressed on those of the effects. Where
-    they say little, the share stays near 1.
-    """
-    series = _choose_pool(panel, np.arange(panel.n_series), len(effects.bases))
-    past, panel = past[_rows_of(panel, series)], take_series(panel, series)
-    applied = effects.apply(panel)
-    grid = WeeklyGrid.of(panel, np.arange(panel.n_series), past)
-    values = _block_means(grid.gather(panel.values)[..., None])[..., 0]
-    units = applied.units[panel.offsets[:-1]][:, None]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        levels = np.where(np.isnan(units), np.log(np.maximum(values, 0)), values / units)
-    moved = np.diff(levels, axis=1)
-    explained = np.diff(_block_means(grid.gather(applied.effects.T)), axis=1)
-    used = np.isfinite(moved) & np.isfinite(explained).all(axis=-1)
-    if used.sum() < MIN_CHANGES:
-        return np.ones(len(effects.bases))
-    return shrink_to_one(explained[used], moved[used], LASTING_DEVIATION)
-
-
-def _block_means(values: np.ndarray) -> np.ndarray:
-    """Return the means of four weeks each, (S, T, K) to (S, blocks, K), NaN with half unknown."""
-    blocks = values.shape[1] // LASTING_DAYS
-    parts = values[:, -blocks * LASTING_DAYS :].reshape(len(values), blocks, LASTING_DAYS, -1)
-    count = np.isfinite(parts).sum(axis=2)
-    means = np.nansum(parts, axis=2) / np.maximum(count, 1)
-    return np.where(2 * count > LASTING_DAYS, means, np.nan)
 
 
 def _let_series_differ(
@@ -278,7 +236,7 @@ def _series_problem(
     Returns:
         (S, q, q) and (S, q): the effects of all covariates, then the linear columns of some.
     """
-    past = past[_rows_of(panel, series)]
+    past = past[panel.rows_of(series)]
     panel = take_series(panel, series)
     applied = effects.apply(panel)
     columns = [*applied.effects, *(applied.linear[linear])]
@@ -301,10 +259,6 @@ def _chunks(panel: Panel, series: np.ndarray, columns: int) -> list[np.ndarray]:
     """Divide series into parts of about CHUNK_CELLS cells."""
     cells = np.diff(panel.offsets)[series].sum() * columns
     return np.array_split(series, max(1, int(np.ceil(cells / CHUNK_CELLS))))
-
-
-def _rows_of(panel: Panel, series: np.ndarray) -> np.ndarray:
-    return np.concatenate([np.arange(panel.offsets[s], panel.offsets[s + 1]) for s in series])
 
 
 def _number_groups(bases: tuple[Basis, ...]) -> tuple[np.ndarray, np.ndarray]:

@@ -20,6 +20,7 @@ from lib.features.past_effects import (
     own_recent,
     own_scale,
 )
+from lib.features.series_choice import choose_series
 from lib.features.weekly_grid import additive_unit
 from lib.features.windows import values_at
 
@@ -69,7 +70,7 @@ def fit_past_effects(
 
 def _fit(panel: Panel, past: np.ndarray, horizon: int, additive: np.ndarray) -> PastEffects | None:
     """Learn from the `past` rows, (N,) bool."""
-    series = _choose_series(panel, np.arange(panel.n_series), MAX_ROWS)
+    series = choose_series(panel, np.arange(panel.n_series), MAX_ROWS)
     some, some_past = _take(panel, past, series)
     signals = tuple(
         signal
@@ -84,7 +85,7 @@ def _fit(panel: Panel, past: np.ndarray, horizon: int, additive: np.ndarray) -> 
     weights = np.zeros((2, len(signals), horizon, COLUMNS))
     shown = np.zeros((2, len(signals), COLUMNS, COLUMNS))
     for mode in (0, 1):
-        series = _choose_series(panel, np.flatnonzero(additive == bool(mode)), rows)
+        series = choose_series(panel, np.flatnonzero(additive == bool(mode)), rows)
         if not len(series):
             continue
         some, some_past = _take(panel, past, series)
@@ -99,17 +100,8 @@ def _fit(panel: Panel, past: np.ndarray, horizon: int, additive: np.ndarray) -> 
     return PastEffects(kept, names, weights[:, use], shown[:, use])
 
 
-def _choose_series(panel: Panel, series: np.ndarray, rows: float) -> np.ndarray:
-    """Return evenly spaced series that have about so many rows."""
-    if not len(series):
-        return series
-    count = min(len(series), max(1, int(rows / np.diff(panel.offsets)[series].mean())))
-    return series[np.linspace(0, len(series) - 1, count).astype(int)]
-
-
 def _take(panel: Panel, past: np.ndarray, series: np.ndarray) -> tuple[Panel, np.ndarray]:
-    rows = [np.arange(panel.offsets[s], panel.offsets[s + 1]) for s in series]
-    return take_series(panel, series), past[np.concatenate(rows)]
+    return take_series(panel, series), past[panel.rows_of(series)]
 
 
 def _labels_of(covariate: Covariate, past: np.ndarray) -> list[str]:

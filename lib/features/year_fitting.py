@@ -15,7 +15,6 @@ from lib.features.local_deviations import centred_mean, deviations, extend_level
 from lib.features.weekly_grid import WeeklyGrid
 from lib.features.year_effects import N_DATES, N_FLOATING, YearEffects, choose, number_dates
 
-MIN_DAYS = 500  # of a series: with fewer, hardly a date has been seen twice
 MAX_SERIES = 2_000  # which bounds seconds and the size of an artifact
 CHUNK_SERIES = 100  # at a time, which bounds memory
 YEAR_WINDOW = 365  # days over which a level without season is measured
@@ -26,20 +25,23 @@ MIN_ERRORS = 3.0  # standard errors by which it does
 SMALLEST_RATIO = 0.05  # of a day to those around it
 
 
-def fit_year_effects(panel: Panel, past: np.ndarray, series: np.ndarray) -> YearEffects | None:
+def fit_year_effects(
+    panel: Panel, past: np.ndarray, series: np.ndarray, least_days: int
+) -> YearEffects | None:
     """Learn the effects of dates.
 
     Args:
         panel: N rows.
         past: (N,) bool, the rows to learn from.
         series: (S,) bool, which of them may have effects: those whose effects multiply.
+        least_days: that of a series have to be observed.
 
     Returns:
         The effects, None where no series is long enough or none has any.
     """
     observed = (past & np.isfinite(panel.values)).astype(np.int64)
     seen = np.add.reduceat(observed, panel.offsets[:-1])
-    able = np.flatnonzero(series & (seen >= MIN_DAYS))
+    able = np.flatnonzero(series & (seen >= least_days))
     if not len(able) or panel.n_series > MAX_SERIES:
         return None
     fixed = np.zeros((panel.n_series, N_DATES), dtype=np.float32)

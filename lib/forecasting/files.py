@@ -17,7 +17,7 @@ from lib.forecasting.groups import check_ranges, read_groups
 from lib.forecasting.model_choice import Choice
 from lib.forecasting.report import describe_doubts, write_report
 from lib.forecasting.tables import round_digits
-from lib.pipeline import ParameterError
+from lib.pipeline import ParameterError, create_out_folder
 
 SUFFIXES = (".csv", ".parquet")
 # Parameters that say how a file is read; in lower case, arguments of `lib.data.load`.
@@ -166,15 +166,7 @@ def find_file(parameter: str, path: Path, bases: Sequence[Path]) -> Path:
 def _check_out(out: Path, bases: Sequence[Path]) -> Path:
     if out.suffix not in SUFFIXES:
         raise ParameterError(f"OUT: got {out}, expected a file that ends in .csv or .parquet")
-    out = (bases[0] if bases else Path.cwd()) / out.expanduser()
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ParameterError(
-            f"OUT: cannot make the folder {out.parent} ({error.strerror}); give one that this "
-            "user may write to"
-        ) from error
-    return out
+    return create_out_folder(out.parent, bases) / out.name
 
 
 def _read_future(path: Path, reading: Mapping[str, Any], history: pd.DataFrame) -> pd.DataFrame:

@@ -20,6 +20,7 @@ from lib.pipeline import (
     DIGITS,
     ParameterError,
     add_summary,
+    create_out_folder,
     describe_verdict,
     profile_values,
 )
@@ -57,8 +58,7 @@ def backtest_instantly(
     if not reading["DATA"]:
         raise ParameterError("DATA: expected a file of the past, such as DATA=sales.csv")
     path = find_file("DATA", Path(reading["DATA"]), bases)
-    out = (bases[0] if bases else Path.cwd()) / out.expanduser()
-    out.mkdir(parents=True, exist_ok=True)
+    out = create_out_folder(out, bases)
     panel = to_panel(load(path, **{name.lower(): reading[name] for name in LOADED}))
     with tempfile.TemporaryDirectory(prefix="backtest-") as folder:
         model, results = backtest_panel(

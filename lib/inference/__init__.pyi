@@ -49,7 +49,6 @@ __all__ = [
     "share_difference",
     "subtract",
     "sum_ranges",
-    "sum_series",
     "unpack_twin",
     "usual_widths",
     "verify_file",
@@ -99,7 +98,6 @@ from .totals import (
     read_ranges,
     subtract,
     sum_ranges,
-    sum_series,
 )
 from .twins import unpack_twin
 from .young_notes import describe_young

@@ -9,8 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lib.inference.paths import PathSampler
-
 WEEKS, MONTHS = "weeks", "months"  # calendar ones that lie in the horizon
 
 
@@ -238,29 +236,3 @@ class GroupSum:
                 zip(self.ranges, self._means, self._paths, strict=True)
             )
         ]
-
-
-def sum_series(
-    sampler: PathSampler,
-    series: str,
-    start: np.datetime64,
-    quantiles: np.ndarray,
-    means: np.ndarray,
-    ranges: Sequence[DayRange],
-    *,
-    floor: float = -np.inf,
-) -> list[Total]:
-    """Return the totals of one series.
-
-    Args:
-        sampler: draws the paths.
-        series: its name.
-        start: its first forecast day.
-        quantiles: (days, levels).
-        means: (days,).
-        ranges: of days.
-        floor: least possible value of a day.
-    """
-    total = GroupSum(ranges, start)
-    total.add(start, means, sampler.draw(series, quantiles, floor=floor))
-    return total.totals()

@@ -16,6 +16,7 @@ __all__ = [
     "StageError",
     "Switch",
     "add_summary",
+    "create_out_folder",
     "declared_parameters",
     "declared_stages",
     "describe_run",
@@ -23,7 +24,6 @@ __all__ = [
     "held_out",
     "load_model",
     "load_profile",
-    "parameters_table",
     "profile_values",
     "read_notebook",
     "record",
@@ -40,11 +40,10 @@ __all__ = [
     "summarize_run",
 ]
 
-from .backtest import BACKTEST_METRICS, run_backtest
+from .backtest import BACKTEST_METRICS, create_out_folder, run_backtest
 from .backtest_report import add_summary
 from .monitoring import run_monitoring, run_planning
 from .notebooks import MONITORING_STAGE, PLANNING_STAGE, ParameterError, read_notebook
-from .parameter_help import parameters_table
 from .parameter_types import (
     Columns,
     Day,

@@ -57,7 +57,7 @@ def run_backtest(
         ParameterError: `out` cannot be created, or as of `run_pipeline`; nothing was run.
         StageError: a cell failed.
     """
-    out = _create_folder((bases[0] if bases else Path.cwd()) / out.expanduser())
+    out = create_out_folder(out, bases)
     run = run_pipeline(
         profile,
         WORKERS | dict(overrides or {}) | REGISTER,
@@ -78,7 +78,13 @@ def run_backtest(
     return out
 
 
-def _create_folder(folder: Path) -> Path:
+def create_out_folder(out: Path, bases: Sequence[Path] = ()) -> Path:
+    """Create the folder that OUT names, relative to the first of `bases`, and return it.
+
+    Raises:
+        ParameterError: it cannot be created.
+    """
+    folder = (bases[0] if bases else Path.cwd()) / out.expanduser()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

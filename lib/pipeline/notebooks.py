@@ -9,7 +9,6 @@ from typing import Any
 TRAINING_STAGES = "0[1-4]_*.ipynb"
 MONITORING_STAGE = "05_*.ipynb"
 PLANNING_STAGE = "06_*.ipynb"
-EVERY_STAGE = "0[1-6]_*.ipynb"
 
 
 class ParameterError(ValueError):

@@ -42,7 +42,7 @@ from lib.inference import (
     measure_effect_error,
 )
 from lib.training.cold_start import learn_cold_start
-from lib.training.data import TrainingData, learn_past
+from lib.training.data import FIT_DATES_FROM, TrainingData, learn_past
 from lib.training.hidden_covariates import (
     FactorsOf,
     calibrate_hidden,
@@ -174,7 +174,8 @@ def add_learned(
     # The ranks are of effects that have not seen the validation days. Those that forecast have.
     panel, newest = data.observed, None
     if learned:
-        newest = ft.fit_effects(panel, split.validation_end)
+        dates_from = FIT_DATES_FROM if learned.year else 0
+        newest = ft.fit_effects(panel, split.validation_end, dates_from=dates_from)
         newest = newest if newest and newest.names == learned.names else learned
         panel = newest.apply(panel).remove(np.full(len(newest.names), True))
     past_effects = learn_past(panel, split.validation_end, served.contract.horizon, newest)

@@ -74,8 +74,10 @@ def hide_covariates(
         know, (n, K) bool.
     """
     count = len(effects.names)
-    one = rng.integers(count, size=len(index))
+    able = np.flatnonzero(~effects.learned.always_known)
+    one = able[rng.integers(len(able), size=len(index))]
     hidden = (rng.random(len(index)) < 0.5)[:, None] | (np.arange(count) == one[:, None])
+    hidden &= ~effects.learned.always_known
     values, rows, in_series = _gather_series(windows, index)
     values = ft.put_back(effects, values, rows, hidden)
     return _cut_out(windows, values, rows, in_series), hidden
@@ -172,7 +174,7 @@ def gather_augmented(
     if shifts:
         shifted = shift_levels(windows, index[:shifts], rng)
         parts.append(batch_of(shifted, np.arange(shifts), days))
-    if data.effects:
+    if data.effects and data.has_covariates:
         count = int(rng.binomial(len(rest), config.covariate_dropout))
         if count:
             parts.append(_gather_hidden(windows, rest[:count], days, data.effects, rng))
@@ -180,7 +182,7 @@ def gather_augmented(
     if len(rest):
         parts.append(batch_of(windows, rest, days))
     batch = Batch(*(torch.cat(part) for part in zip(*parts, strict=True)))
-    if not data.effects:
+    if not data.has_covariates:
         _forget(batch.future, COVARIATES, config.covariate_dropout, rng)
     _forget(batch.future, LAST_YEAR, config.covariate_dropout, rng)
     return batch

@@ -25,6 +25,10 @@ if TYPE_CHECKING:  # a forecast without training prepares its windows here, and 
     from lib.models import ModelConfig
 
 COVARIATES = ("fator_externo", "evento_especial")  # of the features
+DATES_FROM = 500  # days of a series: with fewer, hardly a date has been seen twice
+# The days that a fit learns from have taught the dates as well, each a share of it. What is left
+# of them there is less than on later days, and with few years that misleads the network.
+FIT_DATES_FROM = 2_920
 CALIBRATION_WINDOWS = 512  # of a network without training, which bounds its seconds
 CALIBRATION_DAYS = 1460  # that they are from: every season, and nothing of decades ago
 
@@ -57,6 +61,11 @@ class TrainingData:
         """The panel as it was observed, but for spikes."""
         return self.effects.panel if self.effects else self.train.panel
 
+    @property
+    def has_covariates(self) -> bool:
+        """Whether anything that may be unknown ahead has an effect; what dates do is no such."""
+        return self.effects is not None and not self.effects.learned.always_known.all()
+
 
 class Batch(NamedTuple):
     """Windows as float64 tensors in raw units, NaN where missing or unknown."""
@@ -83,7 +92,7 @@ def prepare(panel: Panel, split: DataSplit, config: ModelConfig) -> TrainingData
     """
     panel = without_spikes(panel, split.validation_end)
     panel = forget_covariates_after(panel, split.validation_end)
-    panel, effects = _remove_effects(panel, split.train_end)
+    panel, effects = _remove_effects(panel, split.train_end, FIT_DATES_FROM)
     learned = effects.learned if effects else None
     past_effects = learn_past(panel, split.train_end, config.horizon, learned)
     features = ft.compute_features(panel)
@@ -117,13 +126,11 @@ def prepare(panel: Panel, split: DataSplit, config: ModelConfig) -> TrainingData
 def prepare_zero_shot(panel: Panel, horizon: int) -> TrainingData:
     """Index the windows of a panel for the pretrained network as it is, which learns nothing.
 
-    What it cannot see, the seasons and holidays of earlier years, is taken off as an effect of
-    dates. A network that is trained learns them itself.
     Units and floor are measured on all days. The validation windows, to calibrate by, are of the
     last CALIBRATION_DAYS, at most CALIBRATION_WINDOWS evenly spaced; there may be none. The
     training windows have their origins on all days, since nothing but their inputs is used.
     """
-    panel, effects = _remove_effects(panel, panel.dates.max(), dates=True)
+    panel, effects = _remove_effects(panel, panel.dates.max(), DATES_FROM)
     learned = effects.learned if effects else None
     past_effects = learn_past(panel, panel.dates.max(), horizon, learned)
     features = ft.compute_features(panel)
@@ -140,10 +147,10 @@ def prepare_zero_shot(panel: Panel, horizon: int) -> TrainingData:
 
 
 def _remove_effects(
-    panel: Panel, until: np.datetime64, *, dates: bool = False
+    panel: Panel, until: np.datetime64, dates_from: int
 ) -> tuple[Panel, ft.PanelEffects | None]:
     """Return the panel without the effects of covariates, and of dates, as learned up to a day."""
-    learned = ft.fit_effects(panel, until, dates=dates)
+    learned = ft.fit_effects(panel, until, dates_from=dates_from)
     if learned is None:
         return panel, None
     effects = learned.apply(panel)

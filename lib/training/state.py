@@ -87,7 +87,7 @@ def _keeps_untrained_member(data: TrainingData, members: int) -> bool:
     less than on any later day. In a short series that misleads the training, and the few
     validation days do not show it.
     """
-    return data.effects is not None and len(data.train.origins) < FEW_WINDOWS and members > 1
+    return data.has_covariates and len(data.train.origins) < FEW_WINDOWS and members > 1
 
 
 def pull_to_pretrained(state: TrainingState, share: float) -> None:

@@ -23,10 +23,10 @@ from tenacity.nap import sleep_using_event
 
 from lib.inference import PRETRAINED_ARTIFACT, PRETRAINED_VERSION, ArtifactError, ServedModel
 from lib.log import list_frames, summarize_error
-from lib.registry import PRODUCTION, STAGING, ModelCache, Registry, load_checked
+from lib.registry import ModelCache, Registry, load_checked
 from lib.settings import Settings
 from serving.model.batching import Batcher
-from serving.model.source import Source, find_baselines
+from serving.model.source import Source, advise_promotion, find_baselines, find_version
 
 LAST_KNOWN_GOOD = "last-known-good"
 PRETRAINED = "pretrained"
@@ -149,12 +149,11 @@ class LiveModel:
                 for name, value in _IMPATIENT.items():
                     os.environ.setdefault(name, value)
                 self._source = self._registry()
-            version, source = self._source.version_of(PRODUCTION), PRODUCTION
-            if version is None:
-                version, source = self._source.version_of(STAGING), STAGING
+            version, source = find_version(self._source)
             if version is None:
                 self._reachable = self._is_vacant = True
-                self._detail = self._advise(self._source.versions())
+                name = self.settings.registered_model_name
+                self._detail = advise_promotion(name, self._source.versions())
                 return
         except Exception as error:  # MLflow, SQLAlchemy and requests raise what they like
             raise self._away(error) from error
@@ -168,17 +167,6 @@ class LiveModel:
         if self._refused and self._refused[0] == version and time.monotonic() < self._refused[1]:
             return
         self._load(version, source)
-
-    def _advise(self, versions: list[int]) -> str:
-        """Say what to do where no version has an alias."""
-        none = f"{self.settings.registered_model_name} has no production version in the registry"
-        if not versions:
-            return f"{none}: `make train` registers one"
-        listed = ", ".join(map(str, versions[-5:]))
-        return (
-            f"{none}. These versions are there: {listed}; `make promote VERSION={versions[-1]}` "
-            "makes one of them the production version"
-        )
 
     def _load(self, version: int, source: str) -> None:
         registry = self._source

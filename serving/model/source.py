@@ -8,6 +8,7 @@ from typing import Protocol
 import structlog
 
 from lib.log import summarize_error
+from lib.registry import PRODUCTION, STAGING
 
 log = structlog.get_logger()
 
@@ -30,6 +31,26 @@ class Source(Protocol):
     def fetch(self, which: str | int, folder: Path) -> Path:
         """Copy the artifact of a version or alias into a folder."""
         ...
+
+
+def find_version(registry: Source) -> tuple[int | None, str]:
+    """Return the version to serve and its alias: production, else staging; None with neither."""
+    for alias in (PRODUCTION, STAGING):
+        if (version := registry.version_of(alias)) is not None:
+            return version, alias
+    return None, ""
+
+
+def advise_promotion(name: str, versions: list[int]) -> str:
+    """Say what to do where no version of a model has an alias."""
+    none = f"{name} has no production version in the registry"
+    if not versions:
+        return f"{none}: `make train` registers one"
+    listed = ", ".join(map(str, versions[-5:]))
+    return (
+        f"{none}. These versions are there: {listed}; `make promote VERSION={versions[-1]}` "
+        "makes one of them the production version"
+    )
 
 
 def find_baselines(registry: Source, version: int) -> dict[str, dict[str, float]]:

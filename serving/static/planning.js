@@ -2,6 +2,7 @@
 
 import { Problem, call } from "./api.js";
 import { $, fill, h } from "./dom.js";
+import { share } from "./fan.js";
 import { day, digits, number, onLanguage, signed, t } from "./i18n.js";
 import { plannable, showPlan } from "./scenario.js";
 
@@ -103,7 +104,7 @@ function heads(first) {
       {},
       h("th", { scope: "col" }, first),
       h("th", { scope: "col" }, t("plan_mean")),
-      ...shown.intervals.map(([low, high]) => h("th", { scope: "col" }, `${Math.round(100 * (high - low))} %`)),
+      ...shown.intervals.map((pair) => h("th", { scope: "col" }, `${share(pair)} %`)),
     ),
   );
 }

@@ -3,6 +3,7 @@
 import pytest
 
 from lib.inference.served_model import ServedModel
+from lib.storage.database import Store
 from tests.panels import TINY_MODEL, lively_panel, split_of
 
 
@@ -10,6 +11,14 @@ from tests.panels import TINY_MODEL, lively_panel, split_of
 def panel():
     """Two series of 300 days with covariates and gaps; not to be changed."""
     return lively_panel()
+
+
+@pytest.fixture
+def store(database_url):
+    """An empty database; a module may have another."""
+    store = Store(database_url)
+    yield store
+    store.close()
 
 
 @pytest.fixture

@@ -152,7 +152,7 @@ def test_settings_are_taken_as_parameters_are(word, monkeypatch):
 def test_commands_of_the_registry_take_settings(command, monkeypatch):
     monkeypatch.setenv("REGISTERED_MODEL_NAME", "before")
     seen = []
-    for name in ("lib.cli.app._call_registry", "lib.cli.runs.print_versions"):
+    for name in ("lib.cli.app.call_registry", "lib.cli.runs.print_versions"):
         monkeypatch.setattr(name, lambda *_: seen.append(get_settings(None).registered_model_name))
     monkeypatch.setattr(
         "lib.pipeline.check.main", lambda _: seen.append(get_settings(None).registered_model_name)

@@ -11,7 +11,7 @@ from lib.data.closed_days import closed_weekdays, is_missing
 from lib.data.frequency import find_frequency
 from lib.data.loading import load, validate
 from lib.data.panel import SeriesError
-from lib.data.planned import has_ended, is_planned, last_history_day, split_planned
+from lib.data.planned import is_planned, last_history_day, split_planned
 from lib.data.series_tables import to_panel
 from lib.data.splits import split_days
 from lib.evaluation.backtest import collect_forecasts, origin_rows
@@ -337,7 +337,6 @@ def test_series_that_began_late_or_ended_are_named():
     assert "no scale, so not in MASE" in reasons(panel, "late")
     assert reasons(panel, "ended").startswith("ended on 2022-02-04, by the first cutoff")
     assert reasons(panel, "a") == ""
-    assert has_ended(panel).tolist() == [False, True, False]
 
 
 @pytest.mark.parametrize(

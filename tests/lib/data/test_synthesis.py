@@ -211,7 +211,6 @@ def test_values_are_never_negative_unless_allowed():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"weeky": 0.1}, "unknown key weeky; known are n_series, n_days"),
         ({"weekly": -0.1}, "weekly: expected 0.0 to 1.0 .*got -0.1"),
         ({"weekly": float("nan")}, "weekly: expected 0.0 to 1.0"),
         ({"weekly": "0.1"}, r"weekly: expected float, got '0.1' \(str\)"),
@@ -223,16 +222,7 @@ def test_values_are_never_negative_unless_allowed():
 )
 def test_spec_refuses_what_it_cannot_mean(values, message):
     with pytest.raises(SpecError, match=message):
-        SynthesisSpec.from_dict(values)
-
-
-def test_spec_reads_yaml_and_keeps_defaults(tmp_path):
-    path = tmp_path / "spec.yaml"
-    path.write_text("n_series: 2\nstart: 2022-03-01\nweekly: 0\n", encoding="utf-8")
-    assert SynthesisSpec.from_yaml(path) == SynthesisSpec(n_series=2, start="2022-03-01", weekly=0)
-    path.write_text("- 1\n", encoding="utf-8")
-    with pytest.raises(SpecError, match=r"spec.yaml: expected a mapping .* got list"):
-        SynthesisSpec.from_yaml(path)
+        SynthesisSpec(**values)
 
 
 def test_every_float_dial_is_tested_for_off():

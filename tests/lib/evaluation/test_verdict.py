@@ -7,8 +7,9 @@ import pytest
 from lib.evaluation.backtest import origin_rows
 from lib.evaluation.baseline_quantiles import ERROR_DAYS, baseline_quantiles, run_baselines
 from lib.evaluation.baselines import BASELINES
+from lib.evaluation.paired_comparison import compare
 from lib.evaluation.scores import compute_metrics
-from lib.evaluation.verdict import MIN_SCORED_DAYS, compare, judge
+from lib.evaluation.verdict import MIN_SCORED_DAYS, judge
 from tests.panels import FIRST, changed_after, lively_panel, panel_of
 
 LEVELS = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)

@@ -345,7 +345,7 @@ def test_the_date_is_a_player_where_years_were_learned():
     season = np.exp(0.4 * np.sin(2 * np.pi * np.arange(days) / 365.25))
     panel = replace(panel, values=panel.values * season)
     model = model_of(panel)
-    effects = fit_effects(panel, HIGHEST, dates=True)
+    effects = fit_effects(panel, HIGHEST, dates_from=500)
     assert effects is not None
     spread = np.ones((len(effects.names) + 1, HORIZON, len(model.contract.quantiles)))
     model.covariates = LearnedEffects(effects, spread, model.contract.quantiles.index(0.5))

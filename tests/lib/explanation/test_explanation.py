@@ -304,7 +304,7 @@ def test_figures_show_every_feature_and_block(tiny):
     forecaster, window, ahead = tiny
     explainer = Explainer(forecaster, background=1)
     explanation = explainer.explain(window, ahead)
-    shares = explainer.sample(window[None].repeat(3, axis=0), ahead[None].repeat(3, axis=0))
+    shares = np.tile(explainer.by_feature(window, ahead), (3, 1))
     figures = [
         plots.plot_waterfall(explanation, window[-1]),
         plots.plot_map(explanation),

@@ -70,6 +70,49 @@ def test_bent_effect_is_found():
     assert np.abs(moved[np.abs(x) < 1.5]).mean() < 0.04
 
 
+def event_of(sizes, at):
+    """An event of some sizes on some days, and no event on the others."""
+    values = np.zeros(DAYS)
+    values[at] = sizes
+    return Covariate("promo", "known", "event", values)
+
+
+def test_small_events_of_another_kind_are_no_small_large_ones():
+    at = np.arange(12, DAYS, 12)
+    sizes = np.where(np.arange(len(at)) % 3 == 0, 0.5, 0.8)
+    promo = event_of(sizes, at)
+    effect = np.select([promo.values == 0.5, promo.values == 0.8], [0.5, 0.2])
+    applied = learn(panel_with(promo, effect=effect)).apply(panel_with(promo, effect=effect))
+    usual = applied.effects[0][promo.values == 0].mean()
+    for size, true in ((0.5, 0.5), (0.8, 0.2)):
+        found = applied.effects[0][promo.values == size].mean() - usual
+        assert found == pytest.approx(true, abs=0.05)
+
+
+def test_an_event_of_one_size_has_one_column_for_it():
+    at = np.arange(12, DAYS, 12)
+    effect = 0.3 * (event_of(0.5, at).values > 0)
+    for size in (0.5, 1.0):
+        promo = event_of(size, at)
+        effects = learn(panel_with(promo, effect=effect))
+        assert effects.bases[0].knots == ()
+        again = CovariateEffects.from_arrays(effects.to_arrays())
+        assert again.bases == effects.bases
+
+
+def test_an_event_reaches_two_days_around():
+    at = np.arange(12, DAYS - 2, 12)
+    promo = event_of(1.0, at)
+    effect = np.zeros(DAYS)
+    for days, true in ((-2, 0.15), (-1, 0.2), (0, 0.5), (1, -0.2), (2, -0.15)):
+        effect[at + days] = true
+    applied = learn(panel_with(promo, effect=effect)).apply(panel_with(promo, effect=effect))
+    usual = applied.effects[0][at + 6].mean()
+    for days in (-2, -1, 0, 1, 2):
+        found = applied.effects[0][at + days].mean() - usual
+        assert found == pytest.approx(effect[at + days].mean(), abs=0.06)
+
+
 def test_effect_adds_where_values_are_negative():
     x = draw()
     panel = panel_with(number("x", x), negative=True)

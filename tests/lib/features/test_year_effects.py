@@ -7,10 +7,11 @@ import pytest
 
 from lib.data import take_series
 from lib.features import DAY_OF_YEAR, CovariateEffects, fit_effects
-from lib.features.year_fitting import MIN_DAYS, fit_year_effects
+from lib.features.year_fitting import fit_year_effects
 from tests.panels import changed_after, panel_of
 
 YEARS = 6
+MIN_DAYS = 500
 FIRST = "2018-01-01"
 
 
@@ -33,7 +34,7 @@ def month_and_day(dates):
 
 def learn(panel, until=None):
     last = panel.dates.max() if until is None else np.datetime64(until, "D")
-    return fit_effects(panel, last, dates=True)
+    return fit_effects(panel, last, dates_from=MIN_DAYS)
 
 
 def test_days_that_stand_out_are_found_on_their_date_and_on_their_weekday():
@@ -135,5 +136,5 @@ def test_a_covariate_of_that_name_stays_the_only_one():
     values, _ = dated()
     panel = panel_of(values, first=FIRST)
     past = np.full(len(values), True)
-    assert fit_year_effects(panel, past, np.array([True])) is not None
-    assert fit_year_effects(panel, past, np.array([False])) is None
+    assert fit_year_effects(panel, past, np.array([True]), MIN_DAYS) is not None
+    assert fit_year_effects(panel, past, np.array([False]), MIN_DAYS) is None

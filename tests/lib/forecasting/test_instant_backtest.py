@@ -86,3 +86,10 @@ def test_command_line_takes_an_effort(table, tmp_path, capsys):
     words += [f"{name}={value}" for name, value in (NAMES | DAYS).items()]
     assert app.main([*words, f"DATA={tmp_path / 'sales.csv'}"]) == 0
     assert (tmp_path / "out" / "report.html").is_file()
+
+
+def test_folder_that_cannot_be_made_is_refused(table, tmp_path):
+    table.to_csv(tmp_path / "sales.csv", index=False)
+    overrides = NAMES | DAYS | {"DATA": "sales.csv"}
+    with pytest.raises(ParameterError, match=r"OUT: cannot make the folder .*sales.csv/out"):
+        backtest_instantly("default", overrides, out=tmp_path / "sales.csv/out", bases=[tmp_path])

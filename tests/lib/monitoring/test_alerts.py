@@ -25,7 +25,6 @@ from lib.monitoring.channels import (
     channels_of,
 )
 from lib.settings import ROOT, SettingsError, get_settings
-from lib.storage.database import Store
 from lib.storage.tables import alerts
 from tests import sinks
 from tests.services import free_port
@@ -38,13 +37,6 @@ HOUR = timedelta(hours=1)
 DRIFT = Finding("drift lag_1", "warning", "lag_1 has drifted", "KS 0.4 over 3 checks")
 WORSE = Finding("drift lag_1", "critical", "lag_1 has drifted far", "KS 0.8")
 ERROR = Finding("accuracy", "critical", "MAE is 40 % above the backtest's")
-
-
-@pytest.fixture
-def store(database_url):
-    store = Store(database_url)
-    yield store
-    store.close()
 
 
 @pytest.fixture

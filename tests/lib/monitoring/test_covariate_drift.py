@@ -22,7 +22,6 @@ from lib.monitoring.drift_statistics import category_effect, category_stability
 from lib.monitoring.findings import list_findings
 from lib.monitoring.frames import from_store
 from lib.monitoring.report import Report
-from lib.storage.database import Store
 from tests.lib.monitoring.test_report import DAY, days_before, forecast, write
 from tests.years import DAYS, LIVE, cut, feature_table, year
 
@@ -158,13 +157,6 @@ def test_the_table_of_features_has_categories_by_name(panel):
     table = ft.tabulate_features(few, ft.compute_features(few), np.arange(4))
     assert list(table.columns[-2:]) == [ft.FEATURES[-1], "sky"]
     assert table["sky"].fillna("-").tolist() == ["a", "b", "-", "a"]
-
-
-@pytest.fixture
-def store(database_url):
-    store = Store(database_url)
-    yield store
-    store.close()
 
 
 def test_stored_covariates_come_back_by_name(store):

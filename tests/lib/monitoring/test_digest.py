@@ -45,13 +45,6 @@ FINDINGS = {
 
 
 @pytest.fixture
-def store(database_url):
-    store = Store(database_url)
-    yield store
-    store.close()
-
-
-@pytest.fixture
 def mailbox():
     with sinks.smtp() as mailbox:
         yield mailbox

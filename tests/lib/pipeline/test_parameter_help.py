@@ -1,7 +1,6 @@
 import nbformat
 
-from lib.pipeline.parameter_help import describe_notebook, describe_training, parameters_table
-from lib.settings import NOTEBOOKS
+from lib.pipeline.parameter_help import describe_notebook, describe_training
 
 
 def write_notebooks(folder):
@@ -26,18 +25,3 @@ def test_help_shows_the_values_of_the_profile_and_of_the_command(tmp_path):
     assert describe_training(notebooks, "big", {}) == f"{heading}\n{line}"
     assert "DAYS: int = 3  #" in describe_training(notebooks, "big", {"DAYS": "3", "OTHER": "1"})
     assert describe_notebook(notebooks, "05_*.ipynb") == "parameters:\n  SOURCE: str = ''  # file"
-
-
-def test_table_has_a_row_for_each_parameter_and_a_column_for_each_profile(tmp_path):
-    assert parameters_table(write_notebooks(tmp_path), ["ci", "big"]).splitlines() == [
-        "| Parameter | Notebook | Type | ci | big | Meaning |",
-        "| --- | --- | --- | --- | --- | --- |",
-        "| `DAYS` | 01_make | `int`, at least 1 | `400` | `900` | length\\|days |",
-        "| `SOURCE` | 05_watch | `str` | (empty) | (empty) | file |",
-    ]
-
-
-def test_table_of_the_project_names_every_notebook():
-    table = parameters_table()
-    for path in NOTEBOOKS.glob("0*.ipynb"):
-        assert path.stem in table

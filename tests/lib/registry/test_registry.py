@@ -19,8 +19,9 @@ from onnx import TensorProto, helper
 from safetensors.numpy import save_file
 
 from lib import log
+from lib.evaluation.paired_comparison import Difference
 from lib.evaluation.scores import Backtest
-from lib.evaluation.verdict import Difference, Verdict
+from lib.evaluation.verdict import Verdict
 from lib.features.engineering import FEATURES, FUTURE
 from lib.files import file_hash
 from lib.inference.artifact import CONTRACT, FILES, TWIN, ArtifactError, Contract

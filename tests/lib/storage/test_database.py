@@ -22,13 +22,6 @@ from lib.storage.tables import (
 
 
 @pytest.fixture
-def store(database_url):
-    store = Store(database_url)
-    yield store
-    store.close()
-
-
-@pytest.fixture
 def sqlite_store(tmp_path):
     store = Store(f"sqlite:///{tmp_path}/state.db")
     yield store

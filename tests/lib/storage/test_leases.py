@@ -18,13 +18,6 @@ from lib.storage.tables import leases
 
 
 @pytest.fixture
-def store(database_url):
-    store = Store(database_url)
-    yield store
-    store.close()
-
-
-@pytest.fixture
 def lease_of(store):
     """Make leases that are released at the end of the test."""
     made = []

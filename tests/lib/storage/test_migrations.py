@@ -40,13 +40,6 @@ def first(tmp_path):
     store.close()
 
 
-@pytest.fixture
-def store(database_url):
-    store = Store(database_url)
-    yield store
-    store.close()
-
-
 def url_of(store):
     return store.url.render_as_string(hide_password=False)
 

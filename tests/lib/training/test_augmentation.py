@@ -5,8 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lib.features import engineering
+from lib.data import split_days
+from lib.features import DAY_OF_YEAR, engineering
 from lib.features.window_index import index_windows
+from lib.models import ModelConfig
 from lib.training import augmentation, data
 from lib.training.config import TrainingConfig
 from tests import window_values
@@ -183,3 +185,35 @@ def test_short_and_silent_series_are_shifted():
     )
     values = shifted.panel.values.reshape(len(windows.origins), -1)
     assert np.isfinite(values).any(axis=1).sum() == 2 * len(windows.origins) // 3
+
+
+def test_what_dates_do_is_never_hidden_and_is_no_covariate(monkeypatch):
+    """Of two covariates and the date, only the covariates are unknown in some windows."""
+    monkeypatch.setattr(data, "FIT_DATES_FROM", 1_000)
+    panel = lively_panel(days=1500, series=1, missing=0.0)
+    day = (panel.dates - panel.dates.astype("datetime64[Y]")).astype(int)
+    panel = replace(panel, values=panel.values * np.exp(0.3 * np.sin(2 * np.pi * day / 365)))
+    split = split_days(panel, horizon=HORIZON, cutoffs=2, step=HORIZON, validation_days=120)
+    shape = ModelConfig(horizon=HORIZON)
+    prepared = data.prepare(panel, split, shape)
+    assert prepared.effects
+    assert prepared.effects.names[-1] == DAY_OF_YEAR
+    index = np.arange(0, len(prepared.train.origins), 10)
+    _, hidden = augmentation.hide_covariates(
+        prepared.train, index, prepared.effects, np.random.default_rng(0)
+    )
+    assert hidden[:, :-1].any(axis=1).all()
+    assert not hidden[:, -1].any()
+    assert prepared.has_covariates
+
+    unknown = np.full(len(panel.values), np.nan)
+    alone = data.prepare(replace(panel, factor=unknown, event=unknown), split, shape)
+    assert alone.effects
+    assert alone.effects.names == (DAY_OF_YEAR,)
+    assert not alone.has_covariates
+    rng = np.random.default_rng(0)
+    batch = augmentation.gather_augmented(alone, index, 60, TrainingConfig(), rng)
+    assert len(batch.targets) == len(index)
+
+    monkeypatch.setattr(data, "FIT_DATES_FROM", 2_000)
+    assert data.prepare(replace(panel, factor=unknown, event=unknown), split, shape).effects is None
