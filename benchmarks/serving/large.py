@@ -15,6 +15,10 @@ From the root of this checkout, after `make install`:
 Besides VAR_DIR set none of MLFLOW_TRACKING_URI, MLFLOW_ARTIFACT_ROOT, OPTUNA_STORAGE and
 DATABASE_URL while the other one trains: its server looks for the model below that folder. The two
 trainings take a minute or two each. Commits that have lib/cli train by `-m lib.cli train`.
+
+With --totals the same call is made with totals too, in turn:
+
+  .venv/bin/python -m benchmarks.serving.large --series 100 --totals 7 28 --out totals.json
 """
 
 from __future__ import annotations
@@ -40,16 +44,17 @@ HERE = Path(__file__).parent
 COMMAND = ["--port", "PORT", "--no-worker"]
 
 
-def body_of(series: int, days: int) -> bytes:
-    """A body of so many series of the same days, each with a week and noise."""
+def body_of(series: int, days: int, totals: list[str]) -> bytes:
+    """A body of so many series of the same days, each with a week and noise, that asks for totals."""
     rng = np.random.default_rng(1)
     dates = (np.datetime64("2024-01-01") + np.arange(days)).astype(str).tolist()
     week = 100 + 10 * np.sin(2 * np.pi * np.arange(days) / 7)
     values = (week + 5 * rng.normal(size=(series, days))).round(2).tolist()
     rows = [[{"date": d, "value": v} for d, v in zip(dates, row, strict=True)] for row in values]
-    return json.dumps(
-        {"series": [{"series_id": f"s{i}", "history": days} for i, days in enumerate(rows)]}
-    ).encode()
+    asked: dict[str, Any] = {
+        "series": [{"series_id": f"s{i}", "history": days} for i, days in enumerate(rows)]
+    }
+    return json.dumps(asked | ({"totals": totals} if totals else {})).encode()
 
 
 def seconds(server: Server, body: bytes) -> float:
@@ -92,13 +97,14 @@ def main() -> int:
     parser.add_argument(
         "--beside-registry", type=Path, help="the VAR_DIR it trained in (default: the user's)"
     )
+    parser.add_argument("--totals", nargs="+", default=[], help="days to sum, such as 7 8-14")
     parser.add_argument("--out", type=Path, default=HERE / "results" / "large.json")
     options = parser.parse_args()
     roots = {"this": (ROOT, None)}
     if options.beside:
         var = options.beside_registry or get_settings().var_dir
         roots["beside"] = (options.beside, var)
-    body = body_of(options.series, options.days)
+    body = body_of(options.series, options.days, [])
     with ExitStack() as stack:
         servers = {}
         for name, (root, var) in roots.items():
@@ -107,19 +113,23 @@ def main() -> int:
             run = serving(
                 ["-m", "serving.server" if is_new else "serving.run", *COMMAND],
                 "/forecast",
-                body_of(1, options.days),
+                body_of(1, options.days, []),
                 folder / "log",
                 environment(root, var, folder),
                 root=root,
             )
             servers[name] = stack.enter_context(run)
         idle = {name: round(server.megabytes()) for name, server in servers.items()}
-        for server in servers.values():  # warm
-            seconds(server, body)
-        taken: dict[str, list[float]] = {name: [] for name in servers}
+        calls = {name: (server, body) for name, server in servers.items()}
+        if options.totals:
+            with_totals = body_of(options.series, options.days, options.totals)
+            calls["with totals"] = (servers["this"], with_totals)
+        for call in calls.values():  # warm
+            seconds(*call)
+        taken: dict[str, list[float]] = {name: [] for name in calls}
         for _ in range(options.rounds):
-            for name, server in servers.items():
-                taken[name].append(round(seconds(server, body), 3))
+            for name, call in calls.items():
+                taken[name].append(round(seconds(*call), 3))
                 time.sleep(0.5)  # what it stores afterwards
         found: dict[str, Any] = {
             "series": options.series,
@@ -134,6 +144,11 @@ def main() -> int:
                 "memory idle, MB": idle[name],
                 "memory afterwards, MB": round(server.megabytes()),
             }
+    if options.totals:
+        found["with totals"] = {
+            "seconds": taken["with totals"],
+            "median": round(statistics.median(taken["with totals"]), 3),
+        }
     if options.beside:
         found["ratio of the medians"] = round(
             found["this"]["median"] / found["beside"]["median"], 3
