@@ -45,7 +45,7 @@ COMMAND = ["--port", "PORT", "--no-worker"]
 
 
 def body_of(series: int, days: int, totals: list[str]) -> bytes:
-    """A body of so many series of the same days, each with a week and noise, that asks for totals."""
+    """A body of so many series of the same days, with a week and noise; and of totals, if any."""
     rng = np.random.default_rng(1)
     dates = (np.datetime64("2024-01-01") + np.arange(days)).astype(str).tolist()
     week = 100 + 10 * np.sin(2 * np.pi * np.arange(days) / 7)
