@@ -1,5 +1,6 @@
 """Effects of covariates: what is learned, what is not, and that nothing leaks."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -111,6 +112,37 @@ def test_an_event_reaches_two_days_around():
     for days in (-2, -1, 0, 1, 2):
         found = applied.effects[0][at + days].mean() - usual
         assert found == pytest.approx(effect[at + days].mean(), abs=0.06)
+
+
+def test_events_and_holidays_of_earlier_artifacts_reach_one_day():
+    """They do not say how far; their weights are of the day, those around it and weekends."""
+    plain = {"low": 0.0, "high": 1.0, "mean": 0.0, "unit": 1.0, "knots": [], "relative": ""}
+    bases = [
+        plain | {"name": "promo", "kind": "event", "labels": []},
+        plain | {"name": "holidays", "kind": "holiday", "labels": ["X"]},
+    ]
+    text = json.dumps({"bases": bases, "ids": ["s0"]})
+    own = np.ones((1, 2))
+    arrays = {
+        "settings": np.frombuffer(text.encode(), dtype=np.uint8),
+        "weights": np.tile([0.4, 0.1, 0.2, 0.0, -0.3, -0.1, -0.2, 0.0, 0.0, 0.0, 0.0], (2, 1)),
+        "centres": np.zeros((2, 11)),
+        "lasting": np.ones(2),
+        "additive": np.zeros(1, dtype=bool),
+        "units": np.ones(1),
+        "references": np.nan * own,
+        "gains": own,
+        "slopes": 0 * own,
+    }
+    days = np.zeros(DAYS)
+    days[200] = 1
+    holidays = Covariate("holidays", "known", "holiday", days, ("", "X"))
+    effects = CovariateEffects.from_arrays(arrays)
+    applied = effects.apply(panel_with(event_of(1.0, [100]), holidays)).effects
+    np.testing.assert_allclose(applied[0, 98:103], [0, 0.2, 0.4, 0.1, 0], atol=1e-6)
+    np.testing.assert_allclose(applied[1, 198:203], [0, -0.2, -0.3, -0.1, 0], atol=1e-6)
+    again = CovariateEffects.from_arrays(effects.to_arrays())
+    assert again.bases == effects.bases
 
 
 def test_effect_adds_where_values_are_negative():
