@@ -86,6 +86,7 @@ from .holidays import (
     split_calendar,
 )
 from .loading import convert_planned, load, validate
+from .near_names import find_near
 from .panel import (
     MIN_HISTORY_DAYS,
     SERIES_COLUMNS,
@@ -106,7 +107,7 @@ from .plots import plot_components, plot_events, plot_factor, plot_seasons, plot
 from .readers import read
 from .series_checks import ROUNDING, is_constant
 from .series_tables import to_panel, to_table
-from .source import COLUMN_PARAMETERS, Source, as_frame, find_near, match_columns, refuse_misspelt
+from .source import COLUMN_PARAMETERS, Source, as_frame, match_columns, refuse_misspelt
 from .spikes import spike_rows, without_spikes
 from .splits import DataSplit, choose_validation_days, split_days, split_without_test
 from .synthesis import synthesize

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from lib.data.covariates import covariate_columns
+from lib.data.near_names import find_near, is_misspelt
 from lib.data.panel import SERIES_COLUMNS, SeriesError
 
 # The parameter that names each column, as users of the notebooks know it.
@@ -35,7 +35,6 @@ ARGUMENTS = {
     "fator_externo": "external",
     "evento_especial": "event",
 } | {role: parameter.lower() for role, parameter in COVARIATE_PARAMETERS.items()}
-LEAST_LIKENESS = 0.75  # of a name that is called near, 1 for the same
 RESERVED_NAMES = ("date", "value", *SERIES_COLUMNS[3:])  # fields of a day in a request
 
 
@@ -138,35 +137,35 @@ def as_frame(table: Any, names: Iterable[str], source: Source) -> pd.DataFrame:
     return table.reset_index(level=sorted(wanted)) if wanted else table
 
 
-def find_near(name: str, names: Iterable[str]) -> str:
-    """Return the one of some names that is nearly this one, "" where none is.
-
-    >>> find_near("promotion", ["price", "Promotoin"])
-    'Promotoin'
-    """
-    folded = {other.casefold(): other for other in names}
-    near = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=LEAST_LIKENESS)
-    return folded[near[0]] if near else ""
-
-
 def refuse_misspelt(
-    expected: Iterable[str], columns: Iterable[str], others: Iterable[str], source: Source
+    expected: Iterable[str],
+    columns: Iterable[str],
+    others: Iterable[str],
+    source: Source,
+    *,
+    loosely: bool = False,
 ) -> None:
-    """Refuse a table that lacks a column, and has one of nearly its name instead.
+    """Refuse a table that lacks a column, and has it under a misspelt name instead.
 
     Args:
         expected: names of columns that the table may have.
         columns: that it has.
         others: further names that the user has given, which are meant as they are.
         source: of the table, for messages.
+        loosely: whether every name that is near counts: for a column without which the table means
+            something else.
 
     Raises:
         SeriesError: names both columns.
     """
     there, expected = set(columns), list(expected)
-    strange = sorted(there - set(expected) - set(others))
+    strange = there - set(expected) - set(others)
+    names = sorted(name for name in strange if isinstance(name, str))  # of frames, also numbers
     for name in expected:
-        near = find_near(name, strange) if name not in there else ""
+        if name in there:
+            continue
+        slips = (other for other in names if is_misspelt(name, other))
+        near = next(slips, find_near(name, names) if loosely else "")
         if near:
             raise source.error(
                 f"there is no column {name!r}, but {near!r}",

@@ -150,8 +150,11 @@ def read_planned(
             f"{wanted['date']!r}, and {expected or 'a covariate that the history has'}. Rename "
             "them as in the history"
         )
-    keys = [name for name in KEYS if name in names]
-    refuse_misspelt([wanted[name] for name in (*keys, *used)], columns, names.values(), source)
+    refuse_misspelt([wanted[name] for name in used], columns, names.values(), source)
+    if "series_id" in names:  # without it, rows are meant for every series
+        of_series = [wanted["series_id"]]
+        meant = [*names.values(), *wanted.values()]
+        refuse_misspelt(of_series, columns, meant, source, loosely=True)
     canonical = frame[list(present.values())].reset_index(drop=True)
     canonical.columns = list(present)
     table = convert_planned(canonical, replace(source, columns=present), decimal=decimal)

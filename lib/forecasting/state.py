@@ -86,11 +86,11 @@ class ForecasterState(Planning):
 
     @property
     def _learned(self) -> LearnedCovariates:
-        """The covariates of the history, or of the model before there is one."""
-        if self._history.known.empty and self._model is not None:
-            described = self._model.contract.settings.get("covariates", [])
-            return LearnedCovariates.of_contract(described)
-        return LearnedCovariates.of_table(self._history.known)
+        """The covariates of the model, whose history may lack some for a while."""
+        described = self._model.contract.settings.get("covariates") if self._model else None
+        if described is None:
+            return LearnedCovariates.of_table(self._history.known)
+        return LearnedCovariates.of_contract(described)
 
     def _require_model(self) -> ServedModel:
         if self._model is None:

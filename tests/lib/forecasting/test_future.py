@@ -193,6 +193,18 @@ def test_a_misspelt_column_is_refused_wherever_a_table_of_plans_comes_in(promoti
             call()
 
 
+@pytest.mark.parametrize("other", ["promotions_2025", "promotion_tv", "motion", 0])
+def test_a_column_of_something_else_is_no_misspelt_one(promotions, other):
+    table, model = promotions
+    planned = pd.DataFrame({"day": ["2024-03-21"], other: ["?"], "price": [1.0]})
+    model.predict(planned)
+    assert any(note.startswith("promotion is not known") for note in model.notes)
+    model.update(table.rename(columns={"promotion": other}))
+    model.update(table)
+    model.predict(pd.DataFrame({"day": ["2024-03-21"], "promotion": [True]}))
+    assert "promotion is known for 1 of the 7 days ahead" in model.notes
+
+
 def test_a_misspelt_column_of_a_newer_history_is_refused(promotions):
     table, model = promotions
     newer = table.rename(columns={"promotion": "promotoin"})
@@ -204,9 +216,10 @@ def test_a_misspelt_column_of_a_newer_history_is_refused(promotions):
 
 def test_a_misspelt_series_column_does_not_mean_every_series(promotions):
     _, model = promotions
-    planned = pd.DataFrame({"day": ["2024-03-21"], "shops": ["north"], "price": [1.0]})
-    with pytest.raises(SeriesError, match="no column 'shop', but 'shops'"):
-        model.predict(planned)
+    for name in ("shops", "shop_1"):
+        planned = pd.DataFrame({"day": ["2024-03-21"], name: ["north"], "price": [1.0]})
+        with pytest.raises(SeriesError, match=f"no column 'shop', but '{name}'"):
+            model.predict(planned)
 
 
 def test_plans_of_series_that_are_not_known_are_named(promotions):
