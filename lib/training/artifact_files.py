@@ -155,11 +155,9 @@ def add_learned(
         served = _add_file(served, COLD_START)
     hidden = without_past = np.empty(0)
     if data.effects:
-        hidden = (
-            twin.covariates.hidden_spread
-            if twin and twin.covariates and twin.covariates.effects.names == data.effects.names
-            else calibrate_hidden(factors_of, levels, data)
-        )
+        hidden = calibrate_hidden(factors_of, levels, data)
+        if twin and twin.covariates:
+            hidden = _take_hidden(twin.covariates, data.effects.names, hidden)
     if data.train.past_effects:
         without_past = (
             twin.past.hidden_spread
@@ -182,6 +180,19 @@ def add_learned(
     if not (past_effects and data.train.past_effects):
         past_effects = data.train.past_effects
     return _add_effects(served, newest, hidden, past_effects, without_past)
+
+
+def _take_hidden(twin: LearnedEffects, names: Sequence[str], without: np.ndarray) -> np.ndarray:
+    """Return the widths where covariates are unknown, (K + 1, horizon, levels), as a twin has them.
+
+    Args:
+        twin: which may have other covariates.
+        names: of the K covariates.
+        without: the widths of those that the twin does not have.
+    """
+    own = dict(zip(twin.effects.names, twin.hidden_spread[:-1], strict=True))
+    each = [own.get(name, one) for name, one in zip(names, without[:-1], strict=True)]
+    return np.stack([*each, twin.hidden_spread[-1]])
 
 
 def _add_ranks(served: ServedModel, data: TrainingData) -> ServedModel:

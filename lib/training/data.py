@@ -79,7 +79,9 @@ class Batch(NamedTuple):
         return Batch(*(tensor.to(device) for tensor in self))
 
 
-def prepare(panel: Panel, split: DataSplit, config: ModelConfig) -> TrainingData:
+def prepare(
+    panel: Panel, split: DataSplit, config: ModelConfig, *, dates_from: int | None = None
+) -> TrainingData:
     """Index the training and validation windows of a panel.
 
     Units, floor and the effects of covariates are measured on the training span alone. Values a
@@ -87,12 +89,20 @@ def prepare(panel: Panel, split: DataSplit, config: ModelConfig) -> TrainingData
     to learn in: beside others it is left out, so that they are learned and calibrated as without
     it.
 
+    Args:
+        panel: all series.
+        split: of their days.
+        config: of the network.
+        dates_from: observed days from which a series learns what dates do, 0 for never; by default
+            FIT_DATES_FROM.
+
     Raises:
         TrainingError: a span holds no window.
     """
     panel = without_spikes(panel, split.validation_end)
     panel = forget_covariates_after(panel, split.validation_end)
-    panel, effects = _remove_effects(panel, split.train_end, FIT_DATES_FROM)
+    dates_from = FIT_DATES_FROM if dates_from is None else dates_from
+    panel, effects = _remove_effects(panel, split.train_end, dates_from)
     learned = effects.learned if effects else None
     past_effects = learn_past(panel, split.train_end, config.horizon, learned)
     features = ft.compute_features(panel)

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import structlog
 
+from lib import features as ft
 from lib.data import DataSplit, Panel, last_history_day
 from lib.files import file_hash
 from lib.inference import CONTRACT, RANKS, TWIN, Contract, Ranks, ServedModel, collect_ranks
@@ -50,7 +51,7 @@ def refit(
         them at least as well as its twin.
     """
     config, shape = twin.config, twin.model.config
-    everything = prepare_every_day(panel, shape)
+    everything = prepare_every_day(panel, shape, data.effects.learned if data.effects else None)
     state = initial_state(everything, shape, config)
     if twin.schedule is not None:
         state.schedule = replace(twin.schedule)
@@ -79,10 +80,20 @@ def refit(
     return replace(twin, model=model.eval())
 
 
-def prepare_every_day(panel: Panel, shape: ModelConfig) -> TrainingData:
-    """Index the windows of all known days, to learn from; there are none to stop by."""
+def prepare_every_day(
+    panel: Panel, shape: ModelConfig, judged: ft.CovariateEffects | None
+) -> TrainingData:
+    """Index the windows of all known days, to learn from; there are none to stop by.
+
+    Args:
+        panel: all series.
+        shape: of the network.
+        judged: effects of the twin. Where it has none of dates, neither has the refit, though with
+            all days a series may be long enough: that would be another recipe.
+    """
     last = last_history_day(panel)
-    return prepare(panel, DataSplit(last, last, last), shape)
+    dates_from = None if judged and judged.year else 0
+    return prepare(panel, DataSplit(last, last, last), shape, dates_from=dates_from)
 
 
 def save_refit(folder: Path, fit: Fit, panel: Panel) -> ServedModel:
@@ -98,9 +109,10 @@ def save_refit(folder: Path, fit: Fit, panel: Panel) -> ServedModel:
     """
     twin = Contract.read(folder)
     packed, last = _pack(folder, twin), last_history_day(panel)
-    data = prepare_every_day(panel, fit.model.config)
-    name = str(twin.settings.get("data", {}).get("name", ""))
     judged = ServedModel.load(folder)
+    effects = judged.covariates.effects if judged.covariates else None
+    data = prepare_every_day(panel, fit.model.config, effects)
+    name = str(twin.settings.get("data", {}).get("name", ""))
     ranks = _collect_ranks(judged, data, last)
     served = save_artifact(
         folder,

@@ -7,6 +7,7 @@ import pytest
 
 from lib.data.series_tables import to_panel, to_table
 from lib.evaluation.backtest import origin_rows
+from lib.features.year_effects import DAY_OF_YEAR
 from lib.inference.artifact import (
     CONTRACT,
     TWIN,
@@ -17,6 +18,7 @@ from lib.inference.artifact import (
 from lib.inference.served_model import ServedModel, forecast_panel
 from lib.inference.twins import unpack_twin
 from lib.training import artifact_files, calibration, export, loop, refitting
+from lib.training import data as training_data
 from lib.training.data import prepare
 from tests.networks import MODEL, TRAINING, weights_hash
 from tests.panels import lively_panel, split_of
@@ -119,6 +121,37 @@ def test_artifact_of_a_refit_keeps_its_twin_with_its_scores(learned, tmp_path):
     artifact_files.add_metrics(folder, {"mase": 0.7})
     refitting.save_refit(folder, refit_of(twin, data, panel), panel)
     assert (folder / TWIN).read_bytes() == packed
+
+
+def test_a_refit_learns_dates_only_where_its_twin_did(monkeypatch):
+    """All days may be enough for what dates do where those of the twin were not."""
+    panel = lively_panel(days=1500, series=1, missing=0.0)
+    day = (panel.dates - panel.dates.astype("datetime64[Y]")).astype(int)
+    panel = replace(panel, values=panel.values * np.exp(0.3 * np.sin(2 * np.pi * day / 365)))
+    split = split_of(panel)
+    for least, has_dates in ((1_300, True), (1_495, False)):
+        monkeypatch.setattr(training_data, "FIT_DATES_FROM", least)
+        effects = prepare(panel, split, MODEL).effects
+        assert effects
+        assert (DAY_OF_YEAR in effects.names) == has_dates
+        every = refitting.prepare_every_day(panel, MODEL, effects.learned).effects
+        assert every
+        assert (DAY_OF_YEAR in every.names) == has_dates
+
+
+def test_a_refit_with_another_covariate_keeps_the_widths_of_those_of_its_twin(learned, tmp_path):
+    panel, split, data, twin = learned
+    plain = replace(panel, event=np.full(len(panel.values), np.nan))
+    export.save_artifact(tmp_path, twin, prepare(plain, split, MODEL), plain, split)
+    covariates = ServedModel.load(tmp_path).covariates
+    assert covariates
+    assert covariates.effects.names == ("fator_externo",)
+    wider = replace(covariates, hidden_spread=np.add(covariates.hidden_spread, [[[0.5]], [[0.7]]]))
+    names, ones = data.effects.names, np.ones((3, *wider.hidden_spread.shape[1:]))
+    assert names == ("fator_externo", "evento_especial")
+    taken = artifact_files._take_hidden(wider, names, ones)
+    np.testing.assert_array_equal(taken[[0, 2]], wider.hidden_spread)
+    np.testing.assert_array_equal(taken[1], 1)
 
 
 def test_artifact_without_a_twin_is_judged_itself(learned, tmp_path):
