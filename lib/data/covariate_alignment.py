@@ -74,7 +74,7 @@ def align_covariates(panel: Panel, described: Sequence[Mapping[str, Any]]) -> Pa
         values = (
             np.full(len(panel.dates), np.nan) if covariate is None else _convert(covariate, item)
         )
-        values = _fill_blanks(values, item, np.isfinite(panel.values))
+        values = _fill_blanks(values, item, panel)
         aligned.append(Covariate(name, item["role"], item["kind"], values, tuple(item["labels"])))
     result = replace(panel, covariates=tuple(aligned))
     for item in described:
@@ -85,24 +85,33 @@ def align_covariates(panel: Panel, described: Sequence[Mapping[str, Any]]) -> Pa
     return replace(result, covariates=tuple(ordered))
 
 
-def _fill_blanks(values: np.ndarray, item: Mapping[str, Any], observed: np.ndarray) -> np.ndarray:
+def _fill_blanks(values: np.ndarray, item: Mapping[str, Any], panel: Panel) -> np.ndarray:
     """Return the values with none on blank days with a value, where a blank means that.
 
     So it does where a model has learned it, with the label "", and in an event that has no 0 and
-    is blank on most of these days.
+    is blank on most of these days. Each series tells by itself, and only where it knows the
+    covariate at all: its forecast is the same in any company.
 
     Args:
         values: (N,) of the covariate, in the labels of the model.
         item: the covariate, as the model describes it.
-        observed: (N,) bool, days with a value of the series.
+        panel: N rows.
     """
+    observed = np.isfinite(panel.values)
     known, blank = np.isfinite(values) & observed, np.isnan(values) & observed
-    if not known.any():
-        return values
+
+    def count(rows: np.ndarray) -> np.ndarray:
+        """Count such rows in the series of each row. (N,)."""
+        counts = np.add.reduceat(rows.astype(np.int64), panel.offsets[:-1])
+        return np.repeat(counts, np.diff(panel.offsets))
+
+    none = blank & (count(known) > 0)
     if "" in item["labels"]:
-        return np.where(blank, float(item["labels"].index("")), values)
-    is_marked = item["kind"] == "event" and (values[known] > 0).all() and blank.sum() > known.sum()
-    return np.where(blank, 0.0, values) if is_marked else values
+        return np.where(none, float(item["labels"].index("")), values)
+    if item["kind"] != "event":
+        return values
+    is_marked = (count(known & (values <= 0)) == 0) & (count(blank) > count(known))
+    return np.where(none & is_marked, 0.0, values)
 
 
 def _align_holidays(panel: Panel, aligned: Panel, item: Mapping[str, Any]) -> Panel:

@@ -15,6 +15,7 @@ from lib.data import as_categories, covariate_columns, split_column
 from lib.features import FEATURES
 from lib.storage import Store, predictions
 
+ROWS = 1_000  # of forecasts that are held at a time
 _OF_FEATURES = ("fator_externo", "evento_especial")
 
 
@@ -60,8 +61,9 @@ def _read_days(
     )
     places = {name: FEATURES.index(name) for name in _OF_FEATURES}
     days: dict[tuple[str, date], dict[str, Any]] = defaultdict(dict)
+    query = query.order_by(column.id).execution_options(yield_per=ROWS)
     with store.reading() as connection:
-        for name, begin, features, last, recent in connection.execute(query.order_by(column.id)):
+        for name, begin, features, last, recent in connection.execute(query):
             if name not in names:
                 continue
             # Those of the last day alone, in rows of earlier programs.

@@ -11,6 +11,7 @@ from lib.data.blank_cells import fill_planned
 from lib.data.covariate_alignment import align_covariates, describe_covariates
 from lib.data.covariates import Covariate
 from lib.data.loading import load, validate
+from lib.data.panel import take_series
 from lib.data.planned import split_planned
 from lib.data.series_tables import to_panel
 
@@ -105,6 +106,26 @@ def test_a_model_that_has_learned_blanks_finds_them_in_other_data():
     few = np.where(np.arange(DAYS) % 6 > 2, "2x1", "")  # half of the days: no name by itself
     aligned = align_covariates(to_panel(read(table(few))), described).covariates[0]
     assert aligned.values.tolist() == [float(cell != "") for cell in few]
+
+
+@pytest.mark.parametrize(("kind", "labels"), [("event", ()), ("category", ("", "2x1"))])
+def test_blanks_of_a_series_mean_the_same_beside_others(kind, labels):
+    """One with marks only, one with none of them, and one that is always known."""
+    marks = np.where(CELLS == "", np.nan, 1.0)
+    columns = marks, np.full(DAYS, np.nan), (CELLS != "").astype(float)
+    days = pd.date_range("2024-01-01", periods=DAYS)
+    frame = pd.concat([pd.DataFrame({"date": days, "value": 5.0, "series_id": i}) for i in "abc"])
+    panel = to_panel(validate(frame, min_days=1))
+    promo = Covariate("promo", "known", kind, np.concatenate(columns), labels)
+    panel = replace(panel, covariates=(promo,))
+    described = describe_covariates(panel)
+
+    def align(panel):
+        return align_covariates(panel, described).covariates[0].values
+
+    alone = np.concatenate([align(take_series(panel, np.array([s]))) for s in range(3)])
+    np.testing.assert_array_equal(align(panel), alone)
+    assert np.isnan(alone).reshape(3, DAYS).sum(axis=1).tolist() == [0, DAYS, 0]
 
 
 def test_marks_of_a_request_are_none_on_the_other_days():
