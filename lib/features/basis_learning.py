@@ -7,6 +7,7 @@ import numpy as np
 from lib.data import Covariate, Panel
 from lib.features.covariate_bases import Basis, series_medians
 
+REACH = 2  # days before and after an event
 HALF = 0.5  # size of an event; smaller ones may be of another kind, such as holidays
 KNOTS = (0.2, 0.4, 0.6, 0.8)  # quantiles at which a line may break
 # Levels of a number differ by this much more between series than within one: each has its own.
@@ -30,11 +31,12 @@ def learn_basis(panel: Panel, covariate: Covariate, past: np.ndarray) -> Basis |
     if kind in ("category", "holiday"):
         seen = np.unique(values[np.isfinite(values)]).astype(np.int64)
         labels = tuple(covariate.labels[code] for code in seen)
-        return Basis(name, kind, tuple(label for label in labels if label or kind == "category"))
+        labels = tuple(label for label in labels if label or kind == "category")
+        return Basis(name, kind, labels, reach=REACH)
     if kind == "event":
         sizes = np.unique(values[values > 0])
         steps = (0.0, HALF) if sizes.min() <= HALF < sizes.max() else (0.0,)
-        return Basis(name, kind, knots=steps if len(sizes) > 1 else ())
+        return Basis(name, kind, knots=steps if len(sizes) > 1 else (), reach=REACH)
     relative = _find_relation(panel, values)
     known = Basis(name, kind, relative=relative).transform(
         panel, values, series_medians(panel, values)

@@ -37,6 +37,8 @@ class Basis:
         knots: of the broken line.
         relative: whether the number is taken in relation to the median of its series: "ratio" as
             the logarithm of the ratio, "difference", or "" not at all.
+        reach: days before and after an event or a holiday on which it acts; artifacts that do not
+            say it have one.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Basis:
     unit: float = 1.0
     knots: tuple[float, ...] = ()
     relative: str = ""
+    reach: int = 1
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Basis:
@@ -109,8 +112,9 @@ class Basis:
             yield self.name, days.values
             yield f"{self.name}:around", days.before(1)
             yield f"{self.name}:around", days.before(-1)
-            yield f"{self.name}:near", days.before(2)
-            yield f"{self.name}:near", days.before(-2)
+            for far in range(2, self.reach + 1):
+                yield f"{self.name}:near", days.before(far)
+                yield f"{self.name}:near", days.before(-far)
             yield f"{self.name}:weekend", days.values * days.weekend
             for knot in self.knots:  # a group each
                 yield f"{self.name}:above {knot:g}", (days.values > knot).astype(np.float64)
@@ -138,8 +142,9 @@ class Basis:
         yield self.name, holiday
         yield f"{self.name}:around", days.before(1, holiday)
         yield f"{self.name}:around", days.before(-1, holiday)
-        yield f"{self.name}:near", days.before(2, holiday)
-        yield f"{self.name}:near", days.before(-2, holiday)
+        for far in range(2, self.reach + 1):
+            yield f"{self.name}:near", days.before(far, holiday)
+            yield f"{self.name}:near", days.before(-far, holiday)
         yield f"{self.name}:weekend", holiday * days.weekend
         for flag in flags:
             yield f"{self.name}:each", flag
