@@ -7,8 +7,8 @@ import numpy as np
 from lib.data import Covariate, Panel
 from lib.features.covariate_bases import Basis, series_medians
 
+REACH = 2  # days before and after an event
 HALF = 0.5  # size of an event; smaller ones may be of another kind, such as holidays
-REACH = 2  # days around an event or holiday
 KNOTS = (0.2, 0.4, 0.6, 0.8)  # quantiles at which a line may break
 # Levels of a number differ by this much more between series than within one: each has its own.
 OWN_LEVEL = 2.0
@@ -31,9 +31,8 @@ def learn_basis(panel: Panel, covariate: Covariate, past: np.ndarray) -> Basis |
     if kind in ("category", "holiday"):
         seen = np.unique(values[np.isfinite(values)]).astype(np.int64)
         labels = tuple(covariate.labels[code] for code in seen)
-        if kind == "category":
-            return Basis(name, kind, labels)
-        return Basis(name, kind, tuple(label for label in labels if label), reach=REACH)
+        labels = tuple(label for label in labels if label or kind == "category")
+        return Basis(name, kind, labels, reach=REACH)
     if kind == "event":
         sizes = np.unique(values[values > 0])
         steps = (0.0, HALF) if sizes.min() <= HALF < sizes.max() else (0.0,)

@@ -37,8 +37,8 @@ class Basis:
         knots: of the broken line.
         relative: whether the number is taken in relation to the median of its series: "ratio" as
             the logarithm of the ratio, "difference", or "" not at all.
-        reach: days before and after an event or holiday on which it acts as well, 1 or 2. Those of
-            artifacts that do not say reach one.
+        reach: days before and after an event or a holiday on which it acts; artifacts that do not
+            say it have one.
     """
 
     name: str
@@ -110,24 +110,23 @@ class Basis:
             yield from self._number_columns(days)
         elif self.kind == "event":
             yield self.name, days.values
-            yield from self._columns_around(days, days.values)
+            yield f"{self.name}:around", days.before(1)
+            yield f"{self.name}:around", days.before(-1)
+            for far in range(2, self.reach + 1):
+                yield f"{self.name}:near", days.before(far)
+                yield f"{self.name}:near", days.before(-far)
             yield f"{self.name}:weekend", days.values * days.weekend
             for knot in self.knots:  # a group each
                 yield f"{self.name}:above {knot:g}", (days.values > knot).astype(np.float64)
         elif self.kind != DATE:  # the effects of dates are in a table of their own
             yield from self._label_columns(days)
 
-    def _columns_around(self, days: _Days, happens: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-        for back, group in ((1, "around"), (2, "near"))[: self.reach]:
-            yield f"{self.name}:{group}", days.before(back, happens)
-            yield f"{self.name}:{group}", days.before(-back, happens)
-
     def _number_columns(self, days: _Days) -> Iterator[tuple[str, np.ndarray]]:
         linear = (days.values - self.mean) / self.unit
         yield self.name, linear
         for knot in self.knots:
             yield f"{self.name}:curve", np.maximum(days.values - knot, 0) / self.unit
-        before = days.before(1, days.values)
+        before = days.before(1)
         before = np.where(np.isfinite(before), before, days.values)
         yield f"{self.name}:before", (before - self.mean) / self.unit
         yield f"{self.name}:weekend", linear * days.weekend
@@ -141,7 +140,11 @@ class Basis:
             return
         holiday = np.asarray(days.values >= 0, dtype=np.float64)
         yield self.name, holiday
-        yield from self._columns_around(days, holiday)
+        yield f"{self.name}:around", days.before(1, holiday)
+        yield f"{self.name}:around", days.before(-1, holiday)
+        for far in range(2, self.reach + 1):
+            yield f"{self.name}:near", days.before(far, holiday)
+            yield f"{self.name}:near", days.before(-far, holiday)
         yield f"{self.name}:weekend", holiday * days.weekend
         for flag in flags:
             yield f"{self.name}:each", flag
@@ -167,8 +170,9 @@ class _Days:
     def none(cls) -> _Days:
         return cls(np.empty(0), np.empty(0, dtype=np.int64), np.empty(0, dtype=bool))
 
-    def before(self, days: int, column: np.ndarray) -> np.ndarray:
+    def before(self, days: int, column: np.ndarray | None = None) -> np.ndarray:
         """Return a column `days` days before each row (a negative number: after it). (N,)."""
+        column = self.values if column is None else column
         shifted = np.full_like(column, np.nan)
         if days > 0:
             shifted[days:] = column[:-days]

@@ -101,6 +101,24 @@ def test_an_event_of_one_size_has_one_column_for_it():
         assert again.bases == effects.bases
 
 
+def test_effects_of_an_earlier_version_apply_as_they_did():
+    """Its bases do not say how far an event reaches, and have weights for a day."""
+    at = np.arange(12, DAYS, 12)
+    effect = 0.3 * (event_of(1.0, at).values > 0)
+    panel = panel_with(event_of(1.0, at), effect=effect)
+    effects = learn(panel)
+    arrays = effects.to_arrays()
+    settings = json.loads(arrays["settings"].tobytes().decode())
+    del settings["bases"][0]["reach"]
+    former = [place for place, group in enumerate(effects.bases[0].groups) if "near" not in group]
+    arrays |= {name: arrays[name][:, former] for name in ("weights", "centres")}
+    arrays["settings"] = np.frombuffer(json.dumps(settings).encode(), dtype=np.uint8)
+    old = CovariateEffects.from_arrays(arrays)
+    assert old.bases[0].groups == ["promo", "promo:around", "promo:around", "promo:weekend"]
+    applied = old.apply(panel).effects[0]
+    assert applied[at].mean() - applied[at[:-1] + 6].mean() == pytest.approx(0.3, abs=0.03)
+
+
 def test_an_event_reaches_two_days_around():
     at = np.arange(12, DAYS - 2, 12)
     promo = event_of(1.0, at)
