@@ -140,7 +140,11 @@ class FairWorker(BatchWorker):
 
     def finish_request(self, conn: Any, fs: Any) -> None:
         """Wait for the client of a connection that has no request now, but not for ever."""
-        if not fs.cancelled() and fs.exception() is None and fs.result() is _WAITS:
+        result = None if fs.cancelled() or fs.exception() else fs.result()
+        if result is _WAITS:
+            return
+        if result is True and conn.sock.has_more():
+            self.enqueue_req(conn)  # behind the others; no event would announce what is here
             return
         super().finish_request(conn, fs)
         if self.pending_conns and self.pending_conns[-1] is conn:
@@ -266,7 +270,8 @@ class FairWorker(BatchWorker):
     def _has_next(self, conn: Any) -> bool:
         # What was read already, with the request before: no event would announce it.
         conn.sock.give_back(conn.parser.unreader.take_buffered())
-        return self.has_arrived(conn, wait=self.nr_conns <= self.cfg.threads)
+        # Of a quick client the next request is always here: it would keep the thread to itself.
+        return self.nr_conns <= self.cfg.threads and self.has_arrived(conn, wait=True)
 
     def has_arrived(self, conn: Any, *, wait: bool) -> bool:
         """Tell whether a request can be answered; with `wait`, after a moment."""

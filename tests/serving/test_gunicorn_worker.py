@@ -14,6 +14,7 @@ import pytest
 from lib.settings import ROOT
 
 APP = """
+import time
 from serving.http import connection as module
 module._READ, module._RATE, module._TAKE = 0.5, 1e6, 0.5
 
@@ -23,6 +24,8 @@ def app(environ, start):
     except OSError:
         size = -1
     text = str(size).encode()
+    if environ["PATH_INFO"] == "/nap":
+        time.sleep(0.01)
     if environ["PATH_INFO"] == "/much":
         text = bytes(30_000_000)
     start("200 OK", [("Content-Length", str(len(text)))])
@@ -107,6 +110,21 @@ def test_worker_answers_requests_sent_ahead_in_turn(port):
         while got.count(b"HTTP/1.1 200 OK") < 5 or not got.endswith(b"5"):
             got += client.recv(1000)
     assert [answer[-1:] for answer in got.split(b"HTTP/1.1")[1:]] == [b"1", b"2", b"3", b"4", b"5"]
+
+
+def test_worker_lets_no_client_keep_a_thread_while_others_wait(port):
+    """Of four clients the next request is always here, and a fifth has one."""
+    many = 150
+    request = b"GET /nap HTTP/1.1\r\nHost: here\r\n\r\n"
+    quick = [socket.create_connection(("127.0.0.1", port)) for _ in range(4)]
+    for each in quick:
+        each.sendall(many * request)
+    time.sleep(0.1)
+    assert answer(port) == b"5"
+    for each in quick:
+        each.setblocking(False)
+        assert each.recv(1_000_000).count(b"HTTP/1.1 200") < many
+        each.close()
 
 
 def test_worker_sends_an_answer_in_one_packet(port):
