@@ -69,9 +69,9 @@ def _fill(
     if covariate.kind == "event" and (values[~blank] == 0).any():
         return covariate
     log.info("covariate_blank_is_none", name=covariate.name, share=round(float(share), 2))
-    none = 0.0
     if covariate.kind == "category" and "" not in labels:
         labels, values = ("", *labels), values + 1
+    none = float(labels.index("")) if covariate.kind == "category" else 0.0
     here = np.isnan(values) & written & (dates >= days.min())
     return replace(covariate, values=np.where(here, none, values), labels=labels)
 

@@ -35,8 +35,10 @@ def learn_basis(panel: Panel, covariate: Covariate, past: np.ndarray) -> Basis |
         return Basis(name, kind, labels, reach=REACH)
     if kind == "event":
         sizes = np.unique(values[values > 0])
+        if len(sizes) < 2:
+            return Basis(name, kind, reach=REACH)
         steps = (0.0, HALF) if sizes.min() <= HALF < sizes.max() else (0.0,)
-        return Basis(name, kind, knots=steps if len(sizes) > 1 else (), reach=REACH)
+        return Basis(name, kind, knots=steps, reach=REACH)
     relative = _find_relation(panel, values)
     known = Basis(name, kind, relative=relative).transform(
         panel, values, series_medians(panel, values)
