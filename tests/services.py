@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import free_port
+
 
 @contextmanager
 def postgresql(address="127.0.0.1"):
@@ -70,11 +72,6 @@ def mlflow(database_url, artifacts):
     finally:
         os.killpg(server.pid, signal.SIGTERM)
         server.wait(30)
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
 
 
 def _wait_for(port, seconds=30):

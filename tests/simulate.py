@@ -10,7 +10,6 @@ import argparse
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -33,6 +32,7 @@ from lib.monitoring.report import Report
 from lib.pipeline.check import check_and_retrain
 from lib.settings import ROOT, Settings
 from lib.storage.database import Store
+from tests.ports import free_port
 
 DAYS, LIVE = 1461, 1096
 SILENT_DAYS = 30  # without truth, which comes afterwards
@@ -81,12 +81,6 @@ def served(folder: Path, port: int):
     finally:
         process.terminate()
         process.wait(60)
-
-
-def free_port() -> int:
-    with socket.socket() as door:
-        door.bind(("127.0.0.1", 0))
-        return door.getsockname()[1]
 
 
 class Client:

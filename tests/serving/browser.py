@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -14,6 +13,7 @@ from contextlib import contextmanager
 from werkzeug.serving import make_server
 
 from lib.settings import ROOT
+from tests.ports import free_port
 
 BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
@@ -38,9 +38,7 @@ def launch(playwright):
 @contextmanager
 def gunicorn(log, **environment):
     """`python -m serving.server` with its worker, ready: the page's address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     address = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "serving.server", f"--port={port}", "--workers=1"]
     with log.open("w") as output:

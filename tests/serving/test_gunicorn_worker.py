@@ -12,6 +12,7 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 import pytest
 
 from lib.settings import ROOT
+from tests.ports import free_port
 
 APP = """
 import time
@@ -42,9 +43,7 @@ def port(tmp_path):
 
 @contextmanager
 def running(folder):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = ["gunicorn", "--bind", f"127.0.0.1:{port}", "--threads", "2", "--chdir", str(folder)]
     kind = ["--worker-class", "serving.http.gunicorn_worker.FairWorker", "--keep-alive", "60"]
     with (folder / "log").open("wb") as log:

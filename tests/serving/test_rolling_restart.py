@@ -8,7 +8,8 @@ from contextlib import ExitStack, contextmanager
 import pytest
 
 from lib.settings import ROOT
-from tests.serving.test_server import BODY, Crowd, free_port, registry, served, until_ready
+from tests.ports import free_port
+from tests.serving.test_server import BODY, Crowd, registry, served, until_ready
 
 __all__ = ["registry"]
 pytestmark = [
@@ -59,7 +60,7 @@ def test_rolling_restart_fails_no_request_of_kept_connections(registry, tmp_path
         for number in range(2):
             start(number, f"log{number}")
         balancer = stack.enter_context(balanced(ports, tmp_path))
-        with Crowd(balancer, clients=CLIENTS, calls=(("/predict", BODY),), pause=0.05) as crowd:
+        with Crowd(balancer, clients=CLIENTS, calls=(("/predict", BODY),), pause=0.2) as crowd:
             time.sleep(1)
             for restart in range(RESTARTS):
                 servers[restart % 2].close()  # SIGTERM, and waits for its end

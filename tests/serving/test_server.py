@@ -5,7 +5,6 @@ import itertools
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -21,6 +20,7 @@ from lib.settings import ROOT
 from serving import supervised_process
 from serving.schemas.examples import example_rows
 from tests.panels import TINY_MODEL
+from tests.ports import free_port
 from tests.serving.live import settings_of
 
 pytestmark = [
@@ -65,19 +65,16 @@ class Crowd:
             try:
                 connection.request("POST", path, body, {"Content-Type": "application/json"})
                 response = connection.getresponse()
-                answer = json.loads(response.read())
+                text = response.read()
+                answer = json.loads(text)
                 self.answers.append((response.status, answer.get("model_version")))
+            except json.JSONDecodeError:  # a balancer's page
+                self.errors.append(f"{response.status} {text[:200]!r}")
             except (OSError, http.client.HTTPException) as error:
                 self.errors.append(repr(error))
                 connection.close()
                 time.sleep(0.05)
         connection.close()
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def get(port, path):
@@ -90,15 +87,18 @@ def get(port, path):
         connection.close()
 
 
-def until_ready(port, seconds=90):
-    end = time.monotonic() + seconds
+def until_ready(port, process=None, log=None):
+    end = time.monotonic() + 180
     while True:
         try:
             if get(port, "/health/ready")[0] == 200:
                 return
         except OSError:
             pass
-        assert time.monotonic() < end, "the server is not ready"
+        is_dead = process is not None and process.poll() is not None
+        if is_dead or time.monotonic() > end:
+            said = log.read_text()[-2000:] if log is not None else ""
+            raise AssertionError(f"the server {'has ended' if is_dead else 'is not ready'}: {said}")
         time.sleep(0.1)
 
 
@@ -128,7 +128,7 @@ def served(settings, log, *options, port=None):
             [*command, *options], cwd=ROOT, env=environment, stderr=file, stdout=file
         )
         try:
-            until_ready(port)
+            until_ready(port, process, log)
             yield port, process
         finally:
             process.terminate()

@@ -24,7 +24,7 @@ from lib.settings import ROOT
 from serving.schemas.examples import example_rows
 from tests.base_image import base_image
 from tests.panels import TINY_MODEL
-from tests.services import free_port
+from tests.ports import free_port
 from tests.serving.live import settings_of
 
 # Of MLflow's own code, not ours.

@@ -22,7 +22,8 @@ from lib.storage.database import Store
 from lib.storage.tables import checks
 from serving.schemas.examples import example_rows
 from tests import services
-from tests.serving.test_server import free_port, until_ready
+from tests.ports import free_port
+from tests.serving.test_server import until_ready
 
 pytestmark = [pytest.mark.slow, pytest.mark.services]
 
@@ -59,7 +60,7 @@ def api(environment, log):
     with log.open("w") as file:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=file, stdout=file)
         try:
-            until_ready(port, 180)
+            until_ready(port, process, log)
             yield port
         finally:
             process.terminate()

@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from lib.settings import ROOT
-from tests.serving.test_server import free_port
+from tests.ports import free_port
 
 pytestmark = pytest.mark.skipif(shutil.which("haproxy") is None, reason="haproxy is not installed")
 PASSWORD = "of the door"

@@ -16,7 +16,7 @@ from lib.storage.database import Store
 from tests.lib.monitoring.served_days import write_forecasts
 from tests.lib.monitoring.test_report import DAY
 from tests.panels import TINY_MODEL
-from tests.services import free_port
+from tests.ports import free_port
 
 pytestmark = [
     pytest.mark.slow,

@@ -27,7 +27,7 @@ from lib.monitoring.channels import (
 from lib.settings import ROOT, SettingsError, get_settings
 from lib.storage.tables import alerts
 from tests import sinks
-from tests.services import free_port
+from tests.ports import free_port
 
 # Of apprise, when it is imported.
 pytestmark = pytest.mark.filterwarnings("ignore:'imghdr' is deprecated:DeprecationWarning")
