@@ -28,7 +28,7 @@ export JUPYTER_PREFER_ENV_PATH := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help install lock lint format docs test test-slow test-3.13 test-services run-mlflow train pretrain tune backtest \
-	explain promote rollback run-api run-worker bench-serving bench-accuracy bench-public bench-starts bench-pretraining bench-new-series bench-speed bench-monitoring bench-planning example \
+	explain promote rollback run-api run-worker bench-serving bench-accuracy bench-public bench-starts bench-pretraining bench-new-series bench-refit bench-speed bench-monitoring bench-planning example \
 	screenshots test-page docker-build docker-run forecast forecast-arguments forecast-folder bench-robustness monitor plan check \
 	simulate lab clean clean-var
 
@@ -254,6 +254,9 @@ bench-pretraining: $(STAMP) ## Networks pretrained without one ingredient each, 
 
 bench-new-series: $(STAMP) ## Forecast series of which only the last days are known (ARGS="--help")
 	OMP_NUM_THREADS=1 $(PY) -m benchmarks.accuracy.new_series $(ARGS)
+
+bench-refit: $(STAMP) ## A network that has learned every known day beside its twin (ARGS="--help")
+	OMP_NUM_THREADS=1 $(PY) -m benchmarks.accuracy.refitting $(ARGS)
 
 bench-robustness: $(COMPARISON) ## Measure how accuracy falls as data gets worse (ARGS="--help")
 	OMP_NUM_THREADS=1 $(PY) -m benchmarks.accuracy.robustness $(ARGS)

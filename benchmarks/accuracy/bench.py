@@ -45,6 +45,7 @@ EFFORTS: dict[str, dict[str, str]] = {
 }
 TAKE_COVARIATES = (*EFFORTS, "LightGBM", "LightGBM364", "NHITS", "LSTM", "DeepAR", "TFT")
 STEP = 28  # days between cutoffs
+USELESS = ("noise", "constant", "trend")  # columns that say nothing, known ahead
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,8 @@ def main() -> int:
     add("--peers", type=Path, default=HERE / ".venv", help="environment of the peers")
     add("--steps", type=int, default=1000, help="of the neural peers (default %(default)s)")
     add("--profile", default="default", help="of ours (default %(default)s)")
+    add("--seed", type=int, default=0, help="of ours (default %(default)s)")
+    add("--useless", action="store_true", help="ours is given columns that say nothing as well")
     add("--force", action="store_true", help="run also what is done")
     add("--out", type=Path, default=HERE / "results", help="folder (default %(default)s)")
     asked = parser.parse_args()
@@ -175,9 +178,11 @@ def judge(
             # COVARIATES=0 withholds those of the target days only; peers see none of any day
             file, columns = folder / "bare.parquet", {}
             table[["series_id", "date", "value"]].to_parquet(file, index=False)
+        if asked.useless:
+            file, columns = add_useless(file, columns, folder / "useless.parquet")
         parameters = {"DATA": str(file.resolve()), "STEP": str(STEP)} | columns
         parameters |= {"HORIZON": str(data_set.horizon), "CUTOFFS": str(data_set.cutoffs)}
-        parameters |= EFFORTS[model]
+        parameters |= EFFORTS[model] | {"SEED": str(asked.seed)}
         forecasts, seconds = ours(parameters, folder, asked.profile)
     else:
         job = {
@@ -197,6 +202,19 @@ def judge(
         **score(forecasts, data, origins, data_set.horizon),
         "seconds": round(seconds, 1),
     }
+
+
+def add_useless(source: Path, columns: dict[str, str], target: Path) -> tuple[Path, dict[str, str]]:
+    """Write a file with three more columns: noise, a constant and a trend of no meaning."""
+    table = pd.read_csv(source) if source.suffix == ".csv" else pd.read_parquet(source)
+    days = pd.to_datetime(table[columns.get("DATE_COLUMN", "date")])
+    rng = np.random.default_rng(0)
+    table["noise"] = pd.Series(rng.normal(size=days.nunique()), sorted(days.unique()))[days].array
+    table["constant"] = 1.0
+    table["trend"] = (days - days.min()).dt.days / 7.0
+    table.to_parquet(target, index=False)
+    named = [columns[key] for key in ("COVARIATES",) if key in columns]
+    return target, columns | {"COVARIATES": ",".join([*named, *USELESS])}
 
 
 def ours(parameters: dict[str, str], folder: Path, profile: str) -> tuple[pd.DataFrame, float]:
