@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
 import structlog
@@ -12,9 +9,6 @@ import structlog
 from lib.data.grouped_rows import GroupedRows
 from lib.data.parsing import Days
 from lib.data.source import Source
-
-if TYPE_CHECKING:
-    from pandera.pandas import DataFrameSchema
 
 # A longer gap is a wrong year rather than missing days.
 MAX_GAP_DAYS = 3660
@@ -98,53 +92,36 @@ def _midnight_remedy(days: Days, several: bool, decimal: str, source: Source) ->
     return f"If there is one row a day, drop the time: {times}.dt.normalize()"
 
 
-@cache
-def _schema() -> DataFrameSchema:
-    """Return the checks of single cells. pandera is imported on use: it takes half a second."""
-    import pandera.pandas as pa
-
-    finite = pa.Check(lambda column: ~np.isinf(column), error="a finite number, or nothing")
-    return pa.DataFrameSchema(
-        {
-            "series_id": pa.Column(
-                str, pa.Check(lambda column: column != "", error="the name of a series")
-            ),
-            "date": pa.Column("datetime64[us]"),
-            "value": pa.Column(float, finite, nullable=True),
-            "fator_externo": pa.Column(float, finite, nullable=True),
-            "evento_especial": pa.Column(
-                float, pa.Check.in_range(0, 1, error="0 to 1 (0: none, 1: event)"), nullable=True
-            ),
-        },
-        strict=True,
-        ordered=True,
-    )
-
-
 def check_cells(table: pd.DataFrame, source: Source) -> None:
     """Check the cells of a typed table: finite numbers, events in 0 to 1, names of series.
 
     Raises:
         SeriesError: names the first row whose cell is not valid.
     """
-    from pandera.errors import SchemaErrors
-
-    try:
-        _schema().validate(table, lazy=True)
-    except SchemaErrors as error:
-        cases = error.failure_cases.sort_values("index", kind="stable")
-        first = cases.iloc[0]
-        case = first["failure_case"]
-        raise source.error(
-            f"got {case!r}" if isinstance(case, str) else f"got {case}",
-            column=first["column"],
-            row=int(first["index"]),
-            count=int((cases["column"] == first["column"]).sum()),
-            expected=str(first["check"]),
-            remedy="Correct it, or leave it blank where it is not known"
-            if first["column"] != "series_id"
-            else "Fill in the name or drop the row",
-        ) from None
+    event, number = table["evento_especial"], "a finite number, or nothing"
+    wrong = {
+        "series_id": (table["series_id"] == "", "the name of a series"),
+        "value": (np.isinf(table["value"]), number),
+        "fator_externo": (np.isinf(table["fator_externo"]), number),
+        "evento_especial": ((event < 0) | (event > 1), "0 to 1 (0: none, 1: event)"),
+    }
+    rows = {column: np.flatnonzero(cells) for column, (cells, _) in wrong.items()}
+    invalid = [column for column, own in rows.items() if len(own)]
+    if not invalid:
+        return
+    column = min(invalid, key=lambda name: rows[name][0])
+    row = int(rows[column][0])
+    case = table[column].iloc[row]
+    raise source.error(
+        f"got {case!r}" if isinstance(case, str) else f"got {case}",
+        column=column,
+        row=row,
+        count=len(rows[column]),
+        expected=wrong[column][1],
+        remedy="Correct it, or leave it blank where it is not known"
+        if column != "series_id"
+        else "Fill in the name or drop the row",
+    )
 
 
 def check_days(rows: GroupedRows) -> None:

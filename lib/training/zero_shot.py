@@ -68,14 +68,17 @@ def save_zero_shot(
     write({})
     plain = served = ServedModel.load(folder)
     levels = pretrained.quantiles
-    if len(data.validation.origins):
-        residuals, offsets = residuals_of(plain, data.validation)
+    known = residuals_of(plain, data.validation) if len(data.validation.origins) else None
+    if known:
+        residuals, offsets = known
         spread = spread_of(residuals, offsets, levels, weeks_of(data.validation))
         write(spread_by_series(data.validation, residuals, offsets * spread, levels))
         served = plain.reopen()
 
     def factors_of(windows: Windows) -> np.ndarray:
-        return spread_of(*residuals_of(plain, windows), levels, weeks_of(windows), prior_weeks=0)
+        same = known if windows is data.validation else None
+        measured = same or residuals_of(plain, windows)
+        return spread_of(*measured, levels, weeks_of(windows), prior_weeks=0)
 
     return add_learned(served, data, split, factors_of)
 

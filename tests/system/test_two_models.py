@@ -1,6 +1,5 @@
 """Two registered names side by side in one database: nothing of one is seen by the other."""
 
-import importlib
 import threading
 from datetime import timedelta
 from pathlib import Path
@@ -87,7 +86,6 @@ def test_retraining_is_apart_and_may_run_at_once(two, tmp_path, monkeypatch):
         change["var_dir"].mkdir(exist_ok=True)
         done[store.model_name] = retrain(store, settings.model_copy(update=change), pipeline=TOY)
 
-    importlib.import_module("pandera.pandas")  # two threads that import it may wait for each other
     threads = [threading.Thread(target=run, args=one) for one in two]
     for thread in threads:
         thread.start()

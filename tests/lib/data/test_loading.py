@@ -255,7 +255,7 @@ def test_loading_many_series_is_quick(tmp_path):
 
 
 def test_importing_series_loads_nothing_heavy():
-    heavy = "{'torch', 'mlflow', 'shap', 'pandera'}"
+    heavy = "{'torch', 'mlflow', 'shap'}"
     code = f"import sys, lib.data.loading; print({heavy} & set(sys.modules))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "set()"

@@ -25,7 +25,7 @@ import pyfunc
 from mlflow.models.model import __mlflow_model__
 print(json.dumps([type(__mlflow_model__).__name__, sorted(sys.modules)]))
 """
-REFUSED = ("lib", "torch", "shap", "pandera", "structlog", "lazy_loader", "pydantic_settings")
+REFUSED = ("lib", "torch", "shap", "structlog", "lazy_loader", "pydantic_settings")
 REFUSED += ("safetensors", "holidays", "optuna", "msgspec", "tenacity", "ray")
 
 
