@@ -133,7 +133,8 @@ class CovariateEffects:
         for mode in (MULTIPLY, ADD):
             rows = additive == bool(mode)
             if rows.any():
-                centred = columns[rows] - self.centres[mode, place]
+                some = np.ascontiguousarray(columns) if rows.all() else columns[rows]
+                centred = some - self.centres[mode, place]
                 effect[rows], linear[rows] = centred @ self.weights[mode, place], centred[:, 0]
         gain, slope = np.repeat(traits.gains[:, k], length), np.repeat(traits.slopes[:, k], length)
         return effect * gain + linear * slope, linear

@@ -77,8 +77,11 @@ def centred_mean(values: np.ndarray, days: int) -> np.ndarray:
         The same shape.
     """
     half = days // 2
+    observed = np.isfinite(values)
+    if values.ndim > 2 and (observed == observed[..., :1]).all():
+        observed = observed[..., :1]  # one count is that of all columns
     total = _window_sum(np.nan_to_num(values), half)
-    count = _window_sum(np.isfinite(values).astype(np.float64), half)
+    count = _window_sum(observed.astype(np.float64), half)
     return np.where(count >= max(3, days // 4), total / np.maximum(count, 1), np.nan)
 
 
@@ -93,11 +96,15 @@ def inner_days(grid: WeeklyGrid) -> np.ndarray:
 
 def _window_sum(values: np.ndarray, half: int) -> np.ndarray:
     """Return the sum over the days up to `half` before and after each. (S, T, ...)."""
-    sums = np.zeros((len(values), values.shape[1] + 1, *values.shape[2:]))
+    days = values.shape[1]
+    sums = np.zeros((len(values), days + 1, *values.shape[2:]))
     np.cumsum(values, axis=1, out=sums[:, 1:])
-    days = np.arange(values.shape[1])
-    last = np.minimum(days + half + 1, values.shape[1])
-    return sums[:, last] - sums[:, np.maximum(days - half, 0)]
+    inner = max(days - half, 0)  # days before this one have `half` days after them
+    found = np.empty(values.shape)
+    found[:, :inner] = sums[:, half + 1 :]
+    found[:, inner:] = sums[:, -1:]
+    found[:, half:] -= sums[:, :inner]
+    return found
 
 
 def weekday_profile(values: np.ndarray) -> np.ndarray:
