@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 import structlog
 
+from lib.data.covariate_kinds import find_kind
 from lib.data.covariates import (
     SEPARATOR,
     Covariate,
     Kind,
     as_categories,
-    find_kind,
     is_covariate_column,
     split_column,
 )
