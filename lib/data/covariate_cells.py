@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 import structlog
 
+from lib.data.covariate_kinds import find_kind, looks_like_dates, looks_numeric
 from lib.data.covariates import (
     SEPARATOR,
     Covariate,
     Kind,
     as_categories,
-    find_kind,
     is_covariate_column,
     split_column,
 )
@@ -25,9 +25,7 @@ from lib.data.source import Source
 
 NO_CATEGORY = tuple(word for word in MISSING if word != "None")  # "None" may be a category
 MOST_LABELS = 100  # of a category, above which a note is logged
-_NUMBER_SHARE = 0.9  # of the cells, from which others are errors in a column of numbers
 _TIMES = ("date", "datetime", "datetime64", "time", "timedelta", "timedelta64", "period")
-_NUMBER_LIKE = r"[+-]?[\d.,]*\d[\d.,]*([eE][+-]?\d+)?"
 log = structlog.get_logger()
 
 
@@ -84,7 +82,7 @@ def number_texts(frame: pd.DataFrame, names: CovariateNames) -> dict[str, pd.Ser
     for key in covariates_of(frame):
         if _is_text(frame[key]) and not names.is_categorical(_name_of(key)):
             kind = split_column(key)[1] if is_covariate_column(key) else None
-            if kind in ("number", "event") or (kind is None and _looks_numeric(frame[key])):
+            if kind in ("number", "event") or (kind is None and looks_numeric(frame[key])):
                 texts[key] = frame[key].astype("str").where(frame[key].notna(), "")
     return texts
 
@@ -136,9 +134,11 @@ def _convert(
     values: pd.Series | np.ndarray
     if kind == "category":
         values = _categories(plain)
-    elif _is_text(plain) and kind is None and not _looks_numeric(plain):
+    elif _is_text(plain) and kind is None and not looks_numeric(plain):
         # A series is of a kind, not an event: S and N may be south and north.
         is_static = key.startswith(f"static{SEPARATOR}")
+        if not is_static and looks_like_dates(plain):
+            raise _dates_error(key, source)
         values, kind = (_categories(plain), "category") if is_static else _read_words(plain)
     else:
         values = _numbers(plain, kind, key, decimal, source)
@@ -156,12 +156,7 @@ def _as_plain(cells: pd.Series, key: str, source: Source) -> pd.Series:
     if isinstance(cells.dtype, pd.CategoricalDtype):
         cells = cells.astype(cells.cat.categories.dtype)
     if pd.api.types.infer_dtype(cells, skipna=True) in _TIMES:
-        raise source.error(
-            "the column holds dates or times",
-            column=key,
-            expected="numbers, yes or no, or categories",
-            remedy="Write what they mean for the day, such as the days until then, as a number",
-        )
+        raise _dates_error(key, source)
     if cells.dtype == object:
         known = cells.dropna()
         if known.map(lambda cell: isinstance(cell, (bool, np.bool_))).all():
@@ -174,6 +169,15 @@ def _as_plain(cells: pd.Series, key: str, source: Source) -> pd.Series:
     if pd.api.types.is_numeric_dtype(cells):
         return pd.Series(cells.to_numpy(np.float64, na_value=np.nan))
     return cells.astype("str").str.strip()
+
+
+def _dates_error(key: str, source: Source) -> SeriesError:
+    return source.error(
+        "the column holds dates or times",
+        column=key,
+        expected="numbers, yes or no, or categories",
+        remedy="Write what they mean for the day, such as the days until then, as a number",
+    )
 
 
 def _categories(plain: pd.Series) -> pd.Series:
@@ -278,20 +282,18 @@ def _log_unusual(column: str, values: pd.Series | np.ndarray) -> None:
     if role != "static" and kind != "holiday" and distinct < 2:
         log.info("covariate_constant", name=name, values=distinct)
     if kind == "category" and distinct > MOST_LABELS:
-        log.warning("covariate_many_categories", name=name, categories=distinct)
+        log.warning(
+            "covariate_many_categories",
+            name=name,
+            categories=distinct,
+            advice="names of single days say nothing of days to come; group them, or leave it out",
+        )
 
 
 def _is_text(cells: pd.Series) -> bool:
     if cells.dtype == object:  # of Python, perhaps decimals
         return bool(cells.map(lambda cell: isinstance(cell, str)).any())
     return isinstance(cells.dtype, pd.StringDtype)
-
-
-def _looks_numeric(cells: pd.Series) -> bool:
-    """Tell whether the known cells of text are numbers, apart from a few errors."""
-    text = cells.astype("str").str.strip()
-    known = text[cells.notna() & ~text.isin(MISSING)]
-    return bool(known.str.fullmatch(_NUMBER_LIKE).mean() >= _NUMBER_SHARE) if len(known) else True
 
 
 def _name_of(key: str) -> str:

@@ -83,7 +83,7 @@ def make_case(
     effects = None
     if model.covariates is not None:
         applied = model.covariates.effects.apply(seen)
-        visible = applied.known_ahead(last, contract.horizon)[0].any(axis=0)
+        visible = model.covariates.visible_ahead(applied, last)[0, steps - 1].any(axis=0)
         if visible.any():
             measured = replace(panel, values=np.append(np.full(skipped, np.nan), seen.values))
             past = replace(model.covariates.effects.apply(measured), panel=panel)

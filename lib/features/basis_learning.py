@@ -12,10 +12,14 @@ HALF = 0.5  # size of an event; smaller ones may be of another kind, such as hol
 KNOTS = (0.2, 0.4, 0.6, 0.8)  # quantiles at which a line may break
 # Levels of a number differ by this much more between series than within one: each has its own.
 OWN_LEVEL = 2.0
+MAX_LABELS_OF_DAYS = 0.5  # labels a day, above which they are numbers of receipts, or days
+FEW_LABELS = 8  # which may be as many as the days that have one
 
 
 def learn_basis(panel: Panel, covariate: Covariate, past: np.ndarray) -> Basis | None:
     """Return the basis of a covariate, or None where it never varies within a series.
+
+    Nor does a category have one of which nearly every day has a label of its own.
 
     Args:
         panel: N rows.
@@ -32,6 +36,9 @@ def learn_basis(panel: Panel, covariate: Covariate, past: np.ndarray) -> Basis |
         seen = np.unique(values[np.isfinite(values)]).astype(np.int64)
         labels = tuple(covariate.labels[code] for code in seen)
         labels = tuple(label for label in labels if label or kind == "category")
+        days = len(np.unique(panel.dates[np.isfinite(values)]))
+        if kind == "category" and len(labels) > max(MAX_LABELS_OF_DAYS * days, FEW_LABELS):
+            return None
         return Basis(name, kind, labels, reach=REACH)
     if kind == "event":
         sizes = np.unique(values[values > 0])

@@ -135,6 +135,7 @@ def _describe_covariates(panel: Panel, ahead: np.ndarray) -> list[str]:
         if len(listed) > 1:
             note = note.replace(" is ", " are ", 1)
             note = note.replace("give it", "give them").replace("without it", "without them")
+            note = note.replace("name it", "name them").replace("it never is", "they never are")
         notes.append(note)
     blank = [c.name for c in panel.covariates if c.kind == "category" and "" in c.labels]
     return notes + [f"a blank in {name} counts as none, as it mostly is blank" for name in blank]
@@ -146,7 +147,8 @@ def _describe(column: str, known: int, days: int, series: int) -> str:
     if not known:
         return (
             f"{column} is not known for the days ahead, so they are forecast without it; give it "
-            "in FUTURE (`future=` in Python), or in rows behind the last value"
+            "in FUTURE (`future=` in Python) or in rows behind the last value, or name it among "
+            "the PAST_COVARIATES if it never is"
         )
     of_all = "" if series == 1 else f" of all {series} series"
     return f"{column} is known for {known} of the {days} days ahead{of_all}"

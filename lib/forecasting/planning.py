@@ -217,4 +217,10 @@ class Planning(ABC):
             "none of what it plans"
             for name in same
         ]
+        self.notes += [
+            f"scenario {name!r}: {note}"
+            for name, one in joint.items()
+            for note in one.notes
+            if note not in base.notes
+        ]
         return compared

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from lib.data import Panel
-from lib.features import CovariateEffects, PastEffects
+from lib.data import Panel, take_series
+from lib.features import CovariateEffects, PanelEffects, PastEffects
 
 HIDDEN_SPREAD = "hidden_spread"
+MAX_PATTERNS = 4  # of known covariates on the days ahead of a series, each a forecast of its own
 Forecast = Callable[[Panel, np.ndarray], np.ndarray]  # panel and origins to quantiles
 
 
@@ -46,8 +47,9 @@ class LearnedEffects:
     ) -> np.ndarray:
         """Forecast a panel without the effects that are known ahead, and put them back.
 
-        An effect that is not known for any day ahead stays in the series. One that is known for
-        some of the days is taken to be as recently on the others, and the forecast is wider there.
+        Each day is forecast by what is known of it: there, effects that are not known stay in the
+        series, and the forecast is as wide as without them. So a plan for some days changes no
+        other day.
 
         Args:
             panel: as it is observed.
@@ -59,29 +61,66 @@ class LearnedEffects:
             (n, horizon, levels).
         """
         applied = self.effects.apply(panel)
-        horizon = self.hidden_spread.shape[1]
-        known = applied.known_ahead(origins, horizon)  # (n, horizon, K)
-        known &= known_future | self.effects.always_known
-        visible = known.any(axis=1)
+        visible = self.visible_ahead(applied, origins, known_future=known_future)
         quantiles = np.empty((len(origins), *self.hidden_spread.shape[1:]))
-        for pattern in np.unique(visible, axis=0):
-            rows = np.flatnonzero((visible == pattern).all(axis=1))
-            found = forecast(applied.remove(pattern), origins[rows])
-            found = self._widen(found, known[rows])
-            quantiles[rows] = applied.restore(found, origins[rows], pattern)
+        for pattern in np.unique(visible.reshape(-1, visible.shape[-1]), axis=0):
+            days = (visible == pattern).all(axis=-1)
+            rows = np.flatnonzero(days.any(axis=1))
+            found = forecast(*_take(applied.remove(pattern), origins[rows]))
+            found = applied.restore(self._widen(found, pattern), origins[rows], pattern)
+            quantiles[rows] = np.where(days[rows, :, None], found, quantiles[rows])
         return quantiles
 
-    def _widen(self, quantiles: np.ndarray, known: np.ndarray) -> np.ndarray:
-        """Return quantiles (n, horizon, levels) that are wider where covariates are unknown."""
-        if known.all():
+    def visible_ahead(
+        self, applied: PanelEffects, origins: np.ndarray, *, known_future: bool = True
+    ) -> np.ndarray:
+        """Return the covariates that the forecast of each day ahead knows. (n, horizon, K) bool.
+
+        Args:
+            applied: the effects on a panel.
+            origins: (n,) rows.
+            known_future: as for `forecast`.
+        """
+        always = self.effects.always_known
+        known = applied.known_ahead(origins, self.hidden_spread.shape[1])
+        known &= known_future | always
+        for row in np.flatnonzero((known != known[:, :1]).any(axis=(1, 2))):
+            known[row] = _merge(known[row], always)
+        return known
+
+    def _widen(self, quantiles: np.ndarray, visible: np.ndarray) -> np.ndarray:
+        """Return quantiles (n, horizon, levels) as wide as they are without hidden covariates."""
+        if visible.all():
             return quantiles
-        unknown = ~known[..., None]  # (n, horizon, K, 1)
-        each = self.hidden_spread[:-1].transpose(1, 0, 2)  # (horizon, K, levels)
-        spread = np.where(unknown, np.maximum(each, 1.0), 1.0).max(axis=2)
-        nothing = np.logical_not(known[..., ~self.effects.always_known].any(axis=2))[..., None]
-        spread = np.where(nothing, self.hidden_spread[-1], spread)
+        spread = np.maximum(self.hidden_spread[:-1][~visible], 1.0).max(axis=0)
+        if not visible[~self.effects.always_known].any():
+            spread = self.hidden_spread[-1]
         middle = quantiles[..., self.median : self.median + 1]
         return middle + (quantiles - middle) * spread
+
+
+def _merge(known: np.ndarray, always: np.ndarray) -> np.ndarray:
+    """Return what is known of each day ahead, (horizon, K), in at most MAX_PATTERNS patterns.
+
+    Days with a rare pattern count as knowing less: the largest of the frequent ones within it.
+    """
+    patterns, place, count = np.unique(known, axis=0, return_inverse=True, return_counts=True)
+    if len(patterns) <= MAX_PATTERNS:
+        return known
+    frequent = np.argsort(-count, kind="stable")[: MAX_PATTERNS - 1]
+    kept = np.concatenate([patterns[frequent], always[None]])
+    within = (kept <= patterns[:, None]).all(axis=-1)
+    largest = np.where(within, kept.sum(axis=-1), -1).argmax(axis=-1)
+    return kept[largest][place.ravel()]
+
+
+def _take(panel: Panel, origins: np.ndarray) -> tuple[Panel, np.ndarray]:
+    """Return the series of a panel that have an origin, and the origins in it."""
+    numbers, place = np.unique(panel.series_of(origins), return_inverse=True)
+    if len(numbers) == panel.n_series:
+        return panel, origins
+    some = take_series(panel, numbers)
+    return some, origins - panel.offsets[numbers][place] + some.offsets[place]
 
 
 @dataclass(frozen=True)

@@ -217,6 +217,18 @@ def test_days_and_times_of_python_are_no_categories(cells):
         read(table(opened=cells), covariates=["opened"])
 
 
+@pytest.mark.parametrize("form", ["%Y-%m-%d", "%d/%m/%Y", "%Y-%m-%d %H:%M:%S", "%m-%d-%Y"])
+def test_dates_written_as_text_are_no_categories(form):
+    days = pd.date_range("2024-01-01", periods=DAYS).strftime(form)
+    cells = days.where(np.arange(DAYS) % 3 > 0, "")
+    for role in ("covariates", "past_covariates"):
+        with pytest.raises(SeriesError, match="'opened': the column holds dates or times"):
+            read(table(opened=cells), **{role: ["opened"]})
+    labels = read(table(opened=cells), covariates=["opened"], categorical=["opened"])
+    assert "known:category:opened" in labels
+    assert "static:category:opened" in read(table(opened=days[0]), static_covariates=["opened"])
+
+
 def test_infinite_numbers_and_dates_are_refused():
     price = np.arange(DAYS) * 1.0
     price[3] = np.inf

@@ -266,6 +266,25 @@ def test_category_that_was_never_seen_is_unknown():
     assert by_label[codes == 1].mean() - by_label[codes == 2].mean() == pytest.approx(0.6, abs=0.1)
 
 
+def test_a_label_of_its_own_for_each_day_teaches_nothing():
+    labels = tuple(f"receipt {i}" for i in range(DAYS))
+    receipt = Covariate("receipt", "known", "category", np.arange(DAYS) * 1.0, labels)
+    price = draw()
+    learned = learn(panel_with(number("price", price), receipt, effect=0.3 * price))
+    alone = learn(panel_with(number("price", price), effect=0.3 * price))
+    assert learned.names == alone.names == ("price",)
+    np.testing.assert_array_equal(learned.weights, alone.weights)
+
+
+def test_a_name_for_each_of_few_days_is_learned():
+    at = (40, 90, 140, 190)
+    named = np.zeros(DAYS)
+    named[list(at)] = np.arange(1, 5)
+    fairs = Covariate("fair", "known", "category", named, ("", "a", "b", "c", "d"))
+    learned = learn(panel_with(fairs, effect=0.5 * (named > 0)))
+    assert learned.bases[0].labels == ("", "a", "b", "c", "d")
+
+
 def test_holiday_that_was_never_seen_has_the_common_effect():
     codes = np.zeros(DAYS)
     codes[20::45] = 1 + np.arange(len(codes[20::45])) % 3

@@ -249,6 +249,14 @@ def test_a_category_of_a_plan_that_was_not_learned_is_named(promotions):
     assert [note.split()[1] for note in same] == ["'typo'", "'later'"]
 
 
+def test_a_covariate_that_is_nowhere_planned_may_be_a_past_one(promotions):
+    _, model = promotions
+    model.predict()
+    [note] = [note for note in model.notes if "not known" in note]
+    assert "FUTURE" in note
+    assert "PAST_COVARIATES" in note
+
+
 def test_blanks_that_count_as_none_are_noted(promotions):
     table, _ = promotions
     named = table.assign(promotion=np.where(table["promotion"], "2x1", ""))

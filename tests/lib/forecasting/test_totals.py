@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lib import Forecaster
 from lib.data.covariates import Covariate
 from lib.data.panel import SeriesError
 from lib.forecasting.files import forecast_file
@@ -142,6 +143,47 @@ def test_scenario_changes_only_what_it_plans(fitted):
     total = table[(table["measure"] == "total") & (table["group"] == "north")]
     before, after = total.loc[total["days"] == 28, "mean"]
     assert changed["mean"] == pytest.approx(after - before, abs=1e-9)
+
+
+@pytest.fixture(scope="module")
+def promoted():
+    """A forecaster of a shop whose sales follow promotion and price."""
+    rng = np.random.default_rng(0)
+    days = pd.date_range("2024-01-01", periods=300)
+    promo, price = (rng.random(300) < 0.15).astype(float), rng.uniform(1, 2, 300).round(2)
+    units = 100 * np.exp(0.5 * promo - 0.4 * price + rng.normal(0, 0.03, 300))
+    table = pd.DataFrame({"day": days, "units": units, "promo": promo, "price": price})
+    return Forecaster(horizon=14).fit(
+        table, "day", "units", covariates=["promo", "price"], effort="instant"
+    )
+
+
+def test_a_plan_of_two_days_is_worth_nothing_on_other_days(promoted):
+    days = promoted.predict()["date"].iloc[4:6]
+    plan = pd.DataFrame({"day": days, "promo": 1.0, "price": 1.5})
+    table = promoted.scenarios({"promotion": plan}, days=["1-4", "5-6", "7-14", 14])
+    before, on_days, after, whole = table[table["measure"] == "difference"]["mean"]
+    assert before == after == 0
+    assert on_days == pytest.approx(whole)
+    assert on_days > 50
+
+
+def test_an_explanation_has_what_is_known_of_its_day(promoted):
+    days = promoted.predict()["date"]
+    plan = pd.DataFrame({"day": days.iloc[4:6], "promo": 1.0, "price": 1.5})
+    forecast = promoted.predict(plan).set_index("date")["q0.5"]
+    for day, players in ((days[4], {"promo", "price"}), (days[6], set())):
+        why = promoted.explain(date=str(day.date()), future=plan)
+        assert why.attrs["forecast"] == pytest.approx(forecast[day], rel=1e-5)
+        assert set(why["feature"]) & {"promo", "price"} == players
+
+
+def test_what_is_to_know_of_a_scenario_is_noted_with_its_name(promoted):
+    base = pd.DataFrame({"day": promoted.predict()["date"], "promo": 0.0, "price": 1.5})
+    scenarios = {"dear": base.assign(price=4.0), "cheap": base.assign(price=1.2)}
+    promoted.scenarios(scenarios, [7], future=base)
+    [note] = [note for note in promoted.notes if note.startswith("scenario ")]
+    assert note.startswith("scenario 'dear': price is outside the learned range (1")
 
 
 def test_parts_of_covariates_add_up_to_the_difference(fitted):

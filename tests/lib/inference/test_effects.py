@@ -9,6 +9,7 @@ from lib.data.covariates import Covariate
 from lib.data.panel import Panel
 from lib.forecasting.fitting import take_pretrained
 from lib.inference.artifact import EFFECTS, Contract
+from lib.inference.effects import MAX_PATTERNS, _merge
 from lib.inference.served_model import ServedModel, forecast_panel
 
 DAYS, HORIZON, LEARNED = 400, 14, 330
@@ -139,6 +140,69 @@ def test_days_without_a_plan_are_wider_than_those_with_one(model):
     np.testing.assert_array_equal(part[:6], known[:6])
     width = [(q[8:, 5] - q[8:, 1]) / q[8:, 3] for q in (known, part)]
     assert width[1].mean() > width[0].mean()
+
+
+def test_a_plan_of_some_days_changes_no_other_day(model):
+    panel, origin = promoted_panel(), np.array([LEARNED])
+    nothing = hide(panel, "temperature", "promotion", after=LEARNED)
+    planned = np.isin(np.arange(DAYS) - LEARNED, (5, 6))
+    plan = replace(
+        nothing,
+        covariates=tuple(
+            replace(c, values=np.where(planned & (c.name == "promotion"), 1.0, c.values))
+            for c in nothing.covariates
+        ),
+    )
+    base, changed = (forecast_panel(model, p, origin)[0] for p in (nothing, plan))
+    other = np.setdiff1d(np.arange(HORIZON), (4, 5))
+    np.testing.assert_array_equal(changed[other], base[other])
+    assert (changed[[4, 5], 3] > 1.3 * base[[4, 5], 3]).all()
+
+
+@pytest.mark.parametrize("days", [2, 7, 12])
+def test_intervals_hold_on_days_without_a_plan(model, days):
+    covered = []
+    for origin in ORIGINS:
+        panel = hide(promoted_panel(), "temperature", "promotion", after=origin + days)
+        quantiles = forecast_panel(model, panel, np.array([origin]))[0, days:]
+        truth = panel.values[origin + days + 1 : origin + HORIZON + 1]
+        covered.append((truth >= quantiles[:, 1]) & (truth <= quantiles[:, 5]))
+    assert 0.7 < np.mean(covered) < 0.98
+
+
+def test_few_forecasts_are_made_of_a_plan_with_many_holes():
+    rng = np.random.default_rng(0)
+    known = rng.random((28, 6)) < 0.6
+    known[:, 0] = True
+    known[:9] = True
+    always = np.array([True, *[False] * 5])
+    merged = _merge(known, always)
+    assert len(np.unique(merged, axis=0)) <= MAX_PATTERNS < len(np.unique(known, axis=0))
+    assert (merged <= known).all()
+    assert merged[:, 0].all()
+    assert merged[:9].all()
+    np.testing.assert_array_equal(_merge(known[:10], always), known[:10])
+
+
+def test_series_are_forecast_alike_whatever_the_plans_of_others(model):
+    def joined(*parts):
+        covariates = tuple(
+            replace(same[0], values=np.concatenate([c.values for c in same]))
+            for same in zip(*(p.covariates for p in parts), strict=True)
+        )
+        names = ("dates", "values", "factor", "event")
+        arrays = [np.concatenate([getattr(p, n) for p in parts]) for n in names]
+        offsets = np.arange(len(parts) + 1) * DAYS
+        return Panel(tuple(f"shop {i}" for i in range(len(parts))), offsets, *arrays, covariates)
+
+    planned = [
+        hide(promoted_panel(), "temperature", "promotion", after=LEARNED + days) for days in (0, 5)
+    ]
+    origins = np.array([LEARNED, LEARNED + DAYS])
+    together = forecast_panel(model, joined(*planned), origins)
+    for i, panel in enumerate(planned):
+        alone = replace(panel, ids=(f"shop {i}",))
+        np.testing.assert_allclose(together[i], forecast_panel(model, alone, origins[:1])[0])
 
 
 def test_artifact_lists_and_reads_the_effects(model):
