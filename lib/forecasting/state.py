@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from lib.data import KEYS, planned_columns
 from lib.features import MAX_HORIZON
 from lib.forecasting.covariates import LearnedCovariates
-from lib.forecasting.future import KEYS, planned_columns
 from lib.forecasting.history import Ahead, History, look_ahead
 from lib.forecasting.model_choice import Choice
 from lib.forecasting.planning import Planning
