@@ -1,16 +1,18 @@
 """Backtests with covariates as they were known at each cutoff (`FUTURE`, `future=`)."""
 
+import io
 import json
 
 import numpy as np
 import pandas as pd
 import pytest
+from rich.console import Console
 
 from lib import Forecaster
 from lib.cli import main
 from lib.data import SeriesError
 from lib.forecasting import backtest_instantly, forecast_file
-from lib.pipeline import ParameterError
+from lib.pipeline import ParameterError, show_summary, summarize_backtest
 
 DAYS, HORIZON, CUTOFFS, STEP = 420, 7, 4, 7
 NAMES = {
@@ -125,6 +127,11 @@ def test_the_report_says_which_covariates_were_as_known_then(written, tables):
     note = "covariates as known at each cutoff: temp (plans.csv)"
     assert json.loads((written / "verdict.json").read_text())["notes"] == [note]
     assert f"<p>{note}</p>" in (written / "report.html").read_text()
+    summary = summarize_backtest(written, NAMES)
+    assert list(summary.notes) == [note]
+    console = Console(record=True, file=io.StringIO())
+    show_summary(summary, console)
+    assert note in console.export_text()
     found = json.loads((written / "metrics.json").read_text())["ours"]
     assert found["mase"] == pytest.approx(backtest(*tables)["mase"].iloc[0], rel=1e-9)
 
