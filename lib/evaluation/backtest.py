@@ -116,8 +116,9 @@ def run_backtest(
     if forecaster.covariates and known_future:
         effects = forecaster.covariates.effects
         for places, seen in _panels_at(panel, origins, vintages):
+            cutoffs = {} if vintages is None else {"cutoff": str(panel.dates[origins[places[0]]])}
             for doubt in ft.describe_outside(effects, seen, origins[places], horizon):
-                log.warning("covariate out of range", detail=doubt)
+                log.warning("covariate out of range", detail=doubt, **cutoffs)
     result = collect(origins, quantiles)
     if not revisions:
         return result
