@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from lib import Forecaster
+from lib import Forecaster, evaluation
 from lib.cli import main
-from lib.data import SeriesError
+from lib.data import SeriesError, to_panel
 from lib.forecasting import backtest_instantly, forecast_file
 from lib.pipeline import ParameterError, show_summary, summarize_backtest
 
@@ -193,6 +193,27 @@ def test_the_same_file_is_a_plan_of_the_coming_days(tables, tmp_path):
         forecasts.append(result.forecast)
     first, second = forecasts
     pd.testing.assert_frame_equal(first, second, check_exact=True)
+
+
+def test_a_scenario_takes_the_latest_plan_of_each_covariate(tables):
+    sales = tables[0].assign(promo=lambda t: np.arange(len(t)) % 5 == 0)
+    model = Forecaster(horizon=HORIZON).fit(
+        sales, "day", "units", "shop", effort="instant", covariates=["temp", "promo"]
+    )
+    days = pd.date_range(sales["day"].max() + pd.Timedelta(days=1), periods=HORIZON)
+    newest = pd.DataFrame({"day": days, "temp": 25.0, "promo": 1})
+    older = newest.assign(temp=-5.0, promo=0, known_at="2024-01-01")
+    both = pd.concat([newest.assign(known_at="2024-01-02"), older])
+    found = [model.scenarios({"hot": plan}, [7], by_covariate=True) for plan in (both, newest)]
+    pd.testing.assert_frame_equal(found[0], found[1])
+
+
+def test_vintages_are_of_no_use_where_nothing_is_known_ahead(fitted, tables):
+    panel, (_, plans) = to_panel(fitted.history), tables
+    with pytest.raises(ValueError, match="vintages: expected None"):
+        evaluation.run_backtest(
+            fitted._require_model(), panel, np.array([100]), known_future=False, vintages=plans
+        )
 
 
 def test_a_covariate_of_that_name_stays_one(tables):
