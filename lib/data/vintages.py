@@ -176,9 +176,8 @@ def _check_columns(
     """Refuse a table without KNOWN_AT, and columns that are no part of a plan."""
     planned = planned_columns(names, history)
     used = [own for n, own in planned.items() if n in (*KEYS, *names) or history[n].notna().any()]
-    used.append(KNOWN_AT)
     covariates = [own for own in used if own not in (planned["series_id"], planned["date"])]
-    strange = [name for name in columns if name not in used]
+    strange = [name for name in columns if name not in (*used, KNOWN_AT)]
     if KNOWN_AT in planned.values():
         raise source.error(
             f"a covariate is named {KNOWN_AT!r}",
@@ -198,8 +197,8 @@ def _check_columns(
         raise source.error(
             f"{strange[0]!r} is no covariate that is known for the days ahead",
             count=len(strange),
-            expected=f"{planned['date']!r}, perhaps {planned['series_id']!r}, and some of "
-            f"{covariates}",
+            expected=f"{planned['date']!r}, {KNOWN_AT!r}, perhaps {planned['series_id']!r}, and "
+            f"some of {covariates}",
             remedy=(f"Did you mean {near!r}? " if near else "")
             + f"Rename it, name it with {source.parameter('known')} if the history has it, or "
             "drop it",

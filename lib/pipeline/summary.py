@@ -226,9 +226,10 @@ def _as_name() -> str:
 
 
 def _as_arguments(parameters: Mapping[str, Any]) -> str:
-    """Return DATA and the names of its columns as typed behind `make`, without the usual names."""
+    """Return files and the names of columns as typed behind `make`, without the usual names."""
     usual = {"DATE_COLUMN": "date", "VALUE_COLUMN": "value"}
-    arguments = [f"DATA={_short(Path(parameters['DATA']))}"] if parameters.get("DATA") else []
+    files = {name: parameters.get(name) for name in ("DATA", "FUTURE")}
+    arguments = [f"{name}={_short(Path(path))}" for name, path in files.items() if path]
     for name, value in parameters.items():
         is_column = name.endswith(("_COLUMN", "COVARIATES")) or name in ("COUNTRY", "STATE")
         if is_column and value not in ("", [], (), usual.get(name)) and not isinstance(value, bool):

@@ -127,8 +127,9 @@ def test_the_report_says_which_covariates_were_as_known_then(written, tables):
     note = "covariates as known at each cutoff: temp (plans.csv)"
     assert json.loads((written / "verdict.json").read_text())["notes"] == [note]
     assert f"<p>{note}</p>" in (written / "report.html").read_text()
-    summary = summarize_backtest(written, NAMES)
+    summary = summarize_backtest(written, {"DATA": "sales.csv", "FUTURE": "plans.csv"} | NAMES)
     assert list(summary.notes) == [note]
+    assert all("DATA=sales.csv FUTURE=plans.csv" in command for command in summary.next_steps)
     console = Console(record=True, file=io.StringIO())
     show_summary(summary, console)
     assert note in console.export_text()
