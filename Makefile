@@ -147,7 +147,7 @@ tune: $(STAMP) ## The main job up to the tuning
 
 # A parameter of the notebooks, but for EFFORT, which is an option of the command.
 BACKTEST_PASSED = $(foreach v,$(sort $(filter-out $(OWN) EFFORT,$(GIVEN))),$(v)="$$$(v)")
-backtest: $(STAMP) ## Judge the forecaster on your data (DATA=sales.csv OUT=folder EFFORT=instant COVARIATES=0)
+backtest: $(STAMP) ## Judge the forecaster on your data (DATA=sales.csv OUT=folder EFFORT=instant FUTURE=plans.csv COVARIATES=0)
 	@if [ -z "$(OUT)" ]; then echo "make backtest: say where to: OUT=folder" >&2; exit 2; fi
 	@OMP_NUM_THREADS=1 $(CLI) backtest --out "$(OUT)" $(if $(EFFORT),--effort "$(EFFORT)") $(OPTIONS) \
 	  $(BACKTEST_PASSED)

@@ -1,6 +1,8 @@
 __all__ = [
     "CLOSED_LOOK_BACK",
     "COLUMN_PARAMETERS",
+    "KEYS",
+    "KNOWN_AT",
     "MIN_HISTORY_DAYS",
     "ROUNDING",
     "SERIES_COLUMNS",
@@ -18,14 +20,15 @@ __all__ = [
     "align_covariates",
     "as_categories",
     "as_frame",
+    "as_known_at",
     "choose_validation_days",
     "closed_days_ahead",
     "closed_weekdays",
-    "convert_planned",
     "covariate_columns",
     "day_of_year",
     "describe_covariates",
     "describe_data",
+    "describe_strangers",
     "fill_planned",
     "find_frequency",
     "find_near",
@@ -37,17 +40,23 @@ __all__ = [
     "is_planned",
     "last_history_day",
     "last_history_rows",
+    "list_names",
     "load",
+    "load_vintages",
     "mark_holidays",
     "mark_public_holidays",
     "match_columns",
     "name_holidays",
+    "planned_columns",
     "plot_components",
     "plot_events",
     "plot_factor",
     "plot_seasons",
     "plot_series",
     "read",
+    "read_plan_file",
+    "read_planned",
+    "read_vintages",
     "refuse_misspelt",
     "spike_rows",
     "split_calendar",
@@ -85,7 +94,8 @@ from .holidays import (
     name_holidays,
     split_calendar,
 )
-from .loading import convert_planned, load, validate
+from .loading import KNOWN_AT, load, validate
+from .names import list_names
 from .near_names import find_near
 from .panel import (
     MIN_HISTORY_DAYS,
@@ -103,6 +113,13 @@ from .planned import (
     last_history_rows,
     split_planned,
 )
+from .planned_tables import (
+    KEYS,
+    describe_strangers,
+    planned_columns,
+    read_plan_file,
+    read_planned,
+)
 from .plots import plot_components, plot_events, plot_factor, plot_seasons, plot_series
 from .readers import read
 from .series_checks import ROUNDING, is_constant
@@ -112,3 +129,4 @@ from .spikes import spike_rows, without_spikes
 from .splits import DataSplit, choose_validation_days, split_days, split_without_test
 from .synthesis import synthesize
 from .synthesis_spec import SynthesisSpec
+from .vintages import as_known_at, load_vintages, read_vintages

@@ -90,8 +90,14 @@ def fill_planned(planned: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
     for name in ("evento_especial", *covariate_columns(planned.columns)):
         kind = "event" if name == "evento_especial" else split_column(name)[1]
         cells = planned[name]
-        if kind == "event" and cells.notna().any() and not (cells == 0).any():
-            filled[name] = cells.fillna(0.0)
+        if kind == "event":
+            filled[name] = fill_event(cells)
         if kind == "category" and name in history and (history[name] == "").any():
             filled[name] = cells.fillna("")
     return planned.assign(**filled)
+
+
+def fill_event(cells: pd.Series) -> pd.Series:
+    """Return planned cells of an event, 0 where they are blank and no cell is 0."""
+    is_marked = cells.notna().any() and not (cells == 0).any()
+    return cells.fillna(0.0) if is_marked else cells

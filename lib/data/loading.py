@@ -42,6 +42,8 @@ from lib.data.validation import (
     prepare_line,
 )
 
+KNOWN_AT = "known_at"  # column of a plan: the day, or the time, since when a row was known
+
 
 def load(
     path: str | Path,
@@ -160,25 +162,33 @@ def validate(
     return with_holidays(canonical, country, state, fill_events=fill_events)
 
 
-def convert_planned(frame: pd.DataFrame, source: Source, *, decimal: str = "") -> pd.DataFrame:
-    """Return rows of planned days with their types, in the order of the frame.
+def convert_planned(
+    frame: pd.DataFrame, source: Source, *, decimal: str = ""
+) -> tuple[pd.DataFrame, Source]:
+    """Return rows of planned days with their types, in the order of the frame, without blank ones.
 
     Args:
-        frame: as written, under canonical names: date, perhaps series_id, and covariates of known
-            kinds.
+        frame: as written, under canonical names: date, perhaps series_id and KNOWN_AT, and
+            covariates of known kinds.
         source: of the rows, for messages.
         decimal: the decimal mark of text; "" detects it.
 
     Returns:
-        The same columns: days, numbers (NaN where blank) and categories.
+        The same columns: days, times, numbers (NaN where blank) and categories; and a source that
+        locates the rows.
 
     Raises:
         SeriesError: names file, column and row of the first cell that cannot be read.
     """
     frame, source = _drop_blank_rows(frame, source)
-    table, source = _convert(frame, source, CovariateNames(), decimal, log_kinds=False)
+    plans = frame.drop(columns=KNOWN_AT, errors="ignore")
+    table, source = _convert(plans, source, CovariateNames(), decimal, log_kinds=False)
     check_cells(table[list(SERIES_COLUMNS)], source)
-    return table[list(frame.columns)]
+    if KNOWN_AT in frame:
+        known = convert_days(frame[KNOWN_AT], replace(source, columns={"date": KNOWN_AT}))
+        seconds = (known.clock * 1e6).astype("timedelta64[us]")
+        table[KNOWN_AT] = known.day.astype("datetime64[us]") + seconds
+    return table[list(frame.columns)], source
 
 
 def _canonical_table(

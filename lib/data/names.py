@@ -45,6 +45,12 @@ def unify_names(names: pd.Series, days: np.ndarray, source: Source) -> pd.Series
     return pd.Series(np.array(stripped, dtype=object)[codes], index=names.index).astype("str")
 
 
+def list_names(names: list[str], most: int = 3) -> str:
+    """Return a few names for a sentence: `'a', 'b' and 5 others`."""
+    shown = ", ".join(repr(name) for name in names[:most])
+    return f"{shown} and {len(names) - most} others" if len(names) > most else shown
+
+
 def _group(names: Iterable[str], key: Callable[[str], str]) -> dict[str, list[int]]:
     groups = defaultdict(list)
     for i, name in enumerate(names):

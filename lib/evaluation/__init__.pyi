@@ -14,6 +14,7 @@ __all__ = [
     "compute_metrics",
     "coverage",
     "describe_left_out",
+    "describe_vintages",
     "find_cutoff",
     "flatten_metrics",
     "forecast_table",
@@ -75,3 +76,4 @@ from .scores import (
 )
 from .totals import score_totals
 from .verdict import Verdict, judge
+from .vintages import describe_vintages

@@ -6,7 +6,7 @@ is the row of the last known day of a forecast, a cutoff is its date.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -17,6 +17,7 @@ from lib import features as ft
 from lib.data import (
     MIN_HISTORY_DAYS,
     Panel,
+    as_known_at,
     closed_days_ahead,
     last_history_day,
     last_history_rows,
@@ -68,6 +69,7 @@ def run_backtest(
     *,
     horizon: int | None = None,
     known_future: bool = True,
+    vintages: pd.DataFrame | None = None,
     revisions: bool = False,
 ) -> Backtest:
     """Forecast from every origin with one forecaster, and join the actuals.
@@ -77,35 +79,65 @@ def run_backtest(
         panel: the series.
         origins: (n,) rows, as `origin_rows` returns them.
         horizon: days to score (default: those of the forecaster).
-        known_future: pass on the planned events and the factor of the target days.
+        known_future: pass on the known-future covariates of the target days.
+        vintages: of covariates, as `lib.data.read_vintages` returns them: each origin sees of them
+            what was known then, instead of what the panel has.
         revisions: measure also how far the forecasts move within a week.
 
     Raises:
         ValueError: the forecaster's horizon is shorter than `horizon`, or a forecast is not
-            finite: leaving it out would hide the failure.
+            finite: leaving it out would hide the failure. There are vintages, and known_future is
+            False.
     """
     longest = forecaster.contract.horizon
     horizon = longest if horizon is None else horizon
     if horizon > longest:
         raise ValueError(f"horizon: expected at most {longest}, the forecaster's, got {horizon}")
-    quantiles = forecast_panel(forecaster, panel, origins, known_future=known_future)
-    if forecaster.covariates and known_future:
-        for doubt in ft.describe_outside(forecaster.covariates.effects, panel, origins, horizon):
-            log.warning("covariate out of range", detail=doubt)
-    _check_finite(quantiles, panel, origins)
-    quantiles = quantiles[:, :horizon]
-    result = collect_forecasts(
-        panel, origins, horizon, quantiles=quantiles, levels=forecaster.contract.quantiles
-    )
-    if not revisions:
-        return result
+    if vintages is not None and not known_future:
+        raise ValueError("vintages: expected None where no covariate is known ahead")
+
+    levels = forecaster.contract.quantiles
 
     def forecast(rows: np.ndarray) -> np.ndarray:
-        later = forecast_panel(forecaster, panel, rows, known_future=known_future)[:, :horizon]
-        levels = forecaster.contract.quantiles
-        return collect_forecasts(panel, rows, horizon, quantiles=later, levels=levels).point
+        quantiles = np.empty((len(rows), longest, len(levels)))
+        for places, seen in _panels_at(panel, rows, vintages):
+            quantiles[places] = forecast_panel(
+                forecaster, seen, rows[places], known_future=known_future
+            )
+        return quantiles
 
-    return replace(result, revision=measure_revisions(panel, origins, result.point, forecast))
+    def collect(rows: np.ndarray, quantiles: np.ndarray) -> Backtest:
+        return collect_forecasts(
+            panel, rows, horizon, quantiles=quantiles[:, :horizon], levels=levels
+        )
+
+    quantiles = forecast(origins)
+    _check_finite(quantiles, panel, origins)
+    if forecaster.covariates and known_future:
+        effects = forecaster.covariates.effects
+        for places, seen in _panels_at(panel, origins, vintages):
+            cutoffs = {} if vintages is None else {"cutoff": str(panel.dates[origins[places[0]]])}
+            for doubt in ft.describe_outside(effects, seen, origins[places], horizon):
+                log.warning("covariate out of range", detail=doubt, **cutoffs)
+    result = collect(origins, quantiles)
+    if not revisions:
+        return result
+    revision = measure_revisions(
+        panel, origins, result.point, lambda rows: collect(rows, forecast(rows)).point
+    )
+    return replace(result, revision=revision)
+
+
+def _panels_at(
+    panel: Panel, origins: np.ndarray, vintages: pd.DataFrame | None
+) -> Iterator[tuple[np.ndarray, Panel]]:
+    """Yield the places of some of the origins, and the panel that they see."""
+    if vintages is None:
+        yield np.arange(len(origins)), panel
+        return
+    cutoffs = panel.dates[origins]
+    for cutoff in np.unique(cutoffs):
+        yield np.flatnonzero(cutoffs == cutoff), as_known_at(panel, vintages, cutoff)
 
 
 def measure_revisions(

@@ -7,9 +7,12 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from lib.data import Panel, SeriesError
+from lib.data import (
+    Panel,
+    SeriesError,
+    list_names,
+)
 from lib.explanation import WORDS, Explainer
-from lib.forecasting.model_choice import list_names
 from lib.forecasting.tables import round_digits
 from lib.inference import ServedModel
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from lib.data import SERIES_COLUMNS, load, read
+from lib.data import SERIES_COLUMNS, load, planned_columns, read_plan_file, read_planned
 from lib.forecasting.fitting import REGISTERED, check_effort, least_days
 from lib.forecasting.forecaster import Forecaster
-from lib.forecasting.future import planned_columns, read_planned
 from lib.forecasting.groups import check_ranges, read_groups
 from lib.forecasting.model_choice import Choice
 from lib.forecasting.report import describe_doubts, write_report
@@ -172,19 +171,10 @@ def _check_out(out: Path, bases: Sequence[Path]) -> Path:
 def _read_future(path: Path, reading: Mapping[str, Any], history: pd.DataFrame) -> pd.DataFrame:
     """Read a file of planned covariates, with its types, under the names of its columns."""
     names = _name_columns(reading)
-    wanted = planned_columns(names, history)
-    frame, source = read(
-        path,
-        wanted,
-        separator=reading.get("separator", ""),
-        encoding=reading.get("encoding", ""),
-        optional=wanted,
-    )
-    frame.columns = [wanted.get(name, name) for name in frame.columns]
-    source = replace(source, name=f"FUTURE, {source.name}")
-    decimal = reading.get("decimal", "")
-    planned = read_planned(frame, names, history, source, decimal=decimal)
-    return planned.rename(columns=wanted)
+    form = {name: reading[name] for name in ("separator", "encoding") if name in reading}
+    frame, source = read_plan_file(path, names, history, **form)
+    planned = read_planned(frame, names, history, source, decimal=reading.get("decimal", ""))
+    return planned.rename(columns=planned_columns(names, history))
 
 
 def _name_columns(reading: Mapping[str, Any]) -> dict[str, str]:

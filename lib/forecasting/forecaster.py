@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from lib.data import validate
+from lib.data import read_vintages, validate
 from lib.forecasting.effort import get_model
 from lib.forecasting.fitting import REGISTERED, check_effort, least_days
 from lib.forecasting.history import History
@@ -202,6 +202,7 @@ class Forecaster(ForecasterState):
         step: int = 28,
         *,
         effort: str | None = None,
+        future: pd.DataFrame | None = None,
         **columns: Any,
     ) -> pd.DataFrame:
         """Score forecasts of the past beside those of forecasts that need no training.
@@ -213,15 +214,20 @@ class Forecaster(ForecasterState):
             cutoffs: number of forecasts of each series.
             step: days between two cutoffs.
             effort: as for `fit`; by default that of the fit, and "default" before one.
+            future: covariates as they were planned or forecast, one row for each day (and series)
+                and each time that they were known, in the column known_at. At a cutoff they stand
+                for those of `df` on the days ahead: the latest row known by then counts, and
+                without one the covariate is unknown.
             columns: date, value, series, external, event and those of covariates, as for `fit`;
                 by default those of the fit.
 
         Returns:
             One row a forecaster, ours first: forecaster, mase, wape (%), wql (%), coverage_80 (%)
-            and days (the number scored).
+            and days (the number scored). `attrs["notes"]` says which covariates were taken from
+            `future`.
 
         Raises:
-            SeriesError: the table cannot be used, or is too short for so many cutoffs.
+            SeriesError: a table cannot be used, or is too short for so many cutoffs.
             ParameterError: the effort trains nothing on its own days.
 
         >>> import numpy as np, pandas as pd
@@ -240,6 +246,7 @@ class Forecaster(ForecasterState):
         covariates = {name: columns[name] for name in COVARIATE_ARGUMENTS if name in columns}
         options = covariates or self._learned.options(df, names.values())
         table = validate(df, columns=names, **options)
+        vintages = None if future is None else read_vintages(future, names, table)
         panel = History.of_table(table, names, self.country, self.state).panel()
         trained = self._choice.effort if self._choice else ""
         effort = effort or trained.replace(REGISTERED, "") or "default"
@@ -251,6 +258,7 @@ class Forecaster(ForecasterState):
             seed=self.seed,
             cutoffs=cutoffs,
             step=step,
+            vintages=vintages,
         )
 
     def explain(

@@ -9,15 +9,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lib.data import Panel, align_covariates, fill_planned, split_planned, to_panel
-from lib.forecasting.future import append_horizon, read_planned, update_planned, with_holidays
+from lib.data import (
+    Panel,
+    align_covariates,
+    describe_strangers,
+    fill_planned,
+    list_names,
+    read_planned,
+    split_planned,
+    to_panel,
+)
+from lib.forecasting.future import append_horizon, update_planned, with_holidays
 from lib.forecasting.known_ahead import (
     describe_known_ahead,
     describe_misplaced,
-    describe_strangers,
     describe_unlearned,
 )
-from lib.forecasting.model_choice import list_names
 
 
 @dataclass(frozen=True)

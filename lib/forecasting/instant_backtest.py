@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from lib import evaluation
-from lib.data import load, to_panel
+from lib.data import load, load_vintages, to_panel
 from lib.files import to_json, write_json
 from lib.forecasting.files import READING, find_file
 from lib.forecasting.fitting import INSTANT
@@ -20,13 +20,16 @@ from lib.pipeline import (
     DIGITS,
     ParameterError,
     add_summary,
+    check_future,
     create_out_folder,
     describe_verdict,
     profile_values,
 )
 
 LOADED = (*READING, "COUNTRY", "STATE")
-USED = ("DATA", *LOADED, "HORIZON", "CUTOFFS", "STEP", "SEED")
+# Parameters that say how FUTURE is read: as DATA is.
+OF_FUTURE = tuple(name for name in READING[:8] if name != "VALUE_COLUMN")
+USED = ("DATA", *LOADED, "FUTURE", "HORIZON", "CUTOFFS", "STEP", "SEED")
 _PAGE = '<!DOCTYPE html><html lang="en"><meta charset="utf-8"><title>{}</title><body></body></html>'
 
 
@@ -55,11 +58,17 @@ def backtest_instantly(
         )
     values = profile_values(profile, dict(overrides))
     reading, settings = values["01_synthesis"], values["03_training"]
+    check_future(values)
     if not reading["DATA"]:
         raise ParameterError("DATA: expected a file of the past, such as DATA=sales.csv")
     path = find_file("DATA", Path(reading["DATA"]), bases)
     out = create_out_folder(out, bases)
-    panel = to_panel(load(path, **{name.lower(): reading[name] for name in LOADED}))
+    table = load(path, **{name.lower(): reading[name] for name in LOADED})
+    panel, vintages = to_panel(table), None
+    if reading["FUTURE"]:
+        future = find_file("FUTURE", Path(reading["FUTURE"]), bases)
+        options = {name.lower(): reading[name] for name in OF_FUTURE}
+        vintages = load_vintages(future, table, **options)
     with tempfile.TemporaryDirectory(prefix="backtest-") as folder:
         model, results = backtest_panel(
             panel,
@@ -70,6 +79,7 @@ def backtest_instantly(
             cutoffs=settings["CUTOFFS"],
             step=settings["STEP"],
             known_future=settings["COVARIATES"],
+            vintages=vintages,
         )
         ours = results[evaluation.OURS]
         totals = evaluation.score_totals(ours, model.ranks, panel, seed=settings["SEED"])
@@ -79,6 +89,7 @@ def backtest_instantly(
     baselines = {name: result for name, result in results.items() if name != evaluation.OURS}
     verdict = evaluation.judge(ours, baselines).to_dict()
     verdict["left_out"] = evaluation.describe_left_out(panel, ours).to_dict("records")
+    verdict["notes"] = evaluation.describe_vintages(panel, vintages, ours)
     write_json(out / "verdict.json", to_json(verdict))
     scores: dict[str, dict[str, Any]] = {}
     for name, result in results.items():
@@ -93,6 +104,7 @@ def backtest_instantly(
         scores=scores,
         verdict=describe_verdict(scores, verdict),
         left_out=verdict["left_out"],
+        notes=verdict["notes"],
         notebook=False,
     )
     (out / "report.html").write_text(page, encoding="utf-8")

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lib.data import Panel, SeriesError, find_near
-from lib.forecasting.model_choice import list_names
+from lib.data import Panel, find_near
 
 MAX_NAMES = 5  # of categories in notes
 SEPARATOR = ":"
@@ -51,30 +50,6 @@ def describe_known_ahead(
         known = int(np.isfinite(values[ahead]).sum())
         notes.append(_describe(columns.get(name, name), known, ahead.size, len(origins)))
     return notes + _describe_covariates(panel, ahead)
-
-
-def describe_strangers(planned: pd.Series, known: pd.Series) -> list[str]:
-    """Return a sentence if planned rows are of series that the history does not know.
-
-    Args:
-        planned: names of the series of planned rows.
-        known: those of the history.
-
-    Raises:
-        SeriesError: all of them are.
-    """
-    of_history = known.unique().tolist()
-    strangers = planned[~planned.isin(of_history)].unique().tolist()
-    if not strangers:
-        return []
-    names = list_names(strangers)
-    if len(strangers) == planned.nunique():
-        raise SeriesError(
-            f"FUTURE: its rows are of {names}, of which the history has none; expected series of "
-            f"the history: {list_names(of_history)}. Write their names as there, codes with "
-            "their leading zeros"
-        )
-    return [f"FUTURE has rows of series that the history does not know: {names}; not used"]
 
 
 def describe_unlearned(planned: pd.DataFrame, covariates: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from lib.data import Panel
+from lib.data import Panel, list_names
 from lib.features import FEATURES, compute_features
 from lib.inference import ServedModel
 from lib.registry import PRODUCTION, STAGING, Registry, RegistryError
@@ -135,12 +135,6 @@ def _compare_values(learned: pd.DataFrame, panel: Panel) -> str:
     if same.mean() < SAME_VALUES:
         return f"{100 * (1 - same.mean()):.0f} % of the days that it has learned had other values"
     return ""
-
-
-def list_names(names: list[str], most: int = 3) -> str:
-    """Return a few names for a sentence: `'a', 'b' and 5 others`."""
-    shown = ", ".join(repr(name) for name in names[:most])
-    return f"{shown} and {len(names) - most} others" if len(names) > most else shown
 
 
 def choose_registered(

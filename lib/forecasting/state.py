@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from lib.data import KEYS, KNOWN_AT, planned_columns
 from lib.features import MAX_HORIZON
 from lib.forecasting.covariates import LearnedCovariates
-from lib.forecasting.future import KEYS, planned_columns
 from lib.forecasting.history import Ahead, History, look_ahead
 from lib.forecasting.model_choice import Choice
 from lib.forecasting.planning import Planning
@@ -81,7 +81,8 @@ class ForecasterState(Planning):
         known = planned_columns(self._history.columns, self._history.known)
         covariates = [column for name, column in known.items() if name not in KEYS]
         present = [column for column in covariates if column in future.columns]
-        rest = future[[known[key] for key in KEYS if known[key] in future.columns]]
+        keys = [*(known[key] for key in KEYS), *({KNOWN_AT} - {*covariates})]
+        rest = future[[key for key in keys if key in future.columns]]
         return {column: rest.assign(**{column: future[column]}) for column in present}
 
     @property

@@ -7,10 +7,13 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from lib.data import Panel, closed_days_ahead
+from lib.data import (
+    Panel,
+    closed_days_ahead,
+    list_names,
+)
 from lib.features import describe_missing_past, describe_outside, find_young
 from lib.forecasting.history import Ahead
-from lib.forecasting.model_choice import list_names
 from lib.inference import (
     COLD_START,
     ServedModel,

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from lib.data import Panel, SeriesError
+from lib.data import (
+    Panel,
+    SeriesError,
+    list_names,
+)
 from lib.forecasting.history import Ahead
-from lib.forecasting.model_choice import list_names
 from lib.forecasting.tables import forecast_quantiles, least_values, means_of
 from lib.inference import (
     DayRange,

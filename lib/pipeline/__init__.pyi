@@ -16,6 +16,7 @@ __all__ = [
     "StageError",
     "Switch",
     "add_summary",
+    "check_future",
     "create_out_folder",
     "declared_parameters",
     "declared_stages",
@@ -26,6 +27,7 @@ __all__ = [
     "load_profile",
     "profile_values",
     "read_notebook",
+    "read_vintages",
     "record",
     "report_summary",
     "resolve_parameters",
@@ -42,6 +44,7 @@ __all__ = [
 
 from .backtest import BACKTEST_METRICS, create_out_folder, run_backtest
 from .backtest_report import add_summary
+from .data_check import check_future
 from .monitoring import run_monitoring, run_planning
 from .notebooks import MONITORING_STAGE, PLANNING_STAGE, ParameterError, read_notebook
 from .parameter_types import (
@@ -59,7 +62,7 @@ from .profiles import load_profile
 from .retraining import Retraining, retrain
 from .retraining_data import RetrainingError, held_out
 from .run import run_pipeline
-from .runs import DIGITS, describe_run, record, run_folder
+from .runs import DIGITS, describe_run, read_vintages, record, run_folder
 from .stages import StageError
 from .summary import (
     describe_verdict,

@@ -136,7 +136,8 @@ def _build_parser(profile: str) -> argparse.ArgumentParser:
         help="judge the forecaster on your data: forecasts and scores into a folder",
         description="Tune and fit on the days before the first cutoff, forecast from each cutoff, "
         "and write forecasts.parquet, metrics.json, backtest.png and report.html to --out. "
-        "Nothing is registered. COVARIATES=0 withholds events and factor of the target days.",
+        "Nothing is registered. COVARIATES=0 withholds events and factor of the target days; "
+        "FUTURE names a file of covariates with known_at: each cutoff sees what was known then.",
         epilog=describe_training(NOTEBOOKS, profile, WORKERS | REGISTER),
     )
     backtest.add_argument(

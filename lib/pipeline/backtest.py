@@ -49,7 +49,8 @@ def run_backtest(
             - metrics.json: mase, wape, wql, coverage_80 and n, the number of days scored, of our
               forecasts (`ours`) and of each baseline; null where a score is not defined;
             - verdict.json: whether that beats the best baseline by MASE and WQL, with the
-              differences and their standard errors, and what is not scored in full (left_out);
+              differences and their standard errors, what is not scored in full (left_out), and
+              which covariates are those of FUTURE (notes);
             - totals.csv, the coverage and the quantile loss of sums over days and series;
             - backtest.png and report.html, a summary above the executed notebook.
 
@@ -123,6 +124,7 @@ def _write_verdict(run: Path, out: Path, scores: Scores) -> None:
         scores=scores,
         verdict=describe_verdict(scores, judged),
         left_out=judged.get("left_out", []),
+        notes=judged.get("notes", []),
     )
     part = out / "report.html.tmp"
     part.write_text(page, encoding="utf-8")

@@ -25,6 +25,7 @@ def add_summary(
     scores: Scores,
     verdict: str,
     left_out: Sequence[Mapping[str, Any]],
+    notes: Sequence[str] = (),
     notebook: bool = True,
 ) -> str:
     """Return the page of a notebook with a summary as the first thing in its body.
@@ -35,12 +36,14 @@ def add_summary(
         scores: by forecast and metric, ours first.
         verdict: a sentence.
         left_out: series_id and reason of what is not scored in full.
+        notes: what a reader of the scores should know, a sentence each.
         notebook: whether the page is that of an executed notebook.
     """
     parts = [
         f'<section style="{STYLE}">',
         f"<h1>{escape(title)}</h1>",
         f"<p><strong>{escape(verdict)}</strong></p>",
+        *(f"<p>{escape(note)}</p>" for note in notes),
         _score_rows(scores),
         "<p>Lower is better; of the 80 % interval 80 % of the days should be inside. "
         '<a href="metrics.json">metrics.json</a> has the numbers, '

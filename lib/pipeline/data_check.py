@@ -1,9 +1,9 @@
-"""Checks the file of a run before any kernel starts: an error then needs no notebook around it."""
+"""Checks the files of a run before any kernel starts: an error then needs no notebook around it."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lib.pipeline.parameters import Parameter, ParameterError
@@ -20,7 +20,7 @@ def check_data(
     values: Mapping[str, Mapping[str, Any]],
     stages: Sequence[str],
 ) -> None:
-    """Load DATA as the notebooks will, and divide its days as they will.
+    """Load DATA and FUTURE as the notebooks will, and divide the days as they will.
 
     Args:
         declared: the declared parameters, by stage and name.
@@ -28,33 +28,57 @@ def check_data(
         stages: the stages that will run.
 
     Raises:
-        ParameterError: the file cannot be used as daily series, or its days are too few.
+        ParameterError: a file cannot be used, or its days are too few.
     """
     used = {
         stage: {name: p.value for name, p in declared[stage].items()} | dict(values[stage])
         for stage in stages
     }
+    check_future(used)
     reading = next((v for v in used.values() if v.get("DATA") and _READS_DATA in v), None)
     if reading is None:
         return
 
-    from lib.data import SeriesError  # pandas takes long to import
+    from lib.data import SeriesError, load, load_vintages  # pandas takes long to import
 
     try:
-        table = _load(reading)
+        table = load(reading["DATA"], **_options(load, reading))
         for splitting in used.values():
             if splitting.keys() >= _SPLITS:
                 _split(table, splitting)
     except SeriesError as error:
         raise ParameterError(f"DATA: {error}") from None
+    if reading.get("FUTURE"):
+        try:
+            load_vintages(reading["FUTURE"], table, **_options(load_vintages, reading))
+        except SeriesError as error:  # which names the parameter
+            raise ParameterError(str(error)) from None
 
 
-def _load(values: Mapping[str, Any]) -> pd.DataFrame:
-    """Load the file; each option of `load` is the parameter of its name, in upper case."""
-    from lib.data import load
+def check_future(values: Mapping[str, Mapping[str, Any]]) -> None:
+    """Check that covariates as they were known have a backtest to be used in.
 
-    options = [name for name in inspect.signature(load).parameters if name.upper() in values]
-    return load(values["DATA"], **{name: values[name.upper()] for name in options})
+    Args:
+        values: of all parameters, by stage and name.
+
+    Raises:
+        ParameterError: FUTURE is given without DATA, or with COVARIATES=0.
+    """
+    if not any(each.get("FUTURE") for each in values.values()):
+        return
+    if not any(each.get("DATA") for each in values.values()):
+        raise ParameterError("FUTURE: expected DATA beside it, the file of the past")
+    if any(each.get("COVARIATES") is False for each in values.values()):
+        raise ParameterError(
+            "FUTURE: COVARIATES=0 withholds every covariate of the target days; leave out one of "
+            "the two"
+        )
+
+
+def _options(load: Callable[..., Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a function that reads: the parameters of their names, in upper case."""
+    names = [name for name in inspect.signature(load).parameters if name.upper() in values]
+    return {name: values[name.upper()] for name in names}
 
 
 def _split(table: pd.DataFrame, values: Mapping[str, Any]) -> None:

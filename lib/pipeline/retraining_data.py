@@ -62,6 +62,11 @@ def retraining_parameters(settings: Settings) -> tuple[dict[str, str], dict[str,
             f"RETRAIN_PARAMETERS: got {wrong[0]!r}, expected NAME=value …; the data is named by "
             "RETRAIN_DATA"
         )
+    if any(name == "FUTURE" for name, _, _ in pairs):
+        raise RetrainingError(
+            "RETRAIN_PARAMETERS: FUTURE is for `make train` and `make backtest`, whose file it "
+            "belongs to; leave it out"
+        )
     names = {*_READING, *_COLUMNS, *_LISTS, "COUNTRY", "STATE"}
     values = {name: value for name, _, value in pairs}
     # COVARIATES without names is the switch of the backtest.

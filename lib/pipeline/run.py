@@ -28,6 +28,7 @@ from lib.pipeline.stages import StageRecord
 from lib.settings import NOTEBOOKS, PACKAGE, ROOT, Settings, get_settings
 
 log = structlog.get_logger()
+FILES = ("DATA", "FUTURE")  # parameters that are paths of the user's files
 
 
 @dataclass(frozen=True)
@@ -47,20 +48,20 @@ class _Plan:
         profile: name of the profile.
         notebooks: path of each notebook, by stage, in order.
         declared: the declared parameters, by stage.
-        values: the parameters to inject, by stage; DATA is an absolute path.
-        data_hash: hash of the content of DATA; "" without DATA.
+        values: the parameters to inject, by stage; those of FILES are absolute paths.
+        hashes: of the content of the FILES that are given, by parameter.
     """
 
     profile: str
     notebooks: dict[str, Path]
     declared: dict[str, dict[str, Parameter]]
     values: dict[str, dict[str, Any]]
-    data_hash: str
+    hashes: dict[str, str]
 
     def values_by_content(self, stage: str) -> dict[str, Any]:
-        """Return the values with the content of DATA for its path: a moved copy is the same."""
+        """Return the values with the content of files for their path: a moved copy is the same."""
         values = self.values[stage]
-        return {n: self.data_hash if n == "DATA" and v else v for n, v in values.items()}
+        return {n: self.hashes.get(n, v) if v else v for n, v in values.items()}
 
     def default_folder(self, settings: Settings) -> Path:
         """Return the run folder that the parameters and the content of DATA stand for."""
@@ -73,7 +74,8 @@ class _Plan:
             stage: {n: p.value for n, p in declared.items() if n != RESERVED} | self.values[stage]
             for stage, declared in self.declared.items()
         }
-        return {"profile": self.profile, "data": self.data_hash, "stages": used}
+        hashes = {name.lower(): digest for name, digest in self.hashes.items()}
+        return {"profile": self.profile, "data": "", **hashes, "stages": used}
 
 
 def run_pipeline(
@@ -99,7 +101,7 @@ def run_pipeline(
         notebooks: folder of the notebooks.
         settings: where `var/` and MLflow are; None reads the environment.
         package: folder of the library, of which the modules that a stage uses are part of it.
-        bases: folders a relative DATA may be in, before the working directory.
+        bases: folders a relative path may be in, before the working directory.
 
     Raises:
         ParameterError: a parameter, the profile, `until` or the data is wrong; nothing was run.
@@ -138,26 +140,28 @@ def _plan_run(
     declared = {stage: declared_parameters(path) for stage, path in paths.items()}
     sections = load_profile(notebooks / "params" / f"{profile}.yaml")
     values = resolve_parameters(declared, sections, overrides)
-    # A profile belongs to the project, so a relative DATA in it counts from there.
-    places = [*bases, Path.cwd()] if overrides.get("DATA") else [ROOT]
-    data_hash = _locate_data(values, places)
-    return _Plan(profile, paths, declared, values, data_hash)
+    # A profile belongs to the project, so a relative path in it counts from there.
+    places = {name: [*bases, Path.cwd()] if overrides.get(name) else [ROOT] for name in FILES}
+    hashes = {name: digest for name in FILES if (digest := _locate(name, values, places[name]))}
+    return _Plan(profile, paths, declared, values, hashes)
 
 
-def _locate_data(values: Mapping[str, dict[str, Any]], bases: Sequence[Path]) -> str:
-    """Make every DATA an absolute path, in place, and return the hash of its content, or ""."""
-    data_hash = ""
+def _locate(parameter: str, values: Mapping[str, dict[str, Any]], bases: Sequence[Path]) -> str:
+    """Make every path of a parameter absolute, in place; return the hash of the file, or ""."""
+    digest = ""
     for parameters in values.values():
-        if parameters.get("DATA"):
-            name = Path(parameters["DATA"]).expanduser()
+        if parameters.get(parameter):
+            name = Path(parameters[parameter]).expanduser()
             places = [(base / name).resolve() for base in bases]
             path = next((place for place in places if place.is_file()), None)
             if path is None:
                 tried = " or ".join(dict.fromkeys(map(str, places)))
-                raise ParameterError(f"DATA: expected a CSV or Parquet file, there is no {tried}")
-            parameters["DATA"] = str(path)
-            data_hash = data_hash or f"sha256:{file_hash(path)}"
-    return data_hash
+                raise ParameterError(
+                    f"{parameter}: expected a CSV or Parquet file, there is no {tried}"
+                )
+            parameters[parameter] = str(path)
+            digest = digest or f"sha256:{file_hash(path)}"
+    return digest
 
 
 def _stages_until(until: str, names: Sequence[str]) -> list[str]:

@@ -11,6 +11,8 @@ from lib.files import to_json, write_json
 from lib.settings import ROOT, get_settings
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from lib.data import Panel
 
 RUN_FOLDER_TAG = "run_folder"  # of an MLflow run: where its files are, on its machine
@@ -45,6 +47,14 @@ def record(run_dir: str | Path, stage: str, metrics: Mapping[str, Any]) -> dict[
     rounded = to_json(metrics, DIGITS)
     write_json(run_folder(run_dir) / "metrics" / f"{stage}.json", rounded)
     return rounded
+
+
+def read_vintages(folder: Path) -> pd.DataFrame | None:
+    """Read what a run folder has of FUTURE: covariates as known at each time, None without them."""
+    import pandas as pd
+
+    path = folder / "vintages.parquet"
+    return pd.read_parquet(path) if path.is_file() else None
 
 
 def describe_run(folder: Path, panel: Panel) -> dict[str, str]:

@@ -6,7 +6,7 @@ import json
 import re
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,6 +42,7 @@ class RunSummary:
         decision: what the gate decided, as a sentence; says so where nothing was registered.
         report: the page with all figures.
         next_steps: commands, with what each is for.
+        notes: what a reader of the scores should know, a sentence each.
     """
 
     scores: Scores
@@ -49,6 +50,7 @@ class RunSummary:
     decision: str
     report: Path
     next_steps: Mapping[str, str] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
 
 def summarize_run(run: Path) -> RunSummary:
@@ -78,6 +80,7 @@ def summarize_run(run: Path) -> RunSummary:
             f"make forecast {target} OUT=next.csv{name}": "forecast the coming days",
             f"make run-api{name}": purpose,
         },
+        notes=judged.get("notes", []),
     )
 
 
@@ -90,16 +93,18 @@ def summarize_backtest(out: Path, parameters: Mapping[str, Any]) -> RunSummary:
     """
     scores = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
     scores = {name: scores[name] for name in sorted(scores, key=_place)}  # the file is sorted
+    judged = _read_json(out / "verdict.json")
     target = _as_arguments(parameters)
     return RunSummary(
         scores=scores,
-        verdict=describe_verdict(scores, _read_json(out / "verdict.json")),
+        verdict=describe_verdict(scores, judged),
         decision=_describe_decision({}, {}),
         report=out / "report.html",
         next_steps={
             f"make forecast {target} OUT=next.csv{_as_name()}": "forecast the coming days",
             f"make train {target}{_as_name()}": "train, register, and let the gate decide",
         },
+        notes=judged.get("notes", []),
     )
 
 
@@ -108,7 +113,8 @@ def show_summary(summary: RunSummary, console: Console) -> None:
     console.print()
     console.print(_scores_table(summary.scores))
     console.print(summary.verdict, style="bold", soft_wrap=True, markup=False)
-    console.print(summary.decision, soft_wrap=True, markup=False)
+    for sentence in (*summary.notes, summary.decision):
+        console.print(sentence, soft_wrap=True, markup=False)
     console.print(f"\nReport: {_short(summary.report)}\nNext:", soft_wrap=True, markup=False)
     for command, purpose in summary.next_steps.items():
         console.print(f"  {command}", soft_wrap=True, markup=False)
@@ -220,9 +226,10 @@ def _as_name() -> str:
 
 
 def _as_arguments(parameters: Mapping[str, Any]) -> str:
-    """Return DATA and the names of its columns as typed behind `make`, without the usual names."""
+    """Return files and the names of columns as typed behind `make`, without the usual names."""
     usual = {"DATE_COLUMN": "date", "VALUE_COLUMN": "value"}
-    arguments = [f"DATA={_short(Path(parameters['DATA']))}"] if parameters.get("DATA") else []
+    files = {name: parameters.get(name) for name in ("DATA", "FUTURE")}
+    arguments = [f"{name}={_short(Path(path))}" for name, path in files.items() if path]
     for name, value in parameters.items():
         is_column = name.endswith(("_COLUMN", "COVARIATES")) or name in ("COUNTRY", "STATE")
         if is_column and value not in ("", [], (), usual.get(name)) and not isinstance(value, bool):

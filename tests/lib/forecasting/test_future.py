@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 from lib import Forecaster
-from lib.data import SeriesError, split_planned, validate
+from lib.data import SeriesError, read_planned, split_planned, validate
 from lib.forecasting import forecast_file
-from lib.forecasting.future import append_horizon, read_planned, update_planned
+from lib.forecasting.future import append_horizon, update_planned
 
 
 def canonical(values, factor=None, event=None, name="a"):

@@ -1,6 +1,7 @@
 """`make backtest` on a user's file: its results, and that it does not know the future."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -8,6 +9,7 @@ import pytest
 
 from lib import Forecaster
 from lib.models.config import QUANTILES
+from lib.pipeline import ParameterError
 from lib.pipeline.backtest import run_backtest
 from lib.settings import Settings
 
@@ -126,7 +128,7 @@ def test_backtest_in_python_has_the_scores_of_the_command(tmp_path):
         bases=[tmp_path],
     )
     command = pd.DataFrame(json.loads((out / "metrics.json").read_text())).T
-    columns = {
+    columns: dict[str, Any] = {
         "date": "day",
         "value": "units",
         "series": "shop",
@@ -143,3 +145,60 @@ def test_backtest_in_python_has_the_scores_of_the_command(tmp_path):
     for name in ("mase", "wape", "wql", "coverage_80"):
         # The files have nine digits behind the point.
         assert python[name].tolist() == pytest.approx(command[name].tolist(), rel=1e-9)
+
+
+def heat_forecasts(table):
+    """What was said of the heat of the next days, on each of the last 60."""
+    heat = table.drop_duplicates("day").set_index("day")["heat"]
+    days = heat.index[-60:]
+    rows = [
+        (days[c + h], days[c], heat[days[c + h]] + 0.5 * h)
+        for c in range(60)
+        for h in range(1, min(HORIZON + 1, 60 - c))
+    ]
+    return pd.DataFrame(rows, columns=["day", "known_at", "heat"])
+
+
+@pytest.mark.slow
+def test_a_fit_is_judged_by_what_was_known_at_each_cutoff(tmp_path):
+    table = shops()
+    plans = heat_forecasts(table)
+    first = table["day"].iloc[FIRST_CUTOFF - 1]
+    later = plans.assign(heat=plans["heat"].where(plans["known_at"] <= first, 99.0))
+    found = []
+    for name, sales, future in (
+        ("known", table, plans),
+        ("later", changed(table, ["heat"]), later),
+    ):
+        (tmp_path / name).mkdir()
+        future.to_csv(tmp_path / name / "plans.csv", index=False)
+        found.append(backtest(sales, tmp_path / name / "run", FUTURE="../plans.csv"))
+    before, after = found
+    pd.testing.assert_frame_equal(of_first_cutoff(before), of_first_cutoff(after), check_exact=True)
+    assert not np.array_equal(before["q0.5"], after["q0.5"])
+    note = "covariates as known at each cutoff: heat (plans.csv)"
+    judged = tmp_path / "known" / "run" / "judged"
+    assert json.loads((judged / "verdict.json").read_text())["notes"] == [note]
+    assert f"<p>{note}</p>" in (judged / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "more", "message"),
+    [
+        ("day,known_at,hate\n2022-09-01,2022-08-01,1\n", {}, "FUTURE, plans.csv: 'hate' is no"),
+        ("day,heat\n2022-09-01,1\n", {}, "FUTURE, plans.csv: there is no column 'known_at'"),
+        ("day,known_at,heat\n2022-09-01,2022-08-01,x\n", {}, "plans.csv, column 'heat', line 2"),
+        ("day,known_at,heat\n2022-09-01,2022-08-01,1\n", {"COVARIATES": "0"}, "COVARIATES=0"),
+        ("day,known_at,heat\n2022-09-01,2022-08-01,1\n", {"DATA": ""}, "expected DATA beside it"),
+        (
+            "day,known_at,heat\n2022-09-01,2022-08-01,1\n",
+            {"FUTURE": "x.csv"},
+            "there is no .*x.csv",
+        ),
+    ],
+)
+def test_a_wrong_file_of_plans_is_named_before_anything_runs(tmp_path, text, more, message):
+    (tmp_path / "plans.csv").write_text(text)
+    with pytest.raises(ParameterError, match=message):
+        backtest(shops(), tmp_path / "run", **{"FUTURE": "../plans.csv"} | more)
+    assert not (tmp_path / "run" / "var").exists()

@@ -275,6 +275,7 @@ def test_gather_reads_covariates_of_a_query(store, settings):
         ({"retrain_data": "SELECT 1 AS x"}, SeriesError, "there is no column 'date'"),
         ({"retrain_parameters": "HORIZON"}, RetrainingError, "got 'HORIZON', expected NAME=value"),
         ({"retrain_parameters": "DATA=x.csv"}, RetrainingError, "is named by RETRAIN_DATA"),
+        ({"retrain_parameters": "FUTURE=x.csv"}, RetrainingError, "FUTURE is for `make train`"),
         ({"retrain_parameters": "A='x"}, RetrainingError, "RETRAIN_PARAMETERS: No closing"),
         ({"retrain_parameters": "VALUE_COLUMN=x"}, SeriesError, "there is no column 'x'"),
     ],
