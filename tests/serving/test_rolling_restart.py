@@ -66,24 +66,28 @@ class Call(BaseHTTPRequestHandler):
     """A call of a Replica."""
 
     protocol_version = "HTTP/1.1"
-    server: Replica
 
-    def log_message(self, *_):
+    def log_message(self, format, *_):
         """Log nothing."""
 
     def do_GET(self):
         """Answer a probe."""
-        self._answer(200 if self.server.is_ready else 503, b"{}")
+        self._answer(200 if self._replica.is_ready else 503, b"{}")
 
     def do_POST(self):
         """Answer a call, or close its connection."""
-        self.server.calls += 1
-        if self.server.leaves:
+        self._replica.calls += 1
+        if self._replica.leaves:
             self.close_connection = True
             self.connection.shutdown(socket.SHUT_RDWR)
             return
         self.rfile.read(int(self.headers["Content-Length"]))
         self._answer(200, b'{"model_version": 1}')
+
+    @property
+    def _replica(self):
+        assert isinstance(self.server, Replica)
+        return self.server
 
     def _answer(self, status, body):
         self.send_response(status)
