@@ -90,7 +90,7 @@ def _health() -> Response:
     recorder = state_of().recorder
     trouble, notice = recorder.trouble(), recorder.notice()
     untrained = current is not None and current.source == PRETRAINED
-    doubtful = trouble or notice or untrained
+    doubtful = trouble or notice or untrained or model.is_behind()
     details = [model.detail(), trouble and f"predictions are not stored: {trouble}", notice]
     document: dict[str, Any] = {
         "status": "unavailable" if not current else "degraded" if doubtful else "ok",
