@@ -79,6 +79,8 @@ class Schedule:
 
     def _due(self, now: datetime) -> datetime | None:
         """Return the last minute of the line since the last look, `now` included."""
+        if now < self._last_look - _LATEST:  # the clock was set back: it is not waited for
+            self._last_look = now
         if not self._cron or now <= self._last_look:
             return None
         since = max(self._last_look, now - _LATEST - _MINUTE)

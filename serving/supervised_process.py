@@ -56,7 +56,8 @@ class SupervisedProcess:
                     return
             if time.monotonic() - started > 60:
                 pause = _PAUSES[0]
-            log.error("worker ended", exit_code=self.process.returncode, restart_in=pause)
+            # gunicorn collects the status of every child, and 0 is what is left of it here.
+            log.error("worker ended", exit_code=self.process.returncode or None, restart_in=pause)
             if self._stop.wait(pause):
                 return
             pause = min(2 * pause, _PAUSES[1])

@@ -37,7 +37,8 @@ from lib.settings import Settings, SettingsError, get_settings
 from lib.storage import DEFAULT_NAME, Store, StoreError, checks, held, lease_of, utcnow
 
 LEASE = "retraining"
-KEPT = 5  # run folders of retrainings that are not deleted; the registry has the models
+KEPT = 5  # run folders of retrainings, and as many of failed ones; the registry has the models
+OUTCOME = "mlflow.json"  # in the run folder: the registered version
 PIPELINE = (sys.executable, "-m", "lib.pipeline")
 log = structlog.get_logger()
 
@@ -117,6 +118,7 @@ def _train(store: Store, settings: Settings, pipeline: Sequence[str], lost: Even
     name = text_hash([digest, settings.retrain_profile, parameters])[:12]
     run = settings.var_dir / "runs" / f"{_named('retrain', settings)}-{name}"
     run.mkdir(parents=True, exist_ok=True)
+    _delete_old_runs(settings, run)
     command = [*pipeline, "train", "--profile", settings.retrain_profile, "--run-dir", str(run)]
     command += [f"{n}={v}" for n, v in (parameters | _data_parameters(table, data)).items()]
     with (run / "retraining.log").open("wb") as output:
@@ -134,7 +136,6 @@ def _train(store: Store, settings: Settings, pipeline: Sequence[str], lost: Even
     outcome = _read_outcome(run)
     if not outcome:
         return replace(failed, reason="no version was registered (REGISTER=false?)")
-    _delete_old_runs(settings, run)
     version = int(outcome["version"])
     return replace(
         failed,
@@ -205,7 +206,7 @@ def _environment(settings: Settings) -> dict[str, str]:
 def _read_outcome(run: Path) -> dict[str, Any]:
     """Return what the training registered; empty without a version."""
     try:
-        return json.loads((run / "mlflow.json").read_text(encoding="utf-8"))
+        return json.loads((run / OUTCOME).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
 
@@ -231,11 +232,16 @@ def _error_summary(log_file: Path, code: int) -> str:
 
 
 def _delete_old_runs(settings: Settings, run: Path) -> None:
-    """Delete the run folders of earlier retrainings, except the last few."""
+    """Delete the run folders of earlier retrainings, except the last few that registered a version.
+
+    Of those that failed the last few stay too: they push out no others.
+    """
     folders = (settings.var_dir / "runs").glob(f"{_named('retrain', settings)}-*")
     others = sorted((p for p in folders if p != run), key=lambda p: p.stat().st_mtime)
-    for old in others[: max(0, len(others) - KEPT + 1)]:
-        shutil.rmtree(old, ignore_errors=True)
+    for registered in (True, False):
+        alike = [p for p in others if (p / OUTCOME).is_file() == registered]
+        for old in alike[: max(0, len(alike) - KEPT + 1)]:
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def _insert_check(store: Store, result: Retraining) -> None:

@@ -31,6 +31,7 @@ from lib.storage.tables import (
 )
 
 DEFAULT_NAME = Settings.model_fields["registered_model_name"].default
+SKEW = timedelta(hours=1)  # that clocks of hosts may differ; beyond it one was set back
 _WRITE_LOCK = 0x4C53544D  # key of the advisory lock that stands in for SQLite's write lock
 _BATCH = 500  # rows a transaction, where many are changed
 _SILENT_SECONDS = 30  # without an answer, after which a connection to the server is given up

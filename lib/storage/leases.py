@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 from sqlalchemy.exc import SQLAlchemyError
 
 from lib.files import text_hash
-from lib.storage.database import DEFAULT_NAME, Store, StoreError, utcnow
+from lib.storage.database import DEFAULT_NAME, SKEW, Store, StoreError, utcnow
 from lib.storage.processes import process_name
 from lib.storage.tables import leases
 
@@ -83,7 +83,8 @@ class Lease:
             now = _now(connection)
             mine = leases.c.name == self.name
             taken_at = connection.scalar(sa.select(leases.c.taken_at).where(mine))
-            if taken_at is not None and unless_since is not None and taken_at >= unless_since:
+            # Later than now by more than clocks differ, it was taken before one was set back.
+            if taken_at is not None and unless_since and unless_since <= taken_at < now + SKEW:
                 return False
             values = {"owner": process_name(), "taken_at": now, "until": now}
             if taken_at is None:

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import sqlalchemy as sa
 
-from lib.storage.database import Store, exclusive_transaction, utcnow
+from lib.storage.database import SKEW, Store, exclusive_transaction, utcnow
 from lib.storage.tables import leases
 
 
@@ -35,5 +35,6 @@ def show_presence(store: Store, name: str, owner: str, *, seconds: float) -> Non
 
 def is_present(connection: sa.Connection, name: str) -> bool:
     """Tell whether any process that does the work `name` has shown itself."""
-    until = connection.scalar(sa.select(leases.c.until).where(leases.c.name == name))
-    return until is not None and until > utcnow()
+    shown = sa.select(leases.c.taken_at, leases.c.until).where(leases.c.name == name)
+    row, now = connection.execute(shown).first(), utcnow()
+    return row is not None and row.until > now and row.taken_at < now + SKEW

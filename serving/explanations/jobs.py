@@ -37,6 +37,7 @@ _WORKER = "explanations"  # the lease that running workers renew
 # is as it was.
 _FORMAT, _FORMAT_OF_HISTORIES = 1, 2
 _ROWS = explanations.c
+_VALID = ("queued", "running", "done")  # status of what need not be queued
 _QUEUED = {"status": "queued", "worker": None, "started_at": None, "lease_until": None}
 log = structlog.get_logger()
 
@@ -105,10 +106,15 @@ class Jobs:
         version = _FORMAT_OF_HISTORIES if "history" in body else _FORMAT
         hashed = json.dumps([version, self.name, model_version, text])
         identity = hashlib.sha256(hashed.encode()).hexdigest()[:32]
+        known = sa.select(_ROWS.status).where(_ROWS.id == identity)
+        # What is there already waits for no writer.
+        with self.store.reading() as connection:
+            if connection.scalar(known) in _VALID:
+                return identity
         with self.store.writing() as connection:
             exclusive_transaction(connection)  # or two requests could take the last slot
-            status = connection.scalar(sa.select(_ROWS.status).where(_ROWS.id == identity))
-            if status in ("queued", "running", "done"):
+            status = connection.scalar(known)
+            if status in _VALID:
                 return identity
             if needs_worker and not self._has_worker(connection):
                 raise NoWorkerError("no worker for explanations runs")

@@ -43,6 +43,7 @@ from gunicorn.http.errors import (
 from lib.log import list_frames
 from serving.http.admission import Admission
 from serving.http.batch_worker import BatchWorker
+from serving.http.chunks import bound_chunks
 from serving.http.connection import Client
 from serving.http.problems import MEDIA_TYPE
 from serving.http.security import HEADERS, Keys
@@ -126,6 +127,7 @@ class FairWorker(BatchWorker):
 
     def handle_request(self, req: Any, conn: Any) -> Any:
         """Answer a request, and close the connection where it cannot go on."""
+        bound_chunks(req)
         should_close, conn.sock.stopping = req.should_close, self._stopping_since is not None
         # Called when the answer is sent. A process that stops answers "Connection: close", and the
         # client sends its next request to another one.

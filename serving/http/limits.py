@@ -34,7 +34,9 @@ def has_arrived(request: Request) -> bool:
 class ConcurrencyLimit:
     """Slots of this process for one kind of call."""
 
-    def __init__(self, number: int, *, wait: float, retry_after: int, detail: str) -> None:
+    def __init__(
+        self, number: int, *, wait: float, retry_after: int, detail: str, patience: float = 0.0
+    ) -> None:
         """Make the slots.
 
         Args:
@@ -42,18 +44,30 @@ class ConcurrencyLimit:
             wait: seconds that a call waits for a slot.
             retry_after: seconds after which a refused client should try again.
             detail: of the problem document of a refused call.
+            patience: seconds that one call at a time goes on to wait, which keeps one more thread.
         """
         self._free = threading.BoundedSemaphore(number)
+        self._first = threading.Lock()  # of those that wait
         self._wait = wait
+        self._patience = patience
         self._retry_after = retry_after
         self._detail = detail
 
     @contextmanager
     def slot(self) -> Generator[None]:
         """Hold a slot. Raises ServiceUnavailable (503) where none gets free in time."""
-        if not self._free.acquire(timeout=self._wait):
+        if not (self._free.acquire(timeout=self._wait) or self._wait_on()):
             raise ServiceUnavailable(self._detail, retry_after=self._retry_after)
         try:
             yield
         finally:
             self._free.release()
+
+    def _wait_on(self) -> bool:
+        """Wait on, if no other call does, and return whether a slot got free."""
+        if not self._patience or not self._first.acquire(blocking=False):
+            return False
+        try:
+            return self._free.acquire(timeout=self._patience)
+        finally:
+            self._first.release()

@@ -84,7 +84,7 @@ class LiveModel:
         self._on_loaded = on_loaded or (lambda version: None)
         self._poll = poll
         self._served: Served | None = None
-        self._refused: tuple[int, float] | None = None
+        self._refused: tuple[int, float, str] | None = None  # version, until when, why
         self._reachable: bool | None = None
         self._is_vacant = False  # the registry has answered that no version is to be served
         self._detail = "the registry has not been contacted yet"
@@ -103,6 +103,10 @@ class LiveModel:
     def detail(self) -> str:
         """Return why there is no model, or no newer one; empty when all is well."""
         return self._detail
+
+    def is_behind(self) -> bool:
+        """Tell whether the registry does not answer, or has no version that could be loaded."""
+        return self._reachable is not None and bool(self._detail)
 
     @property
     def registry_state(self) -> str:
@@ -165,6 +169,7 @@ class LiveModel:
             self._detail = ""
             return
         if self._refused and self._refused[0] == version and time.monotonic() < self._refused[1]:
+            self._detail = self._refused[2]  # the registry may have been away meanwhile
             return
         self._load(version, source)
 
@@ -181,8 +186,8 @@ class LiveModel:
                     if self._cache.keep(cache, folder, version):
                         self._cache.remember(cache, version)
         except ArtifactError as error:
-            self._refused = (version, time.monotonic() + _REFUSED)
             self._detail = f"version {version} is refused: {summarize_error(error)}"
+            self._refused = (version, time.monotonic() + _REFUSED, self._detail)
             self._on_failure("artifact")
             log.error("model refused", version=version, source=source, error=summarize_error(error))
             return

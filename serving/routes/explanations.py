@@ -43,8 +43,9 @@ class _NotYet(NotFound):
 @calls.post("/request-explanation", responses={202: ExplanationQueued})
 def request_explanation(body: ExplanationBody) -> Response:
     """Have a forecast explained in the background; look for the result at Location."""
+    asked = None if body.trace_id is not None else _make_question(body)
     with store_access():
-        question, g.version = _make_question(body)
+        question, g.version = asked or _question_of_trace(body.trace_id or "")
         try:
             state = state_of()
             identity = state.jobs.submit(question, g.version, needs_worker=state.needs_worker)
@@ -81,9 +82,7 @@ def explanation_plot(path: ExplanationPath) -> Response:
 
 
 def _make_question(body: ExplanationBody) -> tuple[dict[str, Any], int]:
-    """Return the question to store, and the version that it is about."""
-    if body.trace_id is not None:
-        return _question_of_trace(body.trace_id)
+    """Return the question to store about a sequence or history, and its version."""
     if body.history is not None:
         model = served()
         # By name and as sent: dates as text, and nothing that was left out.

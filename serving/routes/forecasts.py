@@ -42,8 +42,8 @@ MAX_PREDICT = 1_000_000  # bytes
 MAX_FORECAST = 64_000_000
 LARGE = 2_000_000  # bytes; of larger bodies only one is decoded at a time
 # A body of few bytes may ask for much: days of a history that a forecast takes as long as, whatever
-# its length, and a total.
-_ROWS_EACH, _ROWS_A_TOTAL = 365, 40
+# its length, a total, and a total that is added to that of a group.
+_ROWS_EACH, _ROWS_A_TOTAL, _ROWS_A_MEMBER = 365, 40, 1
 LATER = 5  # seconds after which to send a large body again
 large_bodies = ConcurrencyLimit(
     1,
@@ -140,7 +140,9 @@ def _rows_of(call: ForecastCall, plan: Plan | None) -> int:
     futures = 1 + len(plan.scenarios)
     alone = sum(len(split) for split in plan.alone.values())
     totals = futures * sum(map(len, plan.ranges))
-    return _ROWS_EACH * series * (futures + alone) + _ROWS_A_TOTAL * totals
+    members = futures * sum(len(group.members) * len(group.ranges) for group in plan.groups)
+    rows = _ROWS_EACH * series * (futures + alone)
+    return rows + _ROWS_A_TOTAL * totals + _ROWS_A_MEMBER * members
 
 
 def _check_forecasts(call: ForecastCall, parts: list[SeriesForecasts]) -> list[FieldWarning]:

@@ -16,11 +16,14 @@ from lib.storage import Store, StoreError
 from serving.http import ConcurrencyLimit, metrics
 from serving.model import PRETRAINED, Served
 from serving.records import read_last_check
+from serving.routes.store import store_calls
 from serving.schemas import Health, Live, ModelCard, Monitoring
 from serving.state import RETRY_AFTER, served, state_of
 
 # Metrics need no key: while the store is slow, reading them holds one thread and not all.
 _counting = ConcurrencyLimit(1, wait=0, retry_after=1, detail="The explanations are being counted")
+_AWAY = "The database does not answer now; ask again in a moment"
+_OF_THIS_HOST = ". This is what the last check of this host found"
 _TEXT = {"content": {"text/plain": {"schema": {"type": "string"}}}}
 calls = APIBlueprint("status", __name__, abp_tags=[Tag(name="status")])
 
@@ -59,9 +62,15 @@ def model() -> Response:
 @calls.get("/monitoring", responses={200: Monitoring})
 def last_check() -> Response:
     """Return what the last check of the model found; before the first, that there was none."""
-    with suppress(StoreError, ServiceUnavailable), _counting.slot():
-        return jsonify(_read_check(state_of().recorder.store))
-    return jsonify(_read_check())
+    try:
+        with store_calls.slot():
+            return jsonify(_read_check(state_of().recorder.store))
+    except (StoreError, ServiceUnavailable):
+        found = _read_check()  # of this host, in its file
+    if found["status"] == "never checked":
+        found["status"] = "unreadable"
+    found["detail"] = _AWAY + (_OF_THIS_HOST if found["status"] == "checked" else "")
+    return jsonify(found)
 
 
 @calls.get("/metrics", responses={200: _TEXT})
@@ -90,7 +99,7 @@ def _health() -> Response:
     recorder = state_of().recorder
     trouble, notice = recorder.trouble(), recorder.notice()
     untrained = current is not None and current.source == PRETRAINED
-    doubtful = trouble or notice or untrained
+    doubtful = trouble or notice or untrained or model.is_behind()
     details = [model.detail(), trouble and f"predictions are not stored: {trouble}", notice]
     document: dict[str, Any] = {
         "status": "unavailable" if not current else "degraded" if doubtful else "ok",

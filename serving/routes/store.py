@@ -14,10 +14,12 @@ from serving.state import state_of
 
 AWAY = 5  # seconds after which to try again while the database or the model is away
 log = structlog.get_logger()
-# Fewer than a process has threads: a slow database must not keep /predict waiting.
+# Fewer than a process has threads, with the one that waits longer: a slow database must not keep
+# /predict waiting.
 store_calls = ConcurrencyLimit(
     2,
     wait=0.25,
+    patience=3.0,
     retry_after=1,
     detail="Too many calls wait for the store; try again in a moment",
 )

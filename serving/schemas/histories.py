@@ -22,6 +22,7 @@ from serving.schemas.history_checks import (
     find_closed,
     read_name,
     same_name,
+    warn_of_blank_end,
     warn_of_ended,
     warn_of_young,
 )
@@ -241,6 +242,7 @@ def _series(
         warnings += of_future
     warnings += check_values(whole[VALUE][recent], contract, field)
     warnings += warn_of_young(whole[VALUE][:length], contract, field)
+    warnings += warn_of_blank_end(whole[VALUE][:length], field)
     warnings += check_factor(whole[FACTOR][recent], contract, f"{field}.{FACTOR}")
     warnings += check_factor(whole[FACTOR][length:], contract, f"{place}future.{FACTOR}")
     largest = float(np.nanmax(np.abs(whole[VALUE][recent])))

@@ -20,6 +20,7 @@ from serving.http import invalid
 from serving.schemas.columns import EVENT, FACTOR, VALUE
 from serving.schemas.plausibility import FieldWarning, find_errors
 
+_BLANK = 14  # days without a value before the forecast: it hangs on few known ones, or on a mistake
 _OPEN = 0.9  # share of known days above which no weekday can be closed
 
 
@@ -111,6 +112,23 @@ def warn_of_young(values: np.ndarray, contract: Contract, field: str) -> list[Fi
     borrowed = COLD_START in contract.sha256
     text = describe_young(len(known), len(values) - int(known[0]), borrowed=borrowed)
     return [FieldWarning(field, text)] if text else []
+
+
+def warn_of_blank_end(values: np.ndarray, field: str) -> list[FieldWarning]:
+    """Warn of a series that ends with days without a value, such as days to forecast.
+
+    Args:
+        values: (days,) of the history, NaN where missing; one at least is known.
+        field: of the history.
+    """
+    blank = len(values) - 1 - int(np.flatnonzero(np.isfinite(values))[-1])
+    if blank < _BLANK:
+        return []
+    detail = (
+        f"the last {blank} days have no value, and the forecast begins after them; leave them out "
+        "to have them forecast"
+    )
+    return [FieldWarning(field, detail)]
 
 
 def same_name(name: str) -> str:

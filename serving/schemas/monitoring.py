@@ -166,5 +166,5 @@ class Monitoring(BaseModel):
     """The last check, if there was one."""
 
     status: Literal["checked", "never checked", "unreadable"]
-    detail: str = Field("", description="What to do, where there are no findings")
+    detail: str = Field("", description="Why there are no findings, or why there may be later ones")
     findings: Findings | None = None

@@ -6,6 +6,7 @@ not changed by anything here.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -23,6 +24,7 @@ _FLAT = 1e-3  # share of the level below which the model does not see a variatio
 _RECENT = 56  # days whose variation the model takes as its scale
 _UNUSUAL, _ABSURD = 10.0, 1e6  # standard deviations of the factor in training
 _LAG_1, _LAG_7 = FEATURES.index("lag_1"), FEATURES.index("lag_7")
+_WEEKDAY = slice(FEATURES.index("dia_semana_sin"), FEATURES.index("dia_semana_cos") + 1)
 _MEAN_7, _FACTOR = FEATURES.index("media_movel_7"), FEATURES.index("fator_externo")
 
 
@@ -118,7 +120,7 @@ def check_factor(factor: np.ndarray, contract: Contract, field: str) -> list[Fie
 
 
 def check_window(rows: np.ndarray, contract: Contract) -> list[FieldWarning]:
-    """Warn of the rows of a `/predict`, (days, 11), as of the values that they hold.
+    """Warn of the rows of a `/predict`, (days, 11): of their days, and the values that they hold.
 
     Raises:
         RequestError: 422, as `check_values` and `check_factor` do, and where no value is known.
@@ -128,7 +130,31 @@ def check_window(rows: np.ndarray, contract: Contract) -> list[FieldWarning]:
     if values is None:
         raise invalid("sequence", "expected a known value in some row, got none")
     factor = check_factor(rows[:, _FACTOR], contract, "sequence.fator_externo")
-    return check_values(values, contract, "sequence") + factor
+    return _check_days(rows) + check_values(values, contract, "sequence") + factor
+
+
+def _check_days(rows: np.ndarray) -> list[FieldWarning]:
+    """Warn of rows that are not one a day, the oldest first: of which day they are is unknown."""
+    odd = _find_odd_day(np.ascontiguousarray(rows[:, _WEEKDAY]).tobytes())
+    if odd is None:
+        return []
+    return [
+        FieldWarning(
+            f"sequence[{odd}].{FEATURES[_WEEKDAY][0]}",
+            "its weekday is not the one after that of the row before: expected a row a day, the "
+            "oldest first. The forecast may be of another day, and far off",
+        )
+    ]
+
+
+# Requests of one day hold the same days.
+@lru_cache(maxsize=512)
+def _find_odd_day(weekdays: bytes) -> int | None:
+    """Return the first row whose weekday does not follow the one before, None without any."""
+    sine, cosine = np.frombuffer(weekdays).reshape(-1, 2).T
+    days = np.rint(np.arctan2(sine, cosine) * 7 / (2 * np.pi)).astype(np.int64)
+    odd = np.flatnonzero((np.diff(days) - 1) % 7)
+    return int(odd[0]) + 1 if len(odd) else None
 
 
 def check_forecast(quantiles: np.ndarray, largest: float, field: str) -> list[FieldWarning]:

@@ -120,6 +120,19 @@ def test_blank_rows_at_the_end_are_missing_values(client):
     assert first_day(found) == "2025-07-03"
 
 
+@pytest.mark.parametrize(("blank", "warns"), [(13, False), (14, True), (28, True)])
+def test_many_blank_rows_at_the_end_are_warned_of(client, blank, warns):
+    past = made_up(days=120)
+    rows = past["history"]
+    past["history"] = rows[:-blank] + [row | {"value": None} for row in rows[-blank:]]
+    found, warnings = forecast(client, [past])
+    assert first_day(found) == "2025-07-01"
+    said = [text for text in warnings.get("series[0].history", []) if "have no value" in text]
+    assert len(said) == warns
+    if warns:
+        assert f"the last {blank} days" in said[0]
+
+
 def test_case_trailing_blank(client):
     series = case("trailing_blank_all")
     found, _ = forecast(client, series)

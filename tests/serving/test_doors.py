@@ -14,6 +14,8 @@ from serving.http.rate_limits import TokenBuckets
 from serving.http.security import KEY_HEADER, check_key_lengths
 from serving.schemas.examples import example_history, example_rows
 from serving.server import main, metrics_folder
+from tests.ranked import ranked_model
+from tests.serving.live import Shelf
 
 LONG, SHORT = "a key that nobody guesses", "horse"
 BODY = {"sequence": example_rows()}
@@ -84,6 +86,24 @@ def test_client_is_limited_by_what_it_has_computed_not_by_its_bytes(make_app):
 
     assert [send(2) for _ in range(4)] == [200] * 4
     assert [send(40), send(40)] == [200, 429]  # 4 kB each
+
+
+def test_client_is_limited_by_the_groups_that_it_has_added_up(make_app, tmp_path):
+    day = [{"date": "2026-01-01", "value": 1.0}]
+    plan = {
+        "series": [{"series_id": f"{i}", "history": day} for i in range(3)],
+        "totals": [1, 2, 3],
+    }
+    groups = {f"g{i}": True for i in range(50)}
+    shelf = Shelf(production=7)
+    shelf.folders[7] = ranked_model(tmp_path / "ranked")
+
+    def send(**more):
+        client = make_app(shelf, rate_limit_rows=300).test_client()
+        return [client.post("/forecast", json=plan | more).status_code for _ in range(3)]
+
+    assert send() == [200, 200, 200]
+    assert send(groups=groups) == [200, 200, 429]
 
 
 def test_token_buckets_refill_and_forget_the_oldest_client():

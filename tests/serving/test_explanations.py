@@ -5,11 +5,12 @@ import sqlite3
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from lib.settings import ROOT
-from serving.http import problems
+from serving.http import invalid, problems
 from serving.records.predictions import Prediction
 from serving.routes.store import store_calls
 from serving.schemas.examples import example_rows
@@ -129,12 +130,34 @@ def test_calls_beyond_the_slots_of_the_store_are_answered_with_retry_after(clien
         lambda: client.get(f"/explanations/{'0' * 32}"),
         lambda: client.post("/actuals", json={"actuals": [DAY]}),
     ]
-    with store_calls.slot(), store_calls.slot():
+    with store_calls.slot(), store_calls.slot(), store_calls._first:  # one that waits on
         for call in calls:
             answer = call()
             assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
             assert answer.mimetype == "application/problem+json"
     assert [call().status_code for call in calls] == [202, 404, 200]
+
+
+def test_call_beyond_the_slots_of_the_store_waits_for_seconds_where_no_other_does(client):
+    with ThreadPoolExecutor(1) as pool:
+        with store_calls.slot(), store_calls.slot():
+            answer = pool.submit(client.post, "/request-explanation", json=BODY)
+            time.sleep(1.0)
+            assert not answer.done()
+        assert answer.result(5).status_code == 202
+
+
+def test_reading_a_history_to_explain_holds_no_slot_of_the_store(client, monkeypatch):
+    free = []
+
+    def make(*_):
+        free.append(store_calls._free._value)
+        raise invalid("history", "is wrong")
+
+    monkeypatch.setattr("serving.routes.explanations.make_question", make)
+    day = {"date": "2026-01-01", "value": 1.0}
+    assert client.post("/request-explanation", json={"history": [day]}).status_code == 422
+    assert free == [2]
 
 
 def test_request_explanation_finds_what_is_not_written_yet(client, parts, monkeypatch):

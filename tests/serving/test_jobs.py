@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from lib.settings import ROOT
-from lib.storage.database import Store, utcnow
+from lib.storage.database import Store, exclusive_transaction, utcnow
 from lib.storage.processes import is_dead, process_name
 from lib.storage.tables import explanations, predictions
 from serving.explanations.jobs import MAX_ATTEMPTS, RETRY_SECONDS, Jobs, QueueFullError
@@ -54,6 +54,15 @@ def claim(jobs, identity, worker):
     job = jobs.claim(worker)
     assert job.id == identity
     return job
+
+
+def test_jobs_submit_of_what_is_there_waits_for_no_writer(settings, store, jobs):
+    identity = jobs.submit(BODY, 3)
+    impatient = Store(settings.database_url, busy_seconds=0.1)
+    with store.writing() as connection:
+        exclusive_transaction(connection)
+        assert Jobs(impatient).submit(BODY, 3) == identity
+    impatient.close()
 
 
 def test_jobs_submit_queues_a_question(store, jobs):

@@ -1,10 +1,16 @@
 """`/monitoring`: the findings of the last check."""
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 
+from lib.storage import Store, StoreError, findings, utcnow
 from serving.records.checks import FILE
+from serving.routes.status import _counting
+from serving.routes.store import store_calls
 from serving.schemas.monitoring import Monitoring
 from serving.state import state_of
 
@@ -55,6 +61,34 @@ def test_monitoring_returns_the_findings_of_the_last_check_whole(app):
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"checked_at": 5}', '{"drift": [NaN]}'])
 def test_monitoring_of_findings_that_cannot_be_read_is_no_server_error(app, text):
     assert monitoring(app, text)["status"] == "unreadable"
+
+
+def test_monitoring_does_not_say_never_where_the_database_does_not_answer(app, monkeypatch):
+    @contextmanager
+    def fails(_):
+        raise StoreError("away")
+        yield
+
+    monkeypatch.setattr(Store, "reading", fails)
+    answer = monitoring(app)
+    assert answer["status"] == "unreadable"
+    assert "database does not answer" in answer["detail"]
+    answer = monitoring(app, json.dumps(FINDINGS))
+    assert answer["status"] == "checked"
+    assert "last check of this host" in answer["detail"]
+
+
+def test_monitoring_waits_for_others_that_read_it(app):
+    store = state_of(app).recorder.store
+    with store.writing() as connection:
+        row = {"model_name": store.model_name, "result": FINDINGS}
+        connection.execute(findings.insert().values(row | {"made_at": utcnow()}))
+    assert monitoring(app)["status"] == "checked"
+    with ThreadPoolExecutor(1) as pool:
+        with store_calls.slot(), store_calls.slot(), _counting.slot():
+            answer = pool.submit(monitoring, app)
+            time.sleep(0.5)
+        assert answer.result(5)["status"] == "checked"
 
 
 def test_metrics_have_live_error_and_coverage_of_the_last_check(app):

@@ -170,3 +170,28 @@ def test_predict_warns_of_what_is_doubtful(client):
         assert answer.status_code == 200, answer.text
         schemas.Prediction.model_validate_json(answer.data)
         assert text in json.dumps(answer.json["warnings"])
+
+
+ROWS, LONGER = example_rows(), example_rows(61)
+
+
+@pytest.mark.parametrize(
+    ("rows", "field"),
+    [
+        (ROWS[::-1], "sequence[1].dia_semana_sin"),
+        ([*LONGER[:30], *LONGER[31:]], "sequence[30].dia_semana_sin"),  # a day is left out
+        ([ROWS[-1]] * 60, "sequence[1].dia_semana_sin"),
+        (window(dia_semana_sin=0.0, dia_semana_cos=0.0)["sequence"], "sequence[1].dia_semana_sin"),
+    ],
+)
+def test_predict_warns_of_rows_that_are_not_one_a_day_oldest_first(client, rows, field):
+    answer = client.post("/predict", json={"sequence": rows})
+    assert answer.status_code == 200, answer.text
+    assert answer.json["warnings"][0]["field"] == field
+    assert "the oldest first" in answer.json["warnings"][0]["detail"]
+
+
+def test_predict_takes_rounded_weekdays_for_what_they_are(client):
+    names = ("dia_semana_sin", "dia_semana_cos")
+    rows = [row | {name: round(row[name], 1) for name in names} for row in ROWS]
+    assert "warnings" not in client.post("/predict", json={"sequence": rows}).json

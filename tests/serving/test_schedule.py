@@ -83,6 +83,16 @@ def test_schedule_catches_up_with_minutes_the_worker_was_held_up_in(store):
     assert schedule._due(datetime(2026, 3, 2, 11, 0, tzinfo=UTC)) is None  # hours: tomorrow again
 
 
+def test_schedule_does_not_wait_for_a_clock_that_was_set_back(store):
+    schedule = Schedule("30 5 * * *", store)
+    schedule._last_look = datetime(2027, 3, 1, 5, 0, tzinfo=UTC)
+    assert schedule._due(datetime(2026, 3, 1, 5, 29, tzinfo=UTC)) is None
+    assert schedule._due(datetime(2026, 3, 1, 5, 30, tzinfo=UTC)) is not None
+    # By minutes: what was done is not done again.
+    assert schedule._due(datetime(2026, 3, 1, 5, 20, tzinfo=UTC)) is None
+    assert schedule._due(datetime(2026, 3, 1, 5, 30, tzinfo=UTC)) is None
+
+
 def test_schedule_runs_its_command_once_a_minute(store, notes):
     schedule = Schedule("* * * * *", store, command(notes))
     now = next_minute()

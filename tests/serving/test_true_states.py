@@ -63,6 +63,34 @@ def test_explanation_without_a_worker_is_refused_and_not_queued_for_ever(app):
         jobs.submit({"n": 1}, 1, needs_worker=True)
 
 
+def test_health_says_what_keeps_a_newer_model_away(tmp_path):
+    shelf, broken = Shelf(production=7), tmp_path / "broken"
+    broken.mkdir()
+    shelf.folders[8] = broken
+    model = LiveModel(settings_of(tmp_path), registry=lambda: shelf)
+    model.refresh()
+    model.start = lambda: None
+    app = create_app(settings_of(tmp_path), model=model)
+    health = lambda: app.test_client().get("/health").json  # noqa: E731
+    assert (health()["status"], health()["detail"]) == ("ok", "")
+    shelf.aliases["production"] = 8
+    model.refresh()
+    assert health()["status"] == "degraded"
+    assert "version 8 is refused" in health()["detail"]
+    shelf.error = ConnectionError("away")
+    with pytest.raises(RegistryAwayError):
+        model.refresh()
+    assert (health()["status"], health()["registry"]) == ("degraded", "unreachable")
+    shelf.error = None
+    model.refresh()  # it is not looked at again so soon
+    assert health()["registry"] == "reachable"
+    assert "version 8 is refused" in health()["detail"]
+    shelf.aliases["production"] = 7
+    model.refresh()
+    assert (health()["status"], health()["detail"]) == ("ok", "")
+    close(app)
+
+
 def test_worker_that_leaves_does_not_hide_another(jobs):
     jobs.announce("first")
     jobs.announce("second")

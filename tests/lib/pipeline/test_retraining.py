@@ -397,6 +397,16 @@ def test_retrain_keeps_a_few_run_folders(store, settings):
     assert len(list((settings.var_dir / "runs").iterdir())) == 5
 
 
+def test_retrainings_that_fail_fill_no_disk_and_push_out_no_run_that_registered(store, settings):
+    for n in range(9):
+        settings = settings.model_copy(update={"retrain_parameters": f"N={n}"})
+        done = retrain(store, settings, pipeline=[*TOY[:1], "-c", QUICK if n < 2 else "exit(1)"])
+        assert done.status != "failed" or n >= 2
+    runs = list((settings.var_dir / "runs").iterdir())
+    assert len(runs) == 2 + 5
+    assert sum((run / "mlflow.json").is_file() for run in runs) == 2
+
+
 QUICK = """
 import json, pathlib, sys
 run = pathlib.Path(sys.argv[sys.argv.index("--run-dir") + 1])

@@ -14,6 +14,7 @@ from lib.settings import ROOT
 from lib.storage import leases as leases_module
 from lib.storage.database import Store, StoreError, utcnow
 from lib.storage.leases import Lease, held
+from lib.storage.presence import is_present, show_presence
 from lib.storage.tables import leases
 
 
@@ -70,6 +71,26 @@ def test_lease_taken_since_then_is_not_given_again(lease_of):
     first.release()
     assert not lease_of("x").acquire(unless_since=minute)
     assert lease_of("x").acquire(unless_since=utcnow() + timedelta(minutes=1))
+
+
+def test_lease_taken_before_the_clock_was_set_back_is_given_again(store, lease_of):
+    first = lease_of("x")
+    assert first.acquire()
+    first.release()
+    with store.writing() as connection:
+        connection.execute(leases.update().values(taken_at=utcnow() + timedelta(days=365)))
+    minute = utcnow() - timedelta(minutes=1)
+    assert lease_of("x").acquire(unless_since=minute)
+
+
+def test_process_that_showed_itself_before_the_clock_was_set_back_is_not_present(store):
+    later = {"taken_at": utcnow() + timedelta(days=365), "until": utcnow() + timedelta(days=366)}
+    for change, is_there in (({}, True), (later, False)):
+        show_presence(store, "x", "process", seconds=30)
+        with store.writing() as connection:
+            if change:
+                connection.execute(leases.update().values(**change))
+            assert is_present(connection, "x") is is_there
 
 
 def test_lease_records_who_took_it_last(store, lease_of):
