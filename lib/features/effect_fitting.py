@@ -26,7 +26,7 @@ from lib.features.weekly_grid import WeeklyGrid
 from lib.features.year_effects import DAY_OF_YEAR
 from lib.features.year_fitting import fit_year_effects
 
-MIN_LOCAL_SHARE = 0.02  # of the variance of a number, within a few weeks
+MIN_LOCAL_SHARE = 0.02  # of the variance of a number or column, within a few weeks
 SMALLEST_WEIGHT = 1e-6  # below which nothing was found
 PASSES = 2  # level and week are measured again without the effects found first
 MIN_DAYS = 56  # observed, to learn effects from
@@ -182,6 +182,7 @@ def _fit_pool(
     grid = WeeklyGrid.of(panel, np.arange(panel.n_series), past)
     centred = grid.gather(columns - centres)
     local = local_columns(centred)
+    local = np.where(_vary_locally(local, centred), local, 0.0)
     values, units = grid.gather(panel.values), traits.units[series][:, None]
     groups, owners = _number_groups(bases)
     block = _blocks(grid.gather(panel.dates.astype(np.int64)))
@@ -197,6 +198,20 @@ def _fit_pool(
         problem = Problem(local[used], found[used], groups, owners, block[used], additive)
         weights, noise = regress(problem, held_out=number == PASSES - 1)
     return weights, centres, noise
+
+
+def _vary_locally(local: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Tell which columns differ from level and week. (p,) bool.
+
+    A weekend does not: what is left of it, at the ends of a series, would have any effect at all.
+
+    Args:
+        local: (S, T, p), 0 where unused.
+        columns: (S, T, p) that they were made of, NaN where unused.
+    """
+    used = np.isfinite(columns).all(axis=-1)
+    variances = (columns[used].var(axis=0), local[used].var(axis=0))
+    return variances[1] > MIN_LOCAL_SHARE * variances[0]
 
 
 def _let_series_differ(

@@ -14,7 +14,7 @@ from lib.forecasting.fitting import REGISTERED, check_effort, least_days
 from lib.forecasting.forecaster import Forecaster
 from lib.forecasting.groups import check_ranges, read_groups
 from lib.forecasting.model_choice import Choice
-from lib.forecasting.report import describe_doubts, write_report
+from lib.forecasting.report import write_report
 from lib.forecasting.tables import round_digits
 from lib.pipeline import ParameterError, create_out_folder
 
@@ -123,7 +123,7 @@ def forecast_file(
     planned = _read_future(planned_file, reading, table) if planned_file else None
     forecast = forecaster.predict(planned, include_ended=include_ended)
     _write_table(forecast, out)
-    totals_file = None
+    notes, totals_file = list(forecaster.notes), None
     if totals:
         summed = forecaster.totals(
             totals, groups, future=planned, include_ended=include_ended, seed=seed
@@ -131,10 +131,10 @@ def forecast_file(
         totals_file = out.with_suffix(f".totals{out.suffix}")
         numbers = summed.select_dtypes("float64")
         _write_table(summed.assign(**numbers.transform(_round_column)), totals_file)
+        notes += [note for note in forecaster.notes if note not in notes]
     unit = reading.get("value_column", "value")
     picture = _write_picture(forecaster.history, forecast, out, unit)
     choice = forecaster.choice
-    notes = (*forecaster.notes, *describe_doubts(forecaster.history, forecast))
     report = write_report(
         out,
         forecast,
@@ -145,7 +145,7 @@ def forecast_file(
         picture=picture,
         unit=unit,
     )
-    return ForecastFiles(forecast, choice, notes, out, report, picture, totals_file)
+    return ForecastFiles(forecast, choice, tuple(notes), out, report, picture, totals_file)
 
 
 def find_file(parameter: str, path: Path, bases: Sequence[Path]) -> Path:

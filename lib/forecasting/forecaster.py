@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from lib.data import read_vintages, validate
+from lib.forecasting.doubts import describe_doubts
 from lib.forecasting.effort import get_model
 from lib.forecasting.fitting import REGISTERED, check_effort, least_days
 from lib.forecasting.history import History
@@ -192,7 +193,7 @@ class Forecaster(ForecasterState):
         """
         ahead = self._look_ahead(future, include_ended=include_ended)
         forecast, notes = forecast_days(self._require_model(), ahead, self.horizon)
-        self.notes = ahead.notes + notes
+        self.notes = ahead.notes + notes + describe_doubts(self.history, forecast)
         return forecast
 
     def backtest(

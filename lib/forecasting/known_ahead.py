@@ -49,6 +49,7 @@ def describe_known_ahead(
             continue
         known = int(np.isfinite(values[ahead]).sum())
         notes.append(_describe(columns.get(name, name), known, ahead.size, len(origins)))
+        notes += _describe_unseen(columns.get(name, name), values, ahead)
     return notes + _describe_covariates(panel, ahead)
 
 
@@ -100,10 +101,13 @@ def _describe_covariates(panel: Panel, ahead: np.ndarray) -> list[str]:
         ahead: (n, horizon) rows of the days ahead.
     """
     names: dict[int, list[str]] = {}
+    unseen = []
     for covariate in panel.covariates:
         if covariate.role == "known" and covariate.kind != "holiday":
             known = int(np.isfinite(covariate.values[ahead]).sum())
             names.setdefault(known, []).append(covariate.name)
+        if covariate.role == "known" and covariate.kind in ("number", "event"):
+            unseen += _describe_unseen(covariate.name, covariate.values, ahead)
     notes = []
     for known, listed in names.items():
         note = _describe(", ".join(listed), known, ahead.size, len(ahead))
@@ -113,7 +117,24 @@ def _describe_covariates(panel: Panel, ahead: np.ndarray) -> list[str]:
             note = note.replace("name it", "name them").replace("it never is", "they never are")
         notes.append(note)
     blank = [c.name for c in panel.covariates if c.kind == "category" and "" in c.labels]
-    return notes + [f"a blank in {name} counts as none, as it mostly is blank" for name in blank]
+    return (
+        notes
+        + unseen
+        + [f"a blank in {name} counts as none, as it mostly is blank" for name in blank]
+    )
+
+
+def _describe_unseen(column: str, values: np.ndarray, ahead: np.ndarray) -> list[str]:
+    """Return a sentence if a number is another one ahead, and was always the same before."""
+    planned, before = values[ahead], np.delete(values, ahead.ravel())
+    seen = np.unique(before[np.isfinite(before)])
+    other = planned[np.isfinite(planned) & ~np.isin(planned, seen)]
+    if len(seen) != 1 or not len(other):
+        return []
+    return [
+        f"{column} is {other[0]:g} on days ahead, and was {seen[0]:g} on all days before: what it "
+        "does could not be learned, and the forecast leaves it out"
+    ]
 
 
 def _describe(column: str, known: int, days: int, series: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,14 +11,9 @@ import pandas as pd
 from lib.forecasting.model_choice import Choice
 
 MAX_ROWS = 20  # series in the table of sums
-MAX_NAMES = 5  # series in a note
-FEW_DAYS = 60  # values of a series, below which it rests on others
-SPARSE = 0.5  # share of days without demand
-RARE = 0.9  # share of days without demand, above which quantiles may miss what there is
-LAST_DAYS = 365  # by which demand is compared
 NO_NAME = "series"  # of the one series of a file without a column of names
 # First words of notes; others are names of columns, which keep their letters
-WORDS = ("not", "no", "closed", "the", "little", "sparse", "demand")
+WORDS = ("not", "no", "closed", "the", "little", "sparse", "demand", "values", "one", "scenario")
 
 
 def write_report(
@@ -78,67 +73,6 @@ def _as_sentence(note: str) -> str:
     first = note.partition(" ")[0].rstrip(",")
     is_word = first in WORDS
     return f"{note[0].upper() if is_word else note[0]}{note[1:]}."
-
-
-def describe_doubts(history: pd.DataFrame, forecast: pd.DataFrame) -> list[str]:
-    """Return notes on series with few values, and on those without demand on most days.
-
-    Args:
-        history: canonical.
-        forecast: as `Forecaster.predict` returns it.
-    """
-    known = history[history["series_id"].isin(forecast["series_id"].unique())]
-    return _describe_little(known) + _describe_sparse(known) + _describe_rare(known, forecast)
-
-
-def _describe_little(history: pd.DataFrame) -> list[str]:
-    """Return a note on the series of which little is known."""
-    known = history.groupby("series_id", sort=False)["value"].count()
-    few = known[known < FEW_DAYS]
-    if few.empty:
-        return []
-    shown = _list_shares({name: f"{count}" for name, count in few.items()})
-    return [
-        f"little is known of {shown}: fewer than {FEW_DAYS} values, so these forecasts rest "
-        "on what other series teach, and their intervals are rough"
-    ]
-
-
-def _describe_sparse(history: pd.DataFrame) -> list[str]:
-    """Return a note on series with no demand on most days."""
-    values = history.dropna(subset="value").groupby("series_id", sort=False)["value"]
-    zeros = values.apply(lambda column: (column == 0).mean())
-    sparse = zeros[(zeros > SPARSE) & (values.max() > 0) & (values.min() >= 0)]
-    if sparse.empty:
-        return []
-    shown = _list_shares({name: f"{100 * share:.0f} %" for name, share in sparse.items()})
-    return [
-        f"sparse demand, with 0 on most days: {shown}. The median of such a day says little; "
-        "use `mean`, or totals over weeks (TOTALS=7,28)"
-    ]
-
-
-def _describe_rare(history: pd.DataFrame, forecast: pd.DataFrame) -> list[str]:
-    """Return a note on series whose demand is so rare that even the mean falls short of it."""
-    values = history.dropna(subset="value").groupby("series_id", sort=False)["value"]
-    seen = values.apply(lambda column: column.tail(LAST_DAYS).mean())
-    zeros = values.apply(lambda column: (column.tail(LAST_DAYS) == 0).mean())
-    expected = forecast.groupby("series_id", sort=False)["mean"].mean().reindex(seen.index)
-    rare = seen[(zeros > RARE) & (values.min() >= 0) & (expected < seen / 2)]
-    if rare.empty:
-        return []
-    return [
-        f"demand on fewer than one day in {round(1 / (1 - RARE))}, which quantiles do not see: "
-        f"{_list_shares({name: f'{mean:.3g} a day' for name, mean in rare.items()})} in the last "
-        "year, more than twice the mean of the forecast. Plan by what was seen"
-    ]
-
-
-def _list_shares(facts: Mapping[Hashable, str]) -> str:
-    """Return the first names with a fact behind each, for a sentence."""
-    shown = [f"{name!r} ({fact})" for name, fact in facts.items()][:MAX_NAMES]
-    more = f" and {len(facts) - MAX_NAMES} others" if len(facts) > MAX_NAMES else ""
-    return ", ".join(shown) + more
 
 
 def _table_of_means(forecast: pd.DataFrame, unit: str) -> list[str]:

@@ -276,6 +276,31 @@ def test_a_label_of_its_own_for_each_day_teaches_nothing():
     np.testing.assert_array_equal(learned.weights, alone.weights)
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_what_the_week_tells_already_has_no_effect(seed):
+    weekday = (np.arange(DAYS) + 4) % 7  # 2021-01-01 is a Friday
+    weekend = Covariate("weekend", "known", "event", (weekday >= 5) * 1.0)
+    names = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+    day = Covariate("day", "known", "category", weekday * 1.0, names)
+    price = draw(seed=100 + seed)
+    panel = panel_with(number("price", price), weekend, day, effect=0.1 * price, seed=seed)
+    applied = learn(panel).apply(panel)
+    sizes = dict(zip(applied.names, np.abs(applied.effects).max(axis=1), strict=True))
+    assert sizes["price"] > 0.2
+    assert sizes["weekend"] < 0.02
+    assert sizes["day"] < 0.02
+
+
+def test_a_working_day_has_the_effect_of_its_holidays():
+    weekday = (np.arange(DAYS) + 4) % 7
+    off = np.isin(np.arange(DAYS), range(17, DAYS, 31)) & (weekday < 5)
+    working = Covariate("working", "known", "event", ((weekday < 5) & ~off) * 1.0)
+    panel = panel_with(working, effect=-0.4 * off)
+    effects = learn(panel).apply(panel).effects[0]
+    between = effects[(weekday < 5) & ~off].mean() - effects[off].mean()
+    assert between == pytest.approx(0.4, abs=0.1)
+
+
 def test_a_name_for_each_of_few_days_is_learned():
     at = (40, 90, 140, 190)
     named = np.zeros(DAYS)

@@ -1,5 +1,7 @@
 """The coming days of a table: what is planned, what is missing, what is appended."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -255,6 +257,23 @@ def test_a_covariate_that_is_nowhere_planned_may_be_a_past_one(promotions):
     [note] = [note for note in model.notes if "not known" in note]
     assert "FUTURE" in note
     assert "PAST_COVARIATES" in note
+
+
+@pytest.mark.parametrize("role", ["covariates", "event"])
+def test_a_plan_of_what_never_was_before_is_noted(promotions, role):
+    table, _ = promotions
+    model = Forecaster(horizon=7)
+    options: dict[str, Any] = {role: "promotion" if role == "event" else ["promotion", "price"]}
+    model.fit(
+        table.assign(promotion=0.0, price=9.5), "day", "units", "shop", effort="instant", **options
+    )
+    days = pd.date_range("2024-03-21", periods=7)
+    plan = pd.DataFrame({"day": days, "promotion": [0.0] * 6 + [1.0], "price": 9.5})
+    model.predict(plan)
+    [note] = [note for note in model.notes if "learned" in note]
+    assert note.startswith("promotion is 1 on days ahead, and was 0 on all days before")
+    model.predict(plan.assign(promotion=0.0))
+    assert not [note for note in model.notes if "learned" in note]
 
 
 def test_blanks_that_count_as_none_are_noted(promotions):
