@@ -193,5 +193,5 @@ def test_predict_warns_of_rows_that_are_not_one_a_day_oldest_first(client, rows,
 
 def test_predict_takes_rounded_weekdays_for_what_they_are(client):
     names = ("dia_semana_sin", "dia_semana_cos")
-    rows = [row | {name: round(row[name], 1) for name in names} for row in ROWS]
+    rows = [row | {name: round(row[name] or 0.0, 1) for name in names} for row in ROWS]
     assert "warnings" not in client.post("/predict", json={"sequence": rows}).json

@@ -71,7 +71,12 @@ def test_health_says_what_keeps_a_newer_model_away(tmp_path):
     model.refresh()
     model.start = lambda: None
     app = create_app(settings_of(tmp_path), model=model)
-    health = lambda: app.test_client().get("/health").json  # noqa: E731
+
+    def health():
+        answer = app.test_client().get("/health").json
+        assert answer is not None
+        return answer
+
     assert (health()["status"], health()["detail"]) == ("ok", "")
     shelf.aliases["production"] = 8
     model.refresh()
