@@ -29,6 +29,8 @@ def main() -> int:
             "JUPYTER_PREFER_ENV_PATH": "1",
         }
         options = [
+            "-p",
+            "tests.nbval_numbers",
             "--nbval",
             "--nbval-current-env",
             "--nbval-cell-timeout=300",  # without it nbval waits for a dead kernel for ever
