@@ -110,6 +110,13 @@ class Registry:
         """Return the version number of an alias, None where it has none."""
         return self._versions.aliases().get(alias)
 
+    def run_of(self, version: int) -> str:
+        """Return the id of the run that registered a version, "" for none.
+
+        In a registry that was made anew the same number is of another run.
+        """
+        return self.client.get_model_version(self.name, str(version)).run_id or ""
+
     def versions(self) -> list[int]:
         """Return the numbers of all versions, the oldest first."""
         return [int(version.version) for version in self._versions.all()]

@@ -50,6 +50,8 @@ def connect(settings: Settings) -> MlflowClient:
     uri = settings.mlflow_tracking_uri
     if not uri.startswith("sqlite:///"):
         return MlflowClient(tracking_uri=uri, registry_uri=uri)
+    # A connection that is kept would go on reading a file that was deleted or replaced.
+    os.environ.setdefault("MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool")
     Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
     # Two processes would both create the tables, which begins with the client. Not the lock of
     # the registry: the caller may hold that one.

@@ -83,7 +83,12 @@ class Jobs:
         self.lease = timedelta(seconds=lease_seconds)
 
     def submit(
-        self, body: dict[str, Any], model_version: int, *, needs_worker: bool = False
+        self,
+        body: dict[str, Any],
+        model_version: int,
+        *,
+        edition: str = "",
+        needs_worker: bool = False,
     ) -> str:
         """Queue a question, unless it is queued, running or done already.
 
@@ -92,6 +97,7 @@ class Jobs:
         Args:
             body: the question as it is stored and computed.
             model_version: of the model that is explained.
+            edition: of a model whose number stays where it changes, such as the pretrained network.
             needs_worker: refuse what no worker would compute.
 
         Returns:
@@ -104,7 +110,7 @@ class Jobs:
         """
         text = json.dumps(body, sort_keys=True, separators=(",", ":"), allow_nan=False)
         version = _FORMAT_OF_HISTORIES if "history" in body else _FORMAT
-        hashed = json.dumps([version, self.name, model_version, text])
+        hashed = json.dumps([version, self.name, model_version, text, *filter(None, [edition])])
         identity = hashlib.sha256(hashed.encode()).hexdigest()[:32]
         known = sa.select(_ROWS.status).where(_ROWS.id == identity)
         # What is there already waits for no writer.

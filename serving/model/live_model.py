@@ -84,6 +84,7 @@ class LiveModel:
         self._on_loaded = on_loaded or (lambda version: None)
         self._poll = poll
         self._served: Served | None = None
+        self._run_id = ""  # that registered it: a registry made anew has the same numbers
         self._refused: tuple[int, float, str] | None = None  # version, until when, why
         self._reachable: bool | None = None
         self._is_vacant = False  # the registry has answered that no version is to be served
@@ -159,11 +160,13 @@ class LiveModel:
                 name = self.settings.registered_model_name
                 self._detail = advise_promotion(name, self._source.versions())
                 return
+            run = self._source.run_of(version)
         except Exception as error:  # MLflow, SQLAlchemy and requests raise what they like
             raise self._away(error) from error
         self._reachable, self._is_vacant = True, False
         current = self._served
-        if current and current.version == version and current.source != LAST_KNOWN_GOOD:
+        is_same = current and current.version == version and run == self._run_id
+        if current and is_same and current.source != LAST_KNOWN_GOOD:
             if current.source != source:
                 self._served = current._replace(source=source)
             self._detail = ""
@@ -171,9 +174,9 @@ class LiveModel:
         if self._refused and self._refused[0] == version and time.monotonic() < self._refused[1]:
             self._detail = self._refused[2]  # the registry may have been away meanwhile
             return
-        self._load(version, source)
+        self._load(version, source, run)
 
-    def _load(self, version: int, source: str) -> None:
+    def _load(self, version: int, source: str, run: str) -> None:
         registry = self._source
         if registry is None:
             return
@@ -196,7 +199,7 @@ class LiveModel:
         baselines = find_baselines(registry, version)
         with self._swapping:
             self._swap(forecaster, version, source, baselines)
-            self._detail, self._refused = "", None
+            self._detail, self._refused, self._run_id = "", None, run
 
     def _swap(
         self,

@@ -20,6 +20,10 @@ class Source(Protocol):
         """Return the version of an alias, None where it has none."""
         ...
 
+    def run_of(self, version: int) -> str:
+        """Return the id of the run that registered a version."""
+        ...
+
     def versions(self) -> list[int]:
         """Return the numbers of all versions, the oldest first."""
         ...

@@ -7,6 +7,7 @@ computes it.
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import Any
 
 from flask import Response, g, make_response
@@ -14,6 +15,7 @@ from flask_openapi3 import APIBlueprint, Tag
 from pydantic import TypeAdapter, ValidationError
 from werkzeug.exceptions import Conflict, NotFound, ServiceUnavailable, TooManyRequests
 
+from lib.inference import PRETRAINED_ARTIFACT, PRETRAINED_VERSION, Contract
 from serving.explanations import NoWorkerError, QueueFullError
 from serving.http import invalid
 from serving.routes.store import AWAY, store_access
@@ -48,7 +50,12 @@ def request_explanation(body: ExplanationBody) -> Response:
         question, g.version = asked or _question_of_trace(body.trace_id or "")
         try:
             state = state_of()
-            identity = state.jobs.submit(question, g.version, needs_worker=state.needs_worker)
+            identity = state.jobs.submit(
+                question,
+                g.version,
+                edition=_pretrained_edition() if g.version == PRETRAINED_VERSION else "",
+                needs_worker=state.needs_worker,
+            )
         except NoWorkerError as error:
             raise ServiceUnavailable(
                 "No worker for explanations runs: `make run-worker` starts one", retry_after=AWAY
@@ -79,6 +86,12 @@ def explanation_plot(path: ExplanationPath) -> Response:
     if png is None:
         raise NotFound(f"This explanation has no picture: it is {state.status}")
     return Response(png, mimetype="image/png")
+
+
+@cache
+def _pretrained_edition() -> str:
+    """Return what tells the pretrained network of this release from that of another one."""
+    return Contract.read(PRETRAINED_ARTIFACT).sha256["model.onnx"]
 
 
 def _make_question(body: ExplanationBody) -> tuple[dict[str, Any], int]:

@@ -16,6 +16,7 @@ class Shelf:
         aliases: version by name of the alias.
         folders: artifact folder by version.
         registered: versions without an alias.
+        run: that has registered them.
         error: raised by every call, unless None.
         fetched: versions fetched so far.
         baselines: scores of simple forecasts, of every version.
@@ -25,6 +26,7 @@ class Shelf:
         self.aliases = aliases
         self.folders = dict.fromkeys(range(1, 10), TINY_MODEL)
         self.registered = set()
+        self.run = "run"
         self.error = None
         self.baselines = {}
         self.fetched = []
@@ -33,6 +35,11 @@ class Shelf:
         if self.error:
             raise self.error
         return self.aliases.get(alias)
+
+    def run_of(self, version):
+        if self.error:
+            raise self.error
+        return self.run
 
     def versions(self):
         if self.error:

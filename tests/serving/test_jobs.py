@@ -56,6 +56,12 @@ def claim(jobs, identity, worker):
     return job
 
 
+def test_jobs_submit_tells_editions_of_a_version_apart(jobs):
+    plain = jobs.submit(BODY, 0)
+    assert jobs.submit(BODY, 0, edition="") == plain
+    assert len({plain, jobs.submit(BODY, 0, edition="a"), jobs.submit(BODY, 0, edition="b")}) == 3
+
+
 def test_jobs_submit_of_what_is_there_waits_for_no_writer(settings, store, jobs):
     identity = jobs.submit(BODY, 3)
     impatient = Store(settings.database_url, busy_seconds=0.1)

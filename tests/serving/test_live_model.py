@@ -302,6 +302,41 @@ def test_model_follows_a_real_registry(tmp_path):
     assert served(model)[0] == 2
 
 
+def test_model_of_a_registry_made_anew_is_loaded_though_its_number_is_the_same(live_on):
+    shelf = Shelf(production=1)
+    model = live_on(shelf)
+    for run in ("first", "first", "second", "second"):
+        shelf.run = run
+        model.refresh()
+    assert shelf.fetched == [1, 1]
+
+
+@pytest.mark.filterwarnings(
+    "ignore:The ``noload`` loader strategy:sqlalchemy.exc.SADeprecationWarning",
+    "ignore:Operation with range is deprecated:pandas.errors.Pandas4Warning",
+)
+def test_model_follows_a_registry_whose_file_was_replaced(tmp_path):
+    settings, other = settings_of(tmp_path / "first"), settings_of(tmp_path / "second")
+    for each in (settings, other):
+        registry = Registry(each)
+        run = registry.log_run(params={}, metrics={})
+        registry.register(TINY_MODEL, run_id=run, metrics={"mase": 1.0})
+    model = LiveModel(settings)
+    model.refresh()
+    first = model.current()
+    for file in (tmp_path / "first").glob("mlflow.db*"):
+        file.unlink()
+    with pytest.raises(RegistryAwayError):
+        model.refresh()
+    (tmp_path / "second" / "mlflow.db").replace(tmp_path / "first" / "mlflow.db")
+    model.refresh()
+    second = model.current()
+    assert first is not None
+    assert second is not None
+    assert first.version == second.version == 1
+    assert first.since < second.since
+
+
 def test_full_disk_is_not_called_a_registry_that_is_away(tmp_path):
     shelf = Shelf(production=1)
     failures = []

@@ -117,6 +117,16 @@ def test_forecast_names_its_source_and_has_rising_quantiles(client, days):
             assert quantiles[0] >= 0
 
 
+def test_explanation_of_another_pretrained_network_is_another_one(client, monkeypatch):
+    ids = []
+    for edition in ("one", "one", "other"):
+        monkeypatch.setattr("serving.routes.explanations._pretrained_edition", lambda e=edition: e)
+        answer = client.post("/request-explanation", json={"sequence": example_rows()})
+        assert answer.status_code == 202, answer.text
+        ids.append(answer.json["explanation_id"])
+    assert ids[0] == ids[1] != ids[2]
+
+
 def test_totals_of_the_pretrained_network_are_refused_by_what_it_is(client):
     answer = client.post("/forecast", json={"history": example_history(), "totals": [7]})
     assert answer.status_code == 422
