@@ -20,13 +20,18 @@ class Output(str):
     __hash__ = str.__hash__
 
     def __eq__(self, other):
-        if _DECIMAL.sub("", self) != _DECIMAL.sub("", other):
+        if _words(self) != _words(other):
             return False
         both = zip(_DECIMAL.findall(self), _DECIMAL.findall(other), strict=True)
         return all(one == another or _is_close(one, another) for one, another in both)
 
     def __ne__(self, other):
         return not self == other
+
+
+def _words(text):
+    # A table is padded by the width of its numbers.
+    return re.sub(" +", " ", _DECIMAL.sub("#", text))
 
 
 def _is_close(one, another):
@@ -40,8 +45,8 @@ def _is_close(one, another):
 _sanitize = IPyNbCell.sanitize
 
 
-def _sanitize_to_output(self, text):
-    text = _sanitize(self, text)
+def _sanitize_to_output(self, s):
+    text = _sanitize(self, s)
     return Output(text) if isinstance(text, str) else text
 
 

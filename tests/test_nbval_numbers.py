@@ -17,6 +17,7 @@ from tests.nbval_numbers import Output
         ("80 of 81", "80 of 82", False),
         ("ours 1.00", "naive 1.00", False),
         ("1.0 2.0", "1.0", False),
+        ("saving  100.069", "saving   100.08", True),
     ],
 )
 def test_only_decimals_may_differ_and_by_little(one, another, same):
