@@ -318,6 +318,17 @@ def test_a_discount_of_rare_days_is_not_cut():
     assert learn(panel).bases[0].high == 4.0
 
 
+@pytest.mark.parametrize("days", [10, 20, 40])
+def test_what_has_begun_but_once_lasts(days):
+    last = DAYS - 61  # of the days that are learned from
+    begun = (np.arange(DAYS) > last - days) * 1.0
+    panel = panel_with(Covariate("opened", "known", "event", begun), effect=0.5 * begun)
+    learned = learn(panel)
+    assert learned.lasting[0] > 0.75
+    ahead = learned.apply(panel).effects[0][last + 1 : last + 29]
+    assert ahead.mean() == pytest.approx(0.5, abs=0.2)
+
+
 def test_a_name_for_each_of_few_days_is_learned():
     at = (40, 90, 140, 190)
     named = np.zeros(DAYS)
