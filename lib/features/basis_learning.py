@@ -10,6 +10,8 @@ from lib.features.covariate_bases import Basis, series_medians
 REACH = 2  # days before and after an event
 HALF = 0.5  # size of an event; smaller ones may be of another kind, such as holidays
 KNOTS = (0.2, 0.4, 0.6, 0.8)  # quantiles at which a line may break
+USUAL = (0.05, 0.95)  # quantiles between which a number usually is
+FAR = 3.0  # of these widths beyond them, from which a number counts as no farther
 # Levels of a number differ by this much more between series than within one: each has its own.
 OWN_LEVEL = 2.0
 MAX_LABELS_OF_DAYS = 0.5  # labels a day, above which they are numbers of receipts, or days
@@ -50,7 +52,7 @@ def learn_basis(panel: Panel, covariate: Covariate, past: np.ndarray) -> Basis |
     known = Basis(name, kind, relative=relative).transform(
         panel, values, series_medians(panel, values)
     )
-    known = known[np.isfinite(known)]
+    known = _without_far(known[np.isfinite(known)])
     knots = np.unique(np.quantile(known, KNOTS))
     return Basis(
         name=name,
@@ -62,6 +64,17 @@ def learn_basis(panel: Panel, covariate: Covariate, past: np.ndarray) -> Basis |
         knots=tuple(float(knot) for knot in knots if known.min() < knot < known.max()),
         relative=relative,
     )
+
+
+def _without_far(values: np.ndarray) -> np.ndarray:
+    """Return numbers with those at most as far as usual ones go, such as 9999 for a missing price.
+
+    Where most are the same, such as discounts of rare days, nothing is far.
+    """
+    low, high = np.quantile(values, USUAL)
+    if low == high:
+        return values
+    return np.clip(values, low - FAR * (high - low), high + FAR * (high - low))
 
 
 def _find_relation(panel: Panel, values: np.ndarray) -> str:

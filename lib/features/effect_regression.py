@@ -135,13 +135,16 @@ def shrink_to_one(columns: np.ndarray, response: np.ndarray, deviation: float) -
 
     Args:
         columns: (n, K).
-        response: (n,); the largest five per cent on either side are pulled in.
+        response: (n,); the largest five per cent on either side are pulled in, but not below what
+            coefficients of 1 explain: what has begun but once is no outlier.
         deviation: prior standard deviation of a coefficient around 1.
 
     Returns:
         (K,), by a ridge regression towards 1.
     """
-    response = np.clip(response, *np.quantile(response, [0.05, 0.95]))
+    low, high = np.quantile(response, [0.05, 0.95])
+    explained = columns.sum(axis=1)
+    response = np.clip(response, np.minimum(low, explained), np.maximum(high, explained))
     noise = float(np.var(response)) or 1.0
     squares, products = columns.T @ columns / noise, columns.T @ response / noise
     prior = 1 / deviation**2

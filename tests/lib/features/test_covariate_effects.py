@@ -301,6 +301,34 @@ def test_a_working_day_has_the_effect_of_its_holidays():
     assert between == pytest.approx(0.4, abs=0.1)
 
 
+@pytest.mark.parametrize("code", [9999.0, -999.0])
+def test_a_code_for_missing_numbers_hides_no_effect(code):
+    price = 10 + draw()
+    coded = np.where(np.random.default_rng(3).random(DAYS) < 0.02, code, price)
+    panel = panel_with(number("price", coded), effect=-0.2 * (price - 10))
+    applied = learn(panel).apply(panel)
+    usual = coded == price
+    slope = np.polyfit(price[usual], applied.effects[0][usual], 1)[0]
+    assert slope == pytest.approx(-0.2, abs=0.04)
+
+
+def test_a_discount_of_rare_days_is_not_cut():
+    discount = np.where(np.arange(DAYS) % 31 == 0, 1.0 + np.arange(DAYS) % 4, 0.0)
+    panel = panel_with(number("discount", discount), effect=0.1 * discount)
+    assert learn(panel).bases[0].high == 4.0
+
+
+@pytest.mark.parametrize("days", [10, 20, 40])
+def test_what_has_begun_but_once_lasts(days):
+    last = DAYS - 61  # of the days that are learned from
+    begun = (np.arange(DAYS) > last - days) * 1.0
+    panel = panel_with(Covariate("opened", "known", "event", begun), effect=0.5 * begun)
+    learned = learn(panel)
+    assert learned.lasting[0] > 0.75
+    ahead = learned.apply(panel).effects[0][last + 1 : last + 29]
+    assert ahead.mean() == pytest.approx(0.5, abs=0.2)
+
+
 def test_a_name_for_each_of_few_days_is_learned():
     at = (40, 90, 140, 190)
     named = np.zeros(DAYS)
