@@ -92,7 +92,8 @@ class CovariateEffects:
                 )
                 effects[k] -= (1 - self.lasting[k]) * recent
         if self.year:
-            places = np.repeat(self.find(panel), np.diff(panel.offsets))
+            places = self.year.find(self.find(panel), traits.additive)
+            places = np.repeat(places, np.diff(panel.offsets))
             effects[-1], known[-1] = self.year.at(panel.dates, places), True
         units = np.where(traits.additive, traits.units, np.nan)
         units = np.repeat(units, np.diff(panel.offsets))
@@ -111,6 +112,7 @@ class CovariateEffects:
     def from_arrays(cls, arrays: dict[str, np.ndarray]) -> CovariateEffects:
         """Read what `to_arrays` returns."""
         settings = json.loads(arrays["settings"].tobytes().decode())
+        dates = (arrays["fixed"], arrays["floating"]) if "fixed" in arrays else None
         return cls(
             bases=tuple(Basis.from_dict(values) for values in settings["bases"]),
             weights=arrays["weights"],
@@ -118,7 +120,7 @@ class CovariateEffects:
             ids=tuple(settings["ids"]),
             traits=SeriesTraits(**{f.name: arrays[f.name] for f in fields(SeriesTraits)}),
             lasting=arrays["lasting"],
-            year=YearEffects(arrays["fixed"], arrays["floating"]) if "fixed" in arrays else None,
+            year=YearEffects.of_rows(*dates, len(settings["ids"])) if dates else None,
         )
 
     def _effect(
@@ -212,7 +214,8 @@ class PanelEffects:
         found = np.nan_to_num([values_at(self.panel, row, origins, steps) for row in rows])
         if self.learned.year and visible[-1]:
             dates = self.panel.dates[origins][:, None] + steps
-            places = self.learned.find(self.panel)[self.panel.series_of(origins)]
+            numbers = self.learned.find(self.panel)[self.panel.series_of(origins)]
+            places = self.learned.year.find(numbers, np.isfinite(self.units[origins]))
             found[-1] = self.learned.year.at(dates, places[:, None])
         return found
 

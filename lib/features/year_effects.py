@@ -16,19 +16,31 @@ N_DATES, N_FLOATING = 2 * 12 * 31, 12 * 7 * 6
 class YearEffects:
     """Effects of dates on S series, logarithms.
 
+    A row more is of a new series, and one, of zeros, of a new one whose effects do not multiply.
+
     Attributes:
-        fixed: (S, N_DATES) float32, of dates, on weekdays and at weekends.
-        floating: (S, N_FLOATING) float32, of the first to fifth and last of a month's weekdays.
+        fixed: (S + 2, N_DATES) float32, of dates, on weekdays and at weekends.
+        floating: (S + 2, N_FLOATING) float32, of the first to fifth and last of a month's weekdays.
     """
 
     fixed: np.ndarray
     floating: np.ndarray
 
+    @classmethod
+    def of_rows(cls, fixed: np.ndarray, floating: np.ndarray, series: int) -> YearEffects:
+        """Make them of the rows of an artifact; an earlier version wrote none of new series."""
+        missing = ((0, series + 2 - len(fixed)), (0, 0))
+        return cls(np.pad(fixed, missing), np.pad(floating, missing))
+
     def at(self, dates: np.ndarray, places: np.ndarray) -> np.ndarray:
-        """Return the effects on dates of series; `places` are their numbers, -1 of a new one."""
+        """Return the effects on dates of series, whose rows `places` are."""
         fixed, *floating = number_dates(dates)
-        effect = self.fixed[places, fixed] + choose(self.floating, places, *floating)
-        return np.where(places >= 0, effect, 0.0)
+        return self.fixed[places, fixed] + choose(self.floating, places, *floating)
+
+    def find(self, numbers: np.ndarray, additive: np.ndarray) -> np.ndarray:
+        """Return the rows of series by their numbers, -1 of a new one, and whether they add."""
+        new = len(self.fixed) - np.where(additive, 1, 2)
+        return np.where(numbers >= 0, numbers, new)
 
 
 def number_dates(dates: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

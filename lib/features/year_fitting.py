@@ -44,10 +44,14 @@ def fit_year_effects(
     able = np.flatnonzero(series & (seen >= least_days))
     if not len(able) or panel.n_series > MAX_SERIES:
         return None
-    fixed = np.zeros((panel.n_series, N_DATES), dtype=np.float32)
-    floating = np.zeros((panel.n_series, N_FLOATING), dtype=np.float32)
+    fixed = np.zeros((panel.n_series + 2, N_DATES), dtype=np.float32)
+    floating = np.zeros((panel.n_series + 2, N_FLOATING), dtype=np.float32)
     for chunk in np.array_split(able, -(-len(able) // CHUNK_SERIES)):
         fixed[chunk], floating[chunk] = _fit_series(panel, past, chunk)
+    # Series that are too short, and new ones, have what the others have in common.
+    short = np.append(np.flatnonzero(series & (seen < least_days)), panel.n_series)
+    for effects in (fixed, floating):
+        effects[short] = effects[able].sum(axis=0) / (len(able) + 1)  # as of one more without any
     return YearEffects(fixed, floating) if fixed.any() or floating.any() else None
 
 

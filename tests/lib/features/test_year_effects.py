@@ -111,9 +111,34 @@ def test_each_series_has_its_own_and_a_new_one_none():
     effects = learn(panel)
     one, other, short = effects.apply(panel).effects[0, panel.offsets[:-1] + 100]
     assert one * other < 0
-    assert short == 0
-    renamed = replace(take_series(panel, np.array([0])), ids=("new",))
-    assert not effects.apply(renamed).effects.any()
+    assert short == pytest.approx((one + other) / 3, abs=1e-6)
+
+
+def test_new_and_short_series_have_what_the_others_share():
+    panel = panel_of(*(dated(seed=seed)[0] for seed in range(3)), dated()[0][:90], first=FIRST)
+    effects = learn(panel)
+    own, short = (effects.apply(panel).effects[0, panel.series(s)] for s in (0, 3))
+    np.testing.assert_allclose(short, 0.75 * own[:90], atol=0.1)
+    new = replace(take_series(panel, np.array([0])), ids=("new",))
+    again = CovariateEffects.from_arrays(effects.to_arrays())
+    applied = again.apply(new)
+    np.testing.assert_array_equal(applied.effects[0, :90], short)
+    origins, steps = np.array([400]), np.arange(1, 29)
+    ahead = applied.ahead(np.array([True]), origins, steps)[0, 0]
+    np.testing.assert_array_equal(ahead, applied.effects[0, 401:429])
+    negative = replace(new, values=new.values - new.values.mean())
+    assert not again.apply(negative).effects.any()
+
+
+def test_dates_of_an_earlier_version_are_those_of_its_series():
+    panel = panel_of(*(dated(seed=seed)[0] for seed in range(2)), first=FIRST)
+    effects = learn(panel)
+    former = effects.to_arrays()
+    former |= {name: former[name][:2] for name in ("fixed", "floating")}
+    again = CovariateEffects.from_arrays(former)
+    np.testing.assert_array_equal(again.apply(panel).effects, effects.apply(panel).effects)
+    new = replace(take_series(panel, np.array([0])), ids=("new",))
+    assert not again.apply(new).effects.any()
 
 
 def test_dates_come_after_covariates_and_are_read_back_with_them():
