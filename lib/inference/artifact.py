@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from dataclasses import asdict, dataclass, field, fields
@@ -9,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from lib.features import FEATURES, FUTURE
-from lib.files import file_hash
 
 FORMAT_VERSION = 2
 READABLE_VERSIONS = (1, 2)
@@ -137,7 +137,8 @@ def verify_file(path: Path, sha256: str | None) -> None:
     """
     if not path.is_file():
         raise ArtifactError(f"{path.name}: missing")
-    actual = file_hash(path)
+    with path.open("rb") as file:
+        actual = hashlib.file_digest(file, "sha256").hexdigest()
     if actual != sha256:
         raise ArtifactError(f"{path.name}: checksum {actual[:12]}, expected {str(sha256)[:12]}")
 

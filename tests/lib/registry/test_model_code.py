@@ -66,6 +66,6 @@ def test_model_code_is_named_after_its_content(code, tmp_path, monkeypatch):
 def test_importable_leaves_no_trace(code):
     before = set(sys.modules), list(sys.path)
     with importable(code.package):
-        module = __import__(f"{code.package.name}.files")
+        module = __import__(f"{code.package.name}.data.panel")
     assert module.__name__ == code.package.name
     assert (set(sys.modules), list(sys.path)) == before
