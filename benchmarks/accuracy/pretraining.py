@@ -24,11 +24,12 @@ from benchmarks.accuracy.bench import DATA_SETS, HERE
 from benchmarks.accuracy.starts import earlier
 from lib import evaluation, training
 from lib import features as ft
+from lib.calibration import PreparedData
 from lib.data import Panel, forget_covariates_after
 from lib.log import configure_logging
 from lib.models import ZERO_SHOT_FOLDER, LSTMForecaster, ModelConfig, load_pretrained
 from lib.settings import ROOT
-from lib.training import TrainingData, batch_of, pretraining
+from lib.training import batch_of, pretraining
 from lib.training.schedule import Schedule
 from lib.training.worlds import GENERATORS
 
@@ -110,7 +111,7 @@ def forget(windows: ft.Windows, variant: Variant) -> Forgetful:
     )
 
 
-def train(data: TrainingData, variant: Variant, steps: int, batch_size: int) -> LSTMForecaster:
+def train(data: PreparedData, variant: Variant, steps: int, batch_size: int) -> LSTMForecaster:
     """Return one member, trained as the pretraining trains, the rate falling in the second half."""
     windows = data.train
     names = np.array([name.split("_", 1)[1].rsplit("_series", 1)[0] for name in windows.panel.ids])

@@ -23,12 +23,13 @@ from tqdm import tqdm
 
 from benchmarks.accuracy.bench import DATA_SETS, HERE, STEP, DataSet
 from lib import evaluation, training
+from lib.calibration import PreparedData
 from lib.data import Panel, choose_validation_days, split_days, to_panel
 from lib.features import compute_features
 from lib.log import configure_logging
 from lib.models import ModelConfig
 from lib.settings import ROOT
-from lib.training import TrainingConfig, TrainingData, batch_of, prepare
+from lib.training import TrainingConfig, batch_of, prepare
 
 # Without changed windows, which are synthetic too: the start alone differs.
 SETTINGS = TrainingConfig(steps=500, evaluate_every=50, level_shift_prob=0.0)
@@ -82,7 +83,7 @@ def measure(data_set: DataSet, known: Panel, seeds: int) -> Iterator[dict[str, A
         }
 
 
-def forecasts(fit: training.Fit, data: TrainingData, origins: np.ndarray) -> np.ndarray:
+def forecasts(fit: training.Fit, data: PreparedData, origins: np.ndarray) -> np.ndarray:
     """Quantiles of the network itself, without a graph. → (n, horizon, quantiles)."""
     known = data.train.panel
     windows = replace(data.train, features=compute_features(known), origins=origins)

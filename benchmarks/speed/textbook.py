@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from lib.training import TrainingData
+from lib.calibration import PreparedData
 
 LEVELS = (0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95)
 CONTEXT = 60
@@ -20,7 +20,7 @@ class WindowsOfOne(Dataset):
     """One window of scaled features and targets at a time."""
 
     def __init__(
-        self, data: TrainingData, part: str, features: np.ndarray, values: np.ndarray
+        self, data: PreparedData, part: str, features: np.ndarray, values: np.ndarray
     ) -> None:
         self.features, self.values = features, values
         self.origins = getattr(data, part).origins
@@ -53,7 +53,7 @@ class PlainLSTM(nn.Module):
         return self.head(out[:, -1]).reshape(-1, *self.shape)
 
 
-def scaled(data: TrainingData) -> tuple[np.ndarray, np.ndarray, float]:
+def scaled(data: PreparedData) -> tuple[np.ndarray, np.ndarray, float]:
     """Scale by mean and deviation of the training span, and fill gaps forward."""
     import pandas as pd
 
@@ -75,7 +75,7 @@ def loss_of(quantiles: Tensor, target: Tensor) -> Tensor:
     return torch.maximum(levels * gap, (levels - 1) * gap).mean()
 
 
-def steps(data: TrainingData, hidden: int, batch: int) -> Callable[[int], None]:
+def steps(data: PreparedData, hidden: int, batch: int) -> Callable[[int], None]:
     """Return a function that trains a number of batches."""
     features, values, _ = scaled(data)
     loader = DataLoader(WindowsOfOne(data, "train", features, values), batch, shuffle=True)
@@ -98,7 +98,7 @@ def steps(data: TrainingData, hidden: int, batch: int) -> Callable[[int], None]:
     return run
 
 
-def tune(data: TrainingData, trials: int, epochs: int, unit_of_ours: np.ndarray) -> float:
+def tune(data: PreparedData, trials: int, epochs: int, unit_of_ours: np.ndarray) -> float:
     """Run trials one after the other and return the best validation loss, in scales of ours.
 
     Args:

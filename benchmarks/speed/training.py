@@ -15,6 +15,7 @@ from benchmarks.speed import textbook
 from benchmarks.speed.data import walk_panel
 from benchmarks.speed.paired import Row, paired, row, seconds_of
 from lib import training, tuning
+from lib.calibration import PreparedData
 from lib.data import Panel, SynthesisSpec, split_days, synthesize, to_table
 from lib.models import LSTMForecaster, ModelConfig
 from lib.settings import usable_cores
@@ -108,7 +109,7 @@ def tuning_rows(trials: int = 15, epochs: int = 20) -> list[Row]:
     ]
 
 
-def scales(data: training.TrainingData, shape: ModelConfig) -> np.ndarray:
+def scales(data: PreparedData, shape: ModelConfig) -> np.ndarray:
     """Return the scale of each validation window, by which the loss is divided."""
     model = LSTMForecaster(shape)
     index = np.arange(len(data.validation.origins))

@@ -15,7 +15,6 @@ from lib.data import (
 from lib.features import describe_missing_past, describe_outside, find_young
 from lib.forecasting.history import Ahead
 from lib.inference import (
-    COLD_START,
     ServedModel,
     describe_young,
     forecast_panel,
@@ -130,7 +129,7 @@ def describe_young_series(model: ServedModel, panel: Panel, origins: np.ndarray)
         number = int(panel.series_of(origin))
         values = panel.values[panel.offsets[number] : origin + 1]
         known = np.flatnonzero(np.isfinite(values))
-        borrowed = COLD_START in model.contract.sha256
+        borrowed = model.cold_start.is_learned
         text = describe_young(len(known), len(values) - int(known[0]), borrowed=borrowed)
         notes.append(f"{panel.ids[number]!r}, {text}")
     if len(young) > MAX_YOUNG:

@@ -31,12 +31,12 @@ __all__ = [
     "Ranks",
     "Result",
     "ServedModel",
+    "SharedGraph",
     "Total",
     "add_partitions",
     "align_ranges",
     "apply_floors",
     "choose_order",
-    "collect_ranks",
     "cover_zeros",
     "describe_young",
     "example",
@@ -44,7 +44,6 @@ __all__ = [
     "forecast_panel",
     "is_finished",
     "mean_of_quantiles",
-    "measure_effect_error",
     "read_ranges",
     "share_difference",
     "subtract",
@@ -78,16 +77,15 @@ from .artifact import (
 from .bounds import apply_floors, cover_zeros
 from .cold_start import KNOWN_DAYS, ColdStart, usual_widths
 from .distribution import mean_of_quantiles
-from .effect_error import measure_effect_error
 from .effects import LearnedEffects, LearnedPast
 from .orders import Order, choose_order
 from .partition_totals import add_partitions
 from .partitions import Job, Partition, PartitionForecaster, Result, is_finished
-from .past_ranks import collect_ranks
 from .paths import PATHS, PathSampler
 from .ranks import Ranks
 from .scenario_parts import share_difference
 from .served_model import ServedModel, forecast_completed, forecast_panel
+from .shared_graph import SharedGraph
 from .signatures import example
 from .totals import (
     DayRange,

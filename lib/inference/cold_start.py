@@ -34,15 +34,17 @@ class ColdStart:
     Attributes:
         pool: of the other series.
         widths: (len(KNOWN_DAYS), levels), by which the quantiles are farther from the median.
+        is_learned: whether there were other series; else it is what is supposed without them.
     """
 
     pool: SeriesPool
     widths: np.ndarray
+    is_learned: bool = True
 
     @classmethod
     def usual(cls, levels: Sequence[float]) -> ColdStart:
         """Return what is supposed without other series."""
-        return cls(SeriesPool.flat(), usual_widths(levels))
+        return cls(SeriesPool.flat(), usual_widths(levels), is_learned=False)
 
     def write(self, path: Path) -> None:
         """Write one file of numpy arrays without objects."""

@@ -11,8 +11,9 @@ every file.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from copy import copy
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
@@ -65,7 +66,7 @@ class ServedModel:
             if COLD_START in contract.sha256
             else ColdStart.usual(contract.quantiles)
         )
-        self._shared = SharedGraph.of(contract, folder)
+        self.shared = SharedGraph.of(contract, folder)
         self._session = session
 
     @classmethod
@@ -84,13 +85,18 @@ class ServedModel:
             raise ArtifactError(f"model.onnx: inputs are {names}, expected features and future")
         return cls(contract, session, folder)
 
-    def reopen(self) -> ServedModel:
-        """Return the model with the files that its folder has now, by the graph that is open."""
-        return ServedModel(Contract.read(self.folder), self._session, self.folder)
+    def reopen(self, folder: Path) -> ServedModel:
+        """Return the model of a folder with the same graph, which is open."""
+        return ServedModel(Contract.read(folder), self._session, folder)
 
-    def for_horizon(self, horizon: int) -> ServedModel:
-        """Return the model with another horizon. Only the pretrained graph has no fixed one."""
-        return ServedModel(replace(self.contract, horizon=horizon), self._session, self.folder)
+    def replace(self, **parts: Any) -> ServedModel:
+        """Return the model with other parts, such as `covariates`, by the graph that is open.
+
+        Only the pretrained graph takes a contract with another horizon.
+        """
+        other = copy(self)
+        vars(other).update(parts)
+        return other
 
     def predict(self, features: np.ndarray, future: np.ndarray) -> np.ndarray:
         """Return the quantile forecasts of a batch of windows, in the unit of the series.
@@ -107,13 +113,13 @@ class ServedModel:
             ValueError: a shape is not that of the contract.
         """
         self._check_shapes(features, future)
-        scaled = self._shared.scale(features, future) if self._shared else (features, future)
+        scaled = self.shared.scale(features, future) if self.shared else (features, future)
         inputs = {
             name: np.ascontiguousarray(array, dtype=np.float64)
             for name, array in zip(("features", "future"), scaled, strict=True)
         }
         quantiles = np.asarray(self._session.run(None, inputs)[0])
-        return self._shared.finish(quantiles, features) if self._shared else quantiles
+        return self.shared.finish(quantiles, features) if self.shared else quantiles
 
     def background(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the windows that explanations compare with.

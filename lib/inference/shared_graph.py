@@ -23,13 +23,13 @@ class SharedGraph:
     """What is done to the inputs and outputs of the pretrained graph.
 
     Attributes:
-        spread: (horizon, levels) factors of the widths, None for those it was pretrained with.
+        spread: (horizon or 1, levels) factors of the widths.
         median: place of the median among the levels.
         units: mean and standard deviation of the factor, None to take those of each window.
         floor: lowest possible value, None for that of each window: 0 where nothing is below.
     """
 
-    spread: np.ndarray | None
+    spread: np.ndarray
     median: int
     units: tuple[float, float] | None
     floor: float | None
@@ -39,13 +39,18 @@ class SharedGraph:
         """Return it for the artifact in a folder, None where the graph is the artifact's own."""
         if PRETRAINED_GRAPH not in contract.settings:
             return None
-        median = contract.quantiles.index(0.5)
         if CALIBRATION not in contract.sha256:
-            return cls(None, median, None, None)
+            levels = contract.quantiles
+            return cls(np.ones((1, len(levels))), levels.index(0.5), None, None)
         with np.load(folder / CALIBRATION) as arrays:
-            spread = arrays["spread"]
+            return cls.calibrated(contract, arrays["spread"])
+
+    @classmethod
+    def calibrated(cls, contract: Contract, spread: np.ndarray) -> SharedGraph:
+        """Return it with factors of the widths, and the units and floor of a contract."""
         mean, std = contract.scaling["factor_mean"] or 0.0, contract.scaling["factor_std"] or 1.0
         floor = contract.scaling["floor"]
+        median = contract.quantiles.index(0.5)
         return cls(spread, median, (mean, std), -np.inf if floor is None else floor)
 
     def scale(self, features: np.ndarray, future: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -65,8 +70,7 @@ class SharedGraph:
             features: (batch, days, 11) that they are made from.
         """
         middle = quantiles[..., self.median : self.median + 1]
-        if self.spread is not None:
-            quantiles = middle + (quantiles - middle) * self.spread
+        quantiles = middle + (quantiles - middle) * self.spread
         floor = _floor_of(features) if self.floor is None else self.floor
         return np.maximum(quantiles, floor)
 

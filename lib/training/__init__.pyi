@@ -2,7 +2,6 @@ __all__ = [
     "Batch",
     "Fit",
     "TrainingConfig",
-    "TrainingData",
     "TrainingError",
     "add_metrics",
     "batch_of",
@@ -27,7 +26,7 @@ __all__ = [
 from .artifact_files import add_metrics
 from .calibration import calibrate
 from .config import TrainingConfig, TrainingError
-from .data import Batch, TrainingData, batch_of, prepare
+from .data import Batch, batch_of, prepare
 from .export import load_weights, save_artifact
 from .loop import Fit, fit, initial_loss, progress_bar, train_step
 from .loss import pinball_loss

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from lib import features as ft
+from lib.calibration import PreparedData
 from lib.data import (
     DataSplit,
     Panel,
@@ -35,18 +36,7 @@ from lib.inference import (
     RANKS,
     SERIES_SPREAD,
     Contract,
-    LearnedEffects,
-    LearnedPast,
     ServedModel,
-    collect_ranks,
-    measure_effect_error,
-)
-from lib.training.cold_start import learn_cold_start
-from lib.training.data import FIT_DATES_FROM, TrainingData, learn_past
-from lib.training.hidden_covariates import (
-    FactorsOf,
-    calibrate_hidden,
-    calibrate_without_past,
 )
 
 BACKGROUND_WINDOWS = 8
@@ -55,7 +45,7 @@ BACKGROUND, REFERENCE = "background.npz", "reference.parquet"
 
 
 def write_windows(
-    folder: Path, data: TrainingData, panel: Panel, split: DataSplit, max_context: int
+    folder: Path, data: PreparedData, panel: Panel, split: DataSplit, max_context: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Write the windows that explanations, and the features that drift checks compare with.
 
@@ -80,7 +70,7 @@ def write_contract(
     folder: Path,
     model: Mapping[str, Any],
     training: Mapping[str, Any],
-    data: TrainingData,
+    data: PreparedData,
     panel: Panel,
     split: DataSplit,
     *,
@@ -108,19 +98,15 @@ def write_contract(
     settings = {"model": dict(model), "training": dict(training), **(further or {})}
     if series_spread:
         settings[SERIES_SPREAD] = dict(series_spread)
-    if data.nonnegative_series and not data.nonnegative:  # else one floor for all, or none
-        settings[NONNEGATIVE_SERIES] = list(data.nonnegative_series)
+    if names := data.floored_series:
+        settings[NONNEGATIVE_SERIES] = list(names)
     settings |= {"data": describe_data(panel, source), "covariates": describe_covariates(panel)}
     contract = Contract(
         horizon=model["horizon"],
         context_length=model["context_length"],
         max_context=model["max_context"],
         quantiles=tuple(model["quantiles"]),
-        scaling={
-            "factor_mean": data.factor_mean,
-            "factor_std": data.factor_std,
-            "floor": 0.0 if data.nonnegative else None,
-        },
+        scaling=data.scaling,
         fingerprint=fingerprint(panel),
         training_span=(str(panel.dates.min()), str(split.train_end)),
         metrics={},
@@ -130,107 +116,27 @@ def write_contract(
     (folder / CONTRACT).write_text(contract.to_json())
 
 
-def add_learned(
-    served: ServedModel,
-    data: TrainingData,
-    split: DataSplit,
-    factors_of: FactorsOf,
-    twin: ServedModel | None = None,
-) -> ServedModel:
-    """Add to an artifact what young series borrow, the effects of covariates, and ranks.
+def write_learned(folder: Path, served: ServedModel) -> ServedModel:
+    """Write what a model has beside its network, and load the artifact by the graph that is open.
 
     Args:
-        served: the artifact.
-        data: that the network was trained on.
-        split: of its days.
-        factors_of: calibrates the widths of the network.
-        twin: whose widths are taken where covariates are unknown or series young; by default they
-            are measured on the validation days.
+        folder: of the artifact, with its contract and the graph of the model.
+        served: the model.
     """
-    folder, levels = served.folder, len(served.contract.quantiles)
-    widths = twin.cold_start.widths if twin else None
-    cold_start = learn_cold_start(served, data.validation, split.validation_end, widths)
-    if cold_start is not None:
-        cold_start.write(folder / COLD_START)
-        served = _add_file(served, COLD_START)
-    hidden = without_past = np.empty(0)
-    if data.effects:
-        hidden = calibrate_hidden(factors_of, levels, data)
-        if twin and twin.covariates:
-            hidden = _take_hidden(twin.covariates, data.effects.names, hidden)
-    if data.train.past_effects:
-        without_past = (
-            twin.past.hidden_spread
-            if twin and twin.past
-            else calibrate_without_past(factors_of, levels, data)
-        )
-    learned = data.effects.learned if data.effects else None
-    served = _add_effects(served, learned, hidden, data.train.past_effects, without_past)
-    served = _add_ranks(served, data)
-    if split.train_end == split.validation_end:
-        return served  # a refit: its effects have seen every day
-    # The ranks are of effects that have not seen the validation days. Those that forecast have.
-    panel, newest = data.observed, None
-    if learned:
-        dates_from = FIT_DATES_FROM if learned.year else 0
-        newest = ft.fit_effects(panel, split.validation_end, dates_from=dates_from)
-        newest = newest if newest and newest.names == learned.names else learned
-        panel = newest.apply(panel).remove(np.full(len(newest.names), True))
-    past_effects = learn_past(panel, split.validation_end, served.contract.horizon, newest)
-    if not (past_effects and data.train.past_effects):
-        past_effects = data.train.past_effects
-    return _add_effects(served, newest, hidden, past_effects, without_past)
-
-
-def _take_hidden(twin: LearnedEffects, names: Sequence[str], without: np.ndarray) -> np.ndarray:
-    """Return the widths where covariates are unknown, (K + 1, horizon, levels), as a twin has them.
-
-    Args:
-        twin: which may have other covariates.
-        names: of the K covariates.
-        without: the widths of those that the twin does not have.
-    """
-    own = dict(zip(twin.effects.names, twin.hidden_spread[:-1], strict=True))
-    each = [own.get(name, one) for name, one in zip(names, without[:-1], strict=True)]
-    return np.stack([*each, twin.hidden_spread[-1]])
-
-
-def _add_ranks(served: ServedModel, data: TrainingData) -> ServedModel:
-    """Add the ranks of the truth in past forecasts to an artifact, which totals are made from."""
-    if not len(data.validation.origins):
-        return served
-    observed, origins = data.observed, data.validation.origins
-    ranks = collect_ranks(served, observed, origins, data.train.origins)
-    if ranks is None:
-        return served
-    error = measure_effect_error(served, observed, origins)
-    replace(ranks, effect_error=error).write(served.folder / RANKS)
-    return _add_file(served, RANKS)
-
-
-def _add_effects(
-    served: ServedModel,
-    effects: ft.CovariateEffects | None,
-    hidden_spread: np.ndarray,
-    past_effects: ft.PastEffects | None,
-    without_past: np.ndarray,
-) -> ServedModel:
-    """Add the effects of covariates to an artifact, in the place of former ones."""
-    median = served.contract.quantiles.index(0.5)
-    if effects:
-        LearnedEffects(effects, hidden_spread, median).write(served.folder / EFFECTS)
-        served = _add_file(served, EFFECTS)
-    if past_effects:
-        LearnedPast(past_effects, without_past, median).write(served.folder / PAST_EFFECTS)
-        served = _add_file(served, PAST_EFFECTS)
-    return served
-
-
-def _add_file(served: ServedModel, name: str) -> ServedModel:
-    """Enter a file that was written into the contract, and read the artifact again."""
-    sha256 = served.contract.sha256 | {name: file_hash(served.folder / name)}
-    (served.folder / CONTRACT).write_text(replace(served.contract, sha256=sha256).to_json())
-    return served.reopen()
+    parts = {
+        EFFECTS: served.covariates,
+        PAST_EFFECTS: served.past,
+        RANKS: served.ranks,
+        COLD_START: served.cold_start if served.cold_start.is_learned else None,
+    }
+    contract = Contract.read(folder)
+    sha256 = dict(contract.sha256)
+    for name, part in parts.items():
+        if part:
+            part.write(folder / name)
+            sha256[name] = file_hash(folder / name)
+    (folder / CONTRACT).write_text(replace(contract, sha256=sha256).to_json())
+    return served.reopen(folder)
 
 
 def add_metrics(folder: Path, metrics: dict[str, float]) -> ServedModel:
@@ -241,7 +147,7 @@ def add_metrics(folder: Path, metrics: dict[str, float]) -> ServedModel:
     return ServedModel.load(folder)
 
 
-def _choose_background(data: TrainingData, max_context: int) -> tuple[np.ndarray, np.ndarray]:
+def _choose_background(data: PreparedData, max_context: int) -> tuple[np.ndarray, np.ndarray]:
     """Choose training windows, evenly spaced, that Shapley values are differences from.
 
     Returns:

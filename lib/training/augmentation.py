@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 
 from lib import features as ft
+from lib.calibration import COVARIATES, PreparedData
 from lib.data import Panel
 from lib.training.config import TrainingConfig
-from lib.training.data import COVARIATES, Batch, TrainingData, batch_of
+from lib.training.data import Batch, batch_of
 
 SHIFT_DAYS = (4, 42)  # before the origin, between which a level shifts
 LEVEL_SIGMA = 0.35  # of the logarithm of a shift, before it is bounded
@@ -150,7 +151,7 @@ def draw_shifted_past(past: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def gather_augmented(
-    data: TrainingData,
+    data: PreparedData,
     index: np.ndarray,
     days: int,
     config: TrainingConfig,

@@ -5,14 +5,15 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from lib.calibration import PreparedData, spread_by_series, spread_of, weeks_of
+from lib.calibration.widths import BATCH_SIZE
 from lib.features import Windows
 from lib.models import TINY, LSTMForecaster
-from lib.training.data import TrainingData, batch_of
+from lib.training.data import batch_of
 from lib.training.loop import Fit
-from lib.training.widths import BATCH_SIZE, spread_by_series, spread_of, weeks_of
 
 
-def calibrate(fit: Fit, data: TrainingData) -> Fit:
+def calibrate(fit: Fit, data: PreparedData) -> Fit:
     """Widen or narrow the quantiles so that each has its nominal coverage on the validation span.
 
     In the manner of CQR (Romano et al. 2019), multiplicative: per block of the horizon, the offset

@@ -12,10 +12,10 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from lib.calibration import PreparedData
 from lib.data import fingerprint
 from lib.models import ModelConfig
 from lib.training.config import TrainingConfig
-from lib.training.data import TrainingData
 from lib.training.provenance import code_hash
 from lib.training.schedule import Schedule
 from lib.training.state import TrainingState
@@ -28,7 +28,7 @@ class Checkpoint:
     """The checkpoint file of one fit; a file of any other fit is ignored."""
 
     def __init__(
-        self, folder: Path, data: TrainingData, model: ModelConfig, training: TrainingConfig
+        self, folder: Path, data: PreparedData, model: ModelConfig, training: TrainingConfig
     ) -> None:
         """Name the file `checkpoint.safetensors` in `folder`, which need not exist."""
         self.path = folder / "checkpoint.safetensors"
@@ -78,7 +78,7 @@ class Checkpoint:
 
 
 def _identify_fit(
-    data: TrainingData, model: ModelConfig, training: TrainingConfig
+    data: PreparedData, model: ModelConfig, training: TrainingConfig
 ) -> dict[str, Any]:
     """Return all that the steps of a fit depend on, as JSON gives it back."""
     train, validation = data.train.origins, data.validation.origins

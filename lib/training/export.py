@@ -14,12 +14,13 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save
 
 from lib import features as ft
+from lib.calibration import PreparedData, add_learned, renew_effects
 from lib.data import DataSplit, Panel
 from lib.inference import ServedModel
 from lib.models import LSTMForecaster, ModelConfig, tracing_any_horizon
-from lib.training.artifact_files import add_learned, write_contract, write_windows
+from lib.training.artifact_files import write_contract, write_learned, write_windows
 from lib.training.calibration import factors_by_block
-from lib.training.data import TrainingData
+from lib.training.data import FIT_DATES_FROM
 from lib.training.graph import simplify_graph
 from lib.training.loop import Fit
 
@@ -33,7 +34,7 @@ class ExportError(RuntimeError):
 def save_artifact(
     folder: Path,
     fit: Fit,
-    data: TrainingData,
+    data: PreparedData,
     panel: Panel,
     split: DataSplit,
     *,
@@ -72,7 +73,11 @@ def save_artifact(
     )
     served = ServedModel.load(folder)
     _compare(served, model, background, future)
-    return add_learned(served, data, split, partial(factors_by_block, model), twin)
+    until = split.validation_end
+    served = add_learned(served, data, until, partial(factors_by_block, model), twin)
+    if split.train_end < until:  # no refit, whose effects have seen every day
+        served = renew_effects(served, data, until, dates_from=FIT_DATES_FROM)
+    return write_learned(folder, served)
 
 
 def export_onnx(

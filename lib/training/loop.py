@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from lib.calibration import PreparedData
 from lib.features import Windows
 from lib.models import (
     LSTMForecaster,
@@ -26,7 +27,7 @@ from lib.progress import Progress, report_progress
 from lib.training.augmentation import gather_augmented
 from lib.training.checkpoint import Checkpoint
 from lib.training.config import TrainingConfig, TrainingError
-from lib.training.data import Batch, TrainingData
+from lib.training.data import Batch
 from lib.training.loss import pinball_loss
 from lib.training.schedule import Schedule
 from lib.training.state import (
@@ -68,7 +69,7 @@ class Fit:
 
 
 def fit(
-    data: TrainingData,
+    data: PreparedData,
     model_config: ModelConfig,
     config: TrainingConfig,
     *,
@@ -126,7 +127,7 @@ def fit(
     )
 
 
-def initial_loss(data: TrainingData, model_config: ModelConfig, config: TrainingConfig) -> float:
+def initial_loss(data: PreparedData, model_config: ModelConfig, config: TrainingConfig) -> float:
     """Return the validation loss before the first step of a fit, in scales.
 
     Args:
@@ -141,7 +142,7 @@ def initial_loss(data: TrainingData, model_config: ModelConfig, config: Training
 
 def train_step(
     state: TrainingState,
-    data: TrainingData,
+    data: PreparedData,
     config: TrainingConfig,
     transform: BatchTransform | None = None,
 ) -> float:

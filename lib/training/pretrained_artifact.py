@@ -13,12 +13,12 @@ from pathlib import Path
 
 import torch
 
+from lib.calibration import prepare_zero_shot
 from lib.data import DataSplit, SynthesisSpec, synthesize
 from lib.inference import CONTRACT, PRETRAINED_GRAPH, Contract, ServedModel
 from lib.models import CARD_FILE, ZERO_SHOT_FOLDER, LSTMForecaster, ModelConfig, load_pretrained
 from lib.training.artifact_files import write_contract, write_windows
 from lib.training.config import TrainingConfig
-from lib.training.data import prepare_zero_shot
 from lib.training.export import export_onnx
 
 HORIZON = 28  # days that the service forecasts with it

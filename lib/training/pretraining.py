@@ -21,13 +21,14 @@ from safetensors.torch import save_file
 
 from lib import features as ft
 from lib import models
+from lib.calibration import PreparedData
 from lib.data import Panel
 from lib.log import configure_logging
 from lib.models import ModelConfig
 from lib.settings import ROOT
 from lib.training import worlds
 from lib.training.config import TrainingConfig
-from lib.training.data import Batch, TrainingData
+from lib.training.data import Batch
 from lib.training.loop import Fit, fit, progress_bar
 from lib.training.provenance import code_hash
 from lib.training.schedule import Schedule
@@ -117,7 +118,7 @@ def pretrain(
 
 
 def _fit(
-    data: TrainingData,
+    data: PreparedData,
     config: ModelConfig,
     settings: TrainingConfig,
     checkpoint: Path,
@@ -165,12 +166,12 @@ def choose_device(name: str) -> str:
 
 def prepare_worlds(
     n_worlds: int, seed: int, generators: Sequence[str] = tuple(worlds.GENERATORS)
-) -> TrainingData:
+) -> PreparedData:
     """Draw the worlds to train on and others to stop by, and index their windows."""
     panel = worlds.draw_worlds(n_worlds, seed, generators)
     held_out = worlds.draw_worlds(VALIDATION_WORLDS, seed + VALIDATION_SEED)
     known = panel.factor[np.isfinite(panel.factor)]
-    return TrainingData(
+    return PreparedData(
         train=_index_windows(panel, MIN_HISTORY),
         validation=_index_windows(held_out, MIN_VALIDATION_HISTORY),
         factor_mean=float(known.mean()) if len(known) else 0.0,

@@ -18,12 +18,13 @@ import numpy as np
 import structlog
 
 from lib import features as ft
+from lib.calibration import PreparedData, collect_ranks
 from lib.data import DataSplit, Panel, last_history_day
 from lib.files import file_hash
-from lib.inference import CONTRACT, RANKS, TWIN, Contract, Ranks, ServedModel, collect_ranks
+from lib.inference import CONTRACT, RANKS, TWIN, Contract, Ranks, ServedModel
 from lib.models import ModelConfig
 from lib.training.checkpoint import Checkpoint
-from lib.training.data import TrainingData, prepare
+from lib.training.data import prepare
 from lib.training.export import save_artifact
 from lib.training.loop import Fit, train_step
 from lib.training.state import initial_state
@@ -36,7 +37,7 @@ log = structlog.get_logger()
 
 
 def refit(
-    twin: Fit, data: TrainingData, panel: Panel, *, checkpoint: Path | None = None
+    twin: Fit, data: PreparedData, panel: Panel, *, checkpoint: Path | None = None
 ) -> Fit | None:
     """Train a network on every known day as its twin was trained on the training days.
 
@@ -82,7 +83,7 @@ def refit(
 
 def prepare_every_day(
     panel: Panel, shape: ModelConfig, judged: ft.CovariateEffects | None
-) -> TrainingData:
+) -> PreparedData:
     """Index the windows of all known days, to learn from; there are none to stop by.
 
     Args:
@@ -135,7 +136,7 @@ def save_refit(folder: Path, fit: Fit, panel: Panel) -> ServedModel:
     return ServedModel.load(folder)
 
 
-def _collect_ranks(twin: ServedModel, data: TrainingData, last: np.datetime64) -> Ranks | None:
+def _collect_ranks(twin: ServedModel, data: PreparedData, last: np.datetime64) -> Ranks | None:
     """Return the ranks of a twin on the days that it has not learned, up to the last one."""
     dates = data.observed.dates
     unseen = (dates >= np.datetime64(twin.contract.training_span[1])) & (

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from lib import models
+from lib.calibration import PreparedData
 from lib.models import LSTMForecaster, ModelConfig
 from lib.training.config import TrainingConfig
-from lib.training.data import TrainingData
 from lib.training.schedule import Schedule
 
 FEW_WINDOWS = 500  # between two years of one series, where it helps, and three, where it hurts
@@ -51,7 +51,7 @@ class TrainingState:
 
 
 def initial_state(
-    data: TrainingData, model_config: ModelConfig, config: TrainingConfig
+    data: PreparedData, model_config: ModelConfig, config: TrainingConfig
 ) -> TrainingState:
     """Return the state before the first step: pretrained weights, or random ones by the seed."""
     torch.manual_seed(config.seed)
@@ -80,7 +80,7 @@ def initial_state(
     return TrainingState(model, copy.deepcopy(model), optimizer, schedule, pretrained)
 
 
-def _keeps_untrained_member(data: TrainingData, members: int) -> bool:
+def _keeps_untrained_member(data: PreparedData, members: int) -> bool:
     """Tell whether the last of several members is the zero-shot network, untrained.
 
     The effects of covariates are learned on the training days, so what is left of them there is

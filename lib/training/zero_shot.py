@@ -1,7 +1,6 @@
-"""The artifact of the pretrained network for some data: calibrated, and not trained on it.
+"""Write the artifact of the pretrained network for some data: calibrated, and not trained on it.
 
-The graph is the pretrained one as it is. Units, floor and widths are applied around it, so that
-nothing is exported and PyTorch is not loaded.
+Nothing is exported and PyTorch is not loaded: the graph is the pretrained one as it is.
 """
 
 from __future__ import annotations
@@ -13,13 +12,17 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file, save
 
+from lib.calibration import PreparedData, calibrate_zero_shot
 from lib.data import DataSplit, Panel, to_panel, to_table
-from lib.features import Windows
-from lib.inference import CALIBRATION, PRETRAINED_ARTIFACT, PRETRAINED_GRAPH, Contract, ServedModel
-from lib.training.artifact_files import add_learned, write_contract, write_windows
+from lib.inference import (
+    CALIBRATION,
+    PRETRAINED_ARTIFACT,
+    PRETRAINED_GRAPH,
+    SERIES_SPREAD,
+    ServedModel,
+)
+from lib.training.artifact_files import write_contract, write_learned, write_windows
 from lib.training.config import TrainingConfig
-from lib.training.data import TrainingData, prepare_zero_shot
-from lib.training.widths import residuals_of, spread_by_series, spread_of, weeks_of
 
 NO_FLOOR = -1e300  # as the network has it
 
@@ -42,49 +45,33 @@ def save_zero_shot(
     if (panel.dates > split.validation_end).any():
         table = to_table(panel)
         panel = to_panel(table[table["date"].to_numpy() <= split.validation_end])
-    data = prepare_zero_shot(panel, horizon)
-    pretrained = Contract.read(PRETRAINED_ARTIFACT)
-    model = pretrained.settings["model"] | {"horizon": horizon}
+    pretrained = ServedModel.load(PRETRAINED_ARTIFACT)
+    served, data = calibrate_zero_shot(pretrained, panel, horizon)
+    contract, shared = served.contract, served.shared
+    if shared is None:
+        raise TypeError("expected the graph of the pretrained network, got one of its own")
+    model = contract.settings["model"]
     shutil.copyfile(PRETRAINED_ARTIFACT / "model.onnx", folder / "model.onnx")
-    write_windows(folder, data, panel, split, pretrained.max_context)
-    spread = np.ones((horizon, len(pretrained.quantiles)))
-
-    def write(series_spread: dict[str, float]) -> None:
-        np.savez_compressed(folder / CALIBRATION, spread=spread)
-        _write_weights(folder / "weights.safetensors", model, data, spread)
-        write_contract(
-            folder,
-            model,
-            TrainingConfig(seed=seed).to_dict(),
-            data,
-            panel,
-            split,
-            source="",
-            series_spread=series_spread,
-            further={PRETRAINED_GRAPH: pretrained.sha256["model.onnx"]},
-            files=(CALIBRATION,),
-        )
-
-    write({})
-    plain = served = ServedModel.load(folder)
-    levels = pretrained.quantiles
-    known = residuals_of(plain, data.validation) if len(data.validation.origins) else None
-    if known:
-        residuals, offsets = known
-        spread = spread_of(residuals, offsets, levels, weeks_of(data.validation))
-        write(spread_by_series(data.validation, residuals, offsets * spread, levels))
-        served = plain.reopen()
-
-    def factors_of(windows: Windows) -> np.ndarray:
-        same = known if windows is data.validation else None
-        measured = same or residuals_of(plain, windows)
-        return spread_of(*measured, levels, weeks_of(windows), prior_weeks=0)
-
-    return add_learned(served, data, split, factors_of)
+    write_windows(folder, data, panel, split, contract.max_context)
+    np.savez_compressed(folder / CALIBRATION, spread=shared.spread)
+    _write_weights(folder / "weights.safetensors", model, data, shared.spread)
+    write_contract(
+        folder,
+        model,
+        TrainingConfig(seed=seed).to_dict(),
+        data,
+        panel,
+        split,
+        source="",
+        series_spread=contract.settings.get(SERIES_SPREAD, {}),
+        further={PRETRAINED_GRAPH: pretrained.contract.sha256["model.onnx"]},
+        files=(CALIBRATION,),
+    )
+    return write_learned(folder, served)
 
 
 def _write_weights(
-    path: Path, model: dict[str, object], data: TrainingData, spread: np.ndarray
+    path: Path, model: dict[str, object], data: PreparedData, spread: np.ndarray
 ) -> None:
     """Write the network with its units, floor and widths, as training does."""
     weights = load_file(PRETRAINED_ARTIFACT / "weights.safetensors") | {

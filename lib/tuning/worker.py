@@ -18,9 +18,10 @@ import pandas as pd
 import structlog
 import torch
 
+from lib.calibration import PreparedData
 from lib.data import DataSplit, to_panel
 from lib.models import ModelConfig
-from lib.training import Fit, TrainingData, TrainingError, fit, losses_by_window, prepare
+from lib.training import Fit, TrainingError, fit, losses_by_window, prepare
 from lib.tuning.recovery import identify_worker
 from lib.tuning.search_space import Job, TuningError, draw, settings_of
 from lib.tuning.study import count_claimed, exceeds_budget, open_study, queue_default
@@ -65,7 +66,7 @@ def run_trials(job: Job, worker: int = 0, parent: int = 0) -> None:
             log.warning("trial was given to another worker", error=str(error))
 
 
-def _load_data(job: Job) -> TrainingData:
+def _load_data(job: Job) -> PreparedData:
     panel = to_panel(pd.read_parquet(job.series))
     split = DataSplit(*(np.datetime64(day, "D") for day in job.split))
     return prepare(panel, split, ModelConfig.from_dict(job.model))
@@ -84,7 +85,7 @@ def _make_sampler(study: optuna.Study, job: Job, worker: int) -> optuna.samplers
     )
 
 
-def _run_trial(trial: optuna.Trial, job: Job, data: TrainingData, parent: int) -> float:
+def _run_trial(trial: optuna.Trial, job: Job, data: PreparedData, parent: int) -> float:
     """Fit with the settings of one trial and return the validation loss, in scales."""
     model, training = settings_of(job, draw(trial, job))
     try:
@@ -97,7 +98,7 @@ def _run_trial(trial: optuna.Trial, job: Job, data: TrainingData, parent: int) -
     return result.validation_loss
 
 
-def _describe_losses(result: Fit, data: TrainingData) -> dict[str, list[float]]:
+def _describe_losses(result: Fit, data: PreparedData) -> dict[str, list[float]]:
     """Return the validation losses of the single windows, as plain values."""
     found = losses_by_window(result.model, data.validation, result.config)
     return {

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lib.inference.effect_error import _relative_error
+from lib.calibration.effect_error import _relative_error
 
 NOISE = 0.3
 BLOCKS = np.arange(1200) // 100

@@ -6,17 +6,17 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
-from lib.data.panel import MIN_HISTORY_DAYS
-from lib.data.splits import DataSplit
-from lib.inference.artifact import ArtifactError
-from lib.inference.effect_error import measure_effect_error
-from lib.inference.past_ranks import (
+from lib.calibration import collect_ranks
+from lib.calibration.effect_error import measure_effect_error
+from lib.calibration.past_ranks import (
     BLOCKS,
     MIN_ORIGINS,
     _measure_shift,
     _rank,
-    collect_ranks,
 )
+from lib.data.panel import MIN_HISTORY_DAYS
+from lib.data.splits import DataSplit
+from lib.inference.artifact import ArtifactError
 from lib.inference.paths import PathSampler
 from lib.inference.ranks import CODES, Ranks, normal_scores, score_actuals
 from lib.training.zero_shot import save_zero_shot
@@ -211,7 +211,7 @@ def test_ranks_are_read_as_they_were_written(tmp_path):
 
 
 def test_ranks_of_many_series_stay_within_their_bounds(trained, monkeypatch):
-    monkeypatch.setattr("lib.inference.past_ranks.MAX_WINDOWS", 40)
+    monkeypatch.setattr("lib.calibration.past_ranks.MAX_WINDOWS", 40)
     ranks = collect_ranks(trained[0], lively_panel(series=4), np.arange(100, 250))
     assert ranks is not None
     assert ranks.codes.shape[0] * ranks.codes.shape[1] <= 40

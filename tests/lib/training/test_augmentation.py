@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from lib.calibration import PreparedData
 from lib.data import split_days
 from lib.features import DAY_OF_YEAR, engineering
 from lib.features.window_index import index_windows
@@ -165,7 +166,7 @@ def test_the_future_of_a_window_does_not_reach_its_past():
 def test_batch_has_about_the_given_share_of_shifted_windows(share):
     windows = windows_of(lively_panel(days=400, series=2))
     index = np.arange(60)
-    learned_from = data.TrainingData(windows, windows, 0.0, 1.0, nonnegative=True)
+    learned_from = PreparedData(windows, windows, 0.0, 1.0, nonnegative=True)
     config = TrainingConfig(level_shift_prob=share, covariate_dropout=0.0)
     batch = augmentation.gather_augmented(learned_from, index, 90, config, np.random.default_rng(0))
     plain = data.batch_of(windows, index, 90)

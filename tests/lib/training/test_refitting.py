@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from lib.calibration.learned import _take_hidden
 from lib.data.series_tables import to_panel, to_table
 from lib.evaluation.backtest import origin_rows
 from lib.features.year_effects import DAY_OF_YEAR
@@ -149,7 +150,7 @@ def test_a_refit_with_another_covariate_keeps_the_widths_of_those_of_its_twin(le
     wider = replace(covariates, hidden_spread=np.add(covariates.hidden_spread, [[[0.5]], [[0.7]]]))
     names, ones = data.effects.names, np.ones((3, *wider.hidden_spread.shape[1:]))
     assert names == ("fator_externo", "evento_especial")
-    taken = artifact_files._take_hidden(wider, names, ones)
+    taken = _take_hidden(wider, names, ones)
     np.testing.assert_array_equal(taken[[0, 2]], wider.hidden_spread)
     np.testing.assert_array_equal(taken[1], 1)
 

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
+from lib.calibration import prepare_zero_shot
 from lib.data import DataSplit
 from lib.forecasting.fitting import take_pretrained
 from lib.inference import PRETRAINED_ARTIFACT, ServedModel, forecast_panel
 from lib.models import ZERO_SHOT_FOLDER, ModelConfig, pretrained_digest
 from lib.settings import ROOT
-from lib.training.data import prepare_zero_shot
 from lib.training.export import load_weights
 from lib.training.pretrained_artifact import pretrained_model
 from lib.training.zero_shot import save_zero_shot

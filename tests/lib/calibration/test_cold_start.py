@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from lib.calibration.cold_start import _widths_of
 from lib.data import DataSplit, SynthesisSpec, synthesize
 from lib.forecasting.fitting import take_pretrained
 from lib.inference import KNOWN_DAYS, forecast_panel
-from lib.training.cold_start import _widths_of
 from tests.panels import begun
 
 LEVELS = (0.1, 0.5, 0.9)

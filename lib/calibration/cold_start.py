@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from lib.data import Panel, take_series
@@ -46,7 +48,8 @@ def learn_cold_start(
         return None
     if widths is None:
         widths = _measure_widths(served, windows, until)
-    return ColdStart(pool, widths)
+    shape = pool.shape.astype(np.float32).astype(np.float64)  # as precise as it is stored
+    return ColdStart(replace(pool, shape=shape), widths)
 
 
 def _measure_widths(served: ServedModel, windows: Windows, until: np.datetime64) -> np.ndarray:

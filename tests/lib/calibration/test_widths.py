@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lib.training.widths import MIN_WEEKS, USUAL_OF_FIT, spread_of
+from lib.calibration.widths import MIN_WEEKS, USUAL_OF_FIT, spread_of
 
 LEVELS = (0.1, 0.5, 0.9)
 

@@ -102,10 +102,12 @@ def _independent(dates: np.ndarray, horizon: int) -> float:
 def _untrained(model: ServedModel) -> ServedModel:
     """Return the pretrained network in the place of a model, with its effects of covariates."""
     pretrained = ServedModel.load(PRETRAINED_ARTIFACT)
-    untrained = pretrained.for_horizon(model.contract.horizon)
-    untrained.covariates, untrained.past = model.covariates, model.past
-    untrained.cold_start = model.cold_start
-    return untrained
+    return pretrained.replace(
+        contract=replace(pretrained.contract, horizon=model.contract.horizon),
+        covariates=model.covariates,
+        past=model.past,
+        cold_start=model.cold_start,
+    )
 
 
 def _forget_after(panel: Panel, last: np.datetime64) -> Panel:

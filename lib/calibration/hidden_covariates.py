@@ -8,12 +8,12 @@ from dataclasses import replace
 import numpy as np
 
 from lib import features as ft
-from lib.training.data import COVARIATES, TrainingData
+from lib.calibration.prepared import COVARIATES, PreparedData
 
 FactorsOf = Callable[[ft.Windows], np.ndarray]  # (horizon, levels) that calibrate windows
 
 
-def calibrate_hidden(factors_of: FactorsOf, levels: int, data: TrainingData) -> np.ndarray:
+def calibrate_hidden(factors_of: FactorsOf, levels: int, data: PreparedData) -> np.ndarray:
     """Return by how much the widths of a forecast grow where a covariate is unknown ahead.
 
     Each covariate is hidden on its own, then all are. The factors are compared with those of
@@ -53,7 +53,7 @@ def calibrate_hidden(factors_of: FactorsOf, levels: int, data: TrainingData) -> 
     )
 
 
-def calibrate_without_past(factors_of: FactorsOf, levels: int, data: TrainingData) -> np.ndarray:
+def calibrate_without_past(factors_of: FactorsOf, levels: int, data: PreparedData) -> np.ndarray:
     """Return by how much widths grow where past covariates are unknown. (horizon, levels)."""
     windows = data.validation
     if not len(windows.origins):
