@@ -155,6 +155,7 @@ def _serve(settings: Settings, options: argparse.Namespace) -> None:
         worker.keys = Keys(settings.api_keys)
         state.retention.start()
         model = state.model
+        worker.is_untrained = model.is_untrained
         model.start()
         # The processes share a socket: one without a model would refuse what others can answer.
         model.wait(_MODEL_WAIT)

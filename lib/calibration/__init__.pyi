@@ -1,5 +1,6 @@
 __all__ = [
     "CALIBRATION_DAYS",
+    "CALIBRATION_WINDOWS",
     "COVARIATES",
     "PreparedData",
     "add_learned",
@@ -21,6 +22,7 @@ from .learned import add_learned, renew_effects
 from .past_ranks import collect_ranks
 from .prepared import (
     CALIBRATION_DAYS,
+    CALIBRATION_WINDOWS,
     COVARIATES,
     PreparedData,
     learn_past,

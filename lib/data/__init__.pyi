@@ -31,6 +31,7 @@ __all__ = [
     "describe_strangers",
     "fill_planned",
     "find_frequency",
+    "find_kind",
     "find_near",
     "fingerprint",
     "forget_covariates_after",
@@ -84,6 +85,7 @@ from .closed_days import (
 )
 from .covariate_alignment import align_covariates, describe_covariates
 from .covariate_cells import CovariateNames
+from .covariate_kinds import find_kind
 from .covariates import Covariate, Kind, as_categories, covariate_columns, split_column
 from .description import describe_data
 from .frequency import find_frequency

@@ -77,6 +77,11 @@ class Contract:
         """Names of the files beside the contract: FILES and the optional ones that it lists."""
         return (*FILES, *(name for name in OPTIONAL_FILES if name in self.sha256))
 
+    @property
+    def is_uncalibrated(self) -> bool:
+        """Whether this is the pretrained network itself, which has seen no series of anyone."""
+        return PRETRAINED_GRAPH in self.settings and CALIBRATION not in self.sha256
+
     @classmethod
     def from_json(cls, text: str) -> Contract:
         """Read the text of contract.json.

@@ -109,9 +109,12 @@ class Explainer:
 def _explain_day(model: Shapley, body: dict[str, Any]) -> tuple[Explanation, np.ndarray]:
     """Explain a day of a dated series, and return the features of its last known day as well."""
     from lib.features import compute_features
+    from serving.model import calibrate_on
     from serving.schemas import read_question
 
     sent, days = read_question(body, model.forecaster.contract)
+    if model.forecaster.contract.is_uncalibrated:
+        model.forecaster = calibrate_on(model.forecaster, sent)  # of this copy
     origin = int(sent.origins[0])
     explanation = model.explain_day(sent.panel, origin, context=body["context"], recent=days)
     return explanation, compute_features(sent.panel)[origin]

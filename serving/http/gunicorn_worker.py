@@ -26,6 +26,7 @@ import select
 import socket
 import time
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
@@ -76,12 +77,15 @@ class FairWorker(BatchWorker):
 
     Attributes:
         keys: that are accepted; the server sets them.
+        is_untrained: tells whether nothing was trained yet; the server sets it. Each `/forecast` is
+            dear then, since the pretrained network is calibrated on what it sends.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Take what gunicorn gives a worker."""
         super().__init__(*args, **kwargs)
         self.keys = Keys(())
+        self.is_untrained: Callable[[], bool] = lambda: False
         self._admission = Admission()
         self._uploads = UploadSpace()
         self._stopping_since: float | None = None
@@ -210,7 +214,7 @@ class FairWorker(BatchWorker):
         sock = conn.sock
         if sock.is_usual and (kept := self.answer_batch([conn])[0]) is not None:
             return kept
-        client = self._client_of(sock.head, conn) if sock.size > _DEAR else None
+        client = self._client_of(sock.head, conn) if self._is_dear(sock) else None
         if client is None or sock.refused:
             try:
                 return self._handle_in_time(conn)
@@ -227,6 +231,9 @@ class FairWorker(BatchWorker):
         finally:
             if (following := self._admission.leave()) is not None:
                 self.method_queue.defer(self.enqueue_req, following)
+
+    def _is_dear(self, sock: Client) -> bool:
+        return sock.size > _DEAR or (self.is_untrained() and bool(_UPLOAD.match(sock.head)))
 
     def _client_of(self, head: bytes, conn: Any) -> str | None:
         """Return who sends a request: a key or an address; None for one that is not let in."""

@@ -109,6 +109,10 @@ class LiveModel:
         """Tell whether the registry does not answer, or has no version that could be loaded."""
         return self._reachable is not None and bool(self._detail)
 
+    def is_untrained(self) -> bool:
+        """Tell whether the pretrained network answers, which each call calibrates."""
+        return self._served is not None and self._served.source == PRETRAINED
+
     @property
     def registry_state(self) -> str:
         """Whether the registry answered last time, in words."""

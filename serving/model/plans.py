@@ -24,8 +24,8 @@ from serving.model.series_forecasts import SeriesForecasts
 from serving.schemas import Plan, Series, least_value, name_levels
 
 NO_RANKS = (
-    "this model cannot add up days: it is the pretrained network (train a model), or was trained "
-    "by an earlier release or on too short a history (train it again)"
+    "this model cannot add up days: the history is too short, or an earlier release has trained it "
+    "(train it again)"
 )
 
 

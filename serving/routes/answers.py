@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -20,10 +20,9 @@ if TYPE_CHECKING:
     from serving.model import SeriesForecasts, Served
 
 
-UNTRAINED = (
-    "no model has been trained yet: this is the pretrained network, and its intervals are not "
-    "calibrated on your data"
-)
+UNTRAINED = "no model has been trained yet: this is the pretrained network"
+UNCALIBRATED = f"{UNTRAINED}, and its intervals are not calibrated on your data"
+_ROLES = {"known": "known ahead", "past": "known up to today", "static": "of the series"}
 NOT_STORED = "X-Not-Stored"  # header: how many forecasts of an answer could not be stored
 
 
@@ -58,9 +57,23 @@ def name_source(model: Served) -> dict[str, str]:
     return {"source": PRETRAINED} if model.version == PRETRAINED_VERSION else {}
 
 
-def warn_of_source(model: Served, field: str) -> list[FieldWarning]:
-    """Say that a forecast is of the pretrained network, if it is."""
-    return [FieldWarning(field, UNTRAINED)] if model.version == PRETRAINED_VERSION else []
+def warn_of_source(
+    model: Served, field: str, sent: Sequence[Mapping[str, Any]] | None = None
+) -> list[FieldWarning]:
+    """Say that a forecast is of the pretrained network, if it is.
+
+    Args:
+        model: that answers.
+        field: of the body.
+        sent: covariates of the series that it was calibrated on; None where it was not.
+    """
+    if model.version != PRETRAINED_VERSION:
+        return []
+    if sent is None:
+        return [FieldWarning(field, UNCALIBRATED)]
+    known = ", ".join(f"{item['name']} ({item['kind']}, {_ROLES[item['role']]})" for item in sent)
+    told = f"; covariates: {known}" if known else ""
+    return [FieldWarning(field, f"{UNTRAINED}, calibrated on the series of this call{told}")]
 
 
 def make_response(model: Served, answer: Answer) -> Response:

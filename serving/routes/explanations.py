@@ -91,7 +91,7 @@ def explanation_plot(path: ExplanationPath) -> Response:
 @cache
 def _pretrained_edition() -> str:
     """Return what tells the pretrained network of this release from that of another one."""
-    return Contract.read(PRETRAINED_ARTIFACT).sha256["model.onnx"]
+    return f"calibrated {Contract.read(PRETRAINED_ARTIFACT).sha256['model.onnx']}"
 
 
 def _make_question(body: ExplanationBody) -> tuple[dict[str, Any], int]:

@@ -11,7 +11,12 @@ from flask_openapi3 import APIBlueprint, Tag
 from werkzeug.exceptions import ServiceUnavailable
 
 from serving.http import ConcurrencyLimit, StrictRequest, has_arrived, invalid, release_memory
-from serving.model import SeriesForecasts, forecast_series
+from serving.model import (
+    SeriesForecasts,
+    calibrate_on,
+    cost_of_calibration,
+    forecast_series,
+)
 from serving.records import Prediction as Record
 from serving.routes.answers import (
     Answer,
@@ -29,6 +34,7 @@ from serving.schemas import (
     Plan,
     Prediction,
     check_forecast,
+    join_series,
     read_forecast,
     read_plan,
 )
@@ -109,17 +115,22 @@ def _read_body() -> list[bytes]:
 
 
 def _forecast(model: Served, body: list[bytes]) -> Response:
-    contract = model.forecaster.contract
-    call = read_forecast(body.pop(), contract)
+    call = read_forecast(body.pop(), model.forecaster.contract)
+    contract, forecaster, sent = call.contract, model.forecaster, None
     plan = read_plan(call.options, call.series, contract, call.horizon)
     g.rows = _rows_of(call, plan)
-    parts = list(forecast_series(model.forecaster, call.series, call.context))
-    warnings = _check_forecasts(call, parts) + warn_of_source(model, call.field(0, "history"))
+    if contract.is_uncalibrated:
+        g.rows += cost_of_calibration(contract, call.series)
+        forecaster = calibrate_on(forecaster, join_series(call.series, contract))
+        sent = contract.settings["covariates"]
+    parts = list(forecast_series(forecaster, call.series, call.context))
+    warnings = _check_forecasts(call, parts)
+    warnings += warn_of_source(model, call.field(0, "history"), sent)
     further: list[list[dict[str, Any]]] = [[] for _ in parts]
     fields: dict[str, Any] = dict(name_source(model))
     if plan is not None:
         warnings += plan.warnings
-        further, planned, doubts = plan_forecasts(model.forecaster, call, plan, parts)
+        further, planned, doubts = plan_forecasts(forecaster, call, plan, parts)
         fields |= planned
         warnings += doubts
     forecasts, not_stored = [], 0

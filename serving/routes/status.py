@@ -14,7 +14,7 @@ from lib.features import DAY_OF_YEAR
 from lib.inference import ServedModel
 from lib.storage import Store, StoreError
 from serving.http import ConcurrencyLimit, metrics
-from serving.model import PRETRAINED, Served
+from serving.model import Served
 from serving.records import read_last_check
 from serving.routes.store import store_calls
 from serving.schemas import Health, Live, ModelCard, Monitoring
@@ -98,8 +98,7 @@ def _health() -> Response:
     current = model.current()
     recorder = state_of().recorder
     trouble, notice = recorder.trouble(), recorder.notice()
-    untrained = current is not None and current.source == PRETRAINED
-    doubtful = trouble or notice or untrained or model.is_behind()
+    doubtful = trouble or notice or model.is_untrained() or model.is_behind()
     details = [model.detail(), trouble and f"predictions are not stored: {trouble}", notice]
     document: dict[str, Any] = {
         "status": "unavailable" if not current else "degraded" if doubtful else "ok",
@@ -150,5 +149,6 @@ def _card(current: Served, name: str) -> dict[str, Any]:
         "covariates": contract.settings.get("covariates", []),
         "learned": _learned_effects(current.forecaster),
         "baselines": current.baselines,
-        "totals": current.forecaster.ranks is not None,
+        "any_covariates": contract.is_uncalibrated,
+        "totals": current.forecaster.ranks is not None or contract.is_uncalibrated,
     }

@@ -14,6 +14,7 @@ __all__ = [
     "ForecastCall",
     "ForecastRequest",
     "Health",
+    "Histories",
     "Live",
     "ModelCard",
     "Monitoring",
@@ -56,7 +57,7 @@ from .forecasts import (
     Prediction,
     PredictRequest,
 )
-from .histories import Series, join_series, last_features
+from .histories import Histories, Series, join_series, last_features
 from .monitoring import Findings, Monitoring
 from .plans import Plan, least_value, read_plan
 from .plausibility import FieldWarning, check_forecast, check_window

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from serving.http import invalid
-from serving.schemas.covariates import CovariateFields
+from serving.schemas.covariates import CovariateFields, as_float
 from serving.schemas.fields import FIRST_DAY, LAST_DAY
 from serving.schemas.series_body import HistoryDay
 
@@ -74,7 +74,7 @@ def _numbers(cells: list[Any], name: str, field: str) -> np.ndarray:
     try:
         column = np.array(cells, dtype=np.float64)
     except OverflowError:
-        column = np.array([np.nan if c is None else _float(c) for c in cells])
+        column = np.array([np.nan if c is None else as_float(c) for c in cells])
     return _within_limits(column, name, field)
 
 
@@ -87,13 +87,6 @@ def _within_limits(column: np.ndarray, name: str, field: str) -> np.ndarray:
     if bad.any():
         raise invalid(f"{field}[{np.flatnonzero(bad)[0]}].{name}", f"expected {limits}")
     return column
-
-
-def _float(number: float) -> float:
-    try:
-        return float(number)
-    except OverflowError:
-        return np.inf
 
 
 def read_days(rows: list[Any], field: str) -> np.ndarray:

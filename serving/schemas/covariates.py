@@ -157,7 +157,7 @@ def _as_sent(cell: Any, item: Mapping[str, Any]) -> float | str | None:
     """Return a cell to be stored: a category that the model has not learned keeps its name."""
     if item["kind"] != "category":
         return None if cell is None else float(cell)
-    text = None if cell is None else _as_text(cell)
+    text = None if cell is None else as_text(cell)
     return text if text in item["labels"] else (text or "")[:_LONGEST] or None
 
 
@@ -209,10 +209,7 @@ def _read(
             raise invalid(place(i), f"expected {expected}, got {found}")
     if item["kind"] == "category":
         return _read_categories(cells, item["labels"])
-    try:
-        column = np.array([np.nan if cell is None else float(cell) for cell in cells])
-    except OverflowError:
-        column = np.full(len(cells), np.inf)
+    column = np.array([np.nan if cell is None else as_float(cell) for cell in cells])
     wrong = np.isinf(column)
     if item["kind"] == "event":
         wrong |= (column < 0) | (column > 1)
@@ -222,15 +219,23 @@ def _read(
     return column, []
 
 
+def as_float(number: float) -> float:
+    """Return a number as float64, infinite where it is too large."""
+    try:
+        return float(number)
+    except OverflowError:
+        return np.inf
+
+
 def _read_categories(cells: list[Any], labels: Sequence[str]) -> tuple[np.ndarray, list[str]]:
     places = {label: float(i) for i, label in enumerate(labels)}
-    texts = [None if cell is None else _as_text(cell) for cell in cells]
+    texts = [None if cell is None else as_text(cell) for cell in cells]
     unknown = sorted({text for text in texts if text and text not in places})
     column = np.array([np.nan if text is None else places.get(text, np.nan) for text in texts])
     return column, unknown
 
 
-def _as_text(cell: str | float) -> str:
+def as_text(cell: str | float) -> str:
     """Return the name of a category."""
     return cell.strip() if isinstance(cell, str) else f"{cell:.15g}"
 

@@ -14,6 +14,7 @@ from lib.features import YEAR
 from lib.inference import Contract
 from serving.http import invalid
 from serving.schemas.histories import Histories, read_histories
+from serving.schemas.sent_covariates import describe_series
 
 
 def make_question(body: dict[str, Any], contract: Contract) -> dict[str, Any]:
@@ -42,13 +43,15 @@ def make_question(body: dict[str, Any], contract: Contract) -> dict[str, Any]:
             raise invalid(name, f"this model takes {low} to {high} days, got {value}")
     series = {"history": body["history"], "future": body.get("future") or []}
     series |= {name: body[name] for name in ("static", "series_id") if body.get(name)}
+    if contract.is_uncalibrated:
+        contract = describe_series([series], contract)
     first = str(_read_series(series, contract, context).panel.dates[0])
     kept = [row for row in series["history"] if row["date"] >= first]
     return series | {"history": kept, "context": context, "horizon_day": day}
 
 
 def read_question(question: dict[str, Any], contract: Contract) -> tuple[Histories, int]:
-    """Return the one series of a stored question with its origin, as `/forecast` reads them.
+    """Return the one series of a stored question with its origin, as `/forecast` reads it.
 
     Returns:
         The series, and the number of its days that the forecast was made from.
@@ -56,6 +59,8 @@ def read_question(question: dict[str, Any], contract: Contract) -> tuple[Histori
     names = ("history", "future", "static", "series_id")
     series = {name: question[name] for name in names if name in question}
     context = question["context"]
+    if contract.is_uncalibrated:
+        contract = describe_series([series], contract)
     forecast_from = read_histories([series], contract, context, "")
     return _read_series(series, contract, context), int(forecast_from.origins[0]) + 1
 

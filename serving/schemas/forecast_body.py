@@ -15,6 +15,7 @@ from serving.http import RequestError, invalid, refusal_of
 from serving.schemas.covariates import CovariateFields
 from serving.schemas.forecasts import ROWS, SERIES, ForecastRequest
 from serving.schemas.histories import Series, read_series
+from serving.schemas.sent_covariates import COVARIATES, describe_sent
 from serving.schemas.series_body import decode_series, split_body
 
 _ROW_FIELDS = ("history", "future", "static", "series_id", "series")
@@ -36,6 +37,7 @@ class ForecastCall:
     Attributes:
         series: in the order in which they were sent.
         options: the other fields of the body; its `history` is a placeholder.
+        contract: of the model that forecasts, with the covariates of the call.
         horizon: days to answer.
         levels: of the quantiles to answer, rising.
         context: days that the model looks at.
@@ -44,6 +46,7 @@ class ForecastCall:
 
     series: list[Series]
     options: ForecastRequest
+    contract: Contract
     horizon: int
     levels: list[float]
     context: int
@@ -65,6 +68,9 @@ def read_forecast(body: bytes, contract: Contract) -> ForecastCall:
         RequestError: 400 for bad JSON, 413 for more than the limits allow, 422 naming the field
             for anything else.
     """
+    if contract.is_uncalibrated:
+        check_size(body, COVARIATES)
+        contract = describe_sent(body, contract)
     covariates = CovariateFields.of(contract)
     names = tuple(covariates.rows)
     check_size(body, len(names) + len(covariates.static))
@@ -75,7 +81,7 @@ def read_forecast(body: bytes, contract: Contract) -> ForecastCall:
     horizon = _within("horizon", options.horizon, 1, contract.horizon)
     levels = _levels(options.levels, contract.quantiles)
     series = read_series(items, contract, context, place)
-    return ForecastCall(series, options, horizon, levels, context, place)
+    return ForecastCall(series, options, contract, horizon, levels, context, place)
 
 
 def check_size(body: bytes, covariates: int = 0) -> None:

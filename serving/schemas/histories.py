@@ -27,6 +27,7 @@ from serving.schemas.history_checks import (
     warn_of_young,
 )
 from serving.schemas.plausibility import FieldWarning, check_factor, check_values
+from serving.schemas.sent_covariates import HISTORY_DAYS
 
 _ROLLING = 30  # days that the features of a day look back on
 _MONTH = 28  # days that last year's level looks back on
@@ -221,6 +222,7 @@ def _series(
     length = int((last - days[0]).astype(np.int64)) + 1
     # Nothing that is forecast depends on earlier days.
     look_back = max(contract.max_context + _ROLLING, YEAR + _MONTH + 7)
+    look_back = contract.settings.get(HISTORY_DAYS, look_back)
     first = max(days[0], last - (look_back - 1))
     length = int((last - first).astype(np.int64)) + 1
     whole = {name: np.full(length + contract.horizon, np.nan) for name in columns}

@@ -19,6 +19,7 @@ from lib.inference import COLD_START, Contract, describe_young
 from serving.http import invalid
 from serving.schemas.columns import EVENT, FACTOR, VALUE
 from serving.schemas.plausibility import FieldWarning, find_errors
+from serving.schemas.sent_covariates import BORROWS
 
 _BLANK = 14  # days without a value before the forecast: it hangs on few known ones, or on a mistake
 _OPEN = 0.9  # share of known days above which no weekday can be closed
@@ -109,7 +110,7 @@ def warn_of_young(values: np.ndarray, contract: Contract, field: str) -> list[Fi
         field: of the history.
     """
     known = np.flatnonzero(np.isfinite(values))
-    borrowed = COLD_START in contract.sha256
+    borrowed = COLD_START in contract.sha256 or contract.settings.get(BORROWS, False)
     text = describe_young(len(known), len(values) - int(known[0]), borrowed=borrowed)
     return [FieldWarning(field, text)] if text else []
 

@@ -97,7 +97,7 @@ def split_body(body: bytes, covariates: int = 0) -> tuple[dict[str, Any], list[m
     if body.count(b":") != keys + inside:  # a key is there twice
         return decode_json(body), None
     if "history" in fields:
-        _check_size(bytes(fields["history"]), "history", covariates)
+        check_series_size(bytes(fields["history"]), "history", covariates)
     return {name: decode_json(bytes(raw)) for name, raw in fields.items()}, parts
 
 
@@ -113,7 +113,7 @@ def decode_series(raw: msgspec.Raw, place: str, covariates: tuple[str, ...] = ()
         RequestError: 400 for what is not strict JSON, 413 for more rows than a series may have.
     """
     body = bytes(raw)
-    _check_size(body, place, len(covariates))
+    check_series_size(body, place, len(covariates))
     try:
         series = _series_decoder(covariates).decode(body)
         if _keys_of(series) == body.count(b":"):  # no key is there twice, no text holds a colon
@@ -143,7 +143,7 @@ def _covariate_attributes(rows: list[HistoryDay]) -> tuple[str, ...]:
     return tuple(name for name in fields if name not in HistoryDay.__struct_fields__)
 
 
-def _check_size(body: bytes, place: str, covariates: int) -> None:
+def check_series_size(body: bytes, place: str, covariates: int) -> None:
     """Raise RequestError (413) before much more is decoded than a series may have."""
     for sign, most in _MOST.items():
         most += covariates * _PER_COVARIATE[sign]

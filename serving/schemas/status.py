@@ -63,6 +63,11 @@ class ModelCard(BaseModel):
         description="Scores of the simple forecasts in the same backtest, by name; empty where the "
         "registry has none or does not answer",
     )
+    any_covariates: bool = Field(
+        default=False,
+        description="Whether /forecast takes covariates of any name: before anything was trained, "
+        "their effects are learned from what a call sends",
+    )
     totals: bool = Field(default=False, description="Whether it adds up days and series")
 
 

@@ -127,12 +127,6 @@ def test_explanation_of_another_pretrained_network_is_another_one(client, monkey
     assert ids[0] == ids[1] != ids[2]
 
 
-def test_totals_of_the_pretrained_network_are_refused_by_what_it_is(client):
-    answer = client.post("/forecast", json={"history": example_history(), "totals": [7]})
-    assert answer.status_code == 422
-    assert "it is the pretrained network" in answer.json["detail"]
-
-
 def test_unit_and_sign_of_a_series_do_not_matter(client):
     panel = lively_panel(days=120, series=1, missing=0.0, covariates=False)
     days = [str(day) for day in panel.dates]
