@@ -107,7 +107,8 @@ def renew_effects(
     panel, newest = data.observed, None
     if known := served.covariates:
         learned = known.effects
-        newest = ft.fit_effects(panel, until, dates_from=dates_from if learned.year else 0)
+        dates_from = dates_from if learned.year else 0
+        newest = ft.fit_effects(panel, until, dates_from=dates_from, only=learned.names)
         newest = newest if newest and newest.names == learned.names else learned
         panel = newest.apply(panel).remove(np.full(len(newest.names), True))
         served = served.replace(covariates=replace(known, effects=newest))

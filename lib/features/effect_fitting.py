@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,12 @@ from lib.data import Panel, forget_covariates_after, take_series
 from lib.features.basis_learning import learn_basis
 from lib.features.covariate_bases import DATE, Basis, known_covariates
 from lib.features.covariate_effects import ADD, LARGEST, MULTIPLY, CovariateEffects
-from lib.features.effect_regression import Problem, regress, regress_by_series
+from lib.features.effect_regression import (
+    Problem,
+    Regression,
+    regress,
+    regress_in_sample,
+)
 from lib.features.lasting_effects import measure_lasting
 from lib.features.local_deviations import (
     NEAR_DAYS,
@@ -21,6 +27,7 @@ from lib.features.local_deviations import (
     local_columns,
 )
 from lib.features.series_choice import choose_series
+from lib.features.series_differences import let_series_differ
 from lib.features.series_traits import SeriesTraits
 from lib.features.weekly_grid import WeeklyGrid
 from lib.features.year_effects import DAY_OF_YEAR
@@ -28,28 +35,34 @@ from lib.features.year_fitting import fit_year_effects
 
 MIN_LOCAL_SHARE = 0.02  # of the variance of a number or column, within a few weeks
 SMALLEST_WEIGHT = 1e-6  # below which nothing was found
-PASSES = 2  # level and week are measured again without the effects found first
 MIN_DAYS = 56  # observed, to learn effects from
 POOL_CELLS = 5_000_000  # rows times columns that the common effects are learned from
-CHUNK_CELLS = 4_000_000
-MIN_SERIES = 8  # from which series may differ
 BLOCKS = 5  # of days that are held out in turn
 
 
 def fit_effects(
-    panel: Panel, until: np.datetime64, *, dates_from: int = 0
+    panel: Panel,
+    until: np.datetime64,
+    *,
+    dates_from: int = 0,
+    only: Collection[str] | None = None,
 ) -> CovariateEffects | None:
     """Learn what the known-future covariates of a panel do to its series.
 
     Deviations from the local level and week are regressed on basis functions of the covariates, for
-    all series together; from MIN_SERIES on each may differ from the others. Large panels learn the
+    all series together; from eight series on each may differ from the others. Large panels learn the
     common effects from evenly spaced series.
+
+    A covariate has an effect if days held out say so: without it, the squares of their errors
+    would be more by log(n) variances of the noise, n days (Schwarz 1978, "Estimating the dimension
+    of a model"). Those that say nothing are left out, and the rest is as if there were none.
 
     Args:
         panel: N rows.
         until: last day to learn from; nothing after it is used.
         dates_from: observed days from which it is also learned what dates do to a series every
             year, of what the covariates leave; 0 for never.
+        only: names of the covariates that have an effect, whatever days held out say.
 
     Returns:
         The effects, or None where no covariate varies or has one, or with too few days.
@@ -59,35 +72,57 @@ def fit_effects(
     # Several threads add in another order: the bits would depend on the machine's settings.
     with threadpool_limits(1, user_api="blas"):
         past = panel.dates <= until.astype("datetime64[D]")
-        learned = _fit(panel, past)
+        learned = _fit(panel, past, only)
         return _add_dates(learned, panel, past, dates_from) if dates_from else learned
 
 
-def _fit(panel: Panel, past: np.ndarray) -> CovariateEffects | None:
+def _fit(panel: Panel, past: np.ndarray, only: Collection[str] | None) -> CovariateEffects | None:
     """Learn from the `past` rows, (N,) bool."""
     if np.isfinite(panel.values[past]).sum() < MIN_DAYS:
         return None
     bases = _learn_bases(panel, past)
+    if only is not None:
+        bases = tuple(basis for basis in bases if basis.name in only)
     if not bases:
         return None
+    effects, noise, pays = _fit_common(panel, bases, past)
+    if only is None and not pays.all():
+        if not pays.any():
+            return None
+        bases = tuple(basis for basis, each in zip(bases, pays, strict=True) if each)
+        effects, noise, _ = _fit_common(panel, bases, past)
+    if np.abs(effects.weights).max() < SMALLEST_WEIGHT:
+        return None
+    effects = replace(
+        effects, lasting=measure_lasting(effects, panel, past, POOL_CELLS / len(bases))
+    )
+    return let_series_differ(effects, panel, past, noise)
+
+
+def _fit_common(
+    panel: Panel, bases: tuple[Basis, ...], past: np.ndarray
+) -> tuple[CovariateEffects, np.ndarray, np.ndarray]:
+    """Learn the effects that series have in common, where they multiply and where they add.
+
+    Returns:
+        The effects; the variance of the noise, (2,); which covariates days held out speak for,
+        (K,) bool.
+    """
     traits = SeriesTraits.measure(panel, bases, past)
     columns = sum(len(basis.groups) for basis in bases)
-    weights, centres = np.zeros((2, columns)), np.zeros((2, columns))
-    noise, lasting = np.ones(2), np.ones(len(bases))
+    weights, centres, noise = np.zeros((2, columns)), np.zeros((2, columns)), np.ones(2)
+    worth, days = np.zeros(len(bases)), 1
     for mode in (MULTIPLY, ADD):
         series = np.flatnonzero(traits.additive == bool(mode))
         pool = choose_series(panel, series, POOL_CELLS / columns)
         if len(pool):
-            weights[mode], centres[mode], noise[mode] = _fit_pool(
+            found, centres[mode], used = _fit_pool(
                 panel, pool, bases, traits, past, additive=bool(mode)
             )
-    if np.abs(weights).max() < SMALLEST_WEIGHT:
-        return None
-    effects = CovariateEffects(bases, weights, centres, panel.ids, traits, lasting)
-    effects = replace(
-        effects, lasting=measure_lasting(effects, panel, past, POOL_CELLS / len(bases))
-    )
-    return _let_series_differ(effects, panel, past, noise)
+            weights[mode], noise[mode] = found.weights, found.noise
+            worth, days = worth + found.worth, days + used
+    effects = CovariateEffects(bases, weights, centres, panel.ids, traits, np.ones(len(bases)))
+    return effects, noise, worth > np.log(days)
 
 
 def _add_dates(
@@ -164,8 +199,8 @@ def _fit_pool(
     past: np.ndarray,
     *,
     additive: bool,
-) -> tuple[np.ndarray, np.ndarray, float]:
-    """Return the common weights (p,), the centres of the columns (p,) and the noise."""
+) -> tuple[Regression, np.ndarray, int]:
+    """Return the regression of some series, the centres of its columns (p,), and its days."""
     past = past[panel.rows_of(series)]
     panel = take_series(panel, series)
     covariates = known_covariates(panel)
@@ -186,18 +221,19 @@ def _fit_pool(
     values, units = grid.gather(panel.values), traits.units[series][:, None]
     groups, owners = _number_groups(bases)
     block = _blocks(grid.gather(panel.dates.astype(np.int64)))
-    weights, noise = np.zeros(len(centres)), 1.0
-    for number in range(PASSES):
-        effect = np.clip(np.nan_to_num(centred @ weights), -LARGEST, LARGEST)
-        without = values - units * effect if additive else values * np.exp(-effect)
-        found = deviations(without, additive)
-        if number:
-            back = np.clip(local @ weights, -LARGEST, LARGEST)
-            found = found + back if additive else found * np.exp(back)
+
+    def problem_of(found: np.ndarray) -> Problem:
         used = np.isfinite(found)
-        problem = Problem(local[used], found[used], groups, owners, block[used], additive)
-        weights, noise = regress(problem, held_out=number == PASSES - 1)
-    return weights, centres, noise
+        return Problem(local[used], found[used], groups, owners, block[used], additive)
+
+    # Level and week are measured again without the effects that were found first.
+    first = regress_in_sample(problem_of(deviations(values, additive)))
+    effect: np.ndarray = np.clip(np.nan_to_num(centred @ first), -LARGEST, LARGEST)
+    without = values - units * effect if additive else values * np.exp(-effect)
+    back = np.clip(local @ first, -LARGEST, LARGEST)
+    found = deviations(without, additive)
+    problem = problem_of(found + back if additive else found * np.exp(back))
+    return regress(problem), centres, len(problem.deviations)
 
 
 def _vary_locally(local: np.ndarray, columns: np.ndarray) -> np.ndarray:
@@ -212,68 +248,6 @@ def _vary_locally(local: np.ndarray, columns: np.ndarray) -> np.ndarray:
     used = np.isfinite(columns).all(axis=-1)
     variances = (columns[used].var(axis=0), local[used].var(axis=0))
     return variances[1] > MIN_LOCAL_SHARE * variances[0]
-
-
-def _let_series_differ(
-    effects: CovariateEffects, panel: Panel, past: np.ndarray, noise: np.ndarray
-) -> CovariateEffects:
-    """Return the effects with gains and slopes of each series, where there are enough of them."""
-    traits = effects.traits
-    gains, slopes = traits.gains.copy(), traits.slopes.copy()
-    count = len(effects.bases)
-    linear = np.array([basis.kind in ("number", "event") for basis in effects.bases])
-    for mode in (MULTIPLY, ADD):
-        series = np.flatnonzero(traits.additive == bool(mode))
-        if len(series) < MIN_SERIES:
-            continue
-        parts = [
-            _series_problem(effects, panel, chunk, past, linear, additive=bool(mode))
-            for chunk in _chunks(panel, series, 4 * count)
-        ]
-        gram, moment = (np.concatenate([part[i] for part in parts]) for i in range(2))
-        differs = regress_by_series(gram, moment, float(noise[mode]))
-        gains[series] += differs[:, :count]
-        slopes[np.ix_(series, np.flatnonzero(linear))] = differs[:, count:]
-    return replace(effects, traits=replace(traits, gains=gains, slopes=slopes))
-
-
-def _series_problem(
-    effects: CovariateEffects,
-    panel: Panel,
-    series: np.ndarray,
-    past: np.ndarray,
-    linear: np.ndarray,
-    *,
-    additive: bool,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the normal equations of what each series adds to the common effects.
-
-    Returns:
-        (S, q, q) and (S, q): the effects of all covariates, then the linear columns of some.
-    """
-    past = past[panel.rows_of(series)]
-    panel = take_series(panel, series)
-    applied = effects.apply(panel)
-    columns = [*applied.effects, *(applied.linear[linear])]
-    grid = WeeklyGrid.of(panel, np.arange(panel.n_series), past)
-    without = applied.remove(np.full(len(effects.bases), True))
-    found = deviations(grid.gather(without.values), additive)
-    local = local_columns(grid.gather(np.stack(columns, axis=1)))
-    used = np.isfinite(found)
-    effect = np.clip(local[..., : len(effects.bases)].sum(axis=-1), -LARGEST, LARGEST)
-    importance = np.where(used, 1.0 if additive else np.exp(effect), 0.0)
-    residuals = np.where(used, found - 1, 0.0)
-    weighted = local * importance[..., None]
-    return (
-        np.einsum("stp,stq->spq", weighted, local, optimize=True),
-        np.einsum("stp,st->sp", weighted, residuals),
-    )
-
-
-def _chunks(panel: Panel, series: np.ndarray, columns: int) -> list[np.ndarray]:
-    """Divide series into parts of about CHUNK_CELLS cells."""
-    cells = np.diff(panel.offsets)[series].sum() * columns
-    return np.array_split(series, max(1, int(np.ceil(cells / CHUNK_CELLS))))
 
 
 def _number_groups(bases: tuple[Basis, ...]) -> tuple[np.ndarray, np.ndarray]:

@@ -287,8 +287,43 @@ def test_what_the_week_tells_already_has_no_effect(seed):
     applied = learn(panel).apply(panel)
     sizes = dict(zip(applied.names, np.abs(applied.effects).max(axis=1), strict=True))
     assert sizes["price"] > 0.2
-    assert sizes["weekend"] < 0.02
-    assert sizes["day"] < 0.02
+    assert sizes.get("weekend", 0.0) < 0.02
+    assert sizes.get("day", 0.0) < 0.02
+
+
+def test_what_says_nothing_is_left_out_and_the_rest_is_as_it_was():
+    """To the bit: a fit beside such columns is the fit without them, but for one in twenty."""
+    passed = same = 0
+    for seed in range(40):
+        price = draw(seed=100 + seed)
+        known = number("price", price), Covariate("sale", "known", "event", (price > 1.0) * 1.0)
+        codes = np.random.default_rng(seed).integers(0, 4, DAYS)
+        useless = (
+            number("noise", draw(seed=200 + seed)),
+            number("constant", np.ones(DAYS)),
+            number("trend", np.arange(DAYS) / 7.0),
+            Covariate("code", "known", "category", codes * 1.0, ("a", "b", "c", "d")),
+            Covariate("coin", "known", "event", (draw(seed=300 + seed) > 0) * 1.0),
+        )
+        effect = 0.1 * price + 0.3 * (price > 1.0)
+        alone = learn(panel_with(*known, effect=effect, seed=seed))
+        beside = learn(panel_with(*known, *useless, effect=effect, seed=seed))
+        assert alone.names == ("price", "sale")
+        assert beside.names[:2] == ("price", "sale")
+        passed += len(beside.names) - 2
+        if len(beside.names) == 2:
+            same += 1
+            np.testing.assert_array_equal(alone.weights, beside.weights)
+    assert passed <= 0.05 * 5 * 40
+    assert same >= 30
+
+
+def test_covariates_are_those_that_are_asked_for():
+    price, noise = draw(seed=1), draw(seed=2)
+    panel = panel_with(number("price", price), number("noise", noise), effect=0.1 * price)
+    only = fit_effects(panel, UNTIL, only=("noise", "price"))
+    assert only is not None
+    assert only.names == ("price", "noise")
 
 
 def test_a_working_day_has_the_effect_of_its_holidays():
@@ -327,6 +362,12 @@ def test_what_has_begun_but_once_lasts(days):
     assert learned.lasting[0] > 0.75
     ahead = learned.apply(panel).effects[0][last + 1 : last + 29]
     assert ahead.mean() == pytest.approx(0.5, abs=0.2)
+
+
+def test_what_has_begun_and_changes_nothing_has_no_effect():
+    begun = Covariate("opened", "known", "event", (np.arange(DAYS) > DAYS - 91) * 1.0)
+    found = [fit_effects(panel_with(begun, seed=seed), UNTIL) for seed in range(40)]
+    assert sum(effects is not None for effects in found) <= 2
 
 
 def test_a_name_for_each_of_few_days_is_learned():

@@ -186,7 +186,9 @@ def test_what_is_to_know_of_a_scenario_is_noted_with_its_name(promoted):
     assert note.startswith("scenario 'dear': price is outside the learned range (1")
 
 
-def test_parts_of_covariates_add_up_to_the_difference(fitted):
+def test_parts_of_covariates_add_up_to_the_difference(shops):
+    units = shops["units"] * (1 + 0.4 * shops["promo"]) + 2 * shops["temperature"]
+    fitted = Forecaster(horizon=28).fit(shops.assign(units=units), **COLUMNS, effort="instant")
     day = fitted.predict()["date"].iloc[2]
     planned = {"temperature": [35.0], "promo": [1.0]}
     keys = {"day": [day], "shop": ["north"]}
