@@ -35,6 +35,7 @@ SERVING = {
     "pydantic-settings",
     "structlog",
     "tenacity",
+    "threadpoolctl",
 }
 WORKER = SERVING | {"matplotlib", "shap"}
 # The client half of MLflow, at the same version: the server, its pages and pyarrow stay away.

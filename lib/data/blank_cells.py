@@ -17,6 +17,11 @@ from lib.data.covariates import Covariate, covariate_columns, split_column
 from lib.data.panel import Panel
 from lib.data.planned import is_planned
 
+# Those that pandas takes for missing as well
+MISSING = (
+    *("", "NA", "N/A", "n/a", "#N/A", "#N/A N/A", "#NA", "<NA>", "NaN", "nan", "-NaN", "-nan"),
+    *("NULL", "null", "None", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"),
+)
 MOST = 0.5  # share of blank days, from the first known one to the last, above which they mean none
 log = structlog.get_logger()
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import structlog
 
+from lib.data.blank_cells import MISSING
 from lib.data.covariate_kinds import find_kind, looks_like_dates, looks_numeric
 from lib.data.covariates import (
     SEPARATOR,
@@ -19,7 +20,7 @@ from lib.data.covariates import (
     is_covariate_column,
     split_column,
 )
-from lib.data.numbers import MISSING, YES_NO, parse_numbers
+from lib.data.numbers import YES_NO, parse_numbers
 from lib.data.panel import SERIES_COLUMNS, SeriesError
 from lib.data.source import Source
 

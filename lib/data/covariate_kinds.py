@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from lib.data.blank_cells import MISSING
 from lib.data.covariates import Kind
-from lib.data.numbers import MISSING
 
 MAX_CATEGORIES = 8  # distinct whole numbers of a column that is taken for categories
 MIN_CATEGORY_DAYS = 5  # of the rarest of them

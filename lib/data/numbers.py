@@ -9,14 +9,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from lib.data.blank_cells import MISSING
 from lib.data.panel import SeriesError
 from lib.data.source import Source
 
-# Those that pandas takes for missing as well
-MISSING = (
-    *("", "NA", "N/A", "n/a", "#N/A", "#N/A N/A", "#NA", "<NA>", "NaN", "nan", "-NaN", "-nan"),
-    *("NULL", "null", "None", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"),
-)
 NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?([iI]nf|[iI]nfinity|INF)"
 YES_NO = dict.fromkeys(("true", "t", "yes", "y", "sim", "s"), "1") | dict.fromkeys(
     ("false", "f", "no", "n", "não", "nao"), "0"

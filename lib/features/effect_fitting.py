@@ -50,7 +50,7 @@ def fit_effects(
     """Learn what the known-future covariates of a panel do to its series.
 
     Deviations from the local level and week are regressed on basis functions of the covariates, for
-    all series together; from eight series on each may differ from the others. Large panels learn the
+    all series together; from eight on, each may differ from the others. Large panels learn the
     common effects from evenly spaced series.
 
     A covariate has an effect if days held out say so: without it, the squares of their errors

@@ -1,6 +1,7 @@
 """The images: what goes in, and a serving image that is built, run and asked for a forecast."""
 
 import ast
+import collections
 import contextlib
 import hashlib
 import http.client
@@ -86,13 +87,20 @@ def imported(path, module):
     for node in ast.walk(tree):
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
             node.body = [ast.Pass()]
+    attributes = collections.defaultdict(set)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            attributes[node.value.id].add(node.attr)
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             above = ".".join(module.split(".")[: -node.level]) if node.level else ""
             source = ".".join(filter(None, [above, node.module]))
-            yield from (f"{source}.{alias.name}" for alias in node.names)
+            for alias in node.names:
+                yield f"{source}.{alias.name}"
+                used = alias.asname or alias.name  # a face, whose names are taken from it
+                yield from (f"{source}.{alias.name}.{name}" for name in attributes[used])
 
 
 def normal(name):
