@@ -183,7 +183,9 @@ async function run() {
 
 function tellForecast() {
   const i = picked();
-  const found = answer && { ...sent[i], days: answer.forecasts[i].forecast, version: answer.model_version };
+  // An explanation is calibrated on its own series, where no model was trained.
+  const alone = Boolean(card?.any_covariates) && sent.length > 1;
+  const found = answer && { ...sent[i], days: answer.forecasts[i].forecast, version: answer.model_version, alone };
   listener.forecast(found);
 }
 
