@@ -60,7 +60,8 @@ export function unlearned(card, columnOf) {
 export function warned(warnings, sent) {
   return (warnings ?? []).map(({ field, detail }) => {
     const found = /^series\[(\d+)\]/.exec(field);
-    const name = found && sent.length > 1 ? sent[Number(found[1])].series_id : "";
+    const whole = OF_ALL.test(detail);
+    const name = found && sent.length > 1 && !whole ? sent[Number(found[1])].series_id : "";
     return [name, worded(detail)].filter(Boolean).join(": ");
   });
 }
@@ -75,6 +76,7 @@ function median(values) {
   return values.sort((a, b) => a - b)[Math.floor(values.length / 2)];
 }
 
+const OF_ALL = /^no model has been trained yet/; // of the call, whatever its field
 const KNOWN = [
   [/^no model has been trained yet: .*, calibrated on the series of this call; covariates: (?<covariates>.+)$/, "w_untrained_with"],
   [/^no model has been trained yet: .*, calibrated on the series of this call$/, "w_untrained"],

@@ -159,7 +159,7 @@ async function run() {
     answer = found;
     sent = rows;
     data.refuse([]);
-    note("done", { days: body.horizon, version: found.model_version });
+    note(found.model_version ? "done" : "done_pretrained", { days: body.horizon, version: found.model_version });
   } catch (problem) {
     if (!(problem instanceof Problem)) throw problem;
     answer = null;
@@ -237,7 +237,7 @@ function list() {
     );
   });
   fill($("#table"), h("thead", {}, h("tr", {}, ...head)), h("tbody", {}, ...body));
-  $("#made-by").textContent = t("made_by", { version: answer.model_version, trace: answer.trace_id.slice(0, 8) });
+  $("#made-by").textContent = t(answer.model_version ? "made_by" : "made_by_pretrained", { version: answer.model_version, trace: answer.trace_id.slice(0, 8) });
 }
 
 /** All series, as the spreadsheets of the language read it. */

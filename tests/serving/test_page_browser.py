@@ -7,6 +7,7 @@ import json
 import math
 import os
 import shutil
+from collections.abc import Callable
 
 import pandas as pd
 import pytest
@@ -1260,7 +1261,7 @@ def of_a_stranger(days=120, ahead=14):
             price, promo = 10 + i * 7 % 11 / 10, "yes" if i % 9 == 4 else "no"
             units = level + 10 * day.day_of_week + 30 * (promo == "yes") if i < days else ""
             warm = i % 20 - 5.5
-            weather = CATEGORIES[i * i % 3]
+            weather = CATEGORIES[i * 5 % 7 % 3]
             lines.append(
                 f"{day:%Y-%m-%d},{shop},{units},{price:.2f},{promo},{weather},{warm},{region}"
             )
@@ -1270,11 +1271,15 @@ def of_a_stranger(days=120, ahead=14):
 def own_covariates(page):
     """What the page shows of the covariates of a file: role, whether used, and kind, by name."""
     return page.evaluate(
-        """() => Object.fromEntries([...document.querySelectorAll("#map-covariates label")].map((label, i) => {
-          const role = label.querySelector("small").textContent;
-          const chosen = ["covariate", "kind"].map((of) => document.querySelector(`#map-${of}-${i}`).selectedOptions[0].textContent);
-          return [label.firstChild.textContent, [role, ...chosen]];
-        }))"""
+        """() => {
+          const labels = [...document.querySelectorAll("#map-covariates label")];
+          const chosen = (id) => document.getElementById(id).selectedOptions[0].textContent;
+          return Object.fromEntries(labels.map((label, i) => {
+            const role = label.querySelector("small").textContent;
+            const selects = [chosen(`map-covariate-${i}`), chosen(`map-kind-${i}`)];
+            return [label.firstChild.textContent, [role, ...selects]];
+          }));
+        }"""
     )
 
 
@@ -1311,7 +1316,7 @@ def test_page_takes_the_columns_of_a_stranger_before_anything_was_trained(untrai
     assert [one["static"] for one in series] == [{"region": "city"}, {"region": "coast"}]
     first = {"date": "2026-01-01", "value": 110, "price": "10.00", "promo": 0, "weather": "sun"}
     assert series[0]["history"][0] == first
-    planned = {"date": "2026-05-01", "price": "10.40", "promo": 0, "weather": "sun"}
+    planned = {"date": "2026-05-01", "price": "10.40", "promo": 0, "weather": "snow"}
     assert series[0]["future"][0] == planned
     assert len(series[0]["future"]) == 14
     assert page.locator("#table tbody tr").count() == PRETRAINED_DAYS
@@ -1416,30 +1421,33 @@ def covariates_of(page, *lines):
     return page.evaluate(
         """async (text) => {
           const at = (name) => import(document.querySelector(`link[href$="/${name}.js"]`).href);
-          const [{ parse }, { guess }, { findCovariates }] = await Promise.all(["csv", "columns", "covariates"].map(at));
+          const { parse } = await at("csv");
+          const { guess } = await at("columns");
+          const { findCovariates } = await at("covariates");
           const table = parse(text);
           const mapping = guess(table, [], { any: true });
           const found = findCovariates(table, mapping, mapping.decimal);
-          return Object.fromEntries(found.map(({ name, role, kinds, used }) => [name, [role, kinds.join("/"), used]]));
+          const of = ({ name, role, kinds, used }) => [name, [role, kinds.join("/"), used]];
+          return Object.fromEntries(found.map(of));
         }""",
         "\n".join(lines),
     )
 
 
-CELLS = {
-    "number": [lambda i: i / 7, ["past", "number/category", True]],
-    "faulty": [lambda i: "?" if i == 8 else i / 7, ["past", "number/category", True]],
-    "code": [lambda i: i % 3 + 1, ["past", "category", True]],
-    "visits": [lambda i: i % 3 + (i == 8), ["past", "number/category", True]],
-    "flag": [lambda i: i % 2, ["past", "event/category", True]],
-    "word": [lambda i: "sim" if i % 9 else "", ["past", "event/category", True]],
-    "note": [lambda i: f"receipt {i}", ["past", "category", False]],
-    "product": [lambda i: f"product {i % 51}", ["past", "category", False]],
-    "day of delivery": [lambda i: f"2026-05-{i % 28 + 1:02}", None],
-    "empty": [lambda _: "", None],
-    "history": [lambda i: i / 7, None],
-    "": [lambda i: i / 7, None],
-    "ahead": [lambda i: i % 5 / 7 if i % 2 else "", ["known", "number/category", True]],
+CELLS: dict[str, tuple[Callable[[int], object], list | None]] = {
+    "number": (lambda i: i / 7, ["past", "number/category", True]),
+    "faulty": (lambda i: "?" if i == 8 else i / 7, ["past", "number/category", True]),
+    "code": (lambda i: i % 3 + 1, ["past", "category", True]),
+    "visits": (lambda i: i % 3 + (i == 8), ["past", "number/category", True]),
+    "flag": (lambda i: i % 2, ["past", "event/category", True]),
+    "word": (lambda i: "sim" if i % 9 else "", ["past", "event/category", True]),
+    "note": (lambda i: f"receipt {i}", ["past", "category", False]),
+    "product": (lambda i: f"product {i % 51}", ["past", "category", False]),
+    "day of delivery": (lambda i: f"2026-05-{i % 28 + 1:02}", None),
+    "empty": (lambda _: "", None),
+    "history": (lambda i: i / 7, None),
+    "": (lambda i: i / 7, None),
+    "ahead": (lambda i: i % 5 / 7 if i % 2 else "", ["known", "number/category", True]),
 }
 
 
