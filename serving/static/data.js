@@ -1,7 +1,7 @@
 // The reader's rows: load them, name their columns, show and correct their faults.
 
-import { KINDS, MOST, findCovariates } from "./covariates.js";
 import { findWide, guess, melt } from "./columns.js";
+import { KINDS, MOST, findCovariates } from "./covariates.js";
 import { decode, findDecimal, findDoubt, parse, readNumber } from "./csv.js";
 import { ROLES, build, locate, roleOf, wording } from "./dataset.js";
 import { $, fill, h } from "./dom.js";

@@ -75,7 +75,8 @@ export function show(answer, sent, at, intervals, horizon) {
     order = null;
     for (const scenario of scenarios) scenario.found = null;
   }
-  for (const id of ["#plan-card", "#order-card", "#scenario-card"]) $(id).hidden = !shown;
+  for (const id of ["#plan-card", "#order-card"]) $(id).hidden = !shown;
+  $("#scenario-card").hidden = !shown || !plannable(card).length;
   if (shown) showAll();
 }
 

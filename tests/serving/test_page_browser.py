@@ -1368,6 +1368,20 @@ def test_untrained_scenario_plans_the_columns_of_the_file(untrained, visit):
     page.wait_for_selector("#order:not([hidden])", timeout=60_000)
 
 
+def test_scenarios_are_offered_only_where_something_can_be_planned(untrained, visit):
+    page = visit(untrained)
+    lines = of_a_stranger().split("\n")
+    known = [line for line in lines if line.split(",")[2]]
+    paste(page, "\n".join(known))
+    assert own_covariates(page)["price"] == ["up to today", "used", "number"]
+    sent_by(page)
+    assert page.is_visible("#order-card")
+    assert page.is_hidden("#scenario-card")
+    page.select_option("#map-factor", label="price")
+    sent_by(page)
+    assert page.is_visible("#scenario-card")
+
+
 def test_untrained_explanation_names_the_columns_of_the_file(tmp_path, visit):
     settings = settings_of(tmp_path)
     names = ("mlflow_tracking_uri", "mlflow_artifact_root", "database_url")
