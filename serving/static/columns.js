@@ -9,6 +9,8 @@ const NAMES = {
   factor: /^(fator_externo|external|externo|factor|fator|temp|temperature|temperatura|price|preco|preço)$/i,
   event: /^(evento_especial|event|evento|holiday|feriado|promo|promotion|promocao|promoção)$/i,
 };
+// Fields of the API for columns without a name of their own.
+const FIELDS = { factor: "fator_externo", event: "evento_especial" };
 const SAMPLE = 400; // rows that kinds are guessed from
 const REPEATS = 7; // rows whose day another row has: fewer are merely written twice
 const FAR = 3; // standard deviations of the learned factor beyond which a column is another one
@@ -17,13 +19,15 @@ const FAR = 3; // standard deviations of the learned factor beyond which a colum
 const NOTHING = { learned: null, scaling: {} };
 
 /**
- * Guess the columns. Returns {date, value, series, factor, event, named, decimal}: numbers, -1 for
- * none; whether the value was found by its name; and the decimal mark.
+ * Guess the columns. Returns {date, value, series, factor, event, named, effects, decimal}: numbers,
+ * -1 for none; whether the value was found by its name; whether a name tells a factor or an event;
+ * and the decimal mark.
  *
  * Columns of `names` belong to covariates of the model, and to no other role. A factor or an event
  * is taken only where the model has learned one, so that a file has the forecast of its numbers.
+ * Where it takes `any` column by its own name, only one with the name of the API's field is.
  */
-export function guess(table, names = [], { learned = null, scaling = {} } = NOTHING) {
+export function guess(table, names = [], { learned = null, scaling = {}, any = false } = NOTHING) {
   const { columns, decimal, isDay, isNumber } = kinds(table);
   const isEvent = columns.map((cells) => most(cells, (c) => Math.abs(readEvent(c, decimal) - 0.5) <= 0.5));
   const taken = new Set(names.map((name) => table.header.indexOf(name)).filter((i) => i >= 0));
@@ -32,19 +36,22 @@ export function guess(table, names = [], { learned = null, scaling = {} } = NOTH
     if (found >= 0) taken.add(found);
     return found;
   };
-  const has = (field) => !learned || learned.includes(field);
+  const likely = (role, is) => {
+    if (learned && !learned.includes(FIELDS[role])) return [];
+    return named(role).filter((i) => is[i] && (!any || table.header[i] === FIELDS[role]));
+  };
   const first = isDay.indexOf(true);
   const date = take(named("date").find((i) => isDay[i]) ?? first);
-  const factor = take(has("fator_externo") ? likeFactor(named("factor").filter((i) => isNumber[i]), columns, decimal, scaling) : -1);
-  const event = take(has("evento_especial") ? named("event").find((i) => isEvent[i]) : -1);
+  const factor = take(likeFactor(likely("factor", isNumber), columns, decimal, scaling));
+  const event = take(likely("event", isEvent)[0]);
   const free = (i) => !taken.has(i) && i !== date;
   const series = take(findSeries(table, date, isDay, isNumber, free));
   const byName = named("value").find((i) => isNumber[i]);
   const others = new Set([...named("factor"), ...named("event")]);
   const last = (fits) => isNumber.findLastIndex((is, i) => is && !taken.has(i) && fits(i));
-  const likely = last((i) => !others.has(i));
-  const value = take(byName ?? (likely >= 0 ? likely : last(() => true)));
-  return { date, value, series, factor, event, named: byName !== undefined, decimal };
+  const plain = last((i) => !others.has(i));
+  const value = take(byName ?? (plain >= 0 ? plain : last(() => true)));
+  return { date, value, series, factor, event, named: byName !== undefined, effects: others.size > 0, decimal };
 }
 
 // Half of a column is enough: the rest may be faults that the reader is about to be shown.

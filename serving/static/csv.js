@@ -85,11 +85,13 @@ function split(text, separator, start = 1) {
 
 const SIGN = "(?:[A-Z]{0,3}\\p{Sc}|(?:BRL|CHF|EUR|GBP|JPY|USD)(?![A-Za-z]))";
 const CURRENCY = new RegExp(`^([+-]?)\\s*(${SIGN})\\s*(?=[\\d.,+-])|(?<=\\d)\\s*(${SIGN})$`, "u");
+const SIGNED = /[^\d.,+-]/; // what more than a number has
 // Spaces and apostrophes between groups of three digits, as in 1 234,5 and 1'234.5.
 const SPACED = /^[+-]?[1-9]\d{0,2}([ \u00a0\u2009\u202f'’])\d{3}(?:\1\d{3})*(?:[.,]\d*)?$/;
 
 /** The currency sign of a cell, "" for none. */
 export function currencyOf(text) {
+  if (!SIGNED.test(text)) return "";
   const found = CURRENCY.exec(text.trim());
   return found ? (found[2] ?? found[3]) : "";
 }
@@ -136,6 +138,8 @@ export function findDoubt(cells, separator) {
   return found.either && !plain && !found["."] && !found[","] ? found.either.cell : "";
 }
 
+// Most cells of a large file: they are read at once.
+const PLAIN = { ".": /^-?\d+(\.\d+)?$/, ",": /^-?\d+(,\d+)?$/ };
 const GROUPED = {
   ".": /^[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d*)?$/,
   ",": /^[+-]?[1-9]\d{0,2}(\.\d{3})+(,\d*)?$/,
@@ -143,15 +147,17 @@ const GROUPED = {
 
 /** A number, null where it is missing, undefined where it is none. */
 export function readNumber(text, decimal = ".") {
+  if (PLAIN[decimal].test(text)) return finite(Number(text.replace(",", ".")));
   const cell = tidy(text);
   if (MISSING.has(cell.toLowerCase())) return null;
   let plain = cell;
   if (GROUPED[decimal].test(cell)) plain = cell.replaceAll(decimal === "," ? "." : ",", "");
   else if (decimal === "," && cell.includes(".")) return undefined;
   if (decimal === ",") plain = plain.replace(",", ".");
-  const number = NUMBER.test(plain) ? Number(plain) : undefined;
-  return Number.isFinite(number) ? number : undefined;
+  return NUMBER.test(plain) ? finite(Number(plain)) : undefined;
 }
+
+const finite = (number) => (Number.isFinite(number) ? number : undefined);
 
 /** A number of a column of events, where words are read as well; otherwise as `readNumber`. */
 export function readEvent(text, decimal = ".") {

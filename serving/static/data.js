@@ -1,6 +1,7 @@
 // The reader's rows: load them, name their columns, show and correct their faults.
 
 import { findWide, guess, melt } from "./columns.js";
+import { KINDS, MOST, findCovariates } from "./covariates.js";
 import { decode, findDecimal, findDoubt, parse, readNumber } from "./csv.js";
 import { ROLES, build, locate, roleOf, wording } from "./dataset.js";
 import { $, fill, h } from "./dom.js";
@@ -14,8 +15,11 @@ let table = null; // it, or its columns as series one below the other
 let wide = []; // columns that may each be a series
 let mapping = null; // number of a column by role; `named`: the value was found by its name
 let marked = false; // whether the reader has chosen the decimal mark
-let covariates = []; // of the model, that a column may hold: {name, role, kind}
-let model = {}; // what the model has learned of the columns without a name of their own
+let learned = []; // covariates of the served model: {name, role, kind}
+let model = {}; // what it has learned of the columns without a name of their own; whether it takes `any`
+let covariates = []; // that a column may hold: those of the model, or of the file where it takes any
+let choices = new Map(); // what the reader has corrected of a covariate of the file, by name: {used, kind}
+let drawn = ""; // the covariates of the file whose selects are there
 let refused = []; // what the API found wrong with rows, as `faults`
 let listener = () => {};
 
@@ -73,9 +77,10 @@ export function start(changed) {
 /** Take the covariates of the served model; its holidays need no column. */
 export function useModel(card) {
   const found = (card.covariates ?? []).filter(({ kind }) => kind !== "holiday");
-  const other = { learned: card.learned ?? null, scaling: card.scaling };
-  if (JSON.stringify([found, other]) === JSON.stringify([covariates, model])) return;
-  [covariates, model] = [found, other];
+  const other = { learned: card.learned ?? null, scaling: card.scaling, any: Boolean(card.any_covariates) };
+  if (JSON.stringify([found, other]) === JSON.stringify([learned, model])) return;
+  [learned, model] = [found, other];
+  covariates = found;
   showCovariates();
   if (table) {
     map();
@@ -83,30 +88,90 @@ export function useModel(card) {
   }
 }
 
-/** A select for each covariate of the model, with its kind. */
+/** The selects of the covariates. */
 function showCovariates() {
   $("#map-model").hidden = covariates.length === 0;
-  const fields = covariates.flatMap((covariate, i) => {
-    const id = `map-covariate-${i}`;
-    const words = t("covariate_kind", { name: covariate.name, kind: t(`kind_${covariate.kind}`), role: t(`role_${covariate.role}`) });
-    const change = (event) => {
-      mapping[roleOf(covariate)] = Number(event.target.value);
-      update();
+  const lead = $("#map-lead");
+  lead.dataset.t = model.any ? "columns_any" : "columns_model";
+  lead.textContent = t(lead.dataset.t);
+  $("#map-covariates").classList.toggle("own", Boolean(model.any));
+  drawn = kept();
+  fill($("#map-covariates"), ...covariates.flatMap(model.any ? fileFields : modelFields));
+}
+
+// What their selects show that the reader does not choose there.
+const kept = () => JSON.stringify(covariates.map(({ name, role, column, kinds }) => [name, role, column, kinds]));
+
+/** A select for the column of a covariate of the model, with its kind. */
+function modelFields(covariate, i) {
+  const id = `map-covariate-${i}`;
+  const words = t("covariate_kind", { name: covariate.name, kind: t(`kind_${covariate.kind}`), role: t(`role_${covariate.role}`) });
+  const change = (event) => {
+    mapping[roleOf(covariate)] = Number(event.target.value);
+    update();
+  };
+  return [h("label", { for: id }, words), h("select", { id, onchange: change })];
+}
+
+/** Selects that leave a covariate of the file out, and that correct its kind. */
+function fileFields({ name, column, role, kinds }, i) {
+  const id = `map-covariate-${i}`;
+  const choose = (choice) => {
+    choices.set(name, { ...choices.get(name), ...choice });
+    update();
+  };
+  const uses = [
+    h("option", { value: column }, t("covariate_used")),
+    h("option", { value: -1 }, t("covariate_out")),
+  ];
+  // The API tells kinds by the cells: as another one, it would not read them.
+  const options = KINDS.map((kind) => h("option", { value: kind, disabled: !kinds.includes(kind) }, t(`as_${kind}`)));
+  return [
+    h("label", { for: id }, name, " ", h("small", {}, t(`role_${role}`))),
+    h("select", { id, onchange: ({ target }) => choose({ used: target.value !== "-1" }) }, ...uses),
+    h("select", { id: `map-kind-${i}`, "aria-label": t("covariate_kind_of", { name }), onchange: ({ target }) => choose({ kind: target.value }) }, ...options),
+  ];
+}
+
+/** Find the covariates of the file, as the reader has corrected them. */
+function findOwn() {
+  const found = findCovariates(table, mapping, marked ? $("#decimal").value : mapping.decimal);
+  // Where each column may be a series, none is a covariate of another before the reader says so.
+  const unclear = wide.length > 0 && !mapping.named && !mapping.effects;
+  const likely = found.filter(({ used }) => used).slice(0, MOST);
+  const listed = found.filter((one) => !one.used || likely.includes(one));
+  covariates = listed.map((one) => {
+    const choice = choices.get(one.name) ?? {};
+    return {
+      ...one,
+      used: choice.used ?? (one.used && !unclear),
+      kind: one.kinds.includes(choice.kind) ? choice.kind : one.kind,
     };
-    return [h("label", { for: id }, words), h("select", { id, onchange: change })];
   });
-  fill($("#map-covariates"), ...fields);
+  for (const one of covariates) mapping[roleOf(one)] = one.used ? one.column : -1;
+  mapping.others = found.length - listed.length;
+  if (drawn !== kept()) showCovariates();
+}
+
+/** The covariates of the file that are known ahead, each with its categories. */
+export function plannedOwn() {
+  const known = covariates.filter(({ role, used }) => role === "known" && used);
+  return known.map(({ name, kind }) => {
+    const cells = kind === "category" ? current.series.flatMap(({ history, future }) => [...history, ...future]).map((row) => row[name]) : [];
+    return { name, kind, labels: [...new Set(cells)].filter((label) => label !== null).sort() };
+  });
 }
 
 const roles = () => [...ROLES, ...covariates.map(roleOf)];
 
 /** Guess the columns; those of covariates have their names. */
 function map() {
-  const names = covariates.map((covariate) => covariate.name);
+  const names = learned.map((covariate) => covariate.name);
   wide = findWide(brought, names);
   const apart = wide.length > 0 && $("#wide").checked;
   table = apart ? melt(brought, wide, (i) => nameOf(i, brought), [t("column_series"), t("column_value")]) : brought;
-  mapping = apart ? { date: 0, series: 1, value: 2, factor: -1, event: -1, named: true } : guess(table, names, model);
+  mapping = apart ? { date: 0, series: 1, value: 2, factor: -1, event: -1, named: true, decimal: "." } : guess(table, names, model);
+  if (model.any) return; // found with each change of the columns
   for (const covariate of covariates) mapping[roleOf(covariate)] = table.header.indexOf(covariate.name);
 }
 
@@ -154,6 +219,7 @@ function bring(found, key, name = "") {
   }
   brought = { ...found, key, name };
   marked = false;
+  choices = new Map();
   $("#wide").checked = false;
   map();
   update();
@@ -182,6 +248,7 @@ function showNotes() {
     several ? t("note_wide", { column: columnOf("value") }) : "",
     current.sorted ? t("note_sorted") : "",
     ...signs,
+    model.any && mapping.others > 0 ? t("note_many", { most: MOST, count: mapping.others }) : "",
     doubt ? t(whole ? "note_thousands" : "note_decimal", { cell: doubt }) : "",
   ].filter(Boolean);
   fill($("#data-notes"), ...words.map((text) => h("li", {}, text)));
@@ -192,6 +259,7 @@ function showNotes() {
 function update() {
   refused = [];
   current = nothing();
+  if (model.any) findOwn();
   if (!marked) $("#decimal").value = findDecimal(numbers(), table.separator);
   const used = roles().map((role) => mapping[role]).filter((column) => column >= 0);
   const twice = used.find((column, i) => used.indexOf(column) !== i);
@@ -234,9 +302,10 @@ function show() {
   ];
   for (const [role, select] of selects) {
     const options = table.header.map((_, i) => h("option", { value: i }, nameOf(i)));
-    fill(select, h("option", { value: -1 }, t("column_none")), ...options);
+    if (!model.any || ROLES.includes(role)) fill(select, h("option", { value: -1 }, t("column_none")), ...options);
     select.value = mapping[role];
   }
+  if (model.any) covariates.forEach(({ kind, used }, i) => Object.assign($(`#map-kind-${i}`), { value: kind, disabled: !used }));
   showFaults();
 }
 

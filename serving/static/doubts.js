@@ -7,9 +7,11 @@ const WEEKDAYS = ["Mondays", "Tuesdays", "Wednesdays", "Thursdays", "Fridays", "
 
 const TIMES = 10; // a level so many times beyond those learned is another one
 const SHOWN = 5;
+const NAMED = 12; // covariates
 
 /** What the served model has learned from, "" where it does not say. */
 export function learned(card) {
+  if (card?.any_covariates) return t("learned_any");
   const data = card?.settings.data;
   if (!data) return "";
   const [first, last] = card.training_span;
@@ -44,7 +46,7 @@ export function unlike(card, series) {
  */
 export function unlearned(card, columnOf) {
   const learned = card?.learned;
-  if (!learned) return []; // it does not say
+  if (!learned || card.any_covariates) return []; // it does not say, or learns from this file
   // Holidays come by themselves where no events are sent.
   const holidays = card.covariates.some(({ kind }) => kind === "holiday");
   return [["factor", "fator_externo"], ["event", "evento_especial"]].flatMap(([role, field]) => {
@@ -58,7 +60,8 @@ export function unlearned(card, columnOf) {
 export function warned(warnings, sent) {
   return (warnings ?? []).map(({ field, detail }) => {
     const found = /^series\[(\d+)\]/.exec(field);
-    const name = found && sent.length > 1 ? sent[Number(found[1])].series_id : "";
+    const whole = OF_ALL.test(detail);
+    const name = found && sent.length > 1 && !whole ? sent[Number(found[1])].series_id : "";
     return [name, worded(detail)].filter(Boolean).join(": ");
   });
 }
@@ -73,8 +76,10 @@ function median(values) {
   return values.sort((a, b) => a - b)[Math.floor(values.length / 2)];
 }
 
+const OF_ALL = /^no model has been trained yet/; // of the call, whatever its field
 const KNOWN = [
-  [/^no model has been trained yet/, "w_untrained"],
+  [/^no model has been trained yet: .*, calibrated on the series of this call; covariates: (?<covariates>.+)$/, "w_untrained_with"],
+  [/^no model has been trained yet: .*, calibrated on the series of this call$/, "w_untrained"],
   [/^closed on (?<days>.+): 0 is forecast there$/, "w_closed"],
   [/^ends on (?<date>[\d-]{10}), (?<days>\d+) days before/, "w_ended"],
   [/^only (?<known>\d+) of (?<days>\d+) days are known/, "w_sparse"],
@@ -92,11 +97,21 @@ function worded(detail) {
   return detail;
 }
 
-/** The groups of a warning, its weekdays in the language of the page. */
-function translated({ days, ...rest }) {
+/** The groups of a warning, its weekdays and covariates in the language of the page. */
+function translated({ days, covariates, ...rest } = {}) {
   const named = days?.split(" and ").map((name) => {
     const at = WEEKDAYS.indexOf(name);
     return at < 0 ? name : day(`2024-01-0${at + 1}`, { weekday: "long" }); // a Monday
   });
-  return { ...rest, days: named?.join(", ") };
+  return { ...rest, days: named?.join(", "), covariates: covariates && described(covariates) };
+}
+
+const COVARIATE = /(?<name>.+?) \((?<kind>number|event|category), (?<role>known ahead|known up to today|of the series)\)(?:, |$)/g;
+const ROLE = { "known ahead": "known", "known up to today": "past", "of the series": "static" };
+
+/** The covariates that a warning lists, in the language of the page. */
+function described(listed) {
+  const words = [...listed.matchAll(COVARIATE)].map(({ groups: { name, kind, role } }) =>
+    t("covariate_kind", { name, kind: t(`as_${kind}`), role: t(`role_${ROLE[role]}`) }));
+  return words.length > NAMED ? `${words.slice(0, NAMED).join(", ")}, …` : words.join(", ");
 }

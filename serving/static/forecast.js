@@ -159,7 +159,7 @@ async function run() {
     answer = found;
     sent = rows;
     data.refuse([]);
-    note("done", { days: body.horizon, version: found.model_version });
+    note(found.model_version ? "done" : "done_pretrained", { days: body.horizon, version: found.model_version });
   } catch (problem) {
     if (!(problem instanceof Problem)) throw problem;
     answer = null;
@@ -183,7 +183,9 @@ async function run() {
 
 function tellForecast() {
   const i = picked();
-  const found = answer && { ...sent[i], days: answer.forecasts[i].forecast, version: answer.model_version };
+  // An explanation is calibrated on its own series, where no model was trained.
+  const alone = Boolean(card?.any_covariates) && sent.length > 1;
+  const found = answer && { ...sent[i], days: answer.forecasts[i].forecast, version: answer.model_version, alone };
   listener.forecast(found);
 }
 
@@ -235,7 +237,7 @@ function list() {
     );
   });
   fill($("#table"), h("thead", {}, h("tr", {}, ...head)), h("tbody", {}, ...body));
-  $("#made-by").textContent = t("made_by", { version: answer.model_version, trace: answer.trace_id.slice(0, 8) });
+  $("#made-by").textContent = t(answer.model_version ? "made_by" : "made_by_pretrained", { version: answer.model_version, trace: answer.trace_id.slice(0, 8) });
 }
 
 /** All series, as the spreadsheets of the language read it. */

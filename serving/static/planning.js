@@ -75,7 +75,8 @@ export function show(answer, sent, at, intervals, horizon) {
     order = null;
     for (const scenario of scenarios) scenario.found = null;
   }
-  for (const id of ["#plan-card", "#order-card", "#scenario-card"]) $(id).hidden = !shown;
+  for (const id of ["#plan-card", "#order-card"]) $(id).hidden = !shown;
+  $("#scenario-card").hidden = !shown || !plannable(card).length;
   if (shown) showAll();
 }
 
@@ -136,6 +137,10 @@ function showTotals() {
   fill($("#totals"), heads(t("plan_period")), h("tbody", {}, ...rows, ...together));
 }
 
+// A network that is calibrated on the series of a call is sent all of them, to forecast as before.
+const seriesFor = ({ sent, at }) => (card.any_covariates ? sent : [sent[at]]);
+const forecastOf = (found, { sent, at }) => found.forecasts.find((one) => one.series_id === sent[at].series_id);
+
 async function workOut() {
   if (!shown) return;
   const asked = shown;
@@ -145,10 +150,10 @@ async function workOut() {
     service_level: field("#order-level") / 100,
     stock: field("#order-stock"),
   };
-  const body = { series: [asked.sent[asked.at]], horizon: asked.horizon, order: wanted };
+  const body = { series: seriesFor(asked), horizon: asked.horizon, order: wanted };
   const found = await request(body, $("#order-note"), t("order_running"));
   if (!found || asked !== shown) return;
-  order = found.forecasts[0].order;
+  order = forecastOf(found, asked).order;
   showOrder();
 }
 
@@ -231,15 +236,15 @@ async function compare() {
     return;
   }
   const body = {
-    series: [asked.sent[asked.at]],
+    series: seriesFor(asked),
     horizon: asked.horizon,
     levels: asked.answer.levels,
     totals: ranges.map(({ text }) => text),
-    scenarios: { [scenario.name.trim() || t("scenario_default", { number: picked + 1 })]: rows },
+    scenarios: { [scenario.name.trim() || t("scenario_default", { number: picked + 1 })]: card.any_covariates ? { [name()]: rows } : rows },
   };
   const found = await request(body, note, t("scenario_running"));
   if (!found || asked !== shown) return;
-  [scenario.found] = Object.values(found.forecasts[0].scenarios);
+  [scenario.found] = Object.values(forecastOf(found, asked).scenarios);
   showScenarios();
   redraw();
 }

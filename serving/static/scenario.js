@@ -1,19 +1,22 @@
 // The table in which a scenario plans the days ahead.
 
-import { columnOf } from "./data.js";
+import { columnOf, plannedOwn } from "./data.js";
 import { $, fill, h } from "./dom.js";
 import { day, t } from "./i18n.js";
 
 /** The covariates of a model's card that can be planned, by the names of the reader's columns. */
 export function plannable(card) {
-  const own = (card?.covariates ?? []).filter(({ role, kind }) => role === "known" && kind !== "holiday");
+  const learnt = (card?.covariates ?? []).filter(({ role, kind }) => role === "known" && kind !== "holiday");
+  const own = card?.any_covariates ? plannedOwn() : learnt;
   const usual = [
     { name: "evento_especial", words: columnOf("event") || t("column_event"), kind: "event" },
     { name: "fator_externo", words: columnOf("factor") || t("column_factor"), kind: "number" },
   ];
-  // A model that says what it has learned is asked for nothing else.
-  const learned = usual.filter(({ name }) => !card?.learned || card.learned.includes(name));
-  return [...learned, ...own.map((covariate) => ({ ...covariate, words: covariate.name }))];
+  // A model that says what it has learned is asked for nothing else; one that learns from the file,
+  // for nothing that is not in it.
+  const chosen = { evento_especial: columnOf("event"), fator_externo: columnOf("factor") };
+  const has = ({ name }) => (card?.any_covariates ? chosen[name] : !card?.learned || card.learned.includes(name));
+  return [...usual.filter(has), ...own.map((covariate) => ({ ...covariate, words: covariate.name }))];
 }
 
 /** The planned days in a table; an empty cell stays as it is planned in the file. */

@@ -33,7 +33,7 @@ export function start() {
   });
 }
 
-/** Take another forecast, null for none: {history, future, days, version}. */
+/** Take another forecast, null for none: {history, future, static, days, version, alone}. */
 export function useForecast(found) {
   if (found === forecast) return;
   forecast = found;
@@ -142,6 +142,7 @@ function show() {
   // Another may have been promoted since the forecast.
   $("#why-version").hidden = result.version === forecast.version;
   $("#why-version").textContent = t("why_version", { version: result.version, before: forecast.version });
+  $("#why-alone").hidden = !forecast.alone;
   bars(e, behind);
   map(e);
   const percent = 100 * e.additivity_error;

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import shutil
+from collections.abc import Callable
 
 import pandas as pd
 import pytest
@@ -17,6 +18,8 @@ from lib.data.panel import SeriesError
 from lib.data.source import Source
 from lib.registry.registry import Registry
 from lib.settings import ROOT
+from serving.app import create_app
+from serving.model.live_model import LiveModel
 from serving.records.checks import FILE
 from serving.routes.pages import LANGUAGES, messages
 from tests.covariate_model import add_covariates
@@ -1219,3 +1222,321 @@ def test_scenario_says_what_each_covariate_makes_by_the_names_of_the_file(planne
     part = messages()[language]["scenario_part"]
     assert set(names) == {part.format(name="promo"), part.format(name="price")}
     assert serious(page) == []
+
+
+@pytest.fixture(scope="module")
+def untrained(tmp_path_factory):
+    """The application in this process, with nothing registered: the pretrained network answers."""
+    with contextlib.closing(App(tmp_path_factory.mktemp("untrained"), Shelf())) as app:
+        yield app.address
+
+
+class App:
+    """An application on a shelf, from its first look at it on."""
+
+    def __init__(self, folder, shelf):
+        settings = settings_of(folder)
+        self.model = LiveModel(settings, registry=lambda: shelf)
+        self.model._attempt()
+        self.model.start = lambda: None
+        self._app = create_app(settings, model=self.model)
+        self._server = threaded(self._app)
+        self.address = self._server.__enter__()
+
+    def close(self):
+        self._server.__exit__(None, None, None)
+        close(self._app)
+
+
+SHOPS = ("north", "south")
+CATEGORIES = ["sun", "rain", "snow"]
+PRETRAINED_DAYS = 28
+
+
+def of_a_stranger(days=120, ahead=14):
+    """Lines of a file of eight columns; four are also known for some days after the last value."""
+    lines = ["date,shop,units,price,promo,weather,temperature,region"]
+    for level, shop, region in zip((80, 300), SHOPS, ("city", "coast"), strict=True):
+        for i, day in enumerate(pd.date_range("2026-01-01", periods=days + ahead)):
+            price, promo = 10 + i * 7 % 11 / 10, "yes" if i % 9 == 4 else "no"
+            units = level + 10 * day.day_of_week + 30 * (promo == "yes") if i < days else ""
+            warm = i % 20 - 5.5
+            weather = CATEGORIES[i * 5 % 7 % 3]
+            lines.append(
+                f"{day:%Y-%m-%d},{shop},{units},{price:.2f},{promo},{weather},{warm},{region}"
+            )
+    return "\n".join(lines)
+
+
+def own_covariates(page):
+    """What the page shows of the covariates of a file: role, whether used, and kind, by name."""
+    return page.evaluate(
+        """() => {
+          const labels = [...document.querySelectorAll("#map-covariates label")];
+          const chosen = (id) => document.getElementById(id).selectedOptions[0].textContent;
+          return Object.fromEntries(labels.map((label, i) => {
+            const role = label.querySelector("small").textContent;
+            const selects = [chosen(`map-covariate-${i}`), chosen(`map-kind-${i}`)];
+            return [label.firstChild.textContent, [role, ...selects]];
+          }));
+        }"""
+    )
+
+
+FOUND = {
+    "price": ["also ahead", "used", "number"],
+    "promo": ["also ahead", "used", "event"],
+    "weather": ["also ahead", "used", "category"],
+    "temperature": ["also ahead", "used", "number"],
+    "region": ["one a series", "used", "category"],
+}
+
+
+def test_page_takes_the_columns_of_a_stranger_before_anything_was_trained(untrained, visit):
+    page = visit(untrained)
+    words = messages()["en"]
+    assert page.inner_text("#status") == words["source_pretrained"]
+    assert page.inner_text("#learned") == words["learned_any"]
+    assert page.is_hidden("#map-model")  # there is no file yet
+    paste(page, of_a_stranger())
+    roles = {r: page.locator(f"#map-{r} option:checked").inner_text() for r in (*ROLES, "series")}
+    named = {"date": "date", "value": "units", "series": "shop"}
+    assert roles == named | {"factor": "none", "event": "none"}
+    assert page.inner_text("#map-lead") == words["columns_any"]
+    assert own_covariates(page) == FOUND
+    assert page.is_hidden("#doubts")
+    # A price in steps is a category, and the temperature is left out.
+    page.select_option("#map-kind-0", "category")
+    page.select_option("#map-covariate-3", "-1")
+    assert page.is_disabled("#map-kind-3")
+    found = own_covariates(page)
+    assert found["price"] == ["also ahead", "used", "category"]
+    assert found["temperature"] == ["also ahead", "left out", "number"]
+    series = sent_by(page)
+    assert [one["static"] for one in series] == [{"region": "city"}, {"region": "coast"}]
+    first = {"date": "2026-01-01", "value": 110, "price": "10.00", "promo": 0, "weather": "sun"}
+    assert series[0]["history"][0] == first
+    planned = {"date": "2026-05-01", "price": "10.40", "promo": 0, "weather": "snow"}
+    assert series[0]["future"][0] == planned
+    assert len(series[0]["future"]) == 14
+    assert page.locator("#table tbody tr").count() == PRETRAINED_DAYS
+    assert "also ahead" in page.inner_text("#doubts")
+    assert page.inner_text("#doubts li").startswith(
+        "Forecast by the pretrained network, calibrated on these series with price (category, also"
+    )
+    assert page.locator("#totals tbody tr").first.is_visible()
+    assert serious(page) == []
+    # What was chosen outlasts another language, and a new file begins anew.
+    page.click("[data-lang=pt-BR]")
+    page.wait_for_selector("html[lang=pt-BR]")
+    assert own_covariates(page)["price"] == ["também à frente", "usada", "categoria"]
+    assert "price (categoria, também à frente)" in page.inner_text("#doubts li >> nth=0")
+    page.click("[data-lang=en]")
+    page.wait_for_selector("html[lang=en]")
+    paste(page, of_a_stranger())
+    assert own_covariates(page) == FOUND
+
+
+def test_untrained_scenario_plans_the_columns_of_the_file(untrained, visit):
+    page = visit(untrained)
+    paste(page, of_a_stranger())
+    page.select_option("#map-covariate-3", "-1")
+    sent_by(page)
+    page.select_option("#series-pick", "south")
+    before = page.locator("#totals tbody tr td.mid").all_inner_texts()
+    page.click("#scenario-new")
+    heads = page.locator("#scenario-days thead th").all_text_contents()
+    assert heads[1:] == ["price", "promo", "weather"]
+    row = page.locator("#scenario-days tbody tr").nth(1)
+    assert row.locator("option").all_text_contents()[1:] == sorted(CATEGORIES)
+    row.locator("input").nth(1).fill("1")
+    row.locator("select").select_option("snow")
+    with page.expect_request("**/forecast") as sent:
+        page.click('#scenario-form button[data-t="scenario_run"]')
+    page.wait_for_selector("#scenario-result:not([hidden])", timeout=60_000)
+    body = sent.value.post_data_json
+    assert [one["series_id"] for one in body["series"]] == list(SHOPS)
+    [planned] = body["scenarios"].values()
+    assert planned == {"south": [{"date": "2026-05-02", "promo": 1, "weather": "snow"}]}
+    # The network is calibrated on the same series: the forecast without the scenario is the same.
+    figures = page.locator("#scenario-totals tbody tr:not(.part) td.mid").all_inner_texts()
+    whole, difference = (float(text.replace(",", "")) for text in figures[-2:])
+    assert whole - difference == pytest.approx(
+        float(before[len(figures) // 2 - 1].replace(",", "")), abs=1.5
+    )
+    page.click("#order-form button")
+    page.wait_for_selector("#order:not([hidden])", timeout=60_000)
+
+
+def test_scenarios_are_offered_only_where_something_can_be_planned(untrained, visit):
+    page = visit(untrained)
+    lines = of_a_stranger().split("\n")
+    known = [line for line in lines if line.split(",")[2]]
+    paste(page, "\n".join(known))
+    assert own_covariates(page)["price"] == ["up to today", "used", "number"]
+    sent_by(page)
+    assert page.is_visible("#order-card")
+    assert page.is_hidden("#scenario-card")
+    page.select_option("#map-factor", label="price")
+    sent_by(page)
+    assert page.is_visible("#scenario-card")
+
+
+def test_untrained_explanation_names_the_columns_of_the_file(tmp_path, visit):
+    settings = settings_of(tmp_path)
+    names = ("mlflow_tracking_uri", "mlflow_artifact_root", "database_url")
+    environment = {name.upper(): getattr(settings, name) for name in names}
+    with gunicorn(tmp_path / "log", VAR_DIR=str(tmp_path), **environment) as address:
+        page = visit(address)
+        paste(page, of_a_stranger())
+        sent_by(page)
+        with page.expect_request("**/request-explanation") as asked:
+            page.click("#table tbody tr:nth-child(2) button")
+        page.wait_for_selector("#why-result:not([hidden])", timeout=120_000)
+        body = asked.value.post_data_json
+        assert body["static"] == {"region": "city"}
+        daily = {"price", "promo", "weather", "temperature"}
+        assert body["history"][0].keys() == {"date", "value"} | daily
+        assert body["future"][0].keys() == {"date"} | daily
+        shown = page.locator("#why-bars tbody th").all_inner_texts()
+        assert {"price", "promo", "weather"} <= set(shown)
+        assert page.inner_text("#why-alone") == messages()["en"]["why_alone"]
+        assert page.is_hidden("#why-version")
+
+
+def test_page_takes_the_covariates_of_a_model_that_is_trained_meanwhile(tmp_path, visit):
+    shelf = Shelf()
+    shelf.folders[7] = add_covariates(ranked_model(tmp_path / "model"))
+    with contextlib.closing(App(tmp_path, shelf)) as app:
+        page = visit(app.address)
+        page.clock.install()
+        page.reload()
+        page.wait_for_selector("html[data-ready]")
+        paste(page, of_a_stranger())
+        assert list(own_covariates(page)) == list(FOUND)
+        sent_by(page)
+        shelf.aliases = {"production": 7}
+        app.model.refresh()
+        page.clock.run_for(31_000)
+        page.wait_for_selector("#status:has-text('Version 7')")
+        labels = page.locator("#map-covariates label").all_text_contents()
+        assert labels[0] == "price (number, also ahead)"
+        assert page.inner_text("#map-lead") == messages()["en"]["columns_model"]
+        chosen = page.locator("#map-covariates select").evaluate_all(
+            "all => all.map((each) => each.selectedOptions[0].textContent)"
+        )
+        assert chosen == ["price", "promo", "weather", "none", "region"]
+        assert page.is_hidden("#table-card")  # of the network before
+        assert page.inner_text("#learned") == ""
+
+
+def covariates_of(page, *lines):
+    """The covariates of a file: role, kind and whether it is used, by name."""
+    return page.evaluate(
+        """async (text) => {
+          const at = (name) => import(document.querySelector(`link[href$="/${name}.js"]`).href);
+          const { parse } = await at("csv");
+          const { guess } = await at("columns");
+          const { findCovariates } = await at("covariates");
+          const table = parse(text);
+          const mapping = guess(table, [], { any: true });
+          const found = findCovariates(table, mapping, mapping.decimal);
+          const of = ({ name, role, kinds, used }) => [name, [role, kinds.join("/"), used]];
+          return Object.fromEntries(found.map(of));
+        }""",
+        "\n".join(lines),
+    )
+
+
+CELLS: dict[str, tuple[Callable[[int], object], list | None]] = {
+    "number": (lambda i: i / 7, ["past", "number/category", True]),
+    "faulty": (lambda i: "?" if i == 8 else i / 7, ["past", "number/category", True]),
+    "code": (lambda i: i % 3 + 1, ["past", "category", True]),
+    "visits": (lambda i: i % 3 + (i == 8), ["past", "number/category", True]),
+    "flag": (lambda i: i % 2, ["past", "event/category", True]),
+    "word": (lambda i: "sim" if i % 9 else "", ["past", "event/category", True]),
+    "note": (lambda i: f"receipt {i}", ["past", "category", False]),
+    "product": (lambda i: f"product {i % 51}", ["past", "category", False]),
+    "day of delivery": (lambda i: f"2026-05-{i % 28 + 1:02}", None),
+    "empty": (lambda _: "", None),
+    "history": (lambda i: i / 7, None),
+    "": (lambda i: i / 7, None),
+    "ahead": (lambda i: i % 5 / 7 if i % 2 else "", ["known", "number/category", True]),
+}
+
+
+def test_kinds_of_columns_are_those_that_the_api_takes(untrained, visit):
+    page = visit(untrained)
+    shown = ",".join(["date", "units", *CELLS])
+    rows = [
+        f"{row}," + ",".join(str(cell(i)) for cell, _ in CELLS.values())
+        for i, row in enumerate(days(120))
+    ]
+    plan = "2026-05-01,," + "," * (len(CELLS) - 1) + "0.5"
+    found = covariates_of(page, shown, *rows, plan)
+    assert found == {name: kind for name, (_, kind) in CELLS.items() if kind}
+    # The API is sent what is used, and says the same of it.
+    paste(page, "\n".join([shown, *rows, plan]))
+    page.select_option("#map-covariate-1", "-1")  # it has a fault
+    page.click("#run")
+    page.wait_for_selector("#doubts li")
+    told = page.inner_text("#doubts")
+    for name, kind in found.items():
+        first = kind[1].split("/")[0]
+        used = kind[2] and name != "faulty"
+        assert (f"{name} ({first}, " in told) == used, name
+
+
+def test_columns_named_as_fields_of_the_api_stay_these(untrained, visit):
+    page = visit(untrained)
+    rows = [f"{row},{i % 9},{i % 2},{i % 7 / 3}" for i, row in enumerate(days(90))]
+    paste(page, "\n".join(["date,value,fator_externo,evento_especial,temp", *rows]))
+    assert [page.input_value(f"#map-{role}") for role in ("factor", "event")] == ["2", "3"]
+    assert list(own_covariates(page)) == ["temp"]
+    page.select_option("#map-factor", label="temp")  # a column has one role
+    assert own_covariates(page) == {}
+    page.select_option("#map-factor", "-1")
+    assert list(own_covariates(page)) == ["temp"]
+    assert page.is_hidden("#doubts")
+
+
+def test_columns_that_may_each_be_a_series_are_no_covariates(untrained, visit):
+    page = visit(untrained)
+    rows = [f"{row},{50.5 + i % 5},{70.5 + i % 9}" for i, row in enumerate(days(80))]
+    paste(page, "\n".join(["day,Shop A,Shop B,Shop C", *rows]))
+    assert {used for _, used, _ in own_covariates(page).values()} == {"left out"}
+    page.check("#wide")
+    assert page.is_hidden("#map-model")
+    assert len(sent_by(page)) == 3
+    page.uncheck("#wide")
+    page.select_option("#map-value", label="Shop B")  # the reader says that this is the value
+    assert {name: used for name, (_, used, _) in own_covariates(page).items()} == {
+        "Shop A": "used",
+        "Shop C": "used",
+    }
+
+
+def test_fifty_covariates_are_used_at_most(untrained, visit):
+    page = visit(untrained)
+    heads = ",".join(f"c{i}" for i in range(53))
+    cells = ",".join(f"{i}.5" for i in range(53))
+    paste(page, "\n".join([f"date,units,{heads}", *(f"{row},{cells}" for row in days(60))]))
+    assert len(own_covariates(page)) == 50
+    told = messages()["en"]["note_many"].format(most=50, count=3)
+    assert told in page.inner_text("#data-notes")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize("language", list(LANGUAGES))
+def test_covariates_of_a_file_fit_the_page(untrained, visit, language, viewport, scheme):
+    page = visit(untrained, path=f"/?lang={language}", viewport=viewport, color_scheme=scheme)
+    paste(page, of_a_stranger())
+    assert settled_width(page) == viewport["width"]
+    place = "document.querySelector('#map-covariates')"
+    assert page.evaluate(f"{place}.scrollWidth - {place}.clientWidth") <= 0
+    assert serious(page) == []
+    if folder := os.environ.get("PICTURES"):
+        sent_by(page)
+        name = f"untrained-{language}-{viewport['width']}-{scheme}.png"
+        page.screenshot(path=f"{folder}/{name}", full_page=True)
