@@ -13,15 +13,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lib.features.effect_regression import (
+from lib.features.held_out_worth import bounded_least_squares
+from lib.features.past_effects import COLUMNS, LAGS
+from lib.features.shrinkage import (
     FIRST_VARIANCE,
     LARGEST_VARIANCE,
     SMALLEST_NOISE,
     SMALLEST_VARIANCE,
     UPDATES,
-    bounded_least_squares,
 )
-from lib.features.past_effects import COLUMNS, LAGS
 
 BLOCKS = 6  # of days that are held out in turn
 PARTS = (7, 14)  # last days of the parts of the horizon, but for the last part

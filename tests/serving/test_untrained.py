@@ -35,7 +35,7 @@ def sales(seed=0, days=DAYS + AHEAD):
     rng = np.random.default_rng(seed)
     tables = []
     for name, level in (("north", 80.0), ("south", 300.0)):
-        price = 10 + rng.normal(size=days).cumsum() * 0.1
+        price = 10 + rng.normal(size=days)
         promo = rng.random(days) < 0.1
         weather = rng.choice(["rain", "sun"], days)
         week = 1 + 0.2 * np.sin(2 * np.pi * np.arange(days) / 7)
