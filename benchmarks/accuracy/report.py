@@ -32,7 +32,8 @@ def write_report(rows: list[dict[str, Any]], out: Path) -> str:
     (out / "results.json").write_text(json.dumps(rows, indent=1) + "\n")
     table = pd.DataFrame(rows)
     sections = [_section(str(name), t) for name, t in table.groupby("data_set")]
-    text = "\n\n".join([NOTE, *_ranks(table[~table["model"].str.startswith("ours-")]), *sections])
+    ranks = _ranks(table[~table["model"].str.startswith("ours-")])
+    text = "\n\n".join([NOTE, *ranks, *_against_seconds(table), *sections])
     (out / "table.md").write_text(text + "\n")
     _draw(table).savefig(out / "mase.png", dpi=110)
     _draw_seconds(table).savefig(out / "seconds.png", dpi=110)
@@ -74,6 +75,29 @@ def _ranks(table: pd.DataFrame) -> list[str]:
         lines += ["| model | mean rank |", "|---|---|"]
         for model, rank in pd.concat(found).mean().sort_values().items():
             lines.append(f"| {model} | {rank:.2f} |")
+        sections.append("\n".join(lines))
+    return sections
+
+
+def _against_seconds(table: pd.DataFrame) -> list[str]:
+    """What more time buys: on all data sets, and on those that most models have run."""
+    sets = [sorted(table["data_set"].unique())]
+    most = table.groupby("data_set")["model"].nunique()
+    sets.append(sorted(most.index[most == most.max()]))
+    sections = []
+    for names in sets if sets[0] != sets[1] else sets[:1]:
+        means = relative_to_seasonal_naive(table[table["data_set"].isin(names)])
+        lines = [f"### Accuracy against seconds ({', '.join(names)})", ""]
+        lines += ["Geometric means, each model with the covariates that it takes.", ""]
+        lines += [
+            "| model | seconds | WQL, relative to SeasonalNaive | no model as fast is better |"
+        ]
+        lines += ["|---|---|---|---|"]
+        best = np.inf
+        for model, row in means.sort_values("seconds").iterrows():
+            ahead, best = row["wql"] < best, min(best, float(row["wql"]))
+            told = f"| {model} | {row['seconds']:.1f} | {row['wql']:.3f} |"
+            lines.append(f"{told} {'yes' if ahead else ''} |")
         sections.append("\n".join(lines))
     return sections
 
