@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 
 from lib.data import Covariate, Panel
@@ -15,6 +18,7 @@ FAR = 3.0  # of these widths beyond them, from which a number counts as no farth
 # Levels of a number differ by this much more between series than within one: each has its own.
 OWN_LEVEL = 2.0
 MAX_LABELS_OF_DAYS = 0.5  # labels a day, above which they are numbers of receipts, or days
+MOST_COLUMNS = 200  # of all covariates together
 FEW_LABELS = 8  # which may be as many as the days that have one
 
 
@@ -64,6 +68,45 @@ def learn_basis(panel: Panel, covariate: Covariate, past: np.ndarray) -> Basis |
         knots=tuple(float(knot) for knot in knots if known.min() < knot < known.max()),
         relative=relative,
     )
+
+
+def bound_columns(bases: Sequence[Basis], panel: Panel, past: np.ndarray) -> tuple[Basis, ...]:
+    """Return bases with at most MOST_COLUMNS columns: rare labels of categories share one.
+
+    The regression takes as long as the cube of its columns. Where even so there are too many, the
+    last covariates are left out.
+
+    Args:
+        bases: of covariates of the panel.
+        panel: N rows.
+        past: (N,) bool, the rows to learn from.
+    """
+    kept = tuple(bases)
+    columns = sum(len(basis.groups) for basis in kept)
+    if columns <= MOST_COLUMNS:
+        return kept
+    categories = [basis for basis in kept if basis.kind == "category"]
+    others = columns - sum(len(basis.groups) for basis in categories)
+    each = max((MOST_COLUMNS - others) // (2 * max(len(categories), 1)) - 1, 1)
+    values = {c.name: c for c in panel.covariates}
+    kept = tuple(
+        _keep_frequent(basis, values[basis.name], past, each)
+        if basis.kind == "category" and len(basis.labels) > each
+        else basis
+        for basis in kept
+    )
+    total = np.cumsum([len(basis.groups) for basis in kept])
+    return tuple(basis for basis, last in zip(kept, total, strict=True) if last <= MOST_COLUMNS)
+
+
+def _keep_frequent(basis: Basis, covariate: Covariate, past: np.ndarray, most: int) -> Basis:
+    """Return the basis of a category with its most frequent labels, and one for the rest."""
+    codes = covariate.values[past & np.isfinite(covariate.values)].astype(np.int64)
+    counts = np.bincount(codes, minlength=len(covariate.labels))
+    count_of = dict(zip(covariate.labels, counts.tolist(), strict=True))
+    frequent = set(sorted(basis.labels, key=lambda label: -count_of.get(label, 0))[:most])
+    labels = tuple(label for label in basis.labels if label in frequent)
+    return replace(basis, labels=labels, rest=True)
 
 
 def _without_far(values: np.ndarray) -> np.ndarray:

@@ -30,6 +30,7 @@ class Basis:
         name: of the covariate.
         kind: of the covariate.
         labels: of a category, in the order of the columns.
+        rest: whether all other labels of a category share one more column; else they are unknown.
         low: smallest value of a number that counts.
         high: largest one.
         mean: of a number.
@@ -51,6 +52,7 @@ class Basis:
     knots: tuple[float, ...] = ()
     relative: str = ""
     reach: int = 1
+    rest: bool = False
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Basis:
@@ -83,7 +85,7 @@ class Basis:
         """
         values = covariate.values
         if self.kind in ("category", "holiday"):
-            values = _recode(covariate, self.labels)
+            values = _recode(covariate, self.labels, rest=self.rest)
         elif self.kind == "number":
             values = np.clip(self.transform(panel, values, references), self.low, self.high)
         days = _Days(values, position_in_series(panel), weekday_of(panel.dates) >= SATURDAY)
@@ -132,7 +134,8 @@ class Basis:
         yield f"{self.name}:weekend", linear * days.weekend
 
     def _label_columns(self, days: _Days) -> Iterator[tuple[str, np.ndarray]]:
-        flags = [(days.values == code).astype(np.float64) for code in range(len(self.labels))]
+        count = len(self.labels) + self.rest
+        flags = [(days.values == code).astype(np.float64) for code in range(count)]
         if self.kind == "category":
             for flag in flags:
                 yield self.name, flag
@@ -207,14 +210,14 @@ def series_medians(panel: Panel, values: np.ndarray) -> np.ndarray:
     return medians
 
 
-def _recode(covariate: Covariate, labels: tuple[str, ...]) -> np.ndarray:
+def _recode(covariate: Covariate, labels: tuple[str, ...], *, rest: bool) -> np.ndarray:
     """Return categories as positions in `labels`: -1 for an ordinary day, NaN where unknown.
 
-    A label that was never learned is unknown; of a holiday, it is a holiday without a name that
-    was seen, which has the common effect.
+    A label that was never learned is unknown, or one of the rest; of a holiday, it is a holiday
+    without a name that was seen, which has the common effect.
     """
     places = {label: float(code) for code, label in enumerate(labels)}
-    unseen = float(len(labels)) if covariate.kind == "holiday" else np.nan
+    unseen = float(len(labels)) if rest or covariate.kind == "holiday" else np.nan
     table = [places.get(label, unseen) for label in covariate.labels]
     if covariate.kind == "holiday":
         table = [-1.0 if not label else t for label, t in zip(covariate.labels, table, strict=True)]

@@ -9,7 +9,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from lib.data import Panel, forget_covariates_after, take_series
-from lib.features.basis_learning import learn_basis
+from lib.features.basis_learning import bound_columns, learn_basis
 from lib.features.covariate_bases import DATE, Basis, known_covariates
 from lib.features.covariate_effects import ADD, LARGEST, MULTIPLY, CovariateEffects
 from lib.features.effect_regression import (
@@ -34,6 +34,7 @@ from lib.features.year_effects import DAY_OF_YEAR
 from lib.features.year_fitting import fit_year_effects
 
 MIN_LOCAL_SHARE = 0.02  # of the variance of a number or column, within a few weeks
+ROUNDING = 1e-9  # of columns without unit
 SMALLEST_WEIGHT = 1e-6  # below which nothing was found
 MIN_DAYS = 56  # observed, to learn effects from
 POOL_CELLS = 5_000_000  # rows times columns that the common effects are learned from
@@ -170,7 +171,7 @@ def _learn_bases(panel: Panel, past: np.ndarray) -> tuple[Basis, ...]:
         )
         if basis is not None and not slow:
             found.append(basis)
-    return tuple(found)
+    return bound_columns(found, panel, past)
 
 
 def _local_share(panel: Panel, values: np.ndarray, past: np.ndarray) -> float:
@@ -220,10 +221,12 @@ def _fit_pool(
     local = np.where(_vary_locally(local, centred), local, 0.0)
     values, units = grid.gather(panel.values), traits.units[series][:, None]
     groups, owners = _number_groups(bases)
-    block = _blocks(grid.gather(panel.dates.astype(np.int64)))
+    # Of the days on which something varies: those of a series without covariates tell nothing.
+    varies = (np.abs(local) > ROUNDING).any(axis=-1)
+    block = _blocks(np.where(varies, grid.gather(panel.dates.astype(np.int64)), np.nan))
 
     def problem_of(found: np.ndarray) -> Problem:
-        used = np.isfinite(found)
+        used = np.isfinite(found) & varies
         return Problem(local[used], found[used], groups, owners, block[used], additive)
 
     # Level and week are measured again without the effects that were found first.
@@ -260,5 +263,7 @@ def _number_groups(bases: tuple[Basis, ...]) -> tuple[np.ndarray, np.ndarray]:
 
 def _blocks(days: np.ndarray) -> np.ndarray:
     """Return the number of the block of consecutive days that each day is in, the same shape."""
+    if not np.isfinite(days).any():
+        return np.zeros(days.shape, dtype=np.int64)
     first, last = np.nanmin(days), np.nanmax(days)
     return np.nan_to_num((days - first) * BLOCKS // (last - first + 1)).astype(np.int64)

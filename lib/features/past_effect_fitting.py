@@ -27,6 +27,7 @@ from lib.features.windows import values_at
 MAX_DAYS = 28  # ahead, of which a past covariate may say something
 MIN_DAYS = 224  # with an observed value of any series: in fewer, a season looks like a lead
 MAX_LABELS = 8  # of a category, the most frequent
+MAX_SIGNALS = 8  # of all covariates: the regression takes as long as the cube of their number
 MAX_SPREAD = 1.0  # around the usual level, in shares of it, of a number whose shares matter
 OPERATIONS = 2e10  # of the products of columns, which bounds seconds
 MAX_ROWS = 100_000  # that are learned from, of evenly spaced series
@@ -79,6 +80,8 @@ def _fit(panel: Panel, past: np.ndarray, horizon: int, additive: np.ndarray) -> 
         for label in _labels_of(covariate, some_past)
         if (signal := _learn_signal(some, covariate, label, some_past)) is not None
     )
+    if len(signals) > MAX_SIGNALS:
+        signals = _choose_signals(some, some_past, signals, horizon, additive[series])
     if not signals:
         return None
     rows = min(MAX_ROWS, OPERATIONS / horizon / (len(signals) * COLUMNS) ** 2)
@@ -98,6 +101,44 @@ def _fit(panel: Panel, past: np.ndarray, horizon: int, additive: np.ndarray) -> 
     names = tuple(panel.ids[s] for s in np.flatnonzero(additive))
     kept = tuple(signal for signal, used in zip(signals, use, strict=True) if used)
     return PastEffects(kept, names, weights[:, use], shown[:, use])
+
+
+def _choose_signals(
+    panel: Panel,
+    past: np.ndarray,
+    signals: tuple[Signal, ...],
+    horizon: int,
+    additive: np.ndarray,
+) -> tuple[Signal, ...]:
+    """Return the MAX_SIGNALS that are most correlated with the days ahead, each on its own.
+
+    Args:
+        panel: of some series.
+        past: (N,) bool, the rows to learn from.
+        signals: C of them.
+        horizon: days ahead.
+        additive: (S,) series whose effects add.
+    """
+    shares = np.zeros(len(signals))
+    for mode in (False, True):
+        series = np.flatnonzero(additive == mode)
+        if not len(series):
+            continue
+        some, some_past = _take(panel, past, series)
+        for i, signal in enumerate(signals):
+            problem = _prepare(some, some_past, (signal,), horizon, additive=mode)
+            if problem is not None:
+                shares[i] += _explained(problem.columns[:, 0], problem.ahead)
+    most = np.sort(np.argsort(-shares, kind="stable")[:MAX_SIGNALS])
+    return tuple(signals[i] for i in most)
+
+
+def _explained(columns: np.ndarray, ahead: np.ndarray) -> float:
+    """Return the squared correlations of columns (n, C) and days ahead (n, H), summed."""
+    ahead = np.nan_to_num(ahead - np.nanmean(ahead, axis=0))
+    columns = columns - columns.mean(axis=0)
+    squares = np.outer((columns**2).sum(axis=0), (ahead**2).sum(axis=0))
+    return float(((columns.T @ ahead) ** 2 / np.maximum(squares, 1e-12)).sum() * len(ahead))
 
 
 def _take(panel: Panel, past: np.ndarray, series: np.ndarray) -> tuple[Panel, np.ndarray]:

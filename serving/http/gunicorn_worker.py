@@ -77,8 +77,8 @@ class FairWorker(BatchWorker):
 
     Attributes:
         keys: that are accepted; the server sets them.
-        is_untrained: tells whether nothing was trained yet; the server sets it. Each `/forecast` is
-            dear then, since the pretrained network is calibrated on what it sends.
+        is_untrained: tells whether nothing was trained yet; the server sets it. What is posted is
+            dear then, since the pretrained network is calibrated on what a `/forecast` sends.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -233,7 +233,8 @@ class FairWorker(BatchWorker):
                 self.method_queue.defer(self.enqueue_req, following)
 
     def _is_dear(self, sock: Client) -> bool:
-        return sock.size > _DEAR or (self.is_untrained() and bool(_UPLOAD.match(sock.head)))
+        # Whatever its path is written like.
+        return sock.size > _DEAR or (sock.head.startswith(b"POST ") and self.is_untrained())
 
     def _client_of(self, head: bytes, conn: Any) -> str | None:
         """Return who sends a request: a key or an address; None for one that is not let in."""

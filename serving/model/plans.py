@@ -24,9 +24,10 @@ from serving.model.series_forecasts import SeriesForecasts
 from serving.schemas import Plan, Series, least_value, name_levels
 
 NO_RANKS = (
-    "this model cannot add up days: the history is too short, or an earlier release has trained it "
+    "this model cannot add up days: it was trained by an earlier release or on too short a history "
     "(train it again)"
 )
+TOO_SHORT = "the history is too short to tell how errors of several days add up"
 
 
 class Planner:
@@ -46,7 +47,8 @@ class Planner:
         self, forecaster: ServedModel, plan: Plan, horizon: int, levels: Sequence[float]
     ) -> None:
         if forecaster.ranks is None:
-            raise invalid("totals", NO_RANKS)
+            untrained = forecaster.contract.is_uncalibrated
+            raise invalid("totals", TOO_SHORT if untrained else NO_RANKS)
         self._sampler = PathSampler(forecaster.ranks, forecaster.contract.quantiles)
         self._plan, self._horizon, self._levels = plan, horizon, list(levels)
         self._names = name_levels(levels)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lib.calibration import CALIBRATION_WINDOWS, calibrate_zero_shot
-from lib.data import Panel
+from lib.data import Panel, take_series
 
 if TYPE_CHECKING:
     from lib.inference import Contract, ServedModel
@@ -31,6 +31,8 @@ def calibrate_on(pretrained: ServedModel, histories: Histories) -> ServedModel:
         histories: the series, with the covariates that they were sent with.
     """
     known = _take_history(histories)
+    by_name = sorted(range(known.n_series), key=lambda number: known.ids[number])
+    known = take_series(known, np.array(by_name))  # the answer is the same in any order
     return calibrate_zero_shot(pretrained, known, pretrained.contract.horizon)[0]
 
 

@@ -19,6 +19,7 @@ _TYPES: dict[str, tuple[set[type], str]] = {
     "event": ({float, int, bool}, "a number from 0 to 1, true, false or null"),
     "category": ({str, float, int}, "the name of a category or null"),
 }
+BLANK = "blank"  # key of a described event whose blank days have this value
 _KNOWN_LABELS = 10  # named in a warning
 _LONGEST = 200  # characters of an unknown category that are kept
 
@@ -182,15 +183,16 @@ def covariate_attribute(number: int) -> str:
 
 
 def _cells(rows: Sequence[Any], names: list[str], item: Mapping[str, Any]) -> list[Any]:
-    """Return the cells of a covariate; null is "" where a model has learned that blank is none."""
+    """Return the cells of a covariate; null is "" or 0 where a blank means none."""
     name = item["name"]
     if isinstance(rows[0], dict):
         cells = [row.get(name, msgspec.UNSET) for row in rows]
     else:
         attribute = covariate_attribute(names.index(name))
         cells = [getattr(row, attribute, msgspec.UNSET) for row in rows]
-    if "" in item["labels"]:
-        cells = ["" if cell is None else cell for cell in cells]
+    none = "" if "" in item["labels"] else item.get(BLANK)
+    if none is not None:
+        cells = [none if cell is None else cell for cell in cells]
     return [None if cell is msgspec.UNSET else cell for cell in cells]
 
 

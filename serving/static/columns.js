@@ -4,7 +4,7 @@ import { findDecimal, findFormat, readDay, readEvent, readNumber } from "./csv.j
 
 const NAMES = {
   date: /^(date|data|day|dia|ds|dteday|datetime|timestamp|time)$|date|data|^dia|day$/i,
-  value: /^(value|valor|valor_principal|y|cnt|count|units|unidades|sales|vendas|demand|demanda|qty|quantity|quantidade|target|alvo|total|passengers|rides)$/i,
+  value: /^(value|valor|valor_principal|y|cnt|count|units|unidades|sales|vendas|demand|demanda|qty|quantity|quantidade|target|alvo|total|passengers|rides|rentals|hires|trips|orders|pedidos|sold|vendido|consumption|consumo|visitors|visitantes|calls|chamadas|load|carga)$/i,
   series: /^(series_?id|series|serie|série|unique_id|store|shop|loja|item|sku|product|produto|id)$/i,
   factor: /^(fator_externo|external|externo|factor|fator|temp|temperature|temperatura|price|preco|preço)$/i,
   event: /^(evento_especial|event|evento|holiday|feriado|promo|promotion|promocao|promoção)$/i,
@@ -50,7 +50,9 @@ export function guess(table, names = [], { learned = null, scaling = {}, any = f
   const others = new Set([...named("factor"), ...named("event")]);
   const last = (fits) => isNumber.findLastIndex((is, i) => is && !taken.has(i) && fits(i));
   const plain = last((i) => !others.has(i));
-  const value = take(byName ?? (plain >= 0 ? plain : last(() => true)));
+  // Where any column may be a covariate, most stand behind the value.
+  const next = any ? isNumber.findIndex((is, i) => is && i > date && !taken.has(i) && !others.has(i)) : -1;
+  const value = take(byName ?? [next, plain].find((i) => i >= 0) ?? last(() => true));
   return { date, value, series, factor, event, named: byName !== undefined, effects: others.size > 0, decimal };
 }
 

@@ -183,11 +183,17 @@ MANY = {f"column {i}": 1 for i in range(60)}
     [
         (day_with(price=[1]), "series[0].history[3].price", "expected"),
         (day_with(promo=7), "series[0].history[3].promo", "0 to 1"),
-        (day_with(**{"": 1}), "", "1 to 200 characters"),
-        (day_with(**{"a\x07": 1}), "a", "can be printed"),
+        (day_with(**{"": 1}), "series[0].history.", "1 to 200 characters"),
+        (day_with(**{"a\x07": 1}), "series[0].history.a", "can be printed"),
+        (
+            day_with(price="dear"),
+            "series[0].history[3].price",
+            "expected a number or null, got str",
+        ),
         (day_with(price=10**400), "series[0].history[3].price", "finite"),
         (day_with(**MANY), "", "at most 50 covariates, got 65"),
-        (lambda b: b["series"][0]["static"].update(price=1), "static.price", "one of both"),
+        (lambda b: b["series"][1]["static"].update(price=1), "series[1].static.price", "of both"),
+        (lambda b: b["series"][1]["static"].update(value=1), "series[1].static.value", "not one"),
         (lambda b: b["series"][0]["history"][3].pop("value"), "series[0].history[3].value", "miss"),
         (lambda b: b["series"][0]["history"].append("x"), "series[0].history[420]", "object"),
         (lambda b: b["series"].append(3), "series[2]", "object"),
@@ -203,12 +209,53 @@ def test_what_is_wrong_is_refused_by_its_field(client, change, field, detail):
     assert detail in error["detail"]
 
 
-def test_text_in_a_column_of_numbers_makes_it_a_category_as_in_a_file(client):
+def history_of(**columns):
+    """A history of one series with columns of further cells."""
+    count = len(columns["value"])
+    days = pd.date_range("2024-01-01", periods=count).strftime("%Y-%m-%d")
+    names = list(columns)
+    return [
+        {"date": day, **dict(zip(names, cells, strict=True))}
+        for day, *cells in zip(days, *columns.values(), strict=True)
+    ]
+
+
+def told_by(answer):
+    assert answer.status_code == 200, answer.text
+    return answer.json["warnings"][-1]["detail"]
+
+
+@pytest.mark.parametrize("marked", ["big", 1])
+def test_a_blank_means_none_where_most_days_are_blank(client, marked):
+    """As in a file: else nothing would tell days with a promotion from those without."""
+    rng = np.random.default_rng(0)
+    on = np.arange(128) % 9 == 4
+    values = 100 * np.exp(0.5 * on + 0.03 * rng.normal(size=128))
+    cells = [marked if each else None for each in on]
+    history = history_of(value=values[:100].tolist(), promo=cells[:100])
+    ahead = history_of(value=[0.0] * 128, promo=cells)[100:]
+    future = [{name: row[name] for name in ("date", "promo")} for row in ahead]
+    answer = client.post("/forecast", json={"history": history, "future": future})
+    assert "promo (" in told_by(answer)
+    median = quantiles_of(answer)[0, :, 3]
+    np.testing.assert_allclose(median, 100 * np.exp(0.5 * on[100:]), rtol=0.1)
+
+
+def test_the_order_of_the_series_changes_nothing(client):
     body = body_of(sales())
-    day_with(price="dear")(body)
-    answer = client.post("/forecast", json=body)
-    assert answer.status_code == 200
-    assert "price (category" in answer.json["warnings"][-1]["detail"]
+    there = client.post("/forecast", json=body)
+    back = client.post("/forecast", json={"series": body["series"][::-1]})
+    np.testing.assert_array_equal(quantiles_of(there), quantiles_of(back)[::-1])
+
+
+def test_a_value_that_comes_late_makes_no_plan(client):
+    rng = np.random.default_rng(0)
+    visits = rng.poisson(30, 300).tolist()
+    values = (50 + rng.normal(size=300)).tolist()
+    for blank, role in ((1, "known up to today"), (7, "known ahead")):
+        late = [*values[:-blank], *[None] * blank]
+        answer = client.post("/forecast", json={"history": history_of(value=late, visits=visits)})
+        assert f"visits (number, {role})" in told_by(answer)
 
 
 @pytest.mark.parametrize("days", [1, 14, 45, 90])

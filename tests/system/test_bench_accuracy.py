@@ -105,11 +105,15 @@ def test_rank_is_the_mean_over_sets_and_metrics_of_models_that_ran_on_all(tmp_pa
         for (data_set, model), (mase, wql) in scores.items()
     ]
     better = rows[0] | {"covariates": True, "wql": 3.0}
-    without, each = report.write_report([*rows, better], tmp_path).split("### Mean rank")[1:3]
+    text = report.write_report([*rows, better], tmp_path)
+    without, each = text.split("### Mean rank")[1:3]
     assert "| ours | 1.50 |\n| NHITS | 1.50 |" in without or "| NHITS | 1.50 |\n| ours" in without
     assert "| ours | 1.25 |\n| NHITS | 1.75 |" in each
     assert "TFT" not in without
-    assert "TFT" not in each.split("### bike")[0]
+    assert "TFT" not in each.split("### Accuracy")[0]
+    seconds = text.split("### Accuracy against seconds")[1].split("### ")[0]
+    assert "(bike, nn5)" in seconds
+    assert "TFT" not in seconds
 
 
 def test_conditions_spoil_what_is_given_and_not_what_is_scored():

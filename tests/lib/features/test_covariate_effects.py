@@ -9,6 +9,7 @@ import pytest
 from lib.data.covariates import Covariate
 from lib.data.panel import Panel
 from lib.features import covariate_effects
+from lib.features.basis_learning import MOST_COLUMNS, bound_columns, learn_basis
 from lib.features.covariate_effects import CovariateEffects
 from lib.features.effect_fitting import fit_effects
 from lib.features.effect_return import put_back
@@ -368,6 +369,54 @@ def test_what_has_begun_and_changes_nothing_has_no_effect():
     begun = Covariate("opened", "known", "event", (np.arange(DAYS) > DAYS - 91) * 1.0)
     found = [fit_effects(panel_with(begun, seed=seed), UNTIL) for seed in range(40)]
     assert sum(effects is not None for effects in found) <= 2
+
+
+def test_columns_of_many_labels_are_bounded_and_rare_ones_share_an_effect():
+    """Or a few kilobytes of labels would take minutes."""
+    rng = np.random.default_rng(0)
+    usual, rare = [f"usual {i}" for i in range(12)], [f"rare {i}" for i in range(60)]
+    shares = np.append(np.full(12, 0.8 / 12), np.full(60, 0.2 / 60))
+    codes = rng.choice(72, DAYS, p=shares)
+    first = Covariate("first", "known", "category", codes * 1.0, (*usual, *rare))
+    labels = tuple(f"label {i}" for i in range(40))
+    others = [
+        Covariate(f"other {k}", "known", "category", rng.integers(0, 40, DAYS) * 1.0, labels)
+        for k in range(6)
+    ]
+    panel = panel_with(first, *others, effect=0.5 * (codes >= 12))
+    past = panel.dates <= UNTIL
+    bases = [learn_basis(panel, each, past) for each in (first, *others)]
+    bounded = bound_columns([basis for basis in bases if basis], panel, past)
+    assert sum(len(basis.groups) for basis in bounded) <= MOST_COLUMNS
+    assert len(bounded) == 7
+    effects = learn(panel)
+    assert effects.bases[0].rest
+    assert set(usual) <= set(effects.bases[0].labels)
+    new = replace(first, labels=(*usual, *rare[:-1], "never seen"))
+    applied = effects.apply(replace(panel, covariates=(new, *others)))
+    assert applied.known[0].all()
+    own = applied.effects[0]
+    assert own[codes >= 12].mean() - own[codes < 12].mean() == pytest.approx(0.5, abs=0.1)
+
+
+def test_a_series_without_the_covariate_hides_no_effect():
+    """Held out are days of those that have it, and of these alone there are enough or too few."""
+    found = 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        promo = np.full(2 * DAYS, np.nan)
+        promo[:DAYS] = 0.0
+        promo[rng.choice(DAYS - 90, 12, replace=False)] = 1.0
+        panel = panel_with(
+            Covariate("promo", "known", "event", promo),
+            series=2,
+            effect=0.1 * np.nan_to_num(promo),
+            seed=seed,
+        )
+        dates = panel.dates.copy()
+        dates[DAYS:] -= 3_000  # long before
+        found += fit_effects(replace(panel, dates=dates), UNTIL) is not None
+    assert found >= 18
 
 
 def test_a_name_for_each_of_few_days_is_learned():

@@ -8,7 +8,7 @@ import pytest
 from lib.data.covariates import Covariate
 from lib.data.panel import Panel
 from lib.features.engineering import compute_features
-from lib.features.past_effect_fitting import fit_past_effects
+from lib.features.past_effect_fitting import MAX_SIGNALS, fit_past_effects
 from lib.features.past_effects import COLUMNS, LAGS, PastEffects, deviate, summarize
 from lib.features.window_index import Windows
 
@@ -106,6 +106,20 @@ def test_noise_a_constant_and_a_trend_say_next_to_nothing():
         assert np.abs(found).mean() < 0.005
     known = tuple(replace(c, role="known") for c in panel.covariates)
     assert fit_past_effects(replace(panel, covariates=known), LAST, HORIZON) is None
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_of_many_columns_those_that_say_most_are_looked_at(sign):
+    """Or fifty of them would take minutes."""
+    rng = np.random.default_rng(5)
+    noise = [
+        Covariate(f"noise {i}", "past", "number", rng.normal(50, 5, 2 * DAYS)) for i in range(30)
+    ]
+    panel = led_panel(series=2, sign=sign)
+    among = replace(panel, covariates=(*noise[:15], panel.covariates[0], *noise[15:]))
+    effects = effects_of(among)
+    assert "visits" in effects.names
+    assert len(effects.signals) <= MAX_SIGNALS
 
 
 def test_half_a_year_is_too_short_to_tell_a_lead_from_the_season():
