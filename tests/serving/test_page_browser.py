@@ -1399,7 +1399,8 @@ def test_untrained_explanation_names_the_columns_of_the_file(tmp_path, visit):
         assert body["history"][0].keys() == {"date", "value"} | daily
         assert body["future"][0].keys() == {"date"} | daily
         shown = page.locator("#why-bars tbody th").all_inner_texts()
-        assert {"price", "promo", "weather"} <= set(shown)
+        assert "promo" in shown
+        assert "weather" not in shown  # it follows the week, and says no more
         assert page.inner_text("#why-alone") == messages()["en"]["why_alone"]
         assert page.is_hidden("#why-version")
 
