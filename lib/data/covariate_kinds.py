@@ -25,8 +25,9 @@ def find_kind(column: pd.Series, *, categorical: bool = False) -> Kind:
         column: as numbers or booleans where all its values are, otherwise as text.
         categorical: the user says that it is.
 
-    >>> [find_kind(pd.Series(cells)) for cells in ([0, 1, 1], [0.5, 2.5], ["a"])]
-    ['event', 'number', 'category']
+    Example:
+        >>> [find_kind(pd.Series(cells)) for cells in ([0, 1, 1], [0.5, 2.5], ["a"])]
+        ['event', 'number', 'category']
     """
     if categorical or not pd.api.types.is_numeric_dtype(column):
         return "category"
