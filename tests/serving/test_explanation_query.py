@@ -57,7 +57,8 @@ def shop_with_covariates(days=900):
     names = ("price", "promo", "rain", "wind", "hours")
     columns = {name: np.round(rng.normal(5, 1, days), 2) for name in names}
     columns["promo"] = (rng.random(days) < 0.1).astype(float)
-    effect = -0.1 * columns["price"] + 0.3 * columns["promo"] + 0.02 * columns["rain"]
+    per_unit = {"price": -0.1, "promo": 0.3, "rain": 0.02, "wind": 0.03, "hours": 0.05}
+    effect = sum(columns[name] * by for name, by in per_unit.items())
     values = np.round(200 * np.exp(effect + rng.normal(0, 0.02, days)), 2)
     covariates = [
         Covariate(name, "known", "event" if name == "promo" else "number", columns[name])
