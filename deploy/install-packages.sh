@@ -1,7 +1,7 @@
 #!/bin/sh
 # install-packages: the wheels of /lists into /opt/venv, each checked by its hash, compiled, without
-# what no image runs: test suites, what compilers and type checkers read, and of ONNX Runtime what
-# makes graphs and the library for C programs.
+# what no image runs: test suites, what compilers and type checkers read or are called by, and of ONNX
+# Runtime what makes graphs and the library for C programs.
 set -eu
 [ -x /opt/venv/bin/python ] || python -m venv --without-pip /opt/venv
 PIP_PYTHON=python sh /usr/local/bin/install-hashed /lists /opt/venv/bin/python \
@@ -11,7 +11,7 @@ find . -type d \( -name tests -o -name __pycache__ \) -prune -exec rm -rf {} +
 find . -type f \( -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' -o -name '*.[ach]' -o -name '*.hpp' \) \
   -delete
 rm -rf onnxruntime/capi/libonnxruntime.so.* onnxruntime/quantization onnxruntime/transformers \
-  onnxruntime/tools
+  onnxruntime/tools numpy/f2py numpy/distutils sqlalchemy/testing alembic/testing
 # By hash instead of by time: what is compiled stays valid when a layer is re-dated. Templates of
 # Python code are among the files, which do not compile. Databricks' calls stay as they are: they
 # are read where MLFLOW_TRACKING_URI is databricks, and nowhere else.
