@@ -1,5 +1,8 @@
 """`/forecast` before anything was trained: calibrated on what the call sends."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import orjson
 import pandas as pd
@@ -9,6 +12,7 @@ from lib import Forecaster
 from lib.inference import PRETRAINED_ARTIFACT, PRETRAINED_VERSION, Contract
 from serving.app import create_app
 from serving.explanations.explainer import Explainer
+from serving.http.gunicorn_worker import FairWorker
 from serving.model import cost_of_calibration
 from serving.model.live_model import LiveModel
 from serving.schemas import read_forecast
@@ -256,6 +260,29 @@ def test_a_value_that_comes_late_makes_no_plan(client):
         late = [*values[:-blank], *[None] * blank]
         answer = client.post("/forecast", json={"history": history_of(value=late, visits=visits)})
         assert f"visits (number, {role})" in told_by(answer)
+
+
+def test_days_that_are_not_looked_at_tell_no_kind(client):
+    rng = np.random.default_rng(0)
+    codes = [2.5, *rng.integers(0, 3, 1_799).tolist()]
+    history = history_of(value=(50 + rng.normal(size=1_800)).tolist(), code=codes)
+    for days, kind in ((1_800, "category"), (400, "category")):
+        answer = client.post("/forecast", json={"history": history[-days:]})
+        assert f"code ({kind}" in told_by(answer)
+    answer = client.post("/forecast", json={"history": history[:400]})
+    assert "code (number" in told_by(answer)
+
+
+@pytest.mark.parametrize("head", [b"POST /forecast ", b"POST //forecast ", b"POST /%66orecast "])
+def test_what_is_posted_has_its_turn_however_its_path_is_written(head):
+    worker: Any = FairWorker.__new__(FairWorker)
+    sock: Any = SimpleNamespace(size=100, head=head)
+    for untrained in (True, False):
+        worker.is_untrained = lambda untrained=untrained: untrained
+        assert worker._is_dear(sock) == untrained
+    assert worker._is_dear(SimpleNamespace(size=1_000_000, head=head))
+    worker.is_untrained = lambda: True
+    assert not worker._is_dear(SimpleNamespace(size=0, head=b"GET /health "))
 
 
 @pytest.mark.parametrize("days", [1, 14, 45, 90])
