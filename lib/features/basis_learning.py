@@ -18,7 +18,7 @@ FAR = 3.0  # of these widths beyond them, from which a number counts as no farth
 # Levels of a number differ by this much more between series than within one: each has its own.
 OWN_LEVEL = 2.0
 MAX_LABELS_OF_DAYS = 0.5  # labels a day, above which they are numbers of receipts, or days
-MOST_COLUMNS = 200  # of all covariates together
+MOST_COLUMNS = 200  # of all covariates together, above which labels share some
 FEW_LABELS = 8  # which may be as many as the days that have one
 
 
@@ -71,10 +71,9 @@ def learn_basis(panel: Panel, covariate: Covariate, past: np.ndarray) -> Basis |
 
 
 def bound_columns(bases: Sequence[Basis], panel: Panel, past: np.ndarray) -> tuple[Basis, ...]:
-    """Return bases with at most MOST_COLUMNS columns: rare labels of categories share one.
+    """Return bases with at most MOST_COLUMNS columns, if there are categories to save some of.
 
-    The regression takes as long as the cube of its columns. Where even so there are too many, the
-    last covariates are left out.
+    The regression takes as long as the cube of its columns. Rare labels of a category share one.
 
     Args:
         bases: of covariates of the panel.
@@ -89,14 +88,12 @@ def bound_columns(bases: Sequence[Basis], panel: Panel, past: np.ndarray) -> tup
     others = columns - sum(len(basis.groups) for basis in categories)
     each = max((MOST_COLUMNS - others) // (2 * max(len(categories), 1)) - 1, 1)
     values = {c.name: c for c in panel.covariates}
-    kept = tuple(
+    return tuple(
         _keep_frequent(basis, values[basis.name], past, each)
         if basis.kind == "category" and len(basis.labels) > each
         else basis
         for basis in kept
     )
-    total = np.cumsum([len(basis.groups) for basis in kept])
-    return tuple(basis for basis, last in zip(kept, total, strict=True) if last <= MOST_COLUMNS)
 
 
 def _keep_frequent(basis: Basis, covariate: Covariate, past: np.ndarray, most: int) -> Basis:

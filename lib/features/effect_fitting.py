@@ -229,8 +229,11 @@ def _fit_pool(
         used = np.isfinite(found) & varies
         return Problem(local[used], found[used], groups, owners, block[used], additive)
 
+    problem = problem_of(deviations(values, additive))
+    if not len(problem.deviations):  # nothing that the week does not tell already
+        return Regression(np.zeros(len(centres)), 1.0, np.zeros(len(bases))), centres, 0
     # Level and week are measured again without the effects that were found first.
-    first = regress_in_sample(problem_of(deviations(values, additive)))
+    first = regress_in_sample(problem)
     effect: np.ndarray = np.clip(np.nan_to_num(centred @ first), -LARGEST, LARGEST)
     without = values - units * effect if additive else values * np.exp(-effect)
     back = np.clip(local @ first, -LARGEST, LARGEST)

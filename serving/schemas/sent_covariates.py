@@ -46,7 +46,8 @@ class _Sent:
     Attributes:
         is_planned: whether a day ahead knows it.
         is_flag: whether a cell is true or false.
-        texts: cells that are text.
+        count: cells that know it.
+        texts: those of them that are text.
         known: days with a value that know it.
         blanks: days with a value that do not, from the first one of a series that does to the last.
         latest: number of the last such day in the series that is read.
@@ -55,6 +56,7 @@ class _Sent:
 
     is_planned: bool = False
     is_flag: bool = False
+    count: int = 0
     texts: int = 0
     known: int = 0
     blanks: int = 0
@@ -71,6 +73,7 @@ class _Sent:
             self.is_flag = True
         elif not isinstance(cell, (int, float)) or abs(cell) > _LARGEST:
             return cell is not None
+        self.count += 1
         if len(self.cells) < _CELLS or cell in self.cells:
             self.cells[cell] += 1
         return True
@@ -153,8 +156,8 @@ def describe_series(
     found = [_describe(n, s, "known" if s.is_planned else "past") for n, s in daily.items()]
     found += [_describe(name, sent, "static") for name, sent in static.items()]
     if len(found) > COVARIATES:
-        names = ", ".join(repr(item["name"]) for item in found[:3])
-        raise invalid("", f"expected at most {COVARIATES} covariates, got {len(found)}: {names}, …")
+        detail = f"{len(daily)} in the rows of days and {len(static)} in `static`"
+        raise invalid("", f"expected at most {COVARIATES} covariates, got {detail}")
     settings = contract.settings | {"covariates": found, HISTORY_DAYS: days}
     borrows = count > 1 and longest >= YOUNG_DAYS
     return replace(contract, settings=settings | {BORROWS: borrows})
@@ -221,13 +224,16 @@ def _take(found: dict[str, _Sent], name: str, place: str) -> _Sent:
         if not _NAME.fullmatch(name):
             field = f"{place}.{name[:60]}"
             raise invalid(field, "expected a name of 1 to 200 characters that can be printed")
+        if len(found) == COVARIATES:
+            names = ", ".join(repr(each[:60]) for each in list(found)[:3])
+            raise invalid("", f"expected at most {COVARIATES} covariates, got more: {names}, …")
         found[name] = _Sent()
     return found[name]
 
 
 def _describe(name: str, sent: _Sent, role: str) -> dict[str, Any]:
     """Return a covariate as a contract describes it."""
-    if sent.texts > _TEXT * sum(sent.cells.values()):
+    if sent.texts > _TEXT * sent.count:
         kind = "category"
     elif sent.is_flag:
         kind = "event"

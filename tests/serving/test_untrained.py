@@ -195,7 +195,7 @@ MANY = {f"column {i}": 1 for i in range(60)}
             "expected a number or null, got str",
         ),
         (day_with(price=10**400), "series[0].history[3].price", "finite"),
-        (day_with(**MANY), "", "at most 50 covariates, got 65"),
+        (day_with(**MANY), "", "at most 50 covariates, got more"),
         (lambda b: b["series"][1]["static"].update(price=1), "series[1].static.price", "of both"),
         (lambda b: b["series"][1]["static"].update(value=1), "series[1].static.value", "not one"),
         (lambda b: b["series"][0]["history"][3].pop("value"), "series[0].history[3].value", "miss"),

@@ -365,6 +365,33 @@ def test_what_has_begun_but_once_lasts(days):
     assert ahead.mean() == pytest.approx(0.5, abs=0.2)
 
 
+WEEKDAY = (np.arange(DAYS) + 4) % 7  # 2021-01-01 is a Friday
+
+
+@pytest.mark.parametrize("negative", [False, True])
+@pytest.mark.parametrize(
+    "alone",
+    [
+        Covariate("weekend", "known", "event", (WEEKDAY >= 5) * 1.0),
+        Covariate("day", "known", "category", WEEKDAY * 1.0, tuple("abcdefg")),
+        Covariate("later", "known", "event", np.where(np.arange(DAYS) < 400, np.nan, WEEKDAY > 3)),
+        Covariate("once", "known", "event", (np.arange(DAYS) == 3) * 1.0),
+        number("rises", np.arange(DAYS) / 7.0),
+    ],
+    ids=lambda covariate: covariate.name,
+)
+def test_a_single_covariate_that_says_nothing_is_no_fault(alone, negative):
+    assert fit_effects(panel_with(alone, negative=negative), UNTIL) is None
+
+
+def test_many_numbers_are_all_looked_at():
+    effect = np.zeros(DAYS)
+    numbers = [number(f"number {i}", draw(seed=i)) for i in range(40)]
+    for each in (numbers[0], numbers[-1]):
+        effect += 0.1 * each.values
+    assert {"number 0", "number 39"} <= set(learn(panel_with(*numbers, effect=effect)).names)
+
+
 def test_what_has_begun_and_changes_nothing_has_no_effect():
     begun = Covariate("opened", "known", "event", (np.arange(DAYS) > DAYS - 91) * 1.0)
     found = [fit_effects(panel_with(begun, seed=seed), UNTIL) for seed in range(40)]
